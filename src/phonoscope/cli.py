@@ -1,0 +1,191 @@
+"""The command line: one command a stage, and a few for the user."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from phonoscope import paths
+from phonoscope.errors import EnvironmentFault, PhonoscopeError
+from phonoscope.params import Params, load_params
+
+app = typer.Typer(
+    help="Look inside speech representations.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+ParamsFile = Annotated[Path, typer.Option("--params", help="The parameters' file.")]
+CodecName = Annotated[str, typer.Argument(help="A codec of params.yaml's section codecs.")]
+
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "corpus": ("corpus",),
+    "align": ("alignment", "corpus.max_rejected"),
+    "split": ("split",),
+    "codec": ("codecs.{codec}", "training", "corpus.source", "whisper", "compute.torch_threads", "compute.device"),
+    "encode": ("encode", "codecs.{codec}.layers", "compute.torch_threads", "compute.device", "training.seed"),
+    "probe": ("probe",),
+    "compare": ("codecs", "probe.bootstrap", "probe.matched_dims", "probe.seed"),
+    "summary": ("codecs",),
+}
+"""The parameters of each stage: what dvc.yaml lists, and what its MLflow run carries."""
+
+
+def stage_params(params: Params, stage: str, codec: str | None = None) -> dict[str, Any]:
+    """A stage's own parameters, nested as in params.yaml."""
+    everything = params.model_dump(mode="json")
+    chosen: dict[str, Any] = {}
+    for key in SECTIONS[stage]:
+        source, target = everything, chosen
+        *parents, leaf = key.format(codec=codec).split(".")
+        for part in parents:
+            source, target = source[part], target.setdefault(part, {})
+        target[leaf] = source[leaf]
+    return chosen
+
+
+def run_stage(stage: str, params_file: Path, codec: str | None = None) -> None:
+    """Check the parameters, run one stage, track it."""
+    params = load_params(params_file)
+    if codec is not None:
+        params.codec(codec)
+    from phonoscope import tracking
+
+    name = f"{stage}@{codec}" if codec else stage
+    with tracking.stage_run(name, stage_params(params, stage, codec), params.tracking) as recorder:
+        run = importlib.import_module(f"phonoscope.stages.{stage}").run
+        report = run(params, codec) if codec else run(params)
+        recorder.log(report)
+        if stage == "summary":
+            tracking.finish_parent(recorder, json.loads(paths.SUMMARY.read_text(encoding="utf-8")))
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Only warnings.")] = False,
+) -> None:
+    os.environ["PHONOSCOPE_DEBUG"] = "1" if debug else ""
+    logging.basicConfig(
+        level=logging.WARNING if quiet else logging.INFO, format="%(message)s", stream=sys.stderr, force=True
+    )
+    for noisy in ("alembic", "mlflow", "matplotlib", "numba", "httpx", "fontTools"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+@app.command()
+def corpus(params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: gather the corpus as FLAC with a manifest."""
+    run_stage("corpus", params)
+
+
+@app.command()
+def align(params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: words, phones and F0 of every utterance."""
+    run_stage("align", params)
+
+
+@app.command()
+def split(params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: train and eval utterances, and speaker folds."""
+    run_stage("split", params)
+
+
+@app.command()
+def codec(name: CodecName, params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: load, train or adapt one codec."""
+    run_stage("codec", params, name)
+
+
+@app.command()
+def encode(name: CodecName, params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: one codec's tokens, codebooks and reconstruction quality."""
+    run_stage("encode", params, name)
+
+
+@app.command()
+def probe(name: CodecName, params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: linear probes over every RVQ layer of one codec."""
+    run_stage("probe", params, name)
+
+
+@app.command()
+def compare(params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: all codecs side by side, figures and the answer."""
+    run_stage("compare", params)
+
+
+@app.command()
+def summary(params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: metrics/summary.json."""
+    run_stage("summary", params)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="librispeech, speech_commands or fsdd.")],
+    destination: Annotated[Path, typer.Argument(help="Folder to download into.")],
+    subset: Annotated[str, typer.Option(help="LibriSpeech's subset.")] = "train-clean-100",
+) -> None:
+    """Download a public corpus, resuming and verifying checksums."""
+    from phonoscope.corpus.fetch import fetch as fetch_corpus
+
+    root = fetch_corpus(name, destination, subset)
+    typer.echo(f"corpus.source={name} corpus.root={root}")
+
+
+@app.command("sync-mlflow")
+def sync_mlflow() -> None:
+    """Add runs to MLflow for results that DVC restored from its run cache."""
+    from phonoscope import tracking
+
+    added = tracking.sync_mlflow(Path(), load_params().tracking)
+    typer.echo(f"MLflow: {added} runs added" if added else "MLflow: nothing to add")
+
+
+@app.command()
+def ui() -> None:
+    """Start the MLflow UI on this checkout's tracking store."""
+    from phonoscope import tracking
+
+    command = tracking.ui_command(Path())
+    os.execvp(command[0], command)
+
+
+@app.command("train-packaged")
+def train_packaged(
+    name: Annotated[str, typer.Argument(help="encodec, dac, speechtokenizer or speechtokenizer_undistilled.")],
+    destination: Annotated[Path, typer.Option(help="Folder for the packaged models.")] = paths.STATE
+    / "packaged-models",
+    params: ParamsFile = paths.PARAMS,
+) -> None:
+    """Train the packaged models again, from synthetic speech. Takes hours; resumes where it stopped."""
+    from phonoscope.stages.train_packaged import train_packaged as train
+
+    train(name, load_params(params).compute, destination)
+
+
+def _stop(signum: int, frame: object) -> None:
+    """Leave by an exception, so that temporary files are removed and the run is marked KILLED."""
+    sys.exit(128 + signum)
+
+
+def main() -> None:
+    """Run the command line; a refusal is one line and its own exit code, a traceback needs `--debug`."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        app(standalone_mode=True)
+    except (PhonoscopeError, OSError) as error:
+        if os.environ.get("PHONOSCOPE_DEBUG"):
+            raise
+        sys.stderr.write(f"phonoscope: {' '.join(str(error).split())}\n")
+        sys.exit(error.exit_code if isinstance(error, PhonoscopeError) else EnvironmentFault.exit_code)

@@ -1,0 +1,93 @@
+"""Seeds, threads, device, and the one way work is spread over processes or machines."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+R = TypeVar("R")
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+
+
+class ComputeConfig(BaseModel):
+    """How the work is done. `workers` changes no output and is in no stage's params."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    workers: int = Field(default=2, ge=1)
+    """Processes that shards of utterances are spread over."""
+    torch_threads: int = Field(default=1, ge=1)
+    """Threads of one torch process. Trained weights differ between thread counts, so it is fixed, not detected."""
+    device: DeviceName = "auto"
+    """Where torch works; `auto` takes CUDA, then Apple's MPS, then the CPU."""
+
+
+def derive_seed(seed: int, *names: str | int) -> int:
+    """A seed for one named piece of work: the same on every machine, and independent of the order of the work."""
+    import hashlib
+
+    digest = hashlib.sha256("\0".join([str(seed), *map(str, names)]).encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and, when it is loaded, torch."""
+    random.seed(seed)
+    np.random.seed(seed)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.manual_seed(seed)
+
+
+def setup_torch(config: ComputeConfig, seed: int) -> torch.device:
+    """Fix torch's threads, seed and deterministic algorithms; return the device to work on."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
+    import torch
+
+    device = pick_device(config.device)
+    torch.set_num_threads(config.torch_threads)
+    # on accelerators reflection padding has no deterministic gradient: there, equal results are not promised
+    torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
+    seed_everything(seed)
+    return device
+
+
+def pick_device(name: DeviceName) -> torch.device:
+    """The device asked for; `auto` takes CUDA, then Apple's MPS, then the CPU. Raises `EnvironmentFault`."""
+    import torch
+
+    from phonoscope.errors import EnvironmentFault
+
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(d for d in ("cuda", "mps", "cpu") if there[d]))
+    if not there[name]:
+        raise EnvironmentFault(f"compute.device is {name!r}, which torch does not see here; use auto or cpu")
+    return torch.device(name)
+
+
+def parallel_map(
+    function: Callable[[T], R], items: Iterable[T], *, workers: int = 1, description: str = "", total: int | None = None
+) -> list[R]:
+    """Apply a pure function to every item, in order, with a progress bar on a terminal.
+
+    One worker runs in this process; more run under joblib's active backend (`joblib.parallel_config("dask")` spreads
+    the same call over a Dask cluster).
+    """
+    from joblib import Parallel, delayed
+    from tqdm import tqdm
+
+    todo: Sequence[T] = list(items)
+    results = Parallel(n_jobs=workers, return_as="generator")(delayed(function)(item) for item in todo)
+    return list(tqdm(results, total=total or len(todo), desc=description, disable=None, leave=False))

@@ -1,0 +1,134 @@
+"""Writing artifacts: whole or not at all, and the same bytes for the same content.
+
+A killed `dvc` leaves its stage running as an orphan, so two writers can meet: everything is written under a temporary
+name beside its target, flushed to disk and renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phonoscope.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    import torch
+
+
+def _fsync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in `path`'s folder; on success it replaces `path`, on any error it is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # the suffix is kept: writers such as soundfile choose their format by it
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=f".tmp{path.suffix}", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        _fsync(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_dir(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success it replaces `path` whole, on any error it is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", suffix=".tmp", dir=path.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        for file in sorted(p for p in temporary.rglob("*") if p.is_file()):
+            _fsync(file)
+        if path.exists():
+            previous = Path(tempfile.mkdtemp(prefix=f".{path.name}-", suffix=".tmp", dir=path.parent))
+            path.rename(previous / "old")
+            temporary.rename(path)
+            shutil.rmtree(previous)
+        else:
+            temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_finite(value: Any, key: str = "") -> None:
+    """Raise `DataError` naming the key if a nested mapping holds anything but finite numbers.
+
+    DVC silently drops lists and null from metrics and accepts NaN, which breaks the tools that read them.
+    """
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            require_finite(item, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise DataError(f"metric {key!r} is {value!r}; only finite numbers are written to metrics")
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write `value` as JSON with sorted keys and a closing newline. Raises `ValueError` on NaN or infinity."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
+    """Write nested finite scalars as JSON. Raises `DataError` for anything else."""
+    require_finite(metrics)
+    write_json(path, metrics)
+
+
+def write_csv(path: Path, frame: pd.DataFrame, significant_digits: int = 9) -> None:
+    """Write a tidy CSV: no index, Unix line ends, a fixed number of significant digits."""
+    with atomic_file(path) as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n", float_format=f"%.{significant_digits}g")
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Write one Parquet file, zstd-compressed, without timestamps."""
+    import pyarrow.parquet as pq
+
+    with atomic_file(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write named tensors and JSON-able metadata.
+
+    The metadata go under one key as sorted JSON: the format's own map of several keys is written in random order.
+    """
+    from safetensors.torch import save_file
+
+    with atomic_file(path) as temporary:
+        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
+        save_file(contiguous, temporary, metadata={"phonoscope": json.dumps(metadata, sort_keys=True)})
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read what `write_safetensors` wrote. Raises `DataError` if the file is missing or not a safetensors file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("phonoscope", "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a dict)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; run the stage that writes it with `dvc repro`") from error
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise DataError(f"{path}: not a readable safetensors file ({error}); rebuild it with `dvc repro`") from error

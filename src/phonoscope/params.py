@@ -1,0 +1,114 @@
+"""params.yaml as frozen models, assembled from the parts' own; the only module that reads it."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from phonoscope import paths
+from phonoscope.alignment.config import AlignmentConfig
+from phonoscope.codecs.config import CodecConfig, TrainingConfig
+from phonoscope.compute import ComputeConfig
+from phonoscope.corpus.config import CorpusConfig, SplitConfig
+from phonoscope.errors import ParamsError
+from phonoscope.probes.config import ProbeConfig
+from phonoscope.tokens.config import EncodeConfig
+from phonoscope.tracking.config import TrackingConfig
+from phonoscope.whisper.config import WhisperConfig
+
+
+class Params(BaseModel):
+    """All parameters: one section a part."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    corpus: CorpusConfig = CorpusConfig()
+    """Where the speech comes from."""
+    alignment: AlignmentConfig = AlignmentConfig()
+    """Phones and F0."""
+    split: SplitConfig = SplitConfig()
+    """Train and eval."""
+    codecs: dict[str, CodecConfig] = Field(min_length=1)
+    """The codecs of the study by name; add a section to add a codec."""
+    training: TrainingConfig = TrainingConfig()
+    """How codecs are trained or adapted."""
+    encode: EncodeConfig = EncodeConfig()
+    """Tokens and reconstructions."""
+    probe: ProbeConfig = ProbeConfig()
+    """Linear probes."""
+    whisper: WhisperConfig = WhisperConfig()
+    """The Whisper checkpoint."""
+    compute: ComputeConfig = ComputeConfig()
+    """How the work is done."""
+    tracking: TrackingConfig = TrackingConfig()
+    """MLflow."""
+
+    @model_validator(mode="after")
+    def _names(self) -> Params:
+        for name in self.codecs:
+            if not name.isidentifier():
+                raise ValueError(f"codecs: {name!r} is no codec name; use letters, digits and underscores")
+        return self
+
+    def adapt_steps(self, codec: str) -> int:
+        """Steps that a codec is adapted to the corpus; `auto` is for packaged models, on speech they do not know."""
+        config = self.codecs[codec]
+        if config.adapt_steps == "auto":
+            return 100 if config.checkpoint == "packaged" and self.corpus.source != "espeak" else 0
+        return config.adapt_steps
+
+    def codec(self, name: str) -> CodecConfig:
+        """One codec's section. Raises `ParamsError` naming the nearest codec there is."""
+        if name not in self.codecs:
+            raise ParamsError(f"codecs.{name}: no such codec{_nearest(name, list(self.codecs))}")
+        return self.codecs[name]
+
+
+def load_params(path: Path = paths.PARAMS) -> Params:
+    """Read and check params.yaml. Raises `ParamsError` naming the key, the reason and the nearest valid key."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ParamsError(f"{path}: no such file; run in the root of the checkout or give --params") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: not readable YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict):
+        raise ParamsError(f"{path}: holds no mapping of sections")
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise ParamsError("; ".join(f"{path}: {_explain(fault)}" for fault in error.errors())) from error
+
+
+def _explain(fault: Any) -> str:
+    """One fault as `key: reason`, with the nearest valid key where the key is unknown."""
+    location = [str(part) for part in fault["loc"]]
+    key = ".".join(location) or "the whole"
+    if fault["type"] == "extra_forbidden":
+        return f"{key}: unknown key{_nearest(location[-1], _fields_at(location[:-1]))}"
+    if fault["type"] == "missing":
+        return f"{key}: missing"
+    reason = fault["msg"].removeprefix("Value error, ")
+    return f"{key}: {reason[0].lower()}{reason[1:]}, got {fault['input']!r}"
+
+
+def _fields_at(location: list[str]) -> list[str]:
+    """The keys that are valid in one section."""
+    model: Any = Params
+    for part in location:
+        if part not in getattr(model, "model_fields", {}):  # a name within codecs
+            model = CodecConfig
+            continue
+        model = model.model_fields[part].annotation
+    return list(getattr(model, "model_fields", {}))
+
+
+def _nearest(key: str, valid: list[str]) -> str:
+    close = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(valid)}"
