@@ -1,0 +1,1 @@
+"""Corpora: sources of speech, and how they become utterances with a manifest."""

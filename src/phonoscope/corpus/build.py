@@ -1,0 +1,196 @@
+"""From a source's items to checked FLAC files, a manifest, the known phones and a list of what was rejected."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phonoscope.audio import check_audio, write_flac
+from phonoscope.compute import derive_seed, parallel_map
+from phonoscope.corpus.items import Loaded, RawItem, Rejected, check_id
+from phonoscope.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+SHARD_UTTERANCES = 32
+REASONS_SHOWN = 3
+SAMPLE_RATES_HZ = (4_000, 655_350)  # the upper end is FLAC's
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What `write_corpus` made: tables `manifest` and `phone_events` (Arrow), `rejected` (path, reason)."""
+
+    manifest: pa.Table
+    phone_events: pa.Table
+    rejected: pd.DataFrame
+
+
+def manifest_schema() -> pa.Schema:
+    """Columns of manifest.parquet, one row an utterance."""
+    import pyarrow as pa
+
+    texts = ("utterance", "path", "text", "speaker", "sex", "accent", "word")
+    numbers = [("duration_s", pa.float64()), ("sample_rate", pa.int32())]
+    strings = [(name, pa.string()) for name in (*texts, "sha256", "split")]
+    return pa.schema([*strings[: len(texts)], *numbers, *strings[len(texts) :]])
+
+
+def phone_event_schema() -> pa.Schema:
+    """Columns of phone_events.parquet, one row a phone or pause of a synthesized utterance."""
+    import pyarrow as pa
+
+    times = [("start_s", pa.float64()), ("end_s", pa.float64())]
+    return pa.schema([("utterance", pa.string()), *times, ("symbol", pa.string()), ("word_index", pa.int32())])
+
+
+def screen(items: Iterable[RawItem | Rejected]) -> tuple[list[RawItem], list[Rejected]]:
+    """Part items with safe, unused ids from the others."""
+    accepted: dict[str, RawItem] = {}
+    rejected: list[Rejected] = []
+    for item in items:
+        if isinstance(item, Rejected):
+            rejected.append(item)
+        elif problem := _id_problem(item, accepted):
+            rejected.append(Rejected(item.origin, problem))
+        else:
+            accepted[item.utterance] = item
+    return list(accepted.values()), rejected
+
+
+def _id_problem(item: RawItem, accepted: dict[str, RawItem]) -> str:
+    try:
+        for name in (item.utterance, item.speaker, item.chapter):
+            check_id(name)
+    except DataError as error:
+        return str(error)
+    if item.utterance in accepted:
+        return f"the id {item.utterance} is taken by {accepted[item.utterance].origin}"
+    return ""
+
+
+def _interleave(groups: Sequence[Sequence[RawItem]]) -> list[RawItem]:
+    """The first of every group, then the second of every group, and so on."""
+    ranked = [(rank, place, item) for place, group in enumerate(groups) for rank, item in enumerate(group)]
+    return [item for _, _, item in sorted(ranked, key=lambda entry: entry[:2])]
+
+
+def _grouped(items: Iterable[RawItem], field: str, seed: int) -> list[list[RawItem]]:
+    """Items by a field's value, the groups in an order drawn from the seed."""
+    groups: dict[str, list[RawItem]] = defaultdict(list)
+    for item in items:
+        groups[getattr(item, field)].append(item)
+    return [groups[value] for value in sorted(groups, key=lambda value: (derive_seed(seed, field, value), value))]
+
+
+def sample(items: Sequence[RawItem], size: int, seed: int) -> list[RawItem]:
+    """At most `size` items, spread as evenly as they allow over strata and, within one, over speakers.
+
+    The draw depends on ids and the seed only, not on the items' order. `size` 0 takes all.
+    """
+    if not 0 < size < len(items):
+        return list(items)
+    shuffled = sorted(items, key=lambda item: (derive_seed(seed, item.utterance), item.utterance))
+    strata = [_interleave(_grouped(stratum, "speaker", seed)) for stratum in _grouped(shuffled, "stratum", seed)]
+    return _interleave(strata)[:size]
+
+
+def _load(item: RawItem) -> Loaded:
+    loaded = item.audio.load()
+    check_audio(loaded.samples, loaded.sample_rate)
+    low, high = SAMPLE_RATES_HZ
+    if not low <= loaded.sample_rate <= high:
+        raise DataError(f"sample rate {loaded.sample_rate} Hz lies outside [{low}, {high}]")
+    return loaded
+
+
+def _write_utterance(item: RawItem, folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Write one FLAC; return its row of the manifest and its phone events."""
+    loaded = _load(item)
+    path = Path(item.speaker) / item.chapter / f"{item.utterance}.flac"
+    write_flac(folder / path, loaded.samples, loaded.sample_rate)
+    row = {name: getattr(item, name) for name in ("utterance", "text", "speaker", "sex", "accent", "word", "split")}
+    row |= {
+        "path": path.as_posix(),
+        "duration_s": loaded.samples.size / loaded.sample_rate,
+        "sample_rate": loaded.sample_rate,
+        "sha256": hashlib.sha256((folder / path).read_bytes()).hexdigest(),
+    }
+    return row, [{"utterance": item.utterance, **event._asdict()} for event in loaded.events]
+
+
+def _reason(item: RawItem, error: DataError) -> str:
+    """The error without the machine's own path, so that rejected.csv is the same everywhere."""
+    path = getattr(item.audio, "path", None)
+    return str(error).removeprefix(f"{path}: ") if path else str(error)
+
+
+def _write_shard(
+    shard: Sequence[RawItem], folder: Path
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[Rejected]]:
+    rows: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
+    rejected: list[Rejected] = []
+    for item in shard:
+        try:
+            row, phones = _write_utterance(item, folder)
+        except DataError as error:
+            rejected.append(Rejected(item.origin, _reason(item, error)))
+            continue
+        rows.append(row)
+        events.extend(phones)
+    return rows, events, rejected
+
+
+def _refuse_too_many(rejected: Sequence[Rejected], tried: int, share: float, max_rejected: float) -> None:
+    examples = "; ".join(f"{item.path}: {item.reason}" for item in rejected[:REASONS_SHOWN])
+    if len(rejected) == tried:
+        raise DataError(f"no usable utterance among {tried}. {examples}".strip())
+    if share > max_rejected:
+        raise DataError(
+            f"{len(rejected)} of {tried} utterances tried cannot be used, a share of {share:.3g} of the corpus, more "
+            f"than corpus.max_rejected = {max_rejected:g} allows. {examples}"
+        )
+
+
+def write_corpus(
+    items: Iterable[RawItem | Rejected],
+    folder: Path,
+    *,
+    max_utterances: int = 0,
+    max_rejected: float = 0.1,
+    seed: int = 42,
+    workers: int = 1,
+) -> Corpus:
+    """Write `<speaker>/<chapter>/<utterance>.flac` below `folder`, and return the tables that describe them.
+
+    An utterance that cannot be used is listed with its reason and left out. The outcome does not depend on `workers`.
+    Raises: `DataError` with counts and the first reasons if more than the share `max_rejected` is rejected.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    accepted, refused = screen(items)
+    chosen = sorted(sample(accepted, max_utterances, seed), key=lambda item: item.utterance)
+    shards = [chosen[start : start + SHARD_UTTERANCES] for start in range(0, len(chosen), SHARD_UTTERANCES)]
+    results = parallel_map(partial(_write_shard, folder=folder), shards, workers=workers, description="corpus")
+    rows = [row for shard_rows, _, _ in results for row in shard_rows]
+    events = [event for _, shard_events, _ in results for event in shard_events]
+    failed = [item for _, _, shard_rejected in results for item in shard_rejected]
+    rejected = sorted(refused + failed, key=lambda item: (item.path, item.reason))
+    # what failed in a sample stands for as large a part of all that could have been drawn
+    bad = len(refused) + len(failed) * len(accepted) / max(len(chosen), 1)
+    share = bad / max(len(accepted) + len(refused), 1)
+    _refuse_too_many(rejected, len(chosen) + len(refused), share, max_rejected)
+    return Corpus(
+        manifest=pa.Table.from_pylist(rows, schema=manifest_schema()),
+        phone_events=pa.Table.from_pylist(events, schema=phone_event_schema()),
+        rejected=pd.DataFrame([vars(item) for item in rejected], columns=["path", "reason"]),
+    )

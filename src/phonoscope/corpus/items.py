@@ -1,0 +1,119 @@
+"""What a source yields: utterances whose audio is not read yet, and rows that cannot be used."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from phonoscope.audio import read_audio
+from phonoscope.corpus import espeak, piper
+from phonoscope.corpus.espeak import PhoneEvent
+from phonoscope.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MAX_ID_BYTES = 120
+_ID = re.compile(r"\w[\w.+=-]*")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Audio of one utterance, shape [samples], and its phones where a synthesizer knows them."""
+
+    samples: NDArray[np.float32]
+    sample_rate: int
+    events: tuple[PhoneEvent, ...] = ()
+
+
+class Audio(Protocol):
+    """Something that can be turned into samples, in any process. `load` raises `DataError`."""
+
+    def load(self) -> Loaded: ...
+
+
+@dataclass(frozen=True)
+class AudioFile:
+    """A sound file."""
+
+    path: Path
+
+    def load(self) -> Loaded:
+        return Loaded(*read_audio(self.path))
+
+
+@dataclass(frozen=True)
+class EspeakSpeech:
+    """Speech of espeak-ng, with phone events."""
+
+    request: espeak.Request
+
+    def load(self) -> Loaded:
+        request = self.request
+        speech = espeak.synthesize(request.text, request.voice, rate_wpm=request.rate_wpm, pitch=request.pitch)
+        return Loaded(speech.samples, speech.sample_rate, tuple(speech.events))
+
+
+@dataclass(frozen=True)
+class NeuralSpeech:
+    """Speech of the neural voice, without phone events."""
+
+    text: str
+    rate_wpm: int
+
+    def load(self) -> Loaded:
+        return Loaded(*piper.synthesize(self.text, rate_wpm=self.rate_wpm))
+
+
+@dataclass(frozen=True)
+class RawItem:
+    """One utterance of a source. `origin` is what `rejected.csv` names: a path relative to the root, or an id."""
+
+    utterance: str
+    speaker: str
+    chapter: str
+    origin: str
+    audio: Audio
+    text: str = ""
+    sex: str = ""
+    accent: str = ""
+    word: str = ""
+    split: str = ""
+    stratum: str = ""
+    """Cell of a balanced sample (Common Voice: sex and accent)."""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Something in the source that is no usable utterance."""
+
+    path: str
+    reason: str
+
+
+def check_id(name: str) -> None:
+    """Raise `DataError` unless `name` is safe as one part of a path: letters, digits and `_.+=-`, no `..`, not long."""
+    if not _ID.fullmatch(name) or ".." in name:
+        raise DataError(f"unsafe id {name[:MAX_ID_BYTES]!r}: letters, digits and _ . + = - only, no '..'")
+    if len(name.encode()) > MAX_ID_BYTES:
+        raise DataError(f"id {name[:20]!r}… is longer than {MAX_ID_BYTES} bytes")
+
+
+def slug(text: str) -> str:
+    """A name made safe: NFC, every run of anything but letters, digits, `_` and `-` becomes one `_`."""
+    return re.sub(r"[^\w-]+", "_", unicodedata.normalize("NFC", text)).strip("_-")
+
+
+def sex_code(label: str) -> str:
+    """`F`, `M` or the empty string, from the labels corpora use (`female`, `M`, `male_masculine`, …)."""
+    match = re.fullmatch(r"(f|m)(emale|ale)?([_ -].*)?", label.strip().lower())
+    return match[1].upper() if match else ""
+
+
+def relative_name(path: Path, root: Path) -> str:
+    """`path` below `root` with forward slashes, as `rejected.csv` names it."""
+    return path.relative_to(root).as_posix()

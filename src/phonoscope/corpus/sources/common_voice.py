@@ -1,0 +1,48 @@
+"""Common Voice: a TSV (client_id, path, sentence, gender, accents) beside a folder `clips` (CC0)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from phonoscope.corpus.config import CorpusConfig
+from phonoscope.corpus.items import AudioFile, RawItem, Rejected, sex_code, slug
+from phonoscope.corpus.tables import read_rows
+
+DEFAULT_SUBSET = "validated"
+SPEAKER_DIGITS = 16  # of client_id's 128 hexadecimal digits
+
+
+def _accent(row: dict[str, str]) -> str:
+    """The first accent a contributor named; the column's name changed with the releases."""
+    named = row.get("accents") or row.get("accent") or ""
+    return named.replace("|", ",").partition(",")[0].strip()
+
+
+def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
+    """Utterances `<speaker>-clips-<clip>` of one TSV (`corpus.subset`, default validated).
+
+    With `corpus.max_utterances` the sample is balanced over the cells sex x accent. Raises `DataError`.
+    """
+    rows = read_rows(root / f"{config.subset or DEFAULT_SUBSET}.tsv", required=("client_id", "path", "sentence"))
+    for row in rows:
+        clip = row["path"]
+        if not row["client_id"] or not clip or not row["sentence"]:
+            yield Rejected(f"clips/{clip}", "client_id, path or sentence is empty")
+            continue
+        if Path(clip).name != clip:
+            yield Rejected(f"clips/{clip}", "the path is not a plain file name")
+            continue
+        speaker = slug(row["client_id"][:SPEAKER_DIGITS])
+        sex, accent = sex_code(row.get("gender", "")), _accent(row)
+        yield RawItem(
+            utterance=f"{speaker}-clips-{slug(Path(clip).stem)}",
+            speaker=speaker,
+            chapter="clips",
+            origin=f"clips/{clip}",
+            audio=AudioFile(root / "clips" / clip),
+            text=row["sentence"],
+            sex=sex,
+            accent=accent,
+            stratum=f"{sex}/{accent}",
+        )

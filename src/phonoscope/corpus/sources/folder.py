@@ -1,0 +1,47 @@
+"""Any audio files with a `metadata.csv`: columns file and speaker; text, sex, accent, word and split if known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from phonoscope.corpus.config import CorpusConfig
+from phonoscope.corpus.items import AudioFile, RawItem, Rejected, sex_code, slug
+from phonoscope.corpus.tables import read_rows
+
+SPLITS = ("", "train", "eval")
+
+
+def _problem(row: dict[str, str]) -> str:
+    path = PurePosixPath(row["file"])
+    if not row["file"] or not row["speaker"]:
+        return "file or speaker is empty"
+    if path.is_absolute() or ".." in path.parts or "\\" in row["file"]:
+        return "file must be a path below corpus.root, with forward slashes and without '..'"
+    if row.get("split", "") not in SPLITS:
+        return f"split is {row['split']!r}; it must be train, eval or empty"
+    return ""
+
+
+def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
+    """Utterances `<speaker>-0-<file>`: `file` without its suffix, made safe, folders joined by `_`.
+
+    Raises `DataError` if metadata.csv is missing or lacks a column.
+    """
+    for row in read_rows(root / "metadata.csv", required=("file", "speaker")):
+        if problem := _problem(row):
+            yield Rejected(row["file"], problem)
+            continue
+        speaker = slug(row["speaker"])
+        yield RawItem(
+            utterance=f"{speaker}-0-{slug(str(PurePosixPath(row['file']).with_suffix('')))}",
+            speaker=speaker,
+            chapter="0",
+            origin=row["file"],
+            audio=AudioFile(root / row["file"]),
+            text=row.get("text", ""),
+            sex=sex_code(row.get("sex", "")),
+            accent=row.get("accent", ""),
+            word=row.get("word", ""),
+            split=row.get("split", ""),
+        )

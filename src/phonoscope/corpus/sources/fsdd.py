@@ -1,0 +1,55 @@
+"""The Free Spoken Digit Dataset: `<digit>_<speaker>_<index>.wav`, six speakers, 8 kHz (CC BY-SA 4.0)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from phonoscope.corpus.config import CorpusConfig
+from phonoscope.corpus.items import AudioFile, RawItem, Rejected, relative_name
+from phonoscope.errors import DataError
+
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+# sex and accent as the corpus's own metadata.py gives them
+SPEAKERS = {
+    "george": ("M", "greek"),
+    "jackson": ("M", "en-us"),
+    "lucas": ("M", "german"),
+    "nicolas": ("M", "belgian-french"),
+    "theo": ("M", "en-us"),
+    "yweweler": ("M", "german"),
+}
+OFFICIAL_TEST_INDICES = range(5)
+_NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<index>\d+)")
+
+
+def _recordings(root: Path) -> Path:
+    """The folder of the WAV files: `root` itself, or its `recordings` as in the git archive."""
+    return root / "recordings" if (root / "recordings").is_dir() else root
+
+
+def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
+    """Utterances `<speaker>-<digit>-<index>` with the official split: indices 0 to 4 are eval. Raises `DataError`."""
+    paths = sorted(_recordings(root).glob("*.wav"))
+    if not paths:
+        raise DataError(f"{root}: no <digit>_<speaker>_<index>.wav there; see docs/corpora.md for FSDD's layout")
+    for path in paths:
+        match = _NAME.fullmatch(path.stem)
+        if match is None:
+            yield Rejected(relative_name(path, root), "the name is not <digit>_<speaker>_<index>.wav")
+            continue
+        digit, speaker, index = int(match["digit"]), match["speaker"], int(match["index"])
+        sex, accent = SPEAKERS.get(speaker, ("", ""))
+        yield RawItem(
+            utterance=f"{speaker}-{digit}-{index:02d}",
+            speaker=speaker,
+            chapter=str(digit),
+            origin=relative_name(path, root),
+            audio=AudioFile(path),
+            text=DIGITS[digit],
+            sex=sex,
+            accent=accent,
+            word=DIGITS[digit],
+            split="eval" if index in OFFICIAL_TEST_INDICES else "train",
+        )
