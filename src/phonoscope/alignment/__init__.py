@@ -1,0 +1,30 @@
+"""Words and phones in time, their labels per frame, and F0."""
+
+from phonoscope.alignment.align import Sources, align_utterance
+from phonoscope.alignment.arpabet import PHONES, SILENCE, normalise_phone
+from phonoscope.alignment.config import AlignmentConfig
+from phonoscope.alignment.events import PhoneEvent, align_events
+from phonoscope.alignment.forced import force_align
+from phonoscope.alignment.frames import frame_labels
+from phonoscope.alignment.intervals import Alignment, Interval
+from phonoscope.alignment.pitch import f0_track, sample_f0
+from phonoscope.alignment.textgrid import read_textgrid, write_textgrid
+
+__all__ = [
+    "PHONES",
+    "SILENCE",
+    "Alignment",
+    "AlignmentConfig",
+    "Interval",
+    "PhoneEvent",
+    "Sources",
+    "align_events",
+    "align_utterance",
+    "f0_track",
+    "force_align",
+    "frame_labels",
+    "normalise_phone",
+    "read_textgrid",
+    "sample_f0",
+    "write_textgrid",
+]

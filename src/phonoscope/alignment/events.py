@@ -1,0 +1,149 @@
+"""Alignments from a synthesizer's own phone events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from phonoscope.alignment.arpabet import SILENCE, STOPS
+from phonoscope.alignment.config import Stress
+from phonoscope.alignment.espeak_phones import arpabet
+from phonoscope.alignment.intervals import Alignment, Interval, check_intervals, fill_gaps
+from phonoscope.alignment.transcript import spoken_words
+from phonoscope.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_HOP_S = 0.002
+_QUIET = 0.15  # of the phone's loudest hop; a lower share misses closures that a voice's echo fills
+_BURST_HOPS = 3  # at the end of a closure the stop's burst may already be heard
+_MAX_CLOSURE_S = 0.1
+_MIN_PHONE_S = 0.02
+
+
+class PhoneEvent(NamedTuple):
+    """A phone as the synthesizer spoke it; `word_index` points into `text.split()` and is -1 for pauses."""
+
+    start_s: float
+    end_s: float
+    symbol: str
+    word_index: int
+
+
+@dataclass(frozen=True)
+class _Spoken:
+    """The phones of one event."""
+
+    start_s: float
+    end_s: float
+    phones: tuple[str, ...]
+    word_index: int
+
+
+def align_events(
+    events: Iterable[PhoneEvent],
+    text: str,
+    accent: str,
+    samples: NDArray[np.float32],
+    sample_rate: int,
+    stress: Stress = "strip",
+) -> Alignment:
+    """The words and phones of a synthesized utterance.
+
+    - An event of several phones is divided: a full vowel gets two parts, a consonant or a schwa (AH) one. So `A@`
+      (AA R) is two thirds AA; measured on single events, AA lasts 115 ms and R 50.
+    - The R of a rhotic vowel is left out where an event of its own follows (`A@` `r`).
+    - An event without length (espeak colours the vowel instead) shares the interval of the one before.
+    - espeak reports a stop at its burst. Its closure, the quiet end of the phone before it, is given to the stop, as
+      dictionaries and aligners have it.
+    - Words spoken as one (`of the`) share one interval in the words tier.
+
+    Raises: `DataError` for an unknown symbol or accent, or intervals that are reversed, overlap or leave the utterance.
+    """
+    duration_s = len(samples) / sample_rate
+    spoken = _spoken(events, accent, stress)
+    if all(event.phones == (SILENCE,) for event in spoken):
+        raise DataError("no phone events, or only pauses")
+    spoken = _move_closures(_drop_double_r(spoken), samples, sample_rate)
+    phones = [interval for event in spoken for interval in _divide(event)]
+    return Alignment(
+        words=check_intervals(_words(spoken, text), duration_s),
+        phones=fill_gaps(check_intervals(phones, duration_s), duration_s),
+    )
+
+
+def _spoken(events: Iterable[PhoneEvent], accent: str, stress: Stress) -> list[_Spoken]:
+    spoken: list[_Spoken] = []
+    for event in events:
+        phones = tuple(arpabet(event.symbol, accent, stress))
+        has_length = event.end_s > event.start_s
+        if phones and has_length:
+            spoken.append(_Spoken(event.start_s, event.end_s, phones, event.word_index))
+        elif spoken and phones != (SILENCE,):
+            before = spoken[-1]
+            spoken[-1] = replace(before, end_s=max(before.end_s, event.end_s), phones=before.phones + phones)
+    return spoken
+
+
+def _drop_double_r(spoken: Sequence[_Spoken]) -> list[_Spoken]:
+    """A@ r -> AA, R, both within an event and from one event to the next."""
+    result: list[_Spoken] = []
+    for event, after in zip(spoken, [*spoken[1:], None], strict=True):
+        phones = [phone for phone, _ in groupby(event.phones)]
+        if len(phones) > 1 and phones[-1] == "R" and after is not None and after.phones[0] == "R":
+            phones.pop()
+        result.append(replace(event, phones=tuple(phones)))
+    return result
+
+
+def _divide(event: _Spoken) -> list[Interval]:
+    parts = np.array([2 if phone[0] in "AEIOU" and not phone.startswith("AH") else 1 for phone in event.phones])
+    edges = event.start_s + (event.end_s - event.start_s) * np.append(0, np.cumsum(parts)) / parts.sum()
+    edges[-1] = event.end_s
+    return [
+        Interval(float(start), float(end), phone)
+        for start, end, phone in zip(edges[:-1], edges[1:], event.phones, strict=True)
+    ]
+
+
+def _move_closures(spoken: Sequence[_Spoken], samples: NDArray[np.float32], sample_rate: int) -> list[_Spoken]:
+    moved = list(spoken)
+    for index in range(1, len(moved)):
+        before, stop = moved[index - 1], moved[index]
+        if stop.phones[0] in STOPS and before.phones != (SILENCE,):
+            start = stop.start_s - _closure_s(samples, sample_rate, before.start_s, stop.start_s)
+            moved[index - 1], moved[index] = replace(before, end_s=start), replace(stop, start_s=start)
+    return moved
+
+
+def _closure_s(samples: NDArray[np.float32], sample_rate: int, start_s: float, end_s: float) -> float:
+    """Length of the quiet end of [start_s, end_s), in seconds; 0 if it does not end quietly."""
+    hop = round(_HOP_S * sample_rate)
+    end = round(end_s * sample_rate)
+    n_hops = (end - round(start_s * sample_rate)) // hop
+    if n_hops <= _BURST_HOPS:
+        return 0.0
+    # counted backwards from the burst
+    power = np.square(samples[end - n_hops * hop : end].astype(np.float64)).reshape(n_hops, hop).mean(axis=1)[::-1]
+    loud = np.flatnonzero(power > _QUIET**2 * power.max())
+    onset = loud[loud >= _BURST_HOPS]
+    length_s = float(onset[0] if len(onset) else 0) * hop / sample_rate
+    if length_s <= _BURST_HOPS * _HOP_S:
+        return 0.0
+    return min(length_s, _MAX_CLOSURE_S, max(end_s - start_s - _MIN_PHONE_S, 0.0))
+
+
+def _words(spoken: Sequence[_Spoken], text: str) -> list[Interval]:
+    tokens = spoken_words(text)
+    runs = [(key, list(run)) for key, run in groupby((s for s in spoken if s.word_index >= 0), lambda s: s.word_index)]
+    if runs and runs[-1][0] >= len(tokens):
+        raise DataError(f"phone event of word {runs[-1][0]}, but the text has {len(tokens)} words")
+    first = [0, *(key for key, _ in runs[1:])]
+    last = [*first[1:], len(tokens)]
+    labels = (" ".join(filter(None, tokens[i:j])) for i, j in zip(first, last, strict=True))
+    return [Interval(run[0].start_s, run[-1].end_s, label) for (_, run), label in zip(runs, labels, strict=False)]

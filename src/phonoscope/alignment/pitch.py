@@ -1,0 +1,71 @@
+"""Fundamental frequency with a real voicing decision."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from phonoscope.alignment.config import AlignmentConfig
+from phonoscope.audio import resample
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ANALYSIS_RATE_HZ = 16_000
+HOP_S = 0.01
+"""The F0 grid: frame k is centred at k * 0.01 s."""
+_HOP = 160
+_FRAME = 800  # 50 ms: three periods of 60 Hz
+_THRESHOLDS = (2, 8)  # the paper's beta distribution of mean 0.2; librosa's (mean 0.1) loses a quarter of real vowels
+_RESOLUTION = 0.2  # semitones: F0 to within 0.6 %, three times as fast as pyin's default of 0.1
+_LEVEL_FRAME = 400
+
+
+def f0_track(
+    samples: NDArray[np.float32], sample_rate: int, config: AlignmentConfig
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Track F0 with pYIN (Mauch and Dixon, ICASSP 2014), every 10 ms, on audio resampled to 16 kHz.
+
+    A frame is voiced if pYIN's hidden Markov model says so and it is at most `f0_floor_db` weaker than the utterance's
+    loudest. Returns: times in seconds, shape [frames], float64, exact; and F0 in Hz, shape [frames], float32, NaN where
+    unvoiced. frames = 1 + floor(duration / 0.01 s).
+    """
+    import librosa
+
+    audio = resample(samples, sample_rate, ANALYSIS_RATE_HZ)
+    f0_hz, voiced, _ = librosa.pyin(
+        audio,
+        fmin=config.f0_min_hz,
+        fmax=config.f0_max_hz,
+        sr=ANALYSIS_RATE_HZ,
+        frame_length=_FRAME,
+        hop_length=_HOP,
+        beta_parameters=_THRESHOLDS,
+        resolution=_RESOLUTION,
+        center=True,
+    )
+    level = librosa.feature.rms(y=audio, frame_length=_LEVEL_FRAME, hop_length=_HOP, center=True)[0]
+    loud = (level > level.max() * 10 ** (-config.f0_floor_db / 20)) & (level > 0)
+    times_s = np.arange(len(f0_hz)) / round(1 / HOP_S)
+    return times_s, np.where(voiced & loud, f0_hz, np.nan).astype(np.float32)
+
+
+def sample_f0(
+    times_s: NDArray[np.float64], f0_hz: NDArray[np.float32], at_s: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """F0 at any times, such as the exact centres (i + 0.5) / rate of a codec's frames.
+
+    Linear between the two neighbours on the track's uniform grid; NaN if either neighbour is unvoiced, and outside the
+    track. A time that falls on the grid has one neighbour. Shapes: [frames], [frames], [points] -> [points].
+    """
+    if len(times_s) == 0:
+        return np.full(len(at_s), np.nan, dtype=np.float32)
+    position = np.round((np.asarray(at_s) - times_s[0]) / HOP_S, 6)
+    left = np.floor(position).astype(np.int64)
+    share = position - left
+    inside = (left >= 0) & (left + (share > 0) < len(times_s))
+    left = np.where(inside, left, 0)
+    right = np.where(inside & (share > 0), left + 1, left)
+    value = f0_hz[left] + share * (f0_hz[right] - f0_hz[left])
+    return np.where(inside, value, np.nan).astype(np.float32)

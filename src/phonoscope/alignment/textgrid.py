@@ -1,0 +1,122 @@
+"""Praat TextGrids with the tiers `words` and `phones`, read and written through praatio."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phonoscope.alignment.arpabet import SILENCE_NAMES, normalise_phone
+from phonoscope.alignment.config import Stress
+from phonoscope.alignment.intervals import Alignment, Interval, check_intervals, fill_gaps, relabel
+from phonoscope.errors import DataError
+from phonoscope.files import atomic_file
+
+if TYPE_CHECKING:
+    from typing import Any
+
+_DECIMALS = 6  # a microsecond; shorter than any sample
+_NEGATIVE = re.compile(r"(?:xmin|xmax|number) ?= ?(-[\d.]*[1-9])")
+_TIERS = re.compile(r"<exists>\s*(?:size ?=)?\s*(\d+)")
+_ENTRIES = re.compile(  # in the long text format, and in the short one
+    r"(?:intervals|points): size ?= ?(\d+)|\"(?:IntervalTier|TextTier)\"\n\".*\"\n\S+\s*\n\S+\s*\n(\d+)"
+)
+
+
+def read_textgrid(path: Path, duration_s: float | None = None, stress: Stress = "strip") -> Alignment:
+    """Read the tiers `words` and `phones`, in any case, also as the Montreal Forced Aligner names them for one speaker
+    (`<speaker> - phones`).
+
+    Labels become ARPABET phones and `SIL` (`arpabet.normalise_phone`); gaps become `SIL`. The words tier may be
+    missing. `duration_s` is the audio's length; without it the TextGrid's own.
+    Raises: `DataError` naming the file and the reason: not a TextGrid, no or two phones tiers, an unknown phone, or
+    intervals that are reversed, negative, overlap or leave the utterance.
+    """
+    try:
+        grid = _parse(path)
+        end_s = float(grid["xmax"]) if duration_s is None else duration_s
+        phones = relabel(_tier(grid, "phones"), lambda label: normalise_phone(label, stress))
+        words = [interval for interval in _tier(grid, "words") if interval.label.lower() not in SILENCE_NAMES]
+        if not phones:
+            raise DataError("no intervals in a tier 'phones'")
+        return Alignment(check_intervals(words, end_s), fill_gaps(check_intervals(phones, end_s), end_s))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    """The TextGrid as praatio's plain dictionary: its classes refuse some faults without saying where they are."""
+    from praatio.utilities.textgrid_io import parseTextgridStr
+
+    try:
+        raw = path.read_bytes()
+        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        text = text.replace("\r\n", "\n")
+        grid: dict[str, Any] = parseTextgridStr(text, includeEmptyIntervals=True)
+        _check_whole(text, grid)
+    except FileNotFoundError as error:
+        raise DataError("no such file") from error
+    except DataError:
+        raise
+    except Exception as error:  # praatio answers a broken file with whatever its parser stumbled over
+        raise DataError(f"not a readable TextGrid ({type(error).__name__}: {error})") from error
+    return grid
+
+
+def _check_whole(text: str, grid: dict[str, Any]) -> None:
+    """Refuse what praatio lets pass: negative times, whose sign it drops, and files cut off between entries."""
+    negative = _NEGATIVE.search(text)
+    if negative:
+        raise DataError(f"the time {negative[1]} starts before 0")
+    declared = [int(_TIERS.findall(text)[0]), sum(int(a or b) for a, b in _ENTRIES.findall(text))]
+    found = [len(grid["tiers"]), sum(len(tier["entries"]) for tier in grid["tiers"])]
+    if declared != found:
+        raise DataError(
+            f"cut off: {found[0]} of {declared[0]} tiers and {found[1]} of {declared[1]} intervals are there"
+        )
+
+
+def _tier(grid: dict[str, Any], name: str) -> list[Interval]:
+    tiers = [tier for tier in grid["tiers"] if _is_named(tier["name"], name) and tier["class"] == "IntervalTier"]
+    if len(tiers) > 1:
+        raise DataError(f"{len(tiers)} tiers are named {name!r}; leave one speaker's")
+    try:
+        return [Interval(float(s), float(e), label.strip()) for tier in tiers for s, e, label in tier["entries"]]
+    except ValueError as error:
+        raise DataError(f"a time in tier {name!r} is not a number ({error})") from error
+
+
+def _is_named(tier: str, name: str) -> bool:
+    lower = tier.strip().lower()
+    return lower == name or lower.endswith(f" - {name}")
+
+
+def write_textgrid(path: Path, alignment: Alignment, duration_s: float) -> None:
+    """Write both tiers in Praat's long text format, times rounded to microseconds."""
+    from praatio.data_classes.interval_tier import IntervalTier
+    from praatio.data_classes.textgrid import Textgrid
+
+    grid = Textgrid()
+    end_s = round(duration_s, _DECIMALS)
+    for name, intervals in (("words", alignment.words), ("phones", alignment.phones)):
+        grid.addTier(IntervalTier(name, _rounded(intervals, end_s), 0.0, end_s))
+    with atomic_file(path) as temporary:
+        grid.save(str(temporary), format="long_textgrid", includeBlankSpaces=True)
+
+
+def _rounded(intervals: Sequence[Interval], end_s: float) -> list[tuple[float, float, str]]:
+    return [(round(i.start_s, _DECIMALS), min(round(i.end_s, _DECIMALS), end_s), i.label) for i in intervals]
+
+
+def find_textgrids(root: Path) -> dict[str, Path]:
+    """Every TextGrid below `root` by utterance id, its file name without the suffix.
+
+    Raises: `DataError` if two files have one id.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(path for path in root.rglob("*") if path.suffix.lower() == ".textgrid"):
+        if path.stem in found:
+            raise DataError(f"{found[path.stem]} and {path} are both for utterance {path.stem!r}; remove one")
+        found[path.stem] = path
+    return found

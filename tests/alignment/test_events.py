@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from phonoscope.alignment import Alignment, Interval, PhoneEvent, align_events
+from phonoscope.corpus.espeak import synthesize
+from phonoscope.errors import DataError
+
+RATE = 16_000
+Event = tuple[int, int, str, int]
+
+
+def align(
+    events: list[Event],
+    text: str = "word",
+    accent: str = "en-us",
+    quiet: list[tuple[int, int]] | None = None,
+    duration: int = 1000,
+) -> Alignment:
+    """Milliseconds in; the audio is a tone except where it is quiet."""
+    samples = np.sin(np.arange(duration * RATE // 1000) * 0.3).astype(np.float32)
+    for start, end in quiet or []:
+        samples[start * RATE // 1000 : end * RATE // 1000] *= 0.05
+    return align_events(
+        [PhoneEvent(s / 1000, e / 1000, name, w) for s, e, name, w in events], text, accent, samples, RATE
+    )
+
+
+def rounded(intervals: list[Interval]) -> list[tuple[int, int, str]]:
+    return [(round(1000 * i.start_s), round(1000 * i.end_s), i.label) for i in intervals]
+
+
+def test_gaps_and_pauses_are_silence() -> None:
+    alignment = align([(10, 110, "m", 0), (110, 210, "'i:", 0), (210, 400, "_:", -1), (400, 1000, "_", -1)], "me")
+    assert rounded(alignment.phones) == [(0, 10, "SIL"), (10, 110, "M"), (110, 210, "IY"), (210, 1000, "SIL")]
+    assert rounded(alignment.words) == [(10, 210, "me")]
+
+
+def test_an_event_of_two_phones_is_split_by_weight() -> None:
+    assert rounded(align([(0, 300, "'A@", 0)]).phones)[:2] == [(0, 200, "AA"), (200, 300, "R")]
+    assert rounded(align([(0, 300, "@L", 0)]).phones)[:2] == [(0, 150, "AH"), (150, 300, "L")]
+    assert rounded(align([(0, 300, "aI@", 0)]).phones)[:2] == [(0, 200, "AY"), (200, 300, "AH")]
+
+
+def test_r_is_not_spoken_twice() -> None:
+    alignment = align([(0, 300, "'A@", 0), (300, 400, "r", 0), (400, 500, "i", 0)])
+    assert rounded(alignment.phones)[:3] == [(0, 300, "AA"), (300, 400, "R"), (400, 500, "IY")]
+
+
+def test_an_event_without_length_shares_the_one_before() -> None:
+    will = align([(0, 100, "w", 0), (100, 250, "'I", 0), (250, 250, "l", 0), (250, 250, "_", -1)])
+    assert rounded(will.phones)[:3] == [(0, 100, "W"), (100, 200, "IH"), (200, 250, "L")]
+    are = align([(0, 300, "'A@", 0), (300, 300, "r", 0), (300, 400, "z", 0)], accent="en-gb-scotland")
+    assert rounded(are.phones)[:3] == [(0, 200, "AA"), (200, 300, "R"), (300, 400, "Z")]
+
+
+def test_a_palatal_glide_prolongs_the_phone_before() -> None:
+    alignment = align([(0, 100, "i", 0), (100, 140, ";", 0), (140, 240, "I", 0)])
+    assert rounded(alignment.phones)[:2] == [(0, 140, "IY"), (140, 240, "IH")]
+
+
+def test_the_closure_goes_to_the_stop() -> None:
+    events: list[Event] = [(0, 200, "'a", 0), (200, 260, "t", 0), (260, 400, "s", 0)]
+    assert rounded(align(events, quiet=[(150, 200)]).phones)[:2] == [(0, 150, "AE"), (150, 260, "T")]
+    assert rounded(align(events, quiet=[(150, 197)]).phones)[:2] == [(0, 150, "AE"), (150, 260, "T")]
+    assert rounded(align(events).phones)[:2] == [(0, 200, "AE"), (200, 260, "T")]
+    assert rounded(align(events, quiet=[(20, 200)]).phones)[:2] == [(0, 100, "AE"), (100, 260, "T")]
+    assert rounded(align(events, quiet=[(230, 260)]).phones)[1:3] == [(200, 260, "T"), (260, 400, "S")]
+
+
+def test_merged_words_share_an_interval() -> None:
+    events: list[Event] = [
+        (0, 100, "V", 1),
+        (100, 200, "v", 1),
+        (200, 300, "@2", 1),
+        (300, 400, "_", -1),
+        (400, 600, "i:", 4),
+    ]
+    alignment = align(events, "“Out of the, blue — sea!”")
+    assert rounded(alignment.words) == [(0, 300, "out of the blue"), (400, 600, "sea")]
+
+
+@pytest.mark.parametrize(
+    ("events", "reason"),
+    [
+        ([], "no phone events"),
+        ([(0, 100, "_:", -1), (100, 100, "_", -1)], "only pauses"),
+        ([(0, 100, "y:", 0)], "symbol 'y:'"),
+        ([(0, 100, "i:", 3)], "word 3, but the text has 1 word"),
+        ([(0, 100, "i:", 0), (50, 200, "m", 0)], "overlap"),
+        ([(900, 1200, "i:", 0)], "ends after the utterance"),
+    ],
+)
+def test_refused(events: list[Event], reason: str) -> None:
+    with pytest.raises(DataError, match=reason):
+        align(events)
+
+
+@pytest.mark.parametrize(
+    ("text", "accent", "phones"),
+    [
+        ("seven", "en-us", "S EH V AH N"),
+        ("father", "en-us", "F AA DH ER"),
+        ("father", "en-gb-x-rp", "F AA DH AH"),
+        ("car", "en-us", "K AA R"),
+        ("car", "en-gb-x-rp", "K AA"),
+        ("car", "en-us-nyc", "K AA"),
+        ("cars", "en-gb-scotland", "K AA R Z"),
+        ("bath", "en-gb-x-rp", "B AA TH"),
+        ("little", "en-us", "L IH T AH L"),
+        ("fire", "en-us", "F AY ER"),
+        ("choice", "en-029", "CH OY S"),
+        ("of the", "en-us", "AH V DH AH"),
+    ],
+)
+def test_espeak_words_have_the_dictionary_phones(text: str, accent: str, phones: str) -> None:
+    speech = synthesize(text, accent)
+    events = [PhoneEvent(*event) for event in speech.events]
+    alignment = align_events(events, text, accent, speech.samples, speech.sample_rate)
+    assert [i.label for i in alignment.phones if i.label != "SIL"] == phones.split()
+    assert [i.label for i in alignment.words] == [text]
+    assert alignment.phones[0].start_s == 0.0
+    assert alignment.phones[-1].end_s == len(speech.samples) / speech.sample_rate
+
+
+def test_closures_of_espeak_are_quiet() -> None:
+    """What moves from a vowel to a stop is at least 10 dB weaker than what stays."""
+    speech = synthesize("a cap, a cat, a pack", "en-us")
+    events = [PhoneEvent(*event) for event in speech.events]
+    phones = align_events(events, "a cap, a cat, a pack", "en-us", speech.samples, speech.sample_rate).phones
+    starts = {round(event.start_s, 6) for event in events}
+    moved = [(v, s) for v, s in pairwise(phones) if s.label in "PTK" and round(s.start_s, 6) not in starts]
+    assert len(moved) >= 5
+    for vowel, stop in moved:
+        burst = next(e.start_s for e in events if e.start_s > stop.start_s)
+        level = [
+            float(np.sqrt(np.mean(np.square(speech.samples[round(a * 22050) : round(b * 22050)]))))
+            for a, b in ((vowel.start_s, vowel.end_s), (stop.start_s, burst - 0.006))
+        ]
+        assert level[1] < level[0] * 10 ** (-10 / 20)
+        assert 0.02 < burst - stop.start_s < 0.08

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from phonoscope.alignment import AlignmentConfig, PhoneEvent, align_events, f0_track, frame_labels, sample_f0
+from phonoscope.corpus.espeak import synthesize
+
+CONFIG = AlignmentConfig()
+
+
+def voice(f0_hz: NDArray[np.float64], rate: int, harmonics: int = 8) -> NDArray[np.float32]:
+    phase = 2 * np.pi * np.cumsum(f0_hz) / rate
+    partials = np.stack([np.sin(k * phase) / k for k in range(1, harmonics + 1)])
+    return (0.1 * partials.sum(axis=0)).astype(np.float32)
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 24_000])
+@pytest.mark.parametrize(("low", "high"), [(80.0, 140.0), (160.0, 330.0)])
+def test_a_glide_is_recovered_within_one_percent(rate: int, low: float, high: float) -> None:
+    seconds = np.arange(2 * rate) / rate
+    times_s, f0_hz = f0_track(voice(low + (high - low) * seconds / 2, rate), rate, CONFIG)
+    assert len(times_s) == len(f0_hz) == 201
+    inner = slice(10, -10)
+    truth = low + (high - low) * times_s / 2
+    assert np.isfinite(f0_hz[inner]).all()
+    np.testing.assert_allclose(f0_hz[inner], truth[inner], rtol=0.01)
+
+
+def test_a_sine_is_recovered() -> None:
+    _, f0_hz = f0_track(voice(np.full(16_000, 220.0), 16_000, harmonics=1), 16_000, CONFIG)
+    np.testing.assert_allclose(f0_hz[5:-5], 220.0, rtol=0.01)
+
+
+def test_the_grid_is_exact() -> None:
+    times_s, f0_hz = f0_track(np.zeros(22_050 * 3, np.float32), 22_050, CONFIG)
+    assert times_s.dtype == np.float64
+    assert f0_hz.dtype == np.float32
+    assert times_s.tolist() == [k / 100 for k in range(301)]
+
+
+def test_noise_and_silence_are_unvoiced() -> None:
+    noise = np.random.default_rng(1).standard_normal(32_000).astype(np.float32)
+    for samples in (
+        0.1 * noise,
+        1e-3 * noise,
+        np.zeros(32_000, np.float32),
+        np.convolve(noise, np.ones(6) / 6)[:32_000],
+    ):
+        _, f0_hz = f0_track(samples.astype(np.float32), 16_000, CONFIG)
+        assert np.isfinite(f0_hz).mean() < 0.02
+
+
+def test_a_faint_hum_in_the_pauses_is_unvoiced() -> None:
+    seconds = np.arange(32_000) / 16_000
+    hum = 5e-4 * np.sin(2 * np.pi * 100 * seconds)
+    speech = np.where((seconds > 0.5) & (seconds < 1.5), voice(np.full(32_000, 150.0), 16_000), 0)
+    times_s, f0_hz = f0_track((hum + speech).astype(np.float32), 16_000, CONFIG)
+    assert not np.isfinite(f0_hz[times_s < 0.45]).any()
+    np.testing.assert_allclose(f0_hz[(times_s > 0.6) & (times_s < 1.4)], 150, rtol=0.01)
+
+
+def test_voicing_of_speech() -> None:
+    text = "seven men saw us sing a long slow song"
+    speech = synthesize(text, "en-us+f2")
+    events = [PhoneEvent(*event) for event in speech.events]
+    phones = align_events(events, text, "en-us", speech.samples, speech.sample_rate).phones
+    times_s, f0_hz = f0_track(speech.samples, speech.sample_rate, CONFIG)
+    labels = frame_labels(phones, int(len(speech.samples) / speech.sample_rate * 100), 100)
+    voiced = np.isfinite(sample_f0(times_s, f0_hz, (np.arange(len(labels)) + 0.5) / 100))
+    assert voiced[np.isin(labels, ["AA", "AO", "EH", "IH", "OW", "M", "N", "NG"])].mean() > 0.9
+    assert voiced[labels == "S"].mean() < 0.4
+
+
+def test_sample_f0_interpolates_between_voiced_neighbours_only() -> None:
+    times_s = np.arange(5, dtype=np.float64) / 100
+    f0_hz = np.array([100, 110, np.nan, 200, 210], dtype=np.float32)
+    at_s = np.array([0.0, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.0325, 0.04, 0.045, -0.005])
+    expected = [100, 105, 107.5, 110, np.nan, np.nan, 200, 202.5, 210, np.nan, np.nan]
+    np.testing.assert_allclose(sample_f0(times_s, f0_hz, at_s), expected, rtol=1e-6)
+    assert sample_f0(times_s[:0], f0_hz[:0], at_s[:2]).tolist() == pytest.approx([np.nan] * 2, nan_ok=True)
+
+
+@pytest.mark.parametrize("rate", [50.0, 75.0, 86.1328125])
+def test_no_drift_over_15_seconds(rate: float) -> None:
+    """A hop rounded to 213 samples for 75 Hz would be 1.8 frames late after 15 s."""
+    times_s = np.arange(1501, dtype=np.float64) / 100
+    f0_hz = (100 + 10 * times_s).astype(np.float32)
+    centres_s = np.asarray((np.arange(int(15 * rate)) + 0.5) / rate, dtype=np.float64)
+    np.testing.assert_allclose(sample_f0(times_s, f0_hz, centres_s), 100 + 10 * centres_s, rtol=1e-5)
+
+
+def test_a_long_glide_does_not_drift_at_75_hz() -> None:
+    seconds = np.arange(15 * 16_000) / 16_000
+    times_s, f0_hz = f0_track(voice(100 + 10 * seconds, 16_000), 16_000, CONFIG)
+    centres_s = (np.arange(1125) + 0.5) / 75
+    error_s = (sample_f0(times_s, f0_hz, centres_s) - (100 + 10 * centres_s)) / 10
+    assert abs(np.nanmedian(error_s[-150:]) - np.nanmedian(error_s[:150])) < 0.05
+    np.testing.assert_allclose(sample_f0(times_s, f0_hz, centres_s)[10:-10], (100 + 10 * centres_s)[10:-10], rtol=0.01)

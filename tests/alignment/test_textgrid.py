@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from praatio import textgrid as praat
+
+from phonoscope.alignment import PHONES, Alignment, Interval, read_textgrid, write_textgrid
+from phonoscope.alignment.textgrid import find_textgrids
+from phonoscope.errors import DataError
+
+HELLO = Alignment(
+    words=[Interval(0.1, 0.5, "hello")],
+    phones=[
+        Interval(0.0, 0.1, "SIL"),
+        Interval(0.1, 0.2, "HH"),
+        Interval(0.2, 0.25, "AH"),
+        Interval(0.25, 0.3, "L"),
+        Interval(0.3, 0.5, "OW"),
+        Interval(0.5, 0.75, "SIL"),
+    ],
+)
+
+
+def grid(*tiers: tuple[str, list[tuple[float | str, float | str, str]]], xmax: float = 0.75) -> str:
+    """A TextGrid in the long format, as the Montreal Forced Aligner writes it."""
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {xmax}"]
+    lines += ["tiers? <exists>", f"size = {len(tiers)}", "item []:"]
+    for number, (name, intervals) in enumerate(tiers, 1):
+        lines += [f"    item [{number}]:", '        class = "IntervalTier"', f'        name = "{name}"']
+        lines += ["        xmin = 0", f"        xmax = {xmax}", f"        intervals: size = {len(intervals)}"]
+        for index, (start, end, text) in enumerate(intervals, 1):
+            lines += [f"        intervals [{index}]:", f"            xmin = {start}", f"            xmax = {end}"]
+            lines += [f'            text = "{text}"']
+    return "\n".join(lines) + "\n"
+
+
+PHONES_TIER: list[tuple[float | str, float | str, str]] = [
+    (0, 0.1, ""),
+    (0.1, 0.2, "HH"),
+    (0.2, 0.25, "AH0"),
+    (0.25, 0.3, "L"),
+    (0.3, 0.5, "OW1"),
+    (0.5, 0.75, "sp"),
+]
+WORDS_TIER: list[tuple[float | str, float | str, str]] = [(0, 0.1, ""), (0.1, 0.5, "hello"), (0.5, 0.75, "")]
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "speaker" / "a.TextGrid"
+    write_textgrid(path, HELLO, 0.75)
+    assert read_textgrid(path, 0.75) == HELLO
+    first = path.read_bytes()
+    write_textgrid(path, HELLO, 0.75)
+    assert path.read_bytes() == first
+
+
+def test_praatio_reads_ours(tmp_path: Path) -> None:
+    path = tmp_path / "a.TextGrid"
+    write_textgrid(path, HELLO, 0.75)
+    theirs = praat.openTextgrid(str(path), includeEmptyIntervals=False, reportingMode="error")
+    assert theirs.tierNames == ("words", "phones")
+    assert [tuple(entry) for entry in theirs.getTier("phones").entries] == [tuple(i) for i in HELLO.phones]
+    assert [tuple(entry) for entry in theirs.getTier("words").entries] == [tuple(i) for i in HELLO.words]
+    assert theirs.maxTimestamp == 0.75
+
+
+@given(st.lists(st.tuples(st.floats(1e-4, 2.0), st.sampled_from(PHONES)), min_size=1, max_size=30))
+@settings(max_examples=50)
+def test_any_alignment_survives_to_the_microsecond(
+    tmp_path_factory: pytest.TempPathFactory, phones: list[tuple[float, str]]
+) -> None:
+    intervals, at = [], 0.0
+    for length_s, phone in phones:
+        intervals.append(Interval(at, at + length_s, phone))
+        at += length_s
+    path = tmp_path_factory.mktemp("grid") / "a.TextGrid"
+    write_textgrid(path, Alignment([], intervals), at)
+    back = read_textgrid(path, at).phones
+    assert [i.label for i in back if i.label != "SIL"] == [i.label for i in intervals]
+    for ours, theirs in zip((i for i in back if i.label != "SIL"), intervals, strict=True):
+        assert ours[:2] == pytest.approx(theirs[:2], abs=1e-6)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("names", [("words", "phones"), ("Words", "PHONES"), ("ann - words", "ann - phones")])
+def test_montreal_forced_aligner(tmp_path: Path, encoding: str, names: tuple[str, str]) -> None:
+    path = tmp_path / "a.TextGrid"
+    path.write_text(grid((names[0], WORDS_TIER), (names[1], PHONES_TIER)), encoding=encoding)
+    assert read_textgrid(path) == HELLO
+    kept = read_textgrid(path, stress="keep")
+    assert [i.label for i in kept.phones] == ["SIL", "HH", "AH0", "L", "OW1", "SIL"]
+
+
+def test_short_format_and_windows_line_ends(tmp_path: Path) -> None:
+    path = tmp_path / "a.TextGrid"
+    long = tmp_path / "long.TextGrid"
+    long.write_text(grid(("words", WORDS_TIER), ("phones", PHONES_TIER)))
+    praat.openTextgrid(str(long), includeEmptyIntervals=True).save(str(path), "short_textgrid", True)
+    assert read_textgrid(path) == HELLO
+    path.write_bytes(long.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_textgrid(path) == HELLO
+
+
+def test_no_words_and_gaps_are_fine(tmp_path: Path) -> None:
+    path = tmp_path / "a.TextGrid"
+    path.write_text(grid(("phones", [(0.1, 0.2, "HH"), (0.3, 0.4, "spn")])))
+    assert read_textgrid(path, 0.5) == Alignment(
+        [], [Interval(0.0, 0.1, "SIL"), Interval(0.1, 0.2, "HH"), Interval(0.2, 0.5, "SIL")]
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param("", "not a readable TextGrid", id="empty"),
+        pytest.param("hello", "not a readable TextGrid", id="no TextGrid"),
+        pytest.param(grid(("words", WORDS_TIER)), "no intervals in a tier 'phones'", id="no phones tier"),
+        pytest.param(grid(("phones", [])), "no intervals in a tier 'phones'", id="empty phones tier"),
+        pytest.param(
+            grid(("a - phones", PHONES_TIER), ("b - phones", PHONES_TIER)), "2 tiers are named 'phones'", id="speakers"
+        ),
+        pytest.param(grid(("phones", [(0, 0.3, "HH"), (0.2, 0.4, "AH0")])), "overlap", id="overlap"),
+        pytest.param(grid(("phones", [(0.4, 0.3, "HH")])), "reversed", id="reversed"),
+        pytest.param(grid(("phones", [("-0.2", 0.3, "HH")])), "starts before 0", id="negative"),
+        pytest.param(grid(("phones", [(0.4, 3.0, "HH")])), "ends after the utterance", id="out of range"),
+        pytest.param(grid(("phones", [("x", 0.3, "HH")])), "not a readable TextGrid", id="no number"),
+        pytest.param(grid(("phones", [("nan", 0.3, "HH")])), "not a readable TextGrid", id="nan"),
+        pytest.param(grid(("phones", [(0, 0.3, "ɹ")])), "'ɹ' is not an ARPABET phone", id="IPA"),
+        pytest.param(
+            grid(("words", [(0, 0.3, "a"), (0.2, 0.4, "b")]), ("phones", PHONES_TIER)), "overlap", id="words overlap"
+        ),
+    ],
+)
+def test_broken_files_name_file_and_reason(tmp_path: Path, content: str, reason: str) -> None:
+    path = tmp_path / "broken.TextGrid"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=rf"broken\.TextGrid: .*({reason})"):
+        read_textgrid(path, 0.75)
+
+
+def test_truncated_and_binary_files(tmp_path: Path) -> None:
+    whole = grid(("words", WORDS_TIER), ("phones", PHONES_TIER)).encode()
+    path = tmp_path / "broken.TextGrid"
+    short = tmp_path / "short.TextGrid"
+    write_textgrid(short, HELLO, 0.75)
+    praat.openTextgrid(str(short), includeEmptyIntervals=True).save(str(short), "short_textgrid", True)
+    for content in (b"\xff\xfe\x00", b"\x00\x80\x81", whole[: len(whole) // 3], short.read_bytes()[:-60]):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"broken\.TextGrid: "):
+            read_textgrid(path)
+    with pytest.raises(DataError, match=r"absent\.TextGrid: no such file"):
+        read_textgrid(tmp_path / "absent.TextGrid")
+
+
+@given(cut=st.integers(0, len(grid(("words", WORDS_TIER), ("phones", PHONES_TIER))) - 4))
+def test_a_file_cut_anywhere_is_refused(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    path = tmp_path_factory.getbasetemp() / "cut.TextGrid"
+    path.write_text(grid(("words", WORDS_TIER), ("phones", PHONES_TIER))[:cut], encoding="utf-8")
+    with pytest.raises(DataError):
+        read_textgrid(path)
+
+
+def test_find_textgrids(tmp_path: Path) -> None:
+    for name in ("a/b/x.TextGrid", "y.textgrid", "z.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_textgrids(tmp_path) == {"x": tmp_path / "a/b/x.TextGrid", "y": tmp_path / "y.textgrid"}
+    (tmp_path / "x.TextGrid").touch()
+    with pytest.raises(DataError, match="both for utterance 'x'"):
+        find_textgrids(tmp_path)
+
+
+def test_the_last_interval_ends_with_the_audio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Resampled for the aligner, an utterance may be a part of a sample longer."""
+    path = tmp_path / "a.TextGrid"
+    write_textgrid(path, HELLO, 0.749987)
+    assert read_textgrid(path).phones[-1] == Interval(0.5, 0.749987, "SIL")
+    assert capsys.readouterr().out == ""
