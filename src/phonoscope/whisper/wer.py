@@ -1,0 +1,35 @@
+"""Word error rate, after Whisper's own text normalization."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from phonoscope.errors import DataError
+
+
+def normalize_text(text: str) -> str:
+    """Whisper's English normalizer: lower case, no punctuation, contractions spelled out, number words as digits.
+
+    Whisper writes `7` for `seven`, so both sides become digits; number words in a row become one number (`one two` is
+    `12`, while `1 2` stays two words), so strings of digits are scored too harshly. The British-to-American spelling
+    table, which transformers does not ship, is left out.
+    """
+    from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
+
+    words = str(EnglishTextNormalizer({})(text)).split()
+    return " ".join(word for word in words if any(map(str.isalnum, word)))  # the normalizer leaves some of "..."
+
+
+def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:
+    """Edits over reference words, pooled over all utterances, both sides normalized. May exceed 1.
+
+    Raises: `ValueError` if the lengths differ, `DataError` if no reference holds a word.
+    """
+    import jiwer
+
+    if len(references) != len(hypotheses):
+        raise ValueError(f"{len(references)} references, but {len(hypotheses)} hypotheses")
+    truth, guess = ([normalize_text(text) for text in texts] for texts in (references, hypotheses))
+    if not any(truth):
+        raise DataError("no reference transcript holds a word, so there is no word error rate; give transcripts")
+    return float(jiwer.wer(truth, guess))

