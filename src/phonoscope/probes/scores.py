@@ -1,0 +1,183 @@
+"""Scores and their intervals from per-utterance sums.
+
+The unit of resampling is the utterance: its frames are far from independent. Every score is a function of sums over
+utterances, so a bootstrap resample is a vector of utterance multiplicities and all resamples are one matrix product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from phonoscope.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from phonoscope.probes.config import BootstrapConfig
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class ClassStatistics:
+    """Frames by utterance and class: labelled so, predicted so, and both."""
+
+    true: NDArray[np.int64]
+    """[utterances, classes]"""
+    predicted: NDArray[np.int64]
+    """[utterances, classes]"""
+    correct: NDArray[np.int64]
+    """[utterances, classes]"""
+
+    @classmethod
+    def from_frames(
+        cls,
+        utterances: NDArray[np.integer],
+        true: NDArray[np.integer],
+        predicted: NDArray[np.integer],
+        shape: tuple[int, int],
+    ) -> ClassStatistics:
+        """Count frames; all three arrays are [n] and index `shape` = (utterances, classes)."""
+
+        def count(rows: NDArray[np.integer], columns: NDArray[np.integer]) -> NDArray[np.int64]:
+            return np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1]).reshape(shape)
+
+        hit = true == predicted
+        return cls(count(utterances, true), count(utterances, predicted), count(utterances[hit], true[hit]))
+
+    def __add__(self, other: ClassStatistics) -> ClassStatistics:
+        return ClassStatistics(self.true + other.true, self.predicted + other.predicted, self.correct + other.correct)
+
+    def scores(self, multiplicity: Array | None = None) -> dict[str, Array]:
+        """`macro_f1` and `accuracy` of each resample; `multiplicity` is [resamples, utterances], default one of each.
+
+        As scikit-learn's `f1_score(average="macro", zero_division=0)` on the frames: the mean over classes that are
+        labelled or predicted there.
+        """
+        true, predicted, correct = (_resample(part, multiplicity) for part in (self.true, self.predicted, self.correct))
+        present = true + predicted > 0
+        f1 = np.divide(2 * correct, true + predicted, out=np.zeros_like(correct), where=present)
+        return {
+            "macro_f1": f1.sum(axis=1) / np.maximum(present.sum(axis=1), 1),
+            "accuracy": correct.sum(axis=1) / np.maximum(true.sum(axis=1), 1),
+        }
+
+
+@dataclass(frozen=True)
+class ValueStatistics:
+    """Sums by utterance, each of shape [utterances]. `total` and `squares` are of the value less a constant."""
+
+    count: NDArray[np.int64]
+    total: Array
+    squares: Array
+    absolute_error: Array
+    squared_error: Array
+
+    @classmethod
+    def from_frames(
+        cls, utterances: NDArray[np.integer], true: Array, predicted: Array, size: int, origin: float
+    ) -> ValueStatistics:
+        """Sum frames; `true` and `predicted` are [n]. `origin`, near the mean, keeps R2 exact to the last digits."""
+
+        def total(values: Array) -> Array:
+            return np.bincount(utterances, weights=values, minlength=size).astype(np.float64, copy=False)
+
+        error, value = true - predicted, true - origin
+        count = np.bincount(utterances, minlength=size)
+        return cls(count, total(value), total(value**2), total(np.abs(error)), total(error**2))
+
+    def __add__(self, other: ValueStatistics) -> ValueStatistics:
+        return ValueStatistics(
+            self.count + other.count,
+            self.total + other.total,
+            self.squares + other.squares,
+            self.absolute_error + other.absolute_error,
+            self.squared_error + other.squared_error,
+        )
+
+    def scores(self, multiplicity: Array | None = None) -> dict[str, Array]:
+        """`r2` and `mae_hz` of each resample; `multiplicity` is [resamples, utterances], default one of each.
+
+        R2 of a constant target is 1 if predicted without error, else 0, as in scikit-learn's `r2_score`. A resample
+        without a frame scores NaN.
+        """
+        count, total, squares, absolute, squared = (
+            _resample(part[:, None], multiplicity)[:, 0]
+            for part in (self.count, self.total, self.squares, self.absolute_error, self.squared_error)
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            spread = squares - total**2 / count
+            r2 = np.where(spread > 0, 1 - squared / spread, np.where(squared > 0, 0.0, 1.0))
+            return {"r2": np.where(count > 0, r2, np.nan), "mae_hz": absolute / count}
+
+
+Statistics = ClassStatistics | ValueStatistics
+
+
+class Interval(NamedTuple):
+    """An estimate and its percentile bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def _resample(part: NDArray[Any], multiplicity: Array | None) -> Array:
+    """[utterances, k] -> [resamples, k]."""
+    return part.sum(axis=0, dtype=np.float64)[None] if multiplicity is None else multiplicity @ part
+
+
+def draw_resamples(utterances: int, samples: int, seed: int) -> Array:
+    """Multiplicity of each utterance in each resample, drawn with replacement. Shape [samples, utterances]."""
+    shares = np.full(utterances, 1 / utterances)
+    return np.random.default_rng(seed).multinomial(utterances, shares, size=samples).astype(np.float64)
+
+
+def interval(value: float, draws: Array, confidence: float) -> Interval:
+    """Percentile interval of bootstrap `draws` [samples]; draws that are NaN are left out."""
+    tail = (1 - confidence) / 2
+    low, high = np.nanquantile(draws, [tail, 1 - tail])
+    return Interval(value, float(low), float(high))
+
+
+def _paired(
+    first: Statistics, second: Statistics, metric: str, config: BootstrapConfig, seed: int
+) -> tuple[Array, Array, Array, Array]:
+    utterances = _utterances(first)
+    if utterances != _utterances(second):
+        raise DataError(f"a paired comparison needs the same utterances; there are {utterances}, {_utterances(second)}")
+    resamples = draw_resamples(utterances, config.samples, seed)
+    values, draws = zip(
+        *((part.scores()[metric], part.scores(resamples)[metric]) for part in (first, second)), strict=True
+    )
+    return values[0], values[1], draws[0], draws[1]
+
+
+def _utterances(statistics: Statistics) -> int:
+    return len(statistics.true if isinstance(statistics, ClassStatistics) else statistics.count)
+
+
+def paired_difference(
+    first: Statistics, second: Statistics, metric: str, config: BootstrapConfig, *, seed: int = 0
+) -> Interval:
+    """`first - second` in a metric, both resampled with the same utterances (same order, e.g. two codecs' eval set).
+
+    Raises `DataError` if the number of utterances differs.
+    """
+    a, b, draws_a, draws_b = _paired(first, second, metric, config, seed)
+    return interval(float(a[0] - b[0]), draws_a - draws_b, config.confidence)
+
+
+def paired_ratio(
+    first: Statistics, second: Statistics, metric: str, config: BootstrapConfig, *, seed: int = 0
+) -> Interval:
+    """`first / second` in a metric, both resampled with the same utterances; infinite where `second` scores 0.
+
+    Raises `DataError` if the number of utterances differs.
+    """
+    a, b, draws_a, draws_b = _paired(first, second, metric, config, seed)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return interval(float((a / b)[0]), draws_a / draws_b, config.confidence)

@@ -1,0 +1,150 @@
+"""Fit a probe to a contingency table.
+
+Logistic regression on frames equals logistic regression on codebook rows with soft targets: both have the objective
+
+    C * sum_kc targets[k, c] * -log softmax(W z_k + b)[c]  +  1/2 ||W||^2,   targets = counts * class weight
+
+which is scikit-learn's (`LogisticRegression`, lbfgs) on the expanded frames, z being the standardised row.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phonoscope.errors import DataError
+from phonoscope.probes.model import Probe
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from phonoscope.probes.config import ClassWeight
+    from phonoscope.probes.tables import ClassTable, ValueTable
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def standardisation(codebook: NDArray[Any], weights: NDArray[Any]) -> tuple[Array, Array]:
+    """Mean and standard deviation [dims] of the frames that a weighted codebook [codes, dims] stands for.
+
+    A constant dimension gets scale 1, as in scikit-learn's `StandardScaler`.
+    """
+    rows, share = codebook.astype(np.float64), weights / weights.sum()
+    mean = share @ rows
+    variance = share @ (rows - mean) ** 2
+    constant = variance <= 1e-14 * np.maximum(mean**2, np.finfo(np.float64).tiny)
+    return mean, np.where(constant, 1.0, np.sqrt(variance))
+
+
+def class_weights(totals: NDArray[np.integer], class_weight: ClassWeight) -> Array:
+    """Weight of each class [classes] from its frames; `balanced` is frames / (classes * class frames)."""
+    return totals.sum() / (len(totals) * totals) if class_weight == "balanced" else np.ones(len(totals))
+
+
+def fit_probe(
+    table: ClassTable,
+    codebook: NDArray[Any],
+    *,
+    C: float = 1.0,
+    class_weight: ClassWeight = "balanced",
+    max_iter: int = 1000,
+    tolerance: float = 1e-6,
+) -> Probe:
+    """Multinomial logistic regression on the frames behind `table`; `codebook` is [codes, dims].
+
+    Classes without a frame are left out of `Probe.classes`. With two classes the objective is scikit-learn's binary
+    one, written as a symmetric softmax. Raises `DataError` if fewer than two classes have frames.
+    """
+    seen, used = table.counts.sum(axis=0) > 0, table.counts.sum(axis=1) > 0
+    if seen.sum() < 2:
+        raise DataError(f"a probe needs frames of at least two classes; there are {int(seen.sum())}")
+    counts = table.counts[used][:, seen]
+    mean, scale = standardisation(codebook[used], counts.sum(axis=1))
+    rows = (codebook[used] - mean) / scale
+    targets = counts * class_weights(counts.sum(axis=0), class_weight)
+    weight, bias, objective, converged, iterations = _softmax_regression(rows, targets, C, max_iter, tolerance)
+    classes = tuple(name for name, keep in zip(table.classes, seen, strict=True) if keep)
+    return Probe(weight, bias, mean, scale, classes, objective, converged, iterations)
+
+
+def _softmax_regression(
+    rows: Array, targets: Array, C: float, max_iter: int, tolerance: float
+) -> tuple[Array, Array, float, bool, int]:
+    """L-BFGS in the coordinates in which the objective's curvature at uniform predictions is the identity.
+
+    The penalty is rotation-invariant and the intercept free of it, so rows are centred under the target weights and
+    turned to their principal axes, where directions that no row has drop out and the curvature of axis i is
+    C * s_i^2 * p (1 - p) + penalty with p = 1 / classes. Without this L-BFGS needs ten times the iterations.
+    """
+    from scipy.optimize import minimize
+
+    mass, classes = targets.sum(axis=1), targets.shape[1]
+    centre = mass @ rows / mass.sum()
+    axes, spread = _principal_axes(rows - centre, mass)
+    features = np.column_stack([(rows - centre) @ axes, np.ones(len(rows))])
+    # symmetric two-class weights (w/2, -w/2) have half the squared norm of the binary w
+    penalty = np.append(np.full(len(spread), 2.0 if classes == 2 else 1.0), 0.0)[:, None]
+    curvature = C * np.append(spread**2, mass.sum())[:, None] * (classes - 1) / classes**2 + penalty
+    unit = C * mass.sum() * np.log(classes)  # the objective at zero
+    step = np.repeat(np.sqrt(unit / curvature), classes, axis=1)
+
+    def objective(point: Array) -> tuple[float, Array]:
+        beta = step * point.reshape(step.shape)
+        logits = features @ beta
+        logits -= logits.max(axis=1, keepdims=True)
+        odds = np.exp(logits)
+        total = odds.sum(axis=1)
+        loss = mass @ np.log(total) - np.vdot(targets, logits)
+        gradient = C * (features.T @ (odds * (mass / total)[:, None] - targets)) + penalty * beta
+        return (C * loss + 0.5 * np.vdot(beta, penalty * beta)) / unit, (step * gradient).ravel() / unit
+
+    found = minimize(
+        objective,
+        np.zeros(step.size),
+        args=(),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": max_iter, "maxfun": 2 * max_iter + 20, "gtol": tolerance, "ftol": 0.0, "maxcor": 20},
+    )
+    beta = step * found.x.reshape(step.shape)
+    weight = axes @ beta[:-1]
+    bias = beta[-1] - centre @ weight
+    converged = bool(np.abs(found.jac).max() <= tolerance)
+    return weight.T, bias - bias.mean(), float(found.fun * unit), converged, int(found.nit)
+
+
+def _principal_axes(centred: Array, mass: Array) -> tuple[Array, Array]:
+    """Orthonormal axes [dims, rank] of weighted rows and the singular values [rank] along them."""
+    from scipy.linalg import svd
+
+    weighted = np.sqrt(mass)[:, None] * centred
+    _, spread, axes = svd(weighted, full_matrices=False)
+    rank = int((spread > spread[0] * max(weighted.shape) * np.finfo(np.float64).eps).sum())
+    return axes[:rank].T, spread[:rank]
+
+
+def fit_ridge(table: ValueTable, codebook: NDArray[Any], *, alpha: float = 0.0) -> Probe:
+    """Least squares on the frames behind `table` with penalty `alpha * ||w||^2`; `codebook` is [codes, dims].
+
+    With `alpha` 0 and rows that do not determine the weights, the solution of smallest norm. Raises `DataError` if
+    the table is empty.
+    """
+    from scipy.linalg import svd
+
+    used = table.count > 0
+    if not used.any():
+        raise DataError("a regression needs at least one frame; there is none")
+    count = table.count[used]
+    mean, scale = standardisation(codebook[used], count)
+    root = np.sqrt(count)
+    design = root[:, None] * ((codebook[used] - mean) / scale)
+    target = root * (table.total[used] / count - table.mean)
+    left, spread, right = svd(design, full_matrices=False)
+    keep = spread > spread[0] * max(design.shape) * np.finfo(np.float64).eps
+    weight = right[keep].T @ (spread[keep] / (spread[keep] ** 2 + alpha) * (left[:, keep].T @ target))
+    within = (
+        table.squares[used].sum() - (table.total[used] ** 2 / count).sum()
+    )  # spread inside codes: no row explains it
+    objective = within + ((target - design @ weight) ** 2).sum() + alpha * weight @ weight
+    return Probe(weight[None], np.array([table.mean]), mean, scale, (), float(objective), True, 1)

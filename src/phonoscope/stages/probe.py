@@ -1,0 +1,57 @@
+"""Stage `probe@<codec>`: tokens and codebooks become the linear decodability of every RVQ layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from phonoscope import paths
+from phonoscope.errors import DataError
+from phonoscope.files import atomic_dir, read_safetensors, write_csv, write_safetensors
+from phonoscope.params import Params
+from phonoscope.probes.run import probe_codec
+from phonoscope.stages.base import StageReport
+from phonoscope.stages.speech import read_split
+
+if TYPE_CHECKING:
+    from phonoscope.probes.run import ProbeResult
+
+
+def run(params: Params, codec: str) -> StageReport:
+    """Write models/probes/<codec>/<task>.safetensors and metrics/probes/<codec>.csv."""
+    split = read_split()
+    tensors, _ = read_safetensors(paths.codebooks(codec))
+    layers = sum(name.startswith("layer_") for name in tensors)
+    result = probe_codec(
+        paths.tokens(codec),
+        [tensors[f"layer_{layer}"].numpy() for layer in range(1, layers + 1)],
+        split["train"],
+        split["eval"],
+        _speakers(),
+        params.probe,
+        codec=codec,
+        workers=params.compute.workers,
+    )
+    with atomic_dir(paths.probes(codec)) as folder:
+        for task, found in result.tasks.items():
+            write_safetensors(folder / f"{task}.safetensors", *found.to_tensors())
+    write_csv(paths.probe_metrics(codec), result.rows)
+    return _report(result)
+
+
+def _speakers() -> dict[str, str]:
+    if not paths.MANIFEST.exists():
+        raise DataError(f"{paths.MANIFEST}: no such file; run `dvc repro corpus`")
+    manifest = pd.read_parquet(paths.MANIFEST, columns=["utterance", "speaker"])
+    return dict(zip(manifest["utterance"], manifest["speaker"], strict=True))
+
+
+def _report(result: ProbeResult) -> StageReport:
+    columns = result.rows.groupby(["task", "metric"], sort=False)["value"]
+    unconverged = (result.rows["converged"] == "false").groupby([result.rows["task"], result.rows["layer"]]).any()
+    unseen = {f"{task}.unseen_frames": float(sum(found.unseen.values())) for task, found in result.tasks.items()}
+    return StageReport(
+        metrics={"unconverged_fits": float(unconverged.sum()), **unseen},
+        by_layer={f"{task}.{metric}": values.tolist() for (task, metric), values in columns},
+    )

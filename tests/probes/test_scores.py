@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, r2_score
+
+from phonoscope.errors import DataError
+from phonoscope.probes.config import BootstrapConfig
+from phonoscope.probes.scores import (
+    ClassStatistics,
+    ValueStatistics,
+    draw_resamples,
+    interval,
+    paired_difference,
+    paired_ratio,
+)
+
+CLASSES = 5
+classified = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, CLASSES - 1), st.integers(0, CLASSES - 1)), min_size=1, max_size=60
+)
+
+
+def random_frames(seed: int, frames: int = 2_000, utterances: int = 30) -> tuple[NDArray[np.int64], ...]:
+    rng = np.random.default_rng(seed)
+    true = rng.choice(CLASSES, size=frames, p=[0.5, 0.3, 0.15, 0.04, 0.01])
+    predicted = np.where(rng.random(frames) < 0.4, true, rng.integers(CLASSES, size=frames))
+    return np.sort(rng.integers(utterances, size=frames)), true, predicted
+
+
+@given(classified)
+def test_class_scores_equal_scikit_learn(frames: list[tuple[int, int, int]]) -> None:
+    utterance, true, predicted = np.array(frames).T
+    scores = ClassStatistics.from_frames(utterance, true, predicted, (4, CLASSES)).scores()
+    expected = f1_score(true, predicted, average="macro", zero_division=0)
+    assert scores["macro_f1"][0] == pytest.approx(expected, abs=1e-12)
+    assert scores["accuracy"][0] == pytest.approx(accuracy_score(true, predicted), abs=1e-12)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(100, 104), st.integers(90, 110)), min_size=2, max_size=40))
+def test_value_scores_equal_scikit_learn(frames: list[tuple[int, int, int]]) -> None:
+    utterance, true, predicted = np.array(frames).T
+    values = true.astype(np.float64), predicted.astype(np.float64)
+    scores = ValueStatistics.from_frames(utterance, *values, 4, origin=102.0).scores()
+    assert scores["r2"][0] == pytest.approx(r2_score(*values), abs=1e-9)
+    assert scores["mae_hz"][0] == pytest.approx(mean_absolute_error(*values), abs=1e-12)
+
+
+def test_r2_keeps_its_digits_far_from_zero() -> None:
+    rng = np.random.default_rng(0)
+    true = 1e6 + rng.normal(size=5_000)
+    predicted = true + rng.normal(scale=0.5, size=5_000)
+    found = ValueStatistics.from_frames(np.zeros(5_000, dtype=np.int64), true, predicted, 1, origin=1e6).scores()
+    assert found["r2"][0] == pytest.approx(r2_score(true, predicted), abs=1e-9)
+
+
+def test_statistics_of_batches_add_up() -> None:
+    utterance, true, predicted = random_frames(1)
+    shape = (30, CLASSES)
+    whole = ClassStatistics.from_frames(utterance, true, predicted, shape)
+    parts = [
+        ClassStatistics.from_frames(utterance[s], true[s], predicted[s], shape) for s in (slice(700), slice(700, None))
+    ]
+    added = parts[0] + parts[1]
+    np.testing.assert_array_equal(whole.correct, added.correct)
+    values = true.astype(float), predicted.astype(float)
+    whole_values = ValueStatistics.from_frames(utterance, *values, 30, 1.0)
+    halves = [
+        ValueStatistics.from_frames(utterance[s], values[0][s], values[1][s], 30, 1.0)
+        for s in (slice(9), slice(9, None))
+    ]
+    np.testing.assert_allclose((halves[0] + halves[1]).squared_error, whole_values.squared_error)
+
+
+def test_a_resample_scores_like_its_frames() -> None:
+    utterance, true, predicted = random_frames(2)
+    multiplicity = draw_resamples(30, 5, seed=3)
+    np.testing.assert_array_equal(multiplicity.sum(axis=1), 30)
+    classes = ClassStatistics.from_frames(utterance, true, predicted, (30, CLASSES)).scores(multiplicity)
+    values = ValueStatistics.from_frames(utterance, true * 1.0, predicted * 1.0, 30, 1.0).scores(multiplicity)
+    for draw, counts in enumerate(multiplicity.astype(int)):
+        frames = np.concatenate([np.tile(np.flatnonzero(utterance == u), n) for u, n in enumerate(counts)])
+        pair = true[frames], predicted[frames]
+        expected = f1_score(*pair, average="macro", zero_division=0)
+        assert classes["macro_f1"][draw] == pytest.approx(expected, abs=1e-12)
+        assert classes["accuracy"][draw] == pytest.approx(accuracy_score(*pair), abs=1e-12)
+        assert values["r2"][draw] == pytest.approx(r2_score(*pair), abs=1e-9)
+        assert values["mae_hz"][draw] == pytest.approx(mean_absolute_error(*pair), abs=1e-9)
+
+
+def test_interval_agrees_with_scipy() -> None:
+    rng = np.random.default_rng(4)
+    errors = rng.gamma(2.0, size=80)
+    one = ValueStatistics.from_frames(np.arange(80), errors, np.zeros(80), 80, 0.0)
+    ours = interval(0.0, one.scores(draw_resamples(80, 20_000, seed=5))["mae_hz"], 0.95)
+    scipy = stats.bootstrap((errors,), np.mean, n_resamples=20_000, method="percentile", rng=rng).confidence_interval
+    assert ours.low == pytest.approx(scipy.low, abs=0.02)
+    assert ours.high == pytest.approx(scipy.high, abs=0.02)
+
+
+def test_frames_of_one_utterance_are_not_independent_evidence() -> None:
+    """Ten copies of every frame, in the same utterances, leave the interval as it was."""
+    utterance, true, predicted = random_frames(6)
+    resamples = draw_resamples(30, 500, seed=7)
+    once = ClassStatistics.from_frames(utterance, true, predicted, (30, CLASSES)).scores(resamples)
+    tenfold = [np.repeat(part, 10) for part in (utterance, true, predicted)]
+    copies = ClassStatistics.from_frames(*tenfold, (30, CLASSES)).scores(resamples)
+    np.testing.assert_allclose(copies["macro_f1"], once["macro_f1"])
+
+
+def test_pairing_removes_what_the_utterances_share() -> None:
+    rng = np.random.default_rng(8)
+    difficulty = rng.uniform(10, 60, size=50)
+    zeros = np.zeros(50)
+    hard = ValueStatistics.from_frames(np.arange(50), difficulty, zeros, 50, 0.0)
+    easier = ValueStatistics.from_frames(np.arange(50), difficulty * 0.8, zeros, 50, 0.0)
+    config = BootstrapConfig()
+    ratio = paired_ratio(easier, hard, "mae_hz", config)
+    assert tuple(ratio) == pytest.approx((0.8, 0.8, 0.8))
+    gap = paired_difference(hard, easier, "mae_hz", config)
+    assert gap.value == pytest.approx(0.2 * difficulty.mean())
+    alone = interval(0, hard.scores(draw_resamples(50, 1_000, 0))["mae_hz"], 0.95)
+    assert gap.high - gap.low == pytest.approx(0.2 * (alone.high - alone.low), rel=0.2)
+    assert paired_difference(hard, hard, "mae_hz", config) == (0, 0, 0)
+
+
+def test_pairing_needs_the_same_utterances() -> None:
+    parts = [ClassStatistics.from_frames(*random_frames(9, utterances=n), (n, CLASSES)) for n in (20, 30)]
+    with pytest.raises(DataError, match="same utterances; there are 20, 30"):
+        paired_ratio(*parts, "macro_f1", BootstrapConfig())
+
+
+def test_utterances_without_frames_do_not_break_an_interval() -> None:
+    lonely = ValueStatistics.from_frames(np.array([0, 0, 0]), np.array([1.0, 2.0, 4.0]), np.full(3, 2.0), 3, 0.0)
+    draws = lonely.scores(draw_resamples(3, 200, seed=1))
+    assert np.isnan(draws["r2"]).any()  # resamples without utterance 0
+    assert interval(0.0, draws["mae_hz"], 0.95)[1:] == pytest.approx((1.0, 1.0))
