@@ -1,0 +1,95 @@
+"""The machine and its packages, and what a stage cost there: real results that no hashed file may hold."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from phonoscope import paths
+from phonoscope.files import write_json
+
+PACKAGES = (
+    "descript-audio-codec",
+    "dvc",
+    "encodec",
+    "librosa",
+    "mlflow",
+    "numpy",
+    "pandas",
+    "phonoscope",
+    "pyarrow",
+    "scikit-learn",
+    "scipy",
+    "speechtokenizer",
+    "torch",
+    "torchaudio",
+    "transformers",
+)
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that the results rest on; those not installed are left out."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor())
+
+
+def environment() -> dict[str, Any]:
+    """Packages, Python, platform, CPU and threads of this process, as JSON-able values."""
+    torch = sys.modules.get("torch")
+    return {
+        "packages": package_versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_model": _cpu_model(),
+        "cpu_count": os.cpu_count() or 0,
+        "torch_threads": torch.get_num_threads() if torch else 0,
+        "omp_num_threads": os.environ.get("OMP_NUM_THREADS", ""),
+    }
+
+
+def _peak_memory_mb() -> float:
+    import resource
+
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / unit
+
+
+class Meter:
+    """Wall-clock seconds since its creation, and the peak memory of this process or of its largest child."""
+
+    def __init__(self) -> None:
+        self.started = datetime.now(UTC)
+        self._clock = time.perf_counter()
+
+    def read(self) -> dict[str, float]:
+        return {"wall_s": time.perf_counter() - self._clock, "peak_memory_mb": _peak_memory_mb()}
+
+
+def write_records(checkout: Path, row: Mapping[str, Any]) -> None:
+    """Write `.phonoscope/environment.json` and append `row` to `.phonoscope/timings.jsonl`. Raises `OSError`."""
+    state = checkout / paths.STATE
+    write_json(state / "environment.json", environment())
+    with (state / "timings.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row, sort_keys=True) + "\n")

@@ -1,0 +1,127 @@
+"""Runs of stages against a real MLflow store."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from phonoscope.stages.base import StageReport
+from phonoscope.tracking import (
+    TrackingConfig,
+    finish_parent,
+    stage_run,
+)
+from phonoscope.tracking.store import Store
+
+SOURCE = Path(__file__).parents[2] / "src"
+CONFIG = TrackingConfig()
+
+
+def _of(store: Store, experiment: str) -> list:
+    return store.search(f"tags.`dvc.exp_name` = '{experiment}'")
+
+
+def test_stages_hang_under_one_parent(checkout: Path, store: Store, experiment: str) -> None:
+    for stage in ("encode@dac", "probe@dac"):
+        with stage_run(stage, {"probe": {"phone": {"C": 0.1, "class_weight": None}}}, CONFIG, root=checkout):
+            pass
+    probe, encode, parent = _of(store, experiment)
+    assert parent.data.tags["mlflow.runName"] == experiment
+    assert "mlflow.parentRunId" not in parent.data.tags
+    assert [run.data.tags["mlflow.parentRunId"] for run in (probe, encode)] == [parent.info.run_id] * 2
+    assert probe.data.tags["dvc.stage"] == "probe@dac"
+    assert probe.data.tags["dvc.exp_baseline_rev"] == "b" * 40
+    assert probe.data.tags["package.numpy"] == np.__version__
+    assert probe.data.params == {"probe.phone.C": "0.1", "probe.phone.class_weight": "null"}
+    assert [run.info.status for run in (probe, encode, parent)] == ["FINISHED"] * 3
+    assert probe.data.metrics["stage.wall_s"] >= 0
+    assert probe.data.metrics["stage.peak_memory_mb"] > 1
+
+
+def test_report_becomes_metrics_steps_and_artifacts(checkout: Path, store: Store, experiment: str) -> None:
+    figure = checkout / "phone.png"
+    figure.write_bytes(b"png")
+    many = {f"metric_{number}": float(number) for number in range(250)}
+    with stage_run("probe@dac", {}, CONFIG, root=checkout) as recorder:
+        recorder.log(StageReport(metrics=many, by_layer={"phone.macro_f1": [0.5, 0.25, 0.125]}, figures=[figure]))
+    child = store.client.get_run(recorder.run_id)
+    assert {key: child.data.metrics[key] for key in many} == many
+    history = store.client.get_metric_history(child.info.run_id, "phone.macro_f1")
+    assert [(point.step, point.value) for point in history] == [(1, 0.5), (2, 0.25), (3, 0.125)]
+    assert [entry.path for entry in store.client.list_artifacts(child.info.run_id, "figures")] == ["figures/phone.png"]
+    assert (checkout / "mlartifacts" / child.info.run_id / "artifacts/figures/phone.png").read_bytes() == b"png"
+
+
+def test_parent_carries_headline_metrics_and_all_parameters(checkout: Path, store: Store, experiment: str) -> None:
+    (checkout / "params.yaml").write_text("probe: {phone: {C: 0.1}}\nseed: 3\n")
+    with stage_run("summary", {}, CONFIG, root=checkout) as recorder:
+        (checkout / "metrics").mkdir()
+        (checkout / "metrics/summary.json").write_text('{"codec": {"dac": {"bitrate_bps": 6000}}}')
+        finish_parent(recorder, {"codec": {"dac": {"bitrate_bps": 6000}}})
+    parent = _of(store, experiment)[-1]
+    assert parent.data.metrics == {"codec.dac.bitrate_bps": 6000}
+    assert parent.data.params == {"probe.phone.C": "0.1", "seed": "3"}
+    shutil.rmtree(checkout / "metrics")
+
+
+def test_failed_stage_fails_its_run_and_its_parent(checkout: Path, store: Store, experiment: str) -> None:
+    with pytest.raises(ValueError, match="broken"), stage_run("encode@dac", {}, CONFIG, root=checkout):
+        raise ValueError("broken")
+    with stage_run("encode@encodec", {}, CONFIG, root=checkout):
+        pass
+    later, failed, parent = _of(store, experiment)
+    assert [run.info.status for run in (later, failed, parent)] == ["FINISHED", "FAILED", "FAILED"]
+
+
+def test_interrupted_stage_is_killed(checkout: Path, store: Store, experiment: str) -> None:
+    with pytest.raises(KeyboardInterrupt), stage_run("encode@dac", {}, CONFIG, root=checkout):
+        raise KeyboardInterrupt
+    assert [run.info.status for run in _of(store, experiment)] == ["KILLED", "KILLED"]
+
+
+def test_experiment_run_again_with_other_parameters_has_two_rows(checkout: Path, store: Store, experiment: str) -> None:
+    for strength in ("0.1", "0.5"):
+        (checkout / "params.yaml").write_text(f"C: {strength}\n")
+        (checkout / "metrics").mkdir(exist_ok=True)
+        (checkout / "metrics/summary.json").write_text("{}")
+        with stage_run("summary", {}, CONFIG, root=checkout) as recorder:
+            finish_parent(recorder, {"value": float(strength)})
+    shutil.rmtree(checkout / "metrics")
+    parents = [run for run in _of(store, experiment) if run.data.tags["phonoscope.kind"] == "repro"]
+    rows = sorted((run.data.params["C"], run.data.metrics["value"]) for run in parents)
+    assert rows == [("0.1", 0.1), ("0.5", 0.5)]
+
+
+def test_cost_and_environment_are_recorded_even_untracked(tmp_path: Path) -> None:
+    with stage_run("split", {}, TrackingConfig(enabled=False), root=tmp_path):
+        pass
+    environment = json.loads((tmp_path / ".phonoscope/environment.json").read_text())
+    assert environment["packages"]["numpy"] == np.__version__
+    assert environment["cpu_count"] == os.cpu_count()
+    (row,) = map(json.loads, (tmp_path / ".phonoscope/timings.jsonl").read_text().splitlines())
+    assert row["stage"] == "split"
+    assert row["status"] == "FINISHED"
+    assert row["wall_s"] >= 0
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_import_does_not_load_mlflow() -> None:
+    code = "import sys, phonoscope.tracking; print('mlflow' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_random_states_are_untouched(checkout: Path, experiment: str) -> None:
+    before = random.getstate(), np.random.get_state(legacy=False)["state"]["key"].tolist()
+    with stage_run("probe@dac", {"C": 1}, CONFIG, root=checkout) as recorder:
+        recorder.log(StageReport(metrics={"a": 1.0}))
+    assert (random.getstate(), np.random.get_state(legacy=False)["state"]["key"].tolist()) == before

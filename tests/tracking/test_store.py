@@ -1,0 +1,171 @@
+"""The tracking store: where it is, and what happens where it does not work."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import socket
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from phonoscope.errors import EnvironmentFault
+from phonoscope.stages.base import StageReport
+from phonoscope.tracking import (
+    TrackingConfig,
+    finish_parent,
+    main_checkout,
+    stage_run,
+    tracking_uri,
+    ui_command,
+)
+from phonoscope.tracking.store import Store, flatten, param_texts, redacted
+
+CONFIG = TrackingConfig()
+REQUIRED = TrackingConfig(required=True)
+
+
+def test_four_processes_create_one_store(store: Store) -> None:
+    children = store.search("tags.`phonoscope.kind` = 'stage' and tags.`dvc.stage` LIKE 'first%'")
+    assert sorted(run.data.metrics["value"] for run in children) == [0, 1, 2, 3]
+    assert len({run.data.tags["mlflow.parentRunId"] for run in children}) == 4
+
+
+def test_uri_is_absolute_and_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tracking_uri(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///runs/other.db")
+    assert tracking_uri(tmp_path) == f"sqlite:///{tmp_path}/runs/other.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/a.db")
+    assert tracking_uri(Path("elsewhere")) == f"sqlite:///{tmp_path}/a.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
+    assert tracking_uri(tmp_path) == "http://server:5000"
+
+
+@pytest.mark.parametrize("temporary", ["standalone/tmp8w9dg5a5", "tmpu8vswoov"])
+@pytest.mark.parametrize("root_is_named", [True, False])
+def test_temporary_experiment_resolves_to_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, temporary: str, root_is_named: bool
+) -> None:
+    if root_is_named:
+        monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert main_checkout(tmp_path / ".dvc/tmp/exps" / temporary) == tmp_path
+
+
+def test_other_dvc_root_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "outer"))
+    assert main_checkout(tmp_path / "inner") == tmp_path / "inner"
+
+
+def test_ui_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ui_command(tmp_path)
+    assert command[command.index("--backend-store-uri") + 1] == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://user:secret@server/mlflow")
+    with pytest.raises(EnvironmentFault, match="https://server/mlflow") as caught:
+        ui_command(tmp_path)
+    assert "secret" not in str(caught.value)
+
+
+def test_names_and_values_fit_mlflow() -> None:
+    assert flatten({"a": {"b": 1, "c(d)@e": 2}}) == {"a.b": 1, "a.c_d__e": 2}
+    texts = param_texts({"k" * 300: "v" * 7000, "list": [1, "a"], "none": None})
+    assert texts == {"k" * 250: "v" * 5999 + "…", "list": '[1, "a"]', "none": "null"}
+
+
+def _unreachable_server(folder: Path) -> str:
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://user:secret@127.0.0.1:{free.getsockname()[1]}"
+
+
+def _folder_that_cannot_be(folder: Path) -> str:
+    (folder / "file").write_text("")
+    return f"sqlite:///{folder}/file/mlflow.db"
+
+
+def _not_a_database(folder: Path) -> str:
+    (folder / "text.db").write_text("not a database" * 100)
+    return f"sqlite:///{folder}/text.db"
+
+
+def _removed_file_store(folder: Path) -> str:
+    return (folder / "mlruns").as_uri()
+
+
+@pytest.fixture(params=[_unreachable_server, _folder_that_cannot_be, _not_a_database, _removed_file_store])
+def broken_uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    make: Callable[[Path], str] = request.param
+    uri = make(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    return uri
+
+
+def test_broken_store_costs_one_warning(broken_uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    output = tmp_path / "output.json"
+    with caplog.at_level(logging.WARNING), stage_run("encode@dac", {}, CONFIG, root=tmp_path) as recorder:
+        output.write_text("result")
+        recorder.log(StageReport(metrics={"a": 1.0}, by_layer={"b": [1.0]}))
+        finish_parent(recorder, {"a": 1.0})
+    (record,) = [record for record in caplog.records if record.name.startswith("phonoscope")]
+    message = record.getMessage()
+    assert redacted(broken_uri) in message
+    assert "sync-mlflow" in message
+    assert "secret" not in message
+    assert "\n" not in message
+    assert output.read_text() == "result"
+    assert recorder.run_id == ""
+
+
+def test_broken_store_stops_the_stage_first_if_required(broken_uri: str, tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentFault, match=r"tracking\.required"), stage_run("s", {}, REQUIRED, root=tmp_path):
+        pytest.fail("the stage's work has begun")
+
+
+@pytest.fixture
+def vanishing(tmp_path: Path, checkout: Path) -> Path:
+    """A checkout of its own with a working store, to be broken in the middle of a stage."""
+    shutil.copy(checkout / "mlflow.db", tmp_path / "mlflow.db")
+    return tmp_path
+
+
+def _break_store(root: Path) -> None:
+    with closing(sqlite3.connect(root / "mlflow.db")) as connection:
+        connection.execute("DROP TABLE metrics")
+        connection.commit()
+
+
+def test_store_lost_during_a_stage_warns(vanishing: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING), stage_run("encode@dac", {}, CONFIG, root=vanishing) as recorder:
+        _break_store(vanishing)
+        recorder.log(StageReport(metrics={"a": 1.0}))
+    assert len([record for record in caplog.records if record.name.startswith("phonoscope")]) == 1
+
+
+def _stage_that_loses_its_store(root: Path, fault: Exception | None = None) -> None:
+    with stage_run("encode@dac", {}, REQUIRED, root=root) as recorder:
+        _break_store(root)
+        if fault:
+            raise fault
+        recorder.log(StageReport(metrics={"a": 1.0}))
+
+
+def test_store_lost_during_a_stage_fails_it_if_required(vanishing: Path) -> None:
+    with pytest.raises(EnvironmentFault, match="no such table"):
+        _stage_that_loses_its_store(vanishing)
+
+
+def test_lost_store_does_not_hide_why_the_stage_failed(vanishing: Path) -> None:
+    with pytest.raises(ValueError, match="broken"):
+        _stage_that_loses_its_store(vanishing, ValueError("broken"))
+
+
+def test_locked_store_warns(vanishing: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("phonoscope.tracking.store.BUSY_TIMEOUT_S", 0.1)
+    with closing(sqlite3.connect(vanishing / "mlflow.db")) as connection, caplog.at_level(logging.WARNING):
+        connection.execute("BEGIN EXCLUSIVE")
+        with stage_run("encode@dac", {}, CONFIG, root=vanishing):
+            pass
+    assert "database is locked" in caplog.text
