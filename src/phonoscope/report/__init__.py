@@ -1,0 +1,1 @@
+"""What the numbers say: one table of all codecs, figures, verdicts and the answer in words."""

@@ -1,0 +1,61 @@
+"""The headline numbers out of the stages' tidy tables: nested mappings of scalars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from phonoscope.errors import DataError
+from phonoscope.report.comparison import HEADLINE
+
+CODEC_METRICS = ("bitrate_bps", "si_sdr_db", "mel_distance_db", "stoi")
+
+
+def scalars(table: pd.DataFrame) -> dict[str, float]:
+    """A table with the columns metric and value as a mapping."""
+    _require(table, "metric", "value")
+    return dict(zip(table["metric"].astype(str), table["value"].astype(float), strict=True))
+
+
+def codec_headline(table: pd.DataFrame) -> dict[str, float]:
+    """Bitrate, reconstruction from all layers, and each layer's perplexity.
+
+    `table` has the columns layer, metric and value; layer 0 stands for the whole codec, and for reconstruction scores
+    layer l for the first l layers. A score that no clip allowed (n = 0, as STOI on short clips) is left out.
+    """
+    _require(table, "layer", "metric", "value", "n")
+    rows = table[table["n"] > 0]
+    whole = rows[rows["layer"].isin([0, table["layer"].max()]) & rows["metric"].isin(CODEC_METRICS)]
+    found = scalars(whole)
+    perplexity = rows[rows["metric"] == "perplexity"].sort_values("layer")
+    return found | _by_layer(perplexity, "perplexity_")
+
+
+def probe_headline(table: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
+    """`[codec][task][layer_<l>]`: macro-F1 of the classification tasks, R2 of pitch."""
+    rows = table[table["metric"] == table["task"].map(HEADLINE)]
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for (codec, task), own in rows.groupby(["codec", "task"], sort=False):
+        found.setdefault(str(codec), {})[str(task)] = _by_layer(own)
+    return found
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Nested scalars under dotted names."""
+    flat: dict[str, float] = {}
+    for key, value in nested.items():
+        name = f"{prefix}{key}"
+        flat |= flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: float(value)}
+    return flat
+
+
+def _by_layer(rows: pd.DataFrame, prefix: str = "") -> dict[str, float]:
+    return {f"{prefix}layer_{layer}": float(value) for layer, value in zip(rows["layer"], rows["value"], strict=True)}
+
+
+def _require(table: pd.DataFrame, *columns: str) -> None:
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise DataError(f"a metrics table lacks the column {missing[0]!r}; there are {', '.join(map(str, table))}")

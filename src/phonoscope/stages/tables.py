@@ -1,0 +1,19 @@
+"""Reading the tidy CSVs that earlier stages wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from phonoscope.errors import DataError
+
+
+def read_table(path: Path, stage: str) -> pd.DataFrame:
+    """Read a CSV. Raises `DataError` naming the file and the stage that writes it."""
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; run `dvc repro {stage}`") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a readable CSV ({error}); run `dvc repro --force {stage}`") from error

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from phonoscope import paths
+from phonoscope.compute import derive_seed
+from phonoscope.errors import DataError
+from phonoscope.files import write_csv, write_safetensors
+from phonoscope.probes.config import BootstrapConfig, ProbeConfig
+from phonoscope.probes.run import ProbeResult, probe_codec
+from phonoscope.probes.scores import paired_ratio
+from phonoscope.stages import compare, summary
+from tests.probes.planted import make_corpus
+
+CODECS = ["speechtokenizer", "speechtokenizer_undistilled"]
+PARAMS: Any = SimpleNamespace(
+    codecs=dict.fromkeys(CODECS),
+    probe=ProbeConfig(bootstrap=BootstrapConfig(samples=50), matched_dims=2),
+)
+
+
+def probe_twins(folder: Path) -> dict[str, ProbeResult]:
+    """Write what the probe stages would: the undistilled twin's codes are wrong on a third of the frames."""
+    codebook = np.random.default_rng(0).normal(size=(32, 6)).astype(np.float32)
+    corpus = make_corpus(codebook, utterances=24, frames=60)
+    noise = np.random.default_rng(1)
+    wrong = np.where(noise.random(corpus.codes.shape) < 1 / 3, noise.permutation(corpus.codes), corpus.codes)
+    results = {}
+    for codec, codes in zip(CODECS, (corpus.codes, wrong), strict=True):
+        tokens = replace(corpus, codes=codes).write(folder / f"{codec}.parquet")
+        result = probe_codec(
+            *(tokens, corpus.codebooks, corpus.train, corpus.evaluation, corpus.speakers, PARAMS.probe), codec=codec
+        )
+        for task, found in result.tasks.items():
+            write_safetensors(paths.probes(codec) / f"{task}.safetensors", *found.to_tensors())
+        write_csv(paths.probe_metrics(codec), result.rows)
+        write_safetensors(paths.codebooks(codec), {"raw_1": torch.zeros(32, 5)}, {})
+        results[codec] = result
+    return results
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, ProbeResult]]:
+    folder = tmp_path_factory.mktemp("compared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        results = probe_twins(folder)
+        compare.run(PARAMS)
+    return folder, results
+
+
+def artifacts() -> dict[str, bytes]:
+    files = [*paths.COMPARISON.iterdir(), *paths.COMPARISON_PLOTS.iterdir()]
+    return {path.name: path.read_bytes() for path in files}
+
+
+def test_compare_writes_the_same_bytes_again_and_ignores_stale_codecs(
+    compared: tuple[Path, dict[str, ProbeResult]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(compared[0])
+    first = artifacts()
+    assert set(first) == {
+        *("probes.csv", "twins.csv", "expectations.csv", "answer.md", "table.md"),
+        *("phone.png", "speaker.png", "pitch.png"),
+    }
+    paths.probe_metrics("gone").write_text("stale")
+    report = compare.run(PARAMS)
+    assert artifacts() == first
+    assert all(figure.exists() for figure in report.figures)
+    assert "RVQ-1 make phones more decodable there? **Yes**" in first["answer.md"].decode()
+
+
+def test_twins_agree_with_the_probes_own_paired_bootstrap(
+    compared: tuple[Path, dict[str, ProbeResult]],
+) -> None:
+    folder, results = compared
+    table = pd.read_csv(folder / paths.COMPARISON / "twins.csv")
+    seed = derive_seed(PARAMS.probe.seed, "bootstrap")
+    for task, metric in (("phone", "macro_f1"), ("speaker", "accuracy"), ("pitch", "mae_hz")):
+        for layer in (1, 2):
+            first, second = (results[codec].tasks[task].statistics[layer - 1] for codec in CODECS)
+            expected = paired_ratio(first, second, metric, PARAMS.probe.bootstrap, seed=seed)
+            row = table.query("task == @task and metric == @metric and layer == @layer")
+            assert row[["ratio", "ratio_low", "ratio_high"]].to_numpy() == pytest.approx(np.array([expected]))
+
+
+def test_a_missing_table_names_its_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"speechtokenizer.csv: no such file; run `dvc repro probe@speechtokenizer`"):
+        compare.run(PARAMS)
+    with pytest.raises(DataError, match=r"corpus.csv: no such file; run `dvc repro corpus`"):
+        summary.run(PARAMS)
+
+
+def write_metric_tables(folder: Path, si_sdr_db: float = 4.0) -> None:
+    for stage in ("corpus", "align", "split"):
+        write_csv(folder / f"metrics/{stage}.csv", pd.DataFrame({"metric": ["utterances"], "value": [40]}))
+    rows = [(0, "bitrate_bps", 4000.0, 9), (1, "perplexity", 20.0, 9), (2, "si_sdr_db", si_sdr_db, 9)]
+    for codec in CODECS:
+        write_csv(folder / paths.encode_metrics(codec), pd.DataFrame(rows, columns=["layer", "metric", "value", "n"]))
+
+
+def test_summary_collects_every_stage(
+    compared: tuple[Path, dict[str, ProbeResult]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(compared[0])
+    write_metric_tables(Path())
+    report = summary.run(PARAMS)
+    written = json.loads(paths.SUMMARY.read_text())
+    assert written["corpus"] == {"utterances": 40}
+    assert written["codec"][CODECS[1]] == {"bitrate_bps": 4000, "perplexity_layer_1": 20, "si_sdr_db": 4}
+    probe = pd.read_csv(paths.probe_metrics(CODECS[0])).set_index(["task", "metric", "layer"])["value"]
+    assert written["probe"][CODECS[0]]["pitch"]["layer_2"] == probe["pitch", "r2", 2]
+    assert written["compare"]["twins"]["speechtokenizer_phone_ratio"] > 1.1
+    assert report.metrics["codec.speechtokenizer.si_sdr_db"] == 4
+    assert report.metrics["probe.speechtokenizer.phone.layer_1"] == probe["phone", "macro_f1", 1]
+
+
+def test_summary_refuses_nan(compared: tuple[Path, dict[str, ProbeResult]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(compared[0])
+    write_metric_tables(Path(), si_sdr_db=float("nan"))
+    with pytest.raises(DataError, match=r"codec\.speechtokenizer\.si_sdr_db"):
+        summary.run(PARAMS)

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from phonoscope.errors import DataError
+from phonoscope.report.summary import codec_headline, flatten, probe_headline, scalars
+from tests.report.planted import table
+
+
+def encode_table() -> pd.DataFrame:
+    rows = [
+        (0, "bitrate_bps", 6000.0, 10),
+        *((layer, "perplexity", 100.0 * layer, 10) for layer in (2, 1)),
+        *((layer, "si_sdr_db", float(layer), 10) for layer in (2, 1)),
+        *((layer, "used_codes", 5.0, 10) for layer in (1, 2)),
+    ]
+    return pd.DataFrame(rows, columns=["layer", "metric", "value", "n"])
+
+
+def test_reconstruction_is_that_of_all_layers() -> None:
+    assert codec_headline(encode_table()) == {
+        "bitrate_bps": 6000,
+        "si_sdr_db": 2,
+        "perplexity_layer_1": 100,
+        "perplexity_layer_2": 200,
+    }
+
+
+def test_a_score_that_no_clip_allowed_is_left_out() -> None:
+    stoi = pd.DataFrame([(1, "stoi", 0.4, 3), (2, "stoi", float("nan"), 0)], columns=["layer", "metric", "value", "n"])
+    assert "stoi" not in codec_headline(pd.concat([encode_table(), stoi]))
+
+
+def test_probe_headline_is_macro_f1_and_r2() -> None:
+    combined = table({"a": {"phone": [0.4, 0.2], "pitch": [0.1, -0.2]}}, matched=True)
+    assert probe_headline(combined) == {
+        "a": {"phone": {"layer_1": 0.4, "layer_2": 0.2}, "pitch": {"layer_1": 0.1, "layer_2": -0.2}}
+    }
+
+
+def test_flatten() -> None:
+    assert flatten({"a": {"b": {"c": 1}, "d": 2.5}, "e": 3}) == {"a.b.c": 1, "a.d": 2.5, "e": 3}
+
+
+def test_a_table_without_its_columns_is_refused() -> None:
+    with pytest.raises(DataError, match="lacks the column 'value'; there are metric"):
+        scalars(pd.DataFrame({"metric": ["a"]}))
