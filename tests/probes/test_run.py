@@ -115,6 +115,19 @@ def test_planted_structure_is_recovered(result: ProbeResult) -> None:
     assert row(result, 1, "mae_hz", "pitch")["value"] == pytest.approx(3 * np.sqrt(2 / np.pi), rel=0.1)
 
 
+def test_a_speaker_who_is_heard_in_the_codes_is_recognised_on_eval(corpus: Corpus, tmp_path: Path) -> None:
+    # in an order in which the utterances of eval, counted from 0, are other speakers' than those of train
+    order = np.random.default_rng(2).permutation(np.arange(len(corpus.utterances)) % 4)
+    codes = corpus.codes.copy()
+    codes[:, 0] = order[corpus.utterance] * 16 + codes[:, 0] % 16
+    speakers = {name: f"s{speaker}" for name, speaker in zip(corpus.utterances, order, strict=True)}
+    found = probe(replace(corpus, codes=codes, speakers=speakers), tmp_path)
+    assert row(found, 1, "accuracy", "speaker")["lookup"] == 1
+    assert row(found, 1, "macro_f1", "speaker")["value"] > 0.5  # 4 x 16 random rows in 12 dimensions; chance is 0.25
+    eval_frames = found.tasks["speaker"].statistics[0].true.sum(axis=0)
+    assert eval_frames.tolist() == [150.0 * np.sum(order[30:] == speaker) for speaker in range(4)]
+
+
 def test_a_layer_without_information_is_at_chance(result: ProbeResult) -> None:
     for task, classes in (("phone", 6), ("speaker", 4)):
         found = row(result, 2, "accuracy", task)

@@ -81,7 +81,7 @@ def probe_codec(
     with threadpool_limits(1):
         sides = _posable(tasks, _count(stream(), tasks, len(train), size))
         fits = _fit_all(tasks, sides, codebooks, config, workers, codec)
-        statistics = _score(stream(), tasks, sides, fits, len(train), len(evaluation))
+        statistics = _score(stream(), tasks, sides, fits, range(len(train), len(utterances)))
         rows = _rows(fits, statistics, config, codec, len(evaluation))
     results = {name: _task_result(name, sides[name], fits, statistics, evaluation) for name in sides}
     return ProbeResult(rows, results)
@@ -165,16 +165,15 @@ def _score(
     tasks: Mapping[str, AnyTask],
     sides: Mapping[str, Sides],
     fits: Mapping[_Job, Fit],
-    train_size: int,
-    utterances: int,
+    evaluation: range,
 ) -> dict[_Job, dict[str, Any]]:
     """Sum, over a second pass, the statistics of every prediction on the eval frames."""
     totals: dict[_Job, dict[str, Any]] = {}
     for batch in stream:
-        frames = batch.select(batch.utterances >= train_size).shifted(train_size)
+        frames = batch.select(batch.utterances >= evaluation.start)
         for job, fit in fits.items():
             table = sides[job.task][0][job.layer]
-            part = tasks[job.task].score(frames, job.layer, fit.predictions, utterances, table)
+            part = tasks[job.task].score(frames, job.layer, fit.predictions, evaluation, table)
             total = totals.get(job)
             totals[job] = {name: total[name] + part[name] for name in part} if total else part
     return totals

@@ -36,10 +36,6 @@ class Frames:
         """The frames where `keep` [n] is true."""
         return Frames(self.utterances[keep], self.codes[keep], self.phones[keep], self.phone_names, self.f0_hz[keep])
 
-    def shifted(self, offset: int) -> Frames:
-        """The same frames with utterance indices less `offset`."""
-        return Frames(self.utterances - offset, self.codes, self.phones, self.phone_names, self.f0_hz)
-
 
 def stream_frames(
     path: Path, utterances: Sequence[str], *, layers: int, size: int, batch_frames: int = BATCH_FRAMES

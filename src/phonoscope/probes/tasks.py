@@ -73,9 +73,12 @@ class Task(ABC, Generic[Table, Statistics]):
 
     @abstractmethod
     def score(
-        self, frames: Frames, layer: int, predictions: Predictions, utterances: int, train: Table
+        self, frames: Frames, layer: int, predictions: Predictions, evaluation: range, train: Table
     ) -> dict[str, Statistics]:
-        """Statistics of each prediction on eval frames: the probe's by utterance, the controls' in all."""
+        """Statistics of each prediction on eval frames, whose utterance indices lie in `evaluation`.
+
+        The probe's are kept by utterance, the controls' are summed.
+        """
 
     def fit_with_controls(self, table: Table, codebook: NDArray[Any], permutations: int, seed: int) -> Fit:
         """Fit the probe, then refit it on `permutations` codebooks with their rows shuffled over the used codes."""
@@ -129,7 +132,7 @@ class ClassTask(Task[ClassTable, ClassStatistics]):
         }
 
     def score(
-        self, frames: Frames, layer: int, predictions: Predictions, utterances: int, train: ClassTable
+        self, frames: Frames, layer: int, predictions: Predictions, evaluation: range, train: ClassTable
     ) -> dict[str, ClassStatistics]:
         keep, labels, names = self.labels(frames)
         column = {name: i for i, name in enumerate(train.classes)}
@@ -137,7 +140,7 @@ class ClassTask(Task[ClassTable, ClassStatistics]):
         true, codes = index[labels], frames.codes[keep, layer]
 
         def statistics(name: str) -> ClassStatistics:
-            rows, size = _rows(name, frames.utterances[keep], utterances)
+            rows, size = _rows(name, frames.utterances[keep], evaluation)
             return ClassStatistics.from_frames(rows, true, predictions[name][codes], (size, len(train.classes)))
 
         return {name: statistics(name) for name in predictions}
@@ -199,18 +202,20 @@ class PitchTask(Task[ValueTable, ValueStatistics]):
         return {"lookup_r2": means, "lookup_mae_hz": means, "majority": np.full(len(means), table.mean)}
 
     def score(
-        self, frames: Frames, layer: int, predictions: Predictions, utterances: int, train: ValueTable
+        self, frames: Frames, layer: int, predictions: Predictions, evaluation: range, train: ValueTable
     ) -> dict[str, ValueStatistics]:
         voiced = frames.select(np.isfinite(frames.f0_hz))
         codes, values = voiced.codes[:, layer], voiced.f0_hz
 
         def statistics(name: str) -> ValueStatistics:
-            rows, size = _rows(name, voiced.utterances, utterances)
+            rows, size = _rows(name, voiced.utterances, evaluation)
             return ValueStatistics.from_frames(rows, values, predictions[name][codes], size, train.mean)
 
         return {name: statistics(name) for name in predictions}
 
 
-def _rows(name: str, utterances: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], int]:
+def _rows(name: str, utterances: NDArray[np.int64], evaluation: range) -> tuple[NDArray[np.int64], int]:
     """Row of each frame in a prediction's statistics: its utterance for the probe, one for all for a control."""
-    return (utterances, size) if name == "probe" else (np.zeros_like(utterances), 1)
+    if name == "probe":
+        return utterances - evaluation.start, len(evaluation)
+    return np.zeros_like(utterances), 1

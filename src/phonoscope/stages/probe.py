@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from phonoscope import paths
-from phonoscope.errors import DataError
 from phonoscope.files import atomic_dir, read_safetensors, write_csv, write_safetensors
 from phonoscope.params import Params
 from phonoscope.probes.run import probe_codec
 from phonoscope.stages.base import StageReport
-from phonoscope.stages.speech import read_split
+from phonoscope.stages.tables import read_manifest, read_split
 
 if TYPE_CHECKING:
     from phonoscope.probes.run import ProbeResult
@@ -20,7 +17,7 @@ if TYPE_CHECKING:
 
 def run(params: Params, codec: str) -> StageReport:
     """Write models/probes/<codec>/<task>.safetensors and metrics/probes/<codec>.csv."""
-    split = read_split()
+    split, manifest = read_split(), read_manifest()
     tensors, _ = read_safetensors(paths.codebooks(codec))
     layers = sum(name.startswith("layer_") for name in tensors)
     result = probe_codec(
@@ -28,7 +25,7 @@ def run(params: Params, codec: str) -> StageReport:
         [tensors[f"layer_{layer}"].numpy() for layer in range(1, layers + 1)],
         split["train"],
         split["eval"],
-        _speakers(),
+        dict(zip(manifest["utterance"], manifest["speaker"], strict=True)),
         params.probe,
         codec=codec,
         workers=params.compute.workers,
@@ -38,13 +35,6 @@ def run(params: Params, codec: str) -> StageReport:
             write_safetensors(folder / f"{task}.safetensors", *found.to_tensors())
     write_csv(paths.probe_metrics(codec), result.rows)
     return _report(result)
-
-
-def _speakers() -> dict[str, str]:
-    if not paths.MANIFEST.exists():
-        raise DataError(f"{paths.MANIFEST}: no such file; run `dvc repro corpus`")
-    manifest = pd.read_parquet(paths.MANIFEST, columns=["utterance", "speaker"])
-    return dict(zip(manifest["utterance"], manifest["speaker"], strict=True))
 
 
 def _report(result: ProbeResult) -> StageReport:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from phonoscope import paths
 from phonoscope.corpus.split import make_split
 from phonoscope.files import write_csv, write_json
 from phonoscope.stages.base import StageReport
+from phonoscope.stages.tables import read_manifest
 
 if TYPE_CHECKING:
     from phonoscope.params import Params
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 def run(params: Params) -> StageReport:
     """Write the sorted utterance ids of train and eval, and the speaker folds."""
-    split = make_split(pd.read_parquet(paths.MANIFEST), params.split)
+    split = make_split(read_manifest(), params.split)
     write_json(paths.SPLIT, asdict(split))
     report = StageReport(metrics={"train": len(split.train), "eval": len(split.eval)})
     write_csv(paths.stage_metrics("split"), report.table())
