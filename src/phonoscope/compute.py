@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
@@ -77,10 +77,10 @@ def pick_device(name: DeviceName) -> torch.device:
     return torch.device(name)
 
 
-def parallel_map(
-    function: Callable[[T], R], items: Iterable[T], *, workers: int = 1, description: str = "", total: int | None = None
-) -> list[R]:
-    """Apply a pure function to every item, in order, with a progress bar on a terminal.
+def parallel_iter(
+    function: Callable[[T], R], items: Iterable[T], *, workers: int = 1, description: str = ""
+) -> Iterator[R]:
+    """Apply a pure function to every item and yield the results in order, with a progress bar on a terminal.
 
     One worker runs in this process; more run under joblib's active backend (`joblib.parallel_config("dask")` spreads
     the same call over a Dask cluster).
@@ -90,4 +90,9 @@ def parallel_map(
 
     todo: Sequence[T] = list(items)
     results = Parallel(n_jobs=workers, return_as="generator")(delayed(function)(item) for item in todo)
-    return list(tqdm(results, total=total or len(todo), desc=description, disable=None, leave=False))
+    yield from tqdm(results, total=len(todo), desc=description, disable=None, leave=False)
+
+
+def parallel_map(function: Callable[[T], R], items: Iterable[T], *, workers: int = 1, description: str = "") -> list[R]:
+    """`parallel_iter`, all results at once."""
+    return list(parallel_iter(function, items, workers=workers, description=description))

@@ -1,0 +1,89 @@
+"""How well a codec reconstructs speech."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+STOI_MIN_S = 0.6  # STOI needs 30 frames of 12.8 ms that carry speech; shorter clips have no score
+
+
+def si_sdr_db(reference: NDArray[np.float32], estimate: NDArray[np.float32]) -> float:
+    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al., arXiv:1811.02508, eq. 3). [samples] each.
+
+    Finite always: a silent estimate has no scale and gets -100 dB, an exact one at most about 200 dB.
+    """
+    target = reference.astype(np.float64) - reference.mean(dtype=np.float64)
+    found = estimate.astype(np.float64) - estimate.mean(dtype=np.float64)
+    projection = target * (found @ target) / max(float(target @ target), 1e-20)
+    noise = found - projection
+    return float(10 * np.log10((projection @ projection + 1e-30) / (noise @ noise + 1e-20)))
+
+
+def mel_distance_db(reference: NDArray[np.float32], estimate: NDArray[np.float32], sample_rate: int) -> float:
+    """Mean absolute difference of log-mel energies in dB: 80 mels, 25 ms windows, 10 ms hop, floor 80 dB below peak."""
+    import librosa
+
+    def mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        n_fft, hop = round(0.025 * sample_rate), round(0.010 * sample_rate)
+        return librosa.feature.melspectrogram(y=samples, sr=sample_rate, n_fft=n_fft, hop_length=hop, n_mels=80)
+
+    target, found = mel(reference), mel(estimate)
+    floor = max(float(target.max()) * 1e-8, 1e-12)
+    return float(np.abs(10 * np.log10(np.maximum(target, floor)) - 10 * np.log10(np.maximum(found, floor))).mean())
+
+
+def stoi(reference: NDArray[np.float32], estimate: NDArray[np.float32], sample_rate: int) -> float | None:
+    """Short-time objective intelligibility (Taal et al. 2011), or None where too little of the clip carries speech."""
+    import warnings
+
+    from pystoi import stoi as pystoi
+
+    if len(reference) < STOI_MIN_S * sample_rate:
+        return None
+    with warnings.catch_warnings():
+        # pystoi returns 1e-5 with this warning when fewer than 30 frames remain after its silence removal
+        warnings.simplefilter("error", RuntimeWarning)
+        try:
+            return float(pystoi(reference, estimate, sample_rate))
+        except RuntimeWarning:
+            return None
+
+
+def clip_quality(codec: Any, samples: NDArray[np.float32]) -> list[tuple[int, str, float | None]]:
+    """SI-SDR, mel distance and STOI of one clip at the codec's rate, decoded from the first l layers, for every l.
+
+    Returns: (layers kept, metric, score); STOI is None for a clip that is too short for it.
+    """
+    import torch
+
+    from phonoscope.codecs.base import device_of, encode
+
+    scores: list[tuple[int, str, float | None]] = []
+    with torch.inference_mode():
+        codes = encode(codec, torch.from_numpy(samples)[None].to(device_of(codec)))
+        for layers in range(1, codec.n_layers + 1):
+            decoded = codec.decode(codes[:, :layers])[0, 0].cpu().numpy()
+            n = min(len(decoded), codes.shape[2] * codec.hop_length)
+            reference, estimate = samples[:n], decoded[:n]
+            scores += [
+                (layers, "si_sdr_db", si_sdr_db(reference, estimate)),
+                (layers, "mel_distance_db", mel_distance_db(reference, estimate, codec.sample_rate)),
+                (layers, "stoi", stoi(reference, estimate, codec.sample_rate)),
+            ]
+    return scores
+
+
+def quality_table(clips: Sequence[list[tuple[int, str, float | None]]]) -> pd.DataFrame:
+    """Mean over clips: tidy rows layer (layers kept), metric, value, and n, the clips that have a score."""
+    import pandas as pd
+
+    scores = pd.DataFrame([row for clip in clips for row in clip], columns=["layer", "metric", "value"]).dropna()
+    means = scores.groupby(["metric", "layer"], sort=False)["value"].agg(["mean", "size"]).reset_index()
+    return means.rename(columns={"mean": "value", "size": "n"})[["layer", "metric", "value", "n"]]

@@ -1,0 +1,210 @@
+"""Training residual quantizers: data-driven start, EMA codebooks, dead-code replacement, quantizer dropout.
+
+The packages' own training passes are not used, on purpose. encodec's RVQ passes no gradient to any layer but the first
+(its issue 25: the straight-through residual is not detached), and its replacement of dead codes is undone in the same
+step because only `embed`, not the running sum, is replaced. Here the layers' buffers are the official ones, the update
+is the EMA of van den Oord et al. (arXiv:1711.00937, appendix A.1), and usage is measured against uniform usage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+EPSILON = 1e-5
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """One training pass through the quantizer.
+
+    quantized: [B, D, F] with a straight-through gradient. first: layer 1 alone, likewise. codes: [B, L, F].
+    commitment, codebook: scalars; the EMA quantizer has no codebook loss.
+    """
+
+    quantized: Tensor
+    first: Tensor
+    codes: Tensor
+    commitment: Tensor
+    codebook: Tensor
+
+
+class QuantizerTrainer(Protocol):
+    """Trains one kind of residual quantizer inside an official model."""
+
+    def start(self, latents: Tensor, seed: int) -> None:
+        """Set every layer's codebook from data: latents [N, D]."""
+
+    def __call__(self, latent: Tensor, keep: Tensor, generator: torch.Generator) -> Quantized:
+        """Quantize latent [B, D, F], decoding the first keep[b] layers of clip b, and update the codebooks."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What it remembers beyond the model's own weights, for an exact resume."""
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state` returned."""
+
+
+def kmeans(vectors: Tensor, clusters: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Centroids [K, D] and labels [N] of vectors [N, D]; fewer vectors than clusters are repeated, jittered."""
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    points = vectors.detach().cpu().double().numpy()
+    if len(points) < clusters:
+        rng = np.random.default_rng(seed)
+        extra = points[rng.integers(len(points), size=clusters - len(points))]
+        points = np.concatenate([points, extra + rng.normal(scale=1e-3 * points.std() + 1e-8, size=extra.shape)])
+    with threadpool_limits(limits=1):  # sums of another thread count differ in the last bits
+        found = KMeans(clusters, init="random", n_init=1, max_iter=12, random_state=seed).fit(points)
+    return (
+        torch.as_tensor(found.cluster_centers_, dtype=vectors.dtype, device=vectors.device),
+        torch.as_tensor(found.labels_[: len(vectors)], device=vectors.device).long(),
+    )
+
+
+def _usage(codes: Tensor, size: int) -> Tensor:
+    return torch.bincount(codes.reshape(-1), minlength=size).to(torch.float32)
+
+
+def _random_rows(vectors: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    return vectors[torch.randint(len(vectors), (count,), generator=generator).to(vectors.device)]
+
+
+class EmaRvqTrainer:
+    """For EnCodec's and SpeechTokenizer's `VectorQuantization` layers."""
+
+    def __init__(self, layers: Sequence[nn.Module], decay: float, dead_usage: float) -> None:
+        self.books: list[Any] = [layer._codebook for layer in layers]
+        self.decay = decay
+        self.dead_usage = dead_usage
+
+    def start(self, latents: Tensor, seed: int) -> None:
+        residual = latents
+        for index, book in enumerate(self.books):
+            centroids, labels = kmeans(residual, book.codebook_size, seed + index)
+            book.embed.copy_(centroids)
+            book.cluster_size.fill_(1.0)
+            book.embed_avg.copy_(centroids)
+            book.inited.fill_(1.0)
+            residual = residual - centroids[labels]
+
+    def __call__(self, latent: Tensor, keep: Tensor, generator: torch.Generator) -> Quantized:
+        residual = latent.transpose(1, 2)
+        total = first = torch.zeros_like(residual)
+        commitment = residual.new_zeros(())
+        codes = []
+        for index, book in enumerate(self.books):
+            code = book.encode(residual.detach())
+            row = F.embedding(code, book.embed)
+            kept = (keep > index).to(residual.dtype)[:, None, None]
+            commitment = commitment + ((residual - row).square() * kept).mean()
+            total = total + row * kept
+            if index == 0:
+                first = row
+            self._update(book, residual.detach().reshape(-1, residual.shape[-1]), code.reshape(-1), generator)
+            residual = residual - row
+            codes.append(code)
+        return Quantized(
+            quantized=latent + (total.transpose(1, 2) - latent).detach(),
+            first=latent + (first.transpose(1, 2) - latent).detach(),
+            codes=torch.stack(codes, dim=1),
+            commitment=commitment / len(self.books),
+            codebook=commitment.new_zeros(()),
+        )
+
+    def _update(self, book: Any, vectors: Tensor, codes: Tensor, generator: torch.Generator) -> None:
+        uniform = len(vectors) / book.codebook_size
+        sums = torch.zeros_like(book.embed_avg).index_add_(0, codes, vectors)
+        book.cluster_size.lerp_(_usage(codes, book.codebook_size).to(vectors.device), 1 - self.decay)
+        book.embed_avg.lerp_(sums, 1 - self.decay)
+        dead = book.cluster_size < self.dead_usage * uniform
+        if dead.any():
+            book.embed_avg[dead] = _random_rows(vectors, int(dead.sum()), generator) * uniform
+            book.cluster_size[dead] = uniform
+        n = book.cluster_size.sum()
+        smoothed = (book.cluster_size + EPSILON) / (n + book.codebook_size * EPSILON) * n
+        book.embed.copy_(book.embed_avg / smoothed[:, None])
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        return None
+
+
+def set_weight_norm_conv(conv: Any, weight: Tensor, bias: Tensor) -> None:
+    """Give a weight-normed 1x1 convolution the weight [out, in] and the bias [out]."""
+    with torch.no_grad():
+        conv.weight_v.copy_(weight[..., None])
+        conv.weight_g.copy_(weight.norm(dim=1)[:, None, None])
+        conv.bias.copy_(bias)
+
+
+class DacRvqTrainer:
+    """For DAC's `VectorQuantize` layers, whose codebooks are trained by gradient (arXiv:2306.06546, section 3.2)."""
+
+    def __init__(self, layers: Sequence[nn.Module], decay: float, dead_usage: float) -> None:
+        self.layers: list[Any] = list(layers)
+        self.decay = decay
+        self.dead_usage = dead_usage
+        sizes = [layer.codebook_size for layer in self.layers]
+        self.usage = torch.full((len(sizes), sizes[0]), 1.0)  # relative to uniform usage
+
+    def start(self, latents: Tensor, seed: int) -> None:
+        """Projections from the residual's leading principal directions, codes from spherical k-means within them."""
+        residual = latents
+        for index, layer in enumerate(self.layers):
+            mean = residual.mean(dim=0)
+            directions = torch.linalg.svd(residual - mean, full_matrices=False)[2][: layer.codebook_dim]
+            set_weight_norm_conv(layer.in_proj, directions, -directions @ mean)
+            set_weight_norm_conv(layer.out_proj, directions.t(), mean)
+            projected = (residual - mean) @ directions.t()
+            centroids, labels = kmeans(F.normalize(projected), layer.codebook_size, seed + index)
+            counts = _usage(labels, layer.codebook_size).to(latents.device)
+            sums = torch.zeros_like(centroids).index_add_(0, labels, projected)
+            rows = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], centroids)
+            with torch.no_grad():
+                layer.codebook.weight.copy_(rows)
+            residual = residual - (rows[labels] @ directions + mean)
+        self.usage.fill_(1.0)
+
+    def __call__(self, latent: Tensor, keep: Tensor, generator: torch.Generator) -> Quantized:
+        residual = latent
+        total = first = torch.zeros_like(latent)
+        commitment = codebook = latent.new_zeros(())
+        codes = []
+        for index, layer in enumerate(self.layers):
+            quantized, commitment_loss, codebook_loss, code, projected = layer(residual)
+            kept = (keep > index).to(latent.dtype)
+            commitment = commitment + (commitment_loss * kept).mean()
+            codebook = codebook + (codebook_loss * kept).mean()
+            total = total + quantized * kept[:, None, None]
+            if index == 0:
+                first = quantized
+            residual = residual - quantized
+            self._replace_dead(index, projected.detach().transpose(1, 2).flatten(0, 1), code, generator)
+            codes.append(code)
+        return Quantized(total, first, torch.stack(codes, dim=1), commitment, codebook)
+
+    def _replace_dead(self, index: int, projected: Tensor, codes: Tensor, generator: torch.Generator) -> None:
+        layer = self.layers[index]
+        uniform = codes.numel() / layer.codebook_size
+        self.usage[index].lerp_(_usage(codes.cpu(), layer.codebook_size) / uniform, 1 - self.decay)
+        dead = self.usage[index] < self.dead_usage
+        if dead.any():
+            # through .data: the pass under way has already used these rows
+            layer.codebook.weight.data[dead] = _random_rows(projected, int(dead.sum()), generator)
+            self.usage[index][dead] = 1.0
+
+    def state(self) -> dict[str, Tensor]:
+        return {"usage": self.usage}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        self.usage.copy_(state["usage"])

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from phonoscope.codecs.base import Codec, bitrate_bps, device_of, encode, frame_rate_hz
+from phonoscope.codecs.checkpoints import build_small
+from phonoscope.errors import DataError
+
+from .tiny import EVERY, alive, build, voice
+
+
+def codes_of(codec: Codec, samples: np.ndarray) -> torch.Tensor:
+    with torch.inference_mode():
+        return encode(codec, torch.from_numpy(np.atleast_2d(samples)))
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_codes_have_one_column_for_every_whole_frame(kind: str) -> None:
+    codec = alive(kind)
+    for extra in (0, 1, codec.hop_length - 1):
+        codes = codes_of(codec, voice(1.0, codec.sample_rate, seed=1)[: 20 * codec.hop_length + extra])
+        assert codes.shape == (1, codec.n_layers, 20)
+        assert codes.dtype == torch.int64
+        assert int(codes.min()) >= 0
+        assert int(codes.max()) < codec.codebook_size
+    assert len(codes.unique()) > 5  # otherwise nothing below is tested
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_shortest_utterance_is_encoded_and_decoded(kind: str) -> None:
+    codec = alive(kind)
+    codes = codes_of(codec, voice(0.05, codec.sample_rate))
+    assert codes.shape[2] == round(0.05 * codec.sample_rate) // codec.hop_length
+    with torch.inference_mode():
+        assert codec.decode(codes).shape[:2] == (1, 1)
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_a_batch_of_equal_lengths_equals_single_utterances(kind: str) -> None:
+    codec = alive(kind)
+    clips = np.stack([voice(0.5, codec.sample_rate, seed) for seed in range(3)])
+    singly = torch.cat([codes_of(codec, clip) for clip in clips])
+    assert torch.equal(codes_of(codec, clips), singly)
+
+
+@pytest.mark.parametrize("kind", ["encodec", "transformers-encodec"])
+def test_encodec_is_causal_so_that_what_follows_changes_no_code(kind: str) -> None:
+    codec = alive(kind)
+    samples = voice(1.0, codec.sample_rate)
+    codes = codes_of(codec, samples[: 40 * codec.hop_length])
+    padded = np.pad(samples[: 40 * codec.hop_length], (0, 3000))
+    assert torch.equal(codes_of(codec, padded)[..., :40], codes)
+    assert torch.equal(codes_of(codec, samples)[..., :40], codes)
+
+
+def dac_margin_frames(rates: list[int]) -> int:
+    """Frames that a DAC encoder sees to either side: half its receptive field, rounded up."""
+    samples, stride = 3, 1  # the first convolution has a kernel of 7
+    for rate in rates:
+        samples += 3 * (1 + 3 + 9) * stride + rate * stride
+        stride *= rate
+    return int(np.ceil((samples + stride) / stride))  # the last one has a kernel of 3
+
+
+@pytest.mark.parametrize("kind", ["dac", "transformers-dac"])
+def test_dac_codes_further_than_the_receptive_field_from_an_edge_depend_on_no_padding(kind: str) -> None:
+    codec = alive(kind)
+    samples, margin = voice(1.2, codec.sample_rate)[: 60 * codec.hop_length], dac_margin_frames([4, 4, 4, 5])
+    whole = codes_of(codec, samples)
+    cut = codes_of(codec, samples[10 * codec.hop_length : 50 * codec.hop_length])
+    assert margin == 13
+    assert torch.equal(cut[..., margin:-margin], whole[..., 10 + margin : 50 - margin])
+    with torch.no_grad():
+        latent = codec.latent(torch.from_numpy(samples)[None, None])
+        padded = codec.latent(torch.from_numpy(np.pad(samples, (0, 6400)))[None, None])[..., :60]
+    changed = (latent - padded).abs().amax(dim=(0, 1)) > 1e-4
+    assert not bool(changed[: 60 - margin].any())
+    assert bool(changed[-1])  # which is why an utterance is never padded to a longer one's length
+
+
+@pytest.mark.parametrize("kind", ["dac", "transformers-dac"])
+def test_dac_fills_the_last_frame_with_zeros(kind: str) -> None:
+    codec = alive(kind)
+    audio = torch.from_numpy(voice(0.5)[: 20 * 320 + 100])[None, None]
+    with torch.no_grad():
+        filled = codec.latent(torch.nn.functional.pad(audio, (0, 220)))
+        torch.testing.assert_close(codec.latent(audio), filled, atol=1e-5, rtol=1e-4)
+
+
+def test_speechtokenizer_sees_the_whole_utterance_so_that_padding_may_change_any_frame() -> None:
+    codec = alive("speechtokenizer")
+    audio = torch.from_numpy(voice(1.0))[None, None]
+    with torch.no_grad():
+        latent = codec.latent(audio)
+        padded = codec.latent(torch.nn.functional.pad(audio, (0, 6400)))[..., : latent.shape[2]]
+    assert bool((latent - padded).abs().amax(dim=(0, 1))[:40].max() > 0)
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_code_vectors_sum_to_what_the_official_class_decodes(kind: str) -> None:
+    codec = alive(kind)
+    codes = codes_of(codec, voice(0.5, codec.sample_rate))
+    books = codec.codebooks()
+    assert len(books.vectors) == len(books.raw) == codec.n_layers
+    summed = sum(rows[codes[0, layer]] for layer, rows in enumerate(books.vectors))
+    model: Any = codec.model
+    with torch.no_grad():
+        if kind.endswith("dac"):
+            official = model.quantizer.from_codes(codes)[0]
+        elif kind == "transformers-encodec":
+            official = model.quantizer.decode(codes.transpose(0, 1))
+        else:
+            official = model.quantizer.vq.decode(codes.transpose(0, 1))
+    torch.testing.assert_close(summed.t()[None], official, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "width"), [("encodec", 16), ("speechtokenizer", 16), ("dac", 8)])
+def test_raw_rows_are_those_that_are_stored(kind: str, width: int) -> None:
+    books = alive(kind).codebooks()
+    assert {tuple(rows.shape) for rows in books.raw} == {(32, width)}
+    assert {tuple(rows.shape) for rows in books.vectors} == {(32, 16)}
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_codes_are_the_nearest_vectors_of_the_residual(kind: str) -> None:
+    codec = alive(kind)
+    with torch.no_grad():
+        latent = codec.latent(torch.from_numpy(voice(0.4, codec.sample_rate))[None, None])
+        codes, residual = codec.quantize(latent)[0], latent[0].t()
+        for layer, rows in enumerate(codec.codebooks().vectors):
+            if kind.endswith("dac"):  # by the angle, in the space of the raw rows
+                official = codec.model.quantizer.quantizers[layer]
+                query = torch.nn.functional.normalize(official.in_proj(residual.t()[None])[0].t())
+                nearest = (query @ torch.nn.functional.normalize(codec.codebooks().raw[layer]).t()).argmax(dim=1)
+            else:
+                nearest = torch.cdist(residual, rows).argmin(dim=1)
+            assert (nearest == codes[layer]).float().mean() > 0.97  # the rest are ties of rounding
+            residual = residual - rows[codes[layer]]
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_fewer_layers_decode(kind: str) -> None:
+    codec = alive(kind)
+    codes = codes_of(codec, voice(0.5, codec.sample_rate))
+    with torch.inference_mode():
+        first, every = codec.decode(codes[:, :1]), codec.decode(codes)
+    assert first.shape == every.shape
+    assert 0 <= codes.shape[2] * codec.hop_length - every.shape[2] < codec.hop_length
+    assert not torch.equal(first, every)
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_latents_decode_as_their_codes_do(kind: str) -> None:
+    codec = alive(kind)
+    with torch.no_grad():
+        codes = codes_of(codec, voice(0.5, codec.sample_rate))
+        books = codec.codebooks().vectors
+        latent = sum(rows[codes[0, layer]] for layer, rows in enumerate(books)).t()[None]
+        torch.testing.assert_close(codec.decode_latent(latent), codec.decode(codes), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rate_hz", "bitrate"), [("encodec", 75, 6000), ("dac", 50, 6000), ("speechtokenizer", 50, 4000)]
+)
+def test_small_models_have_the_rates_of_the_official_ones(kind: str, rate_hz: float, bitrate: float) -> None:
+    codec = build_small(kind)
+    assert frame_rate_hz(codec) == rate_hz
+    assert bitrate_bps(codec) == bitrate
+    assert device_of(codec).type == "cpu"
+
+
+@pytest.mark.parametrize("kind", ["encodec", "dac", "speechtokenizer"])
+def test_layers_in_use_can_be_fewer_but_not_more(kind: str) -> None:
+    assert build_small(kind, 2).n_layers == len(build_small(kind, 2).codebooks().vectors) == 2
+    with pytest.raises(DataError, match=r"RVQ layers, not 99; lower codecs\.\*\.layers"):
+        build_small(kind, 99)
+
+
+def test_fewer_layers_are_the_first_ones() -> None:
+    codec = alive("encodec")
+    codes = codes_of(codec, voice(0.3, 24_000))
+    codec.n_layers = 2
+    assert torch.equal(codes_of(codec, voice(0.3, 24_000)), codes[:, :2])
+
+
+def test_architecture_builds_the_same_model() -> None:
+    codec = build("dac")
+    again = build("dac", **codec.architecture())
+    assert codec.model.state_dict().keys() == again.model.state_dict().keys()

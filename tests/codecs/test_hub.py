@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from phonoscope.codecs.base import bitrate_bps, encode, frame_rate_hz
+from phonoscope.codecs.checkpoints import open_codec
+from phonoscope.codecs.config import CodecConfig
+from phonoscope.codecs.hub import load_transformers
+from phonoscope.errors import DataError, EnvironmentFault
+
+from .tiny import TRANSFORMERS, alive, build, voice
+
+
+def save(kind: str, folder: Path) -> Any:
+    codec = alive(kind)
+    codec.model.save_pretrained(folder)
+    return codec
+
+
+@pytest.mark.parametrize("kind", list(TRANSFORMERS))
+def test_a_local_folder_gives_the_codes_of_the_model_that_was_saved(kind: str, tmp_path: Path) -> None:
+    codec = save(kind, tmp_path)
+    config = CodecConfig(kind="transformers", checkpoint=str(tmp_path), layers=3)
+    again = open_codec("any", config)
+    audio = torch.from_numpy(voice(0.5, codec.sample_rate))[None]
+    with torch.inference_mode():
+        assert torch.equal(encode(again, audio), encode(codec, audio)[:, :3])
+    assert frame_rate_hz(again) == (75 if kind.endswith("encodec") else 50)
+    assert bitrate_bps(again) == frame_rate_hz(again) * 3 * 5
+
+
+@pytest.mark.parametrize("kind", list(TRANSFORMERS))
+def test_codes_are_those_of_transformers_own_encode(kind: str) -> None:
+    codec = alive(kind)
+    audio = torch.from_numpy(voice(0.4, codec.sample_rate))[None, None]
+    with torch.no_grad():
+        found = codec.model.encode(audio)
+        expected = found.audio_codes[0] if kind.endswith("encodec") else found.audio_codes
+        codes = encode(codec, audio[:, 0])
+        assert torch.equal(codes, expected)
+        if kind.endswith("encodec"):
+            audio = codec.model.decode(expected[None], [None]).audio_values
+        else:
+            audio = codec.model.decode(audio_codes=expected).audio_values[:, None]
+        torch.testing.assert_close(codec.decode(codes), audio)
+
+
+def test_more_layers_than_there_are_is_refused() -> None:
+    with pytest.raises(DataError, match="has 3 RVQ layers, not 4"):
+        type(alive("transformers-dac"))(build("transformers-dac").model, 4)
+
+
+@pytest.mark.parametrize("changes", [{"audio_channels": 2}, {"normalize": True}, {"chunk_length_s": 1.0}])
+def test_stereo_and_chunking_models_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="give a mono one"):
+        build("transformers-encodec", **changes)
+
+
+def test_missing_folder_is_no_hub_id(tmp_path: Path) -> None:
+    for given in (str(tmp_path / "nowhere"), "./nowhere", "~/nowhere-at-all"):
+        with pytest.raises(DataError, match=r"nowhere.*: no such folder"):
+            load_transformers(given)
+
+
+def test_model_of_another_type_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "whisper"}))
+    with pytest.raises(DataError, match="model type 'whisper'; only encodec and dac"):
+        load_transformers(str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "no-such-model"}))
+    with pytest.raises(DataError, match="not a usable codec checkpoint"):
+        load_transformers(str(tmp_path))
+
+
+def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
+    codec = save("transformers-dac", tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(codec.model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(DataError, match=r"it needs config\.json and safetensors"):
+        load_transformers(str(tmp_path))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "lacking", "another shape"])
+def test_damaged_weights_are_named(damage: str, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    save("transformers-dac", tmp_path)
+    weights = tmp_path / "model.safetensors"
+    if damage == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-1000])
+    else:
+        tensors = load_file(weights)
+        if damage == "lacking":
+            tensors.pop("encoder.conv1.weight")
+        else:
+            tensors["encoder.conv1.weight"] = torch.zeros(3, 1, 7)
+        save_file(tensors, weights, metadata={"format": "pt"})
+    with pytest.raises(DataError, match=str(tmp_path)) as caught:
+        load_transformers(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_unreachable_hub_is_a_fault_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import AutoConfig
+
+    def offline(*_: Any, **__: Any) -> None:
+        raise OSError("We couldn't connect to the Hub\nwith a second line")
+
+    monkeypatch.setattr(AutoConfig, "from_pretrained", offline)
+    with pytest.raises(EnvironmentFault, match=r"couldn't connect to the Hub\); download it elsewhere"):
+        load_transformers("facebook/encodec_24khz")

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from phonoscope.audio import resample
+from phonoscope.codecs.base import bitrate_bps, encode, frame_rate_hz
+from phonoscope.codecs.checkpoints import PACKAGED, load_packaged
+from phonoscope.codecs.train import perplexity
+
+NAMES = ["encodec", "dac", "speechtokenizer", "speechtokenizer_undistilled"]
+TEXT = "The quick brown fox jumps over the lazy dog, while seven young boys watch the ship leave the old harbour."
+
+
+@pytest.fixture(scope="module")
+def speech() -> list[tuple[np.ndarray, int]]:
+    """About half a minute of synthetic speech by four voices, none of it in the training texts."""
+    from phonoscope.corpus.espeak import synthesize
+
+    voices = ("en-us+f2", "en-us+m3", "en-gb-x-rp+f4", "en-gb-scotland+m7")
+    return [(spoken.samples, spoken.sample_rate) for spoken in (synthesize(TEXT, voice) for voice in voices)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_are_small_half_precision_and_come_with_their_recipe(name: str) -> None:
+    files = {file.name: file.stat().st_size for file in (PACKAGED / name).iterdir()}
+    assert {"model.safetensors", "config.json", "recipe.json", "curve.csv"} <= set(files)
+    assert files["model.safetensors"] < 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "layers", "raw", "bitrate"),
+    [
+        ("encodec", 75, 8, None, 6000),
+        ("dac", 50, 12, 8, 6000),
+        ("speechtokenizer", 50, 8, None, 4000),
+        ("speechtokenizer_undistilled", 50, 8, None, 4000),
+    ],
+)
+def test_shapes_are_those_of_the_official_codecs(
+    name: str, rate: int, layers: int, raw: int | None, bitrate: int
+) -> None:
+    codec = load_packaged(name)
+    assert (frame_rate_hz(codec), codec.n_layers, bitrate_bps(codec)) == (rate, layers, bitrate)
+    assert codec.sample_rate == (24_000 if name == "encodec" else 16_000)
+    books = codec.codebooks()
+    assert {len(rows) for rows in books.vectors} == {1024}
+    assert {rows.shape[1] for rows in books.raw} == {raw or books.vectors[0].shape[1]}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_layer_is_alive_on_speech(name: str, speech: list[tuple[Any, int]]) -> None:
+    codec = load_packaged(name)
+    counts = torch.zeros(codec.n_layers, codec.codebook_size)
+    with torch.inference_mode():
+        for samples, rate in speech:
+            codes = encode(codec, torch.from_numpy(resample(samples, rate, codec.sample_rate))[None])[0]
+            counts += torch.stack([torch.bincount(row, minlength=codec.codebook_size) for row in codes])
+    assert counts.sum() > codec.n_layers * 1000
+    found = [perplexity(layer) for layer in counts]
+    assert found[0] > 100
+    assert min(found) > 64
+
+
+def test_the_twins_differ_only_in_the_distillation() -> None:
+    distilled, plain = load_packaged("speechtokenizer"), load_packaged("speechtokenizer_undistilled")
+    assert distilled.architecture() == plain.architecture()
+    assert not torch.equal(distilled.codebooks().vectors[0], plain.codebooks().vectors[0])
+    recipes = [(PACKAGED / name / "recipe.json").read_text() for name in NAMES[2:]]
+    assert recipes[0] == recipes[1]

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from phonoscope.codecs import train
+from phonoscope.codecs.config import TrainingConfig
+from phonoscope.codecs.train import CURVE_COLUMNS, GAIN_DB, Clips, CodecTrainer
+from phonoscope.errors import DataError
+
+from .tiny import build, voice
+
+KINDS = ["encodec", "dac", "speechtokenizer"]
+BRIEF = TrainingConfig(
+    batch_size=2, clip_s=0.16, warmup_steps=3, quantizer_steps=4, log_every=2, decay=0.4, dead_usage=0.3
+)  # codes die within two steps
+
+
+@pytest.fixture(autouse=True)
+def _few_start_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "START_VECTORS", 320)
+
+
+def clips_for(codec: Any, *, frames: int = 8, teacher: bool = False) -> Clips:
+    waveforms = [voice(1.5, codec.sample_rate, seed) for seed in range(4)]
+    features = None
+    if teacher:
+        generator = torch.Generator().manual_seed(0)
+        features = [torch.randn(len(w) // codec.hop_length, 12, generator=generator) for w in waveforms]
+    return Clips(waveforms, codec.hop_length, frames, 2, BRIEF.seed, features)
+
+
+def make(kind: str, config: TrainingConfig = BRIEF, *, distill: bool = False) -> CodecTrainer:
+    return CodecTrainer(build(kind, config.seed), config, distill=distill)
+
+
+def same_weights(a: CodecTrainer, b: CodecTrainer) -> bool:
+    ours, theirs = a.codec.model.state_dict(), b.codec.model.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_clips_depend_on_seed_and_step_only() -> None:
+    codec = build("encodec")
+    clips, again = clips_for(codec), clips_for(codec)
+    again.draw(17)
+    again.draw(3)
+    assert torch.equal(clips.draw(5)[0], again.draw(5)[0])
+    assert not torch.equal(clips.draw(5)[0], clips.draw(6)[0])
+    again.seed += 1
+    assert not torch.equal(clips.draw(5)[0], again.draw(5)[0])
+
+
+def test_clips_are_attenuated_whole_frames_of_one_utterance() -> None:
+    ramp = np.repeat(np.arange(1, 51, dtype=np.float32), 320)  # 50 frames, each holding its number
+    teacher = [torch.arange(1, 51, dtype=torch.float32)[:, None].repeat(1, 3)]
+    clips = Clips([ramp], 320, 10, 4, 0, teacher)
+    starts = set()
+    for step in range(20):
+        audio, features = clips.draw(step)
+        assert features is not None
+        assert (audio.shape, features.shape) == ((4, 3200), (4, 10, 3))
+        frames = audio.reshape(4, 10, 320)
+        gain = frames[..., 0] / features[..., 0]  # constant in a clip only if audio and teacher start together
+        torch.testing.assert_close(gain, gain[:, :1].repeat(1, 10))
+        torch.testing.assert_close(frames, (features[..., :1] * gain[:, :1, None]).expand(-1, -1, 320))
+        assert float(gain.min()) >= 10 ** (-GAIN_DB / 20) * 0.999
+        assert float(gain.max()) <= 1.0
+        starts |= {int(start) for start in features[:, 0, 0]}
+    assert min(starts) == 1
+    assert max(starts) == 41
+
+
+def test_short_utterances_are_padded_with_zeros_on_the_right() -> None:
+    clips = Clips([np.ones(700, dtype=np.float32)], 320, 5, 2, 0, [torch.ones(2, 3)])
+    audio, features = clips.draw(0)
+    assert features is not None
+    assert bool((audio[:, :700] > 0).all())
+    assert float(audio[:, 700:].abs().max()) == 0
+    assert features.sum(dim=(1, 2)).tolist() == [6.0, 6.0]
+
+
+def test_long_utterances_are_drawn_more_often() -> None:
+    waveforms = [np.full(3200, 1.0, np.float32), np.full(9 * 3200, 2.0, np.float32)]
+    teacher = [torch.ones(10, 1), torch.full((90, 1), 2.0)]
+    clips = Clips(waveforms, 320, 1, 50, 0, teacher)
+    drawn = torch.cat([clips.draw(step)[1][:, 0, 0] for step in range(8)])  # type: ignore[index]
+    assert float((drawn == 2).float().mean()) == pytest.approx(0.9, abs=0.05)
+
+
+def test_no_utterance_is_refused() -> None:
+    with pytest.raises(DataError, match="no utterance to train"):
+        Clips([], 320, 5, 2, 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_of_a_tiny_model_falls(kind: str) -> None:
+    config = BRIEF.model_copy(
+        update={"warmup_steps": 40, "quantizer_steps": 10, "log_every": 10, "lr": 5e-3, "decay": 0.9}
+    )
+    trainer = make(kind, config)
+    trainer.train(clips_for(trainer.codec))
+    curve = trainer.curve_frame()
+    assert tuple(curve.columns) == CURVE_COLUMNS
+    assert sorted(curve["step"].unique()) == list(range(10, 51, 10))
+    warm = curve[(curve["phase"] == "warm-up") & curve["part"].isin(["stft", "waveform", "latent_mel"])]
+    totals = warm.groupby("step")["value"].sum()
+    assert totals.loc[40] < 0.95 * totals.loc[10]
+    quantized = curve[curve["phase"] == "quantized"]
+    assert set(quantized["part"]) >= {"commitment", "perplexity", "used_codes"}
+    assert sorted(quantized.loc[quantized["part"] == "perplexity", "layer"].unique()) == [1, 2, 3]
+    assert bool((quantized.loc[quantized["part"] == "perplexity", "value"] > 4).all())
+
+
+def test_curve_holds_means_of_its_own_phase_only() -> None:
+    curves = []
+    for every in (1, 2):
+        trainer = make("encodec", BRIEF.model_copy(update={"log_every": every}))
+        trainer.train(clips_for(trainer.codec))
+        curve = trainer.curve_frame()
+        curves.append(curve[curve["part"] == "stft"].set_index("step"))
+    single, paired = curves
+    assert paired["phase"].to_dict() == {**dict.fromkeys((2, 3), "warm-up"), **dict.fromkeys((4, 6, 7), "quantized")}
+    for step, steps in {2: [1, 2], 3: [3], 4: [4], 6: [5, 6], 7: [7]}.items():
+        assert paired["value"].loc[step] == pytest.approx(single["value"].loc[steps].mean())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stop", [2, 3, 5])
+def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(kind: str, stop: int, tmp_path: Path) -> None:
+    whole = make(kind)
+    clips = clips_for(whole.codec)
+    whole.train(clips)
+    first = make(kind)
+    first.initialise(clips)
+    first.run(clips, 0, 3, BRIEF.lr, quantized=False, until=min(stop, 3))
+    if stop > 3:
+        first.start_quantizer(clips)
+        first.run(clips, 3, 4, BRIEF.lr, quantized=True, until=stop)
+    first.save(tmp_path / "state.pt")
+    torch.manual_seed(12345)  # nothing may depend on the global generator any more
+    second = CodecTrainer(build(kind, 7), BRIEF)
+    second.load(tmp_path / "state.pt")
+    assert second.step == stop
+    if stop < 3:
+        second.run(clips, 0, 3, BRIEF.lr, quantized=False)
+    if stop <= 3:
+        second.start_quantizer(clips)
+    second.run(clips, 3, 4, BRIEF.lr, quantized=True)
+    assert same_weights(whole, second)
+    assert second.curve == whole.curve
+
+
+def test_resume_is_exact_with_the_adversary_too(tmp_path: Path) -> None:
+    config = BRIEF.model_copy(update={"adversarial_weight": 0.1, "warmup_steps": 0, "quantizer_steps": 3})
+    trainers = [make("encodec", config) for _ in range(2)]
+    clips = clips_for(trainers[0].codec)
+    for trainer, until in zip(trainers, (3, 2), strict=True):
+        trainer.start_quantizer(clips)
+        trainer.run(clips, 0, 3, config.lr, quantized=True, until=until)
+    trainers[1].save(tmp_path / "state.pt")
+    resumed = make("encodec", config)
+    resumed.load(tmp_path / "state.pt")
+    resumed.run(clips, 0, 3, config.lr, quantized=True)
+    assert same_weights(trainers[0], resumed)
+
+
+@pytest.mark.parametrize("kind", ["encodec", "dac"])
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(kind: str) -> None:
+    runs = []
+    for seed in (1, 1, 2):
+        trainer = make(kind, BRIEF.model_copy(update={"seed": seed}))
+        trainer.train(clips_for(trainer.codec))
+        runs.append(trainer)
+    assert same_weights(runs[0], runs[1])
+    assert not same_weights(runs[0], runs[2])
+
+
+def test_checkpoint_of_other_parameters_or_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    make("encodec").save(path)
+    with pytest.raises(DataError, match=r"training\.lr, training\.decay|training\.decay, training\.lr"):
+        make("encodec", BRIEF.model_copy(update={"lr": 1.0, "decay": 0.6})).load(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(DataError, match=r"state\.pt: not a training checkpoint"):
+        make("encodec").load(path)
+    with pytest.raises(DataError, match=r"none\.pt"):
+        make("encodec").load(tmp_path / "none.pt")
+
+
+def test_nan_audio_stops_the_training_at_its_step() -> None:
+    trainer = make("encodec")
+    clips = clips_for(trainer.codec)
+    trainer.run(clips, 0, 2, 1e-3, quantized=False)
+    for waveform in clips.waveforms:
+        waveform[:] = np.nan
+    before = {name: tensor.clone() for name, tensor in trainer.codec.model.state_dict().items()}
+    with pytest.raises(DataError, match=r"the (stft|waveform|latent_mel) part is nan at step 2"):
+        trainer.run(clips, 2, 2, 1e-3, quantized=False)
+    assert all(torch.equal(before[name], tensor) for name, tensor in trainer.codec.model.state_dict().items())
+
+
+@pytest.mark.parametrize(("where", "part"), [("mel_head", "latent_mel"), ("transform", "distillation")])
+def test_a_poisoned_weight_stops_the_training_and_names_the_part(where: str, part: str) -> None:
+    trainer = make("speechtokenizer", distill=True)
+    clips = clips_for(trainer.codec, teacher=True)
+    trainer.start_quantizer(clips)
+    model: Any = trainer.codec.model
+    module = trainer.mel_head if where == "mel_head" else model.transform
+    with torch.no_grad():
+        module.bias.fill_(torch.nan)
+    with pytest.raises(DataError, match=f"the {part} part is nan at step 0"):
+        trainer.run(clips, 0, 2, 1e-3, quantized=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_packages_discriminators_train_along(kind: str) -> None:
+    trainer = make(kind, BRIEF.model_copy(update={"adversarial_weight": 1.0, "log_every": 1}))
+    clips = clips_for(trainer.codec)
+    assert trainer.adversary is not None
+    before = [parameter.clone() for parameter in trainer.adversary.parameters()]
+    trainer.start_quantizer(clips)
+    trainer.run(clips, 0, 2, 1e-3, quantized=True)
+    curve = trainer.curve_frame()
+    parts = curve[curve["part"].isin(["adversarial", "discriminator"])]
+    assert len(parts) == 4
+    assert bool((parts["value"] > 0).all())
+    after = list(trainer.adversary.parameters())
+    assert sum(not torch.equal(a, b) for a, b in zip(before, after, strict=True)) > len(before) / 2
+
+
+def test_distillation_moves_the_first_layer_towards_the_teacher() -> None:
+    config = BRIEF.model_copy(update={"quantizer_steps": 40, "log_every": 10, "lr": 1e-2})
+    trainer = make("speechtokenizer", config, distill=True)
+    clips = clips_for(trainer.codec, teacher=True)
+    trainer.initialise(clips)
+    trainer.start_quantizer(clips)
+    trainer.run(clips, 0, 40, config.lr, quantized=True)
+    curve = trainer.curve_frame()
+    loss = curve[curve["part"] == "distillation"].set_index("step")["value"]
+    assert loss.loc[40] < loss.loc[10]
+
+
+def test_without_distillation_the_semantic_map_is_left_alone() -> None:
+    trainer = make("speechtokenizer")
+    model: Any = trainer.codec.model
+    before = model.transform.weight.detach().clone()
+    trainer.train(clips_for(trainer.codec, teacher=True))
+    assert torch.equal(model.transform.weight, before)
+    assert "distillation" not in set(trainer.curve_frame()["part"])

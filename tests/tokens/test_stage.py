@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from phonoscope import paths
+from phonoscope.alignment import Alignment, Interval, write_textgrid
+from phonoscope.audio import read_audio, resample, write_flac
+from phonoscope.codecs import checkpoints, train
+from phonoscope.codecs.base import encode
+from phonoscope.codecs.checkpoints import load_codec
+from phonoscope.codecs.config import CodecConfig, TrainingConfig
+from phonoscope.compute import ComputeConfig
+from phonoscope.errors import DataError, ParamsError
+from phonoscope.files import read_safetensors
+from phonoscope.params import Params, load_params
+from phonoscope.stages import codec as codec_stage
+from phonoscope.stages import encode as encode_stage
+
+from ..codecs.tiny import ARCHITECTURES, voice
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+BRIEF = TrainingConfig(batch_size=2, clip_s=0.16, warmup_steps=2, quantizer_steps=2, log_every=1)
+PHONES = {"a": ("AA", "IY"), "b": ("S", "OW"), "c": ("N", "EH")}
+DURATIONS_S = {"a": 0.9, "b": 0.5, "c": 0.31, "unaligned": 0.4}
+
+
+@pytest.fixture
+def params() -> Params:
+    codecs = {"mine": CodecConfig(kind="speechtokenizer", checkpoint="scratch", layers=2)}
+    return load_params(PARAMS).model_copy(
+        update={"codecs": codecs, "training": BRIEF, "compute": ComputeConfig(device="cpu", workers=1)}
+    )
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with a corpus of four utterances, three of them aligned, and a tiny codec to train from scratch."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(checkpoints.SMALL, "speechtokenizer", ARCHITECTURES["speechtokenizer"])
+    monkeypatch.setattr(train, "START_VECTORS", 320)
+    rows, tracks = [], []
+    for seed, (name, seconds) in enumerate(DURATIONS_S.items()):
+        path = f"s/c/{name}.flac"
+        write_flac(paths.CORPUS / path, voice(seconds, 22_050, seed), 22_050)
+        rows.append({"utterance": name, "path": path, "sample_rate": 22_050})
+        if name == "unaligned":
+            continue
+        first, second = PHONES[name]
+        halves = [Interval(0.0, seconds / 2, first), Interval(seconds / 2, seconds, second)]
+        grid = (paths.ALIGNMENTS / path).with_suffix(".TextGrid")
+        write_textgrid(grid, Alignment([Interval(0.0, seconds, "word")], halves), seconds)
+        times = np.arange(0.005, seconds, 0.01)
+        tracks.append(pd.DataFrame({"utterance": name, "time_s": times, "f0_hz": (100 + times).astype(np.float32)}))
+    pd.DataFrame(rows).to_parquet(paths.MANIFEST)
+    pd.concat(tracks).to_parquet(paths.F0_TRACKS)
+    paths.SPLIT.write_text(json.dumps({"train": ["a", "b", "unaligned"], "eval": ["c"]}))
+    return tmp_path
+
+
+def test_codec_and_encode_stages_write_the_contract(checkout: Path, params: Params) -> None:
+    trained = codec_stage.run(params, "mine")
+    assert trained.metrics["bitrate_bps"] == 50 * 2 * 5
+    curve = pd.read_csv(paths.codec_metrics("mine"))
+    assert curve["step"].max() == 4
+    report = encode_stage.run(params, "mine")
+    assert report.metrics.keys() == {"bitrate_bps", "si_sdr_db", "mel_distance_db"}
+    assert len(report.by_layer["perplexity"]) == len(report.by_layer["si_sdr_db"]) == 2
+
+    tokens = pd.read_parquet(paths.tokens("mine"))
+    codec = load_codec(paths.codec_model("mine"), 2)
+    assert tokens["utterance"].unique().tolist() == ["a", "b", "c"]
+    for name, rows in tokens.groupby("utterance", observed=True):
+        seconds = DURATIONS_S[str(name)]
+        frames = int(seconds * 16_000) // 320
+        assert rows["frame"].tolist() == list(range(frames))
+        centres = (np.arange(frames) + 0.5) / 50
+        first_half = (rows["phone"] == PHONES[str(name)][0]).to_numpy()
+        assert first_half[centres < seconds / 2 - 0.02].all()
+        assert not first_half[centres > seconds / 2 + 0.02].any()
+        voiced = rows["f0_hz"].notna().to_numpy()
+        assert voiced.mean() > 0.9
+        np.testing.assert_allclose(rows["f0_hz"].to_numpy()[voiced], 100 + centres[voiced], atol=1e-4)
+        samples, rate = read_audio(paths.CORPUS / f"s/c/{name}.flac")
+        audio = torch.from_numpy(resample(samples, rate, 16_000))
+        with torch.inference_mode():
+            codes = encode(codec, audio[None])[0].numpy()
+        np.testing.assert_array_equal(rows[["code_1", "code_2"]].to_numpy().T, codes)
+    assert pq.ParquetFile(paths.tokens("mine")).metadata.num_row_groups == 1
+
+    books, metadata = read_safetensors(paths.codebooks("mine"))
+    assert sorted(books) == ["layer_1", "layer_2", "raw_1", "raw_2"]
+    assert torch.equal(books["layer_1"], codec.codebooks().vectors[0])
+    assert metadata == {"codec": "mine", "frame_rate_hz": 50.0, "layers": 2}
+
+    table = pd.read_csv(paths.encode_metrics("mine"))
+    used = table[table["metric"] == "used_codes"].set_index("layer")["value"].to_dict()
+    assert used == {1: tokens["code_1"].nunique(), 2: tokens["code_2"].nunique()}
+
+
+def test_the_stages_write_the_same_bytes_again(checkout: Path, params: Params) -> None:
+    written = []
+    for _ in range(2):
+        codec_stage.run(params, "mine")
+        encode_stage.run(params, "mine")
+        files = [*paths.codec_model("mine").iterdir(), *paths.tokens_dir("mine").iterdir()]
+        files += [paths.codec_metrics("mine"), paths.encode_metrics("mine")]
+        written.append({str(file): file.read_bytes() for file in files})
+    assert len(written[0]) == 6
+    assert written[0] == written[1]
+
+
+def test_adapting_starts_from_the_checkpoint_and_changes_it(checkout: Path, params: Params) -> None:
+    codec_stage.run(params, "mine")
+    before = load_codec(paths.codec_model("mine")).model.state_dict()
+    adapting = {"mine": params.codecs["mine"].model_copy(update={"checkpoint": "packaged", "adapt_steps": 3})}
+    paths.codec_model("mine").rename(checkout / "mine")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "PACKAGED", checkout)
+        report = codec_stage.run(params.model_copy(update={"codecs": adapting}), "mine")
+    assert report.metrics["steps"] == 3
+    after = load_codec(paths.codec_model("mine")).model.state_dict()
+    changes = [float((after[name] - before[name]).abs().max()) for name in before if "decoder" in name]
+    assert max(changes) > 0
+    assert max(changes) < 0.1
+    curve = pd.read_csv(paths.codec_metrics("mine"))
+    assert float(curve.loc[curve["part"] == "latent_mel", "value"].abs().max()) == 0
+    assert set(curve["phase"]) == {"quantized"}
+
+
+def test_missing_codec_is_named_with_the_stage_that_writes_it(checkout: Path, params: Params) -> None:
+    with pytest.raises(DataError, match=r"config\.json: no such file; run `dvc repro codec`"):
+        encode_stage.run(params, "mine")
+
+
+def test_transformers_codecs_are_not_trained(checkout: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ..codecs.tiny import alive
+
+    alive("transformers-encodec").model.save_pretrained(checkout / "hub")
+    settings = {"kind": "transformers", "checkpoint": str(checkout / "hub"), "layers": 3}
+    for steps in (5, 0):
+        codecs = {"mine": CodecConfig(**settings, adapt_steps=steps)}
+        changed = params.model_copy(update={"codecs": codecs})
+        if steps:
+            with pytest.raises(ParamsError, match=r"codecs\.mine\.adapt_steps"):
+                codec_stage.run(changed, "mine")
+            continue
+        codec_stage.run(changed, "mine")
+        encode_stage.run(changed, "mine")
+    tokens = pd.read_parquet(paths.tokens("mine"))
+    assert int((tokens["utterance"] == "a").sum()) == round(0.9 * 24_000) // 320
+    assert {"code_1", "code_2", "code_3"} <= set(tokens.columns)
