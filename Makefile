@@ -1,0 +1,58 @@
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: help setup repro smoke test check ui lock clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 10
+
+setup: $(VENV)/.installed $(BIN)/phonoscope  ## virtual environment from the hashed lock
+
+$(VENV)/.installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=<path> ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@touch $@
+
+# a wrapper, not an editable install, which would run this checkout's code in `dvc exp run --temp`
+$(BIN)/phonoscope: Makefile | $(VENV)/.installed
+	@printf '%s\n' '#!/bin/sh' 'bin=$$(cd "$$(dirname "$$0")" && pwd)' \
+	  'PYTHONPATH="$$bin/../../src" exec "$$bin/python" -m phonoscope "$$@"' > $@
+	@chmod +x $@
+
+repro: setup  ## run the pipeline: what has not changed is not run again
+	$(BIN)/dvc repro
+	$(BIN)/phonoscope sync-mlflow
+	@$(BIN)/dvc metrics show --md
+	@printf '\n%s\n' 'Look at:'
+	@printf '  %-24s %s\n' 'plots/compare/*.png' 'phone, speaker and pitch by RVQ layer' \
+	  'metrics/compare/answer.md' 'the answer in words' \
+	  'metrics/compare/table.md' 'every codec, layer and task' \
+	  'dvc metrics show' 'the headline numbers, as above' \
+	  'make ui' 'the MLflow UI: every run with its parameters, metrics and figures'
+
+smoke: setup  ## the whole pipeline at toy scale, in a temporary clone
+	$(BIN)/python -m tests.pipeline.clone
+
+check: setup  ## lint, format, types
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+	$(BIN)/mypy
+
+test: check  ## lint, format, types and all tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+ui: setup  ## the MLflow UI
+	$(BIN)/phonoscope ui
+
+lock:  ## rewrite requirements.lock from pyproject.toml (needs uv)
+	printf 'protobuf>=5\n' | uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
+	  --generate-hashes --override - --no-header --no-emit-index-url --no-annotate --quiet -o requirements.lock
+
+clean:  ## remove the virtual environment and tool caches; results and DVC's cache stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,212 @@
+"""A real `dvc repro` at toy scale, and what DVC and MLflow make of changes after it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from phonoscope import paths
+from phonoscope.files import require_finite
+from tests.pipeline.clone import OUTPUTS, TOY, Clone, make_clone
+
+CODECS = ("encodec", "dac", "speechtokenizer", "speechtokenizer_undistilled")
+AFTER_PROBE = {*(f"probe@{codec}" for codec in CODECS), "compare", "summary"}
+EVERY = AFTER_PROBE | {"corpus", "align", "split"} | {f"{kind}@{c}" for kind in ("codec", "encode") for c in CODECS}
+
+
+def executed(output: str) -> set[str]:
+    """The stages that DVC says it runs."""
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+def locked(clone: Clone) -> dict[str, object]:
+    content = YAML(typ="safe").load((clone.root / "dvc.lock").read_text(encoding="utf-8"))
+    return dict(content["stages"])
+
+
+def query(clone: Clone, statement: str) -> list[tuple[str, ...]]:
+    with closing(sqlite3.connect(clone.root / "mlflow.db")) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def metric_names(clone: Clone, tag: str, value: str) -> set[str]:
+    """The metrics of the one parent run with this tag."""
+    parents = query(
+        clone,
+        "select run_uuid from tags where key = 'phonoscope.kind' and value = 'repro' "
+        f"intersect select run_uuid from tags where key = '{tag}' and value = '{value}'",
+    )
+    assert len(parents) == 1
+    return {name for (name,) in query(clone, f"select key from latest_metrics where run_uuid = '{parents[0][0]}'")}
+
+
+@contextmanager
+def appended(path: Path, text: str) -> Iterator[None]:
+    before = path.read_bytes()
+    path.write_bytes(before + text.encode())
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A clone after its first repro, which is committed."""
+
+    clone: Clone
+    output: str
+
+
+@pytest.fixture(scope="session")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    clone = make_clone(tmp_path_factory.mktemp("clone") / "phonoscope", TOY)
+    output = clone.dvc("repro")
+    clone.commit("Results")
+    return Done(clone, output)
+
+
+def test_repro_runs_every_stage_once_and_leaves_its_results(done: Done) -> None:
+    assert executed(done.output) == EVERY
+    assert set(locked(done.clone)) == EVERY
+    summary = json.loads((done.clone.root / paths.SUMMARY).read_text())
+    require_finite(summary)
+    assert summary["corpus"]["utterances"] == TOY["corpus"]["max_utterances"]
+    assert set(summary["codec"]) == set(summary["probe"]) == set(CODECS)
+    for codec in CODECS:
+        assert set(summary["probe"][codec]) == {"phone", "speaker", "pitch"}
+        layers = 12 if codec == "dac" else 8
+        assert set(summary["probe"][codec]["phone"]) == {f"layer_{layer}" for layer in range(1, layers + 1)}
+        assert {"bitrate_bps", "si_sdr_db", f"perplexity_layer_{layers}"} <= set(summary["codec"][codec])
+    for task in ("phone", "speaker", "pitch"):
+        figure = done.clone.root / paths.COMPARISON_PLOTS / f"{task}.png"
+        assert figure.read_bytes().startswith(b"\x89PNG")
+    assert not [path for folder in OUTPUTS for path in (done.clone.root / folder).rglob("*.tmp*")]
+
+
+def test_all_stages_hang_under_one_mlflow_run(done: Done) -> None:
+    stages = query(done.clone, "select value from tags where key = 'mlflow.parentRunId'")
+    assert len(stages) == len(EVERY)
+    assert len(set(stages)) == 1
+    assert query(done.clone, "select distinct status from runs") == [("FINISHED",)]
+    parent = {
+        name for (name,) in query(done.clone, f"select key from latest_metrics where run_uuid = '{stages[0][0]}'")
+    }
+    assert {"probe.dac.phone.layer_12", "codec.encodec.bitrate_bps"} <= parent
+    assert "nothing to add" in done.clone.phonoscope("sync-mlflow")
+
+
+def test_the_second_repro_executes_nothing(done: Done) -> None:
+    assert done.clone.run("git", "status", "--porcelain").stdout == ""
+    output = done.clone.dvc("repro")
+    assert executed(output) == set()
+    assert "Data and pipelines are up to date" in output
+    assert "up to date" in done.clone.dvc("status")
+    assert done.clone.run("git", "status", "--porcelain").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("touched", "stale"),
+    [
+        ("src/phonoscope/probes/solvers.py", AFTER_PROBE - {"summary"}),
+        ("src/phonoscope/report/figures.py", {"compare", "summary"}),
+        ("src/phonoscope/cli.py", set()),
+        ("src/phonoscope/tracking/runs.py", set()),
+    ],
+)
+def test_a_change_of_code_concerns_the_stages_that_import_it(done: Done, touched: str, stale: set[str]) -> None:
+    with appended(done.clone.root / touched, "\n# changed\n"):
+        assert set(json.loads(done.clone.dvc("status", "--json"))) == stale
+
+
+def test_the_number_of_workers_and_tracking_concern_no_stage(done: Done) -> None:
+    with appended(done.clone.root / "params.yaml", ""):
+        done.clone.set_params({"compute": {"workers": 7}, "tracking": {"enabled": False}})
+        assert json.loads(done.clone.dvc("status", "--json")) == {}
+
+
+def test_a_bad_parameter_stops_an_experiment_with_its_key(done: Done) -> None:
+    before = done.clone.run("git", "for-each-ref", "refs/exps").stdout
+    failed = done.clone.run("dvc", "exp", "run", "--temp", "-S", "corpus.max_utterances=-1", check=False)
+    assert failed.returncode != 0
+    assert "corpus.max_utterances: input should be greater than or equal to 0, got -1" in failed.stdout
+    assert "Traceback" not in failed.stdout
+    unknown = done.clone.run("dvc", "exp", "run", "--temp", "-S", "corpus.max_utterance=3", check=False)
+    assert unknown.returncode != 0
+    assert "max_utterance" in unknown.stdout
+    assert done.clone.run("git", "for-each-ref", "refs/exps").stdout == before
+
+
+@pytest.fixture(scope="session")
+def experiment(done: Done) -> str:
+    """Output of an experiment in a temporary folder, with a hundredth of the default C."""
+    return done.clone.dvc("exp", "run", "--temp", "--name", "weak", "-S", "probe.phone.C=0.01")
+
+
+def test_an_experiment_runs_only_what_its_parameter_concerns(done: Done, experiment: str) -> None:
+    assert executed(experiment) == AFTER_PROBE
+    assert done.clone.run("git", "status", "--porcelain").stdout == ""
+
+
+@pytest.mark.usefixtures("experiment")
+def test_an_experiment_leaves_its_mlflow_run_in_the_checkout(done: Done) -> None:
+    assert "probe.dac.phone.layer_1" in metric_names(done.clone, "dvc.exp_name", "weak")
+    artifacts = {uri for (uri,) in query(done.clone, "select artifact_uri from runs")}
+    assert all(Path(uri.removeprefix("file://")).is_relative_to(done.clone.root / "mlartifacts") for uri in artifacts)
+    assert "nothing to add" in done.clone.phonoscope("sync-mlflow")
+
+
+@pytest.mark.usefixtures("experiment")
+def test_diffs_show_what_an_experiment_changed(done: Done, tmp_path: Path) -> None:
+    metrics = json.loads(done.clone.dvc("metrics", "diff", "--json", "HEAD", "weak"))
+    changed = metrics[paths.SUMMARY.as_posix()]
+    assert any(name.startswith("probe.dac.phone.") for name in changed)
+    assert not any(".speaker." in name or ".pitch." in name or name.startswith("codec.") for name in changed)
+    params = json.loads(done.clone.dvc("params", "diff", "--json", "HEAD", "weak"))
+    assert set(params["params.yaml"]) == {"probe.phone.C"}
+    done.clone.dvc("plots", "diff", "HEAD", "weak", "--out", str(tmp_path / "plots"))
+    page = (tmp_path / "plots" / "index.html").read_text(encoding="utf-8")
+    assert "weak" in page
+    assert "vega" in page.lower()
+    assert "weak" in done.clone.dvc("exp", "show", "--only-changed", "--csv")
+
+
+@pytest.fixture(scope="session")
+def pulled(done: Done, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone of the clone, filled from a remote that is a local folder."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    other = Clone(folder / "phonoscope")
+    done.clone.run("git", "clone", "--quiet", str(done.clone.root), str(other.root))
+    for clone in (done.clone, other.identify()):
+        clone.dvc("remote", "add", "--local", "--default", "store", str(folder / "remote"))
+    done.clone.dvc("push")
+    other.dvc("pull")
+    return other
+
+
+def test_a_pulled_clone_has_the_results_and_runs_nothing(done: Done, pulled: Clone) -> None:
+    for folder in (paths.CORPUS, paths.ALIGNMENTS, Path("models"), Path("data/tokens")):
+        files = sorted(p.relative_to(done.clone.root) for p in (done.clone.root / folder).rglob("*") if p.is_file())
+        assert files
+        assert all((pulled.root / file).read_bytes() == (done.clone.root / file).read_bytes() for file in files)
+    assert executed(pulled.dvc("repro")) == set()
+
+
+def test_forced_again_with_another_number_of_workers_every_hash_is_the_same(pulled: Clone) -> None:
+    before = locked(pulled)
+    with appended(pulled.root / "params.yaml", ""):
+        pulled.set_params({"compute": {"workers": 1}})
+        output = pulled.dvc("repro", "--force", "probe@speechtokenizer")
+    assert executed(output) == {"corpus", "align", "split"} | {
+        f"{s}@speechtokenizer" for s in ("codec", "encode", "probe")
+    }
+    assert locked(pulled) == before
+    assert pulled.run("git", "status", "--porcelain").stdout == ""

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phonoscope.cli import SECTIONS, app, stage_params
+from phonoscope.params import load_params
+from tests.test_params import FILE, written
+
+SOURCE = FILE.parent / "src"
+HEAVY = ("torch", "transformers", "mlflow", "sklearn", "scipy", "librosa", "matplotlib", "pandas", "pyarrow", "numba")
+
+
+def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("DVC", "PHONOSCOPE"))}
+    environment |= {"PYTHONPATH": str(SOURCE), "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def phonoscope(folder: Path, *arguments: str, changes: Mapping[str, Any]) -> subprocess.CompletedProcess[str]:
+    written(folder, {"tracking.enabled": False, **changes})
+    return python(folder, "-m", "phonoscope", *arguments)
+
+
+def refusal(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line that was said."""
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("phonoscope: ")
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes", "said"),
+    [
+        (["corpus"], {"corpus.max_utterance": 10}, ["corpus.max_utterance: unknown key", "'max_utterances'"]),
+        (["align"], {"alignment.f0_min_hz": "low"}, ["alignment.f0_min_hz", "number", "'low'"]),
+        (["split"], {"split.eval_fraction": 2}, ["split.eval_fraction", "0.5"]),
+        (["probe", "dac"], {"probe.phone.C": 0}, ["probe.phone.C", "greater than 0"]),
+        (["codec", "encodek"], {}, ["codecs.encodek: no such codec", "'encodec'"]),
+        (["summary", "--params", "gone.yaml"], {}, ["gone.yaml: no such file", "--params"]),
+    ],
+)
+def test_a_bad_parameter_stops_a_stage_with_one_line(
+    tmp_path: Path, stage: list[str], changes: dict[str, Any], said: list[str]
+) -> None:
+    done = phonoscope(tmp_path, *stage, changes=changes)
+    assert done.returncode == 2
+    line = refusal(done)
+    assert all(part in line for part in said), line
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "key"), [("corpus", "corpus.root"), ("align", "alignment.root")], ids=["corpus", "align"]
+)
+def test_a_missing_root_folder_is_named_with_its_key(tmp_path: Path, stage: str, key: str) -> None:
+    done = phonoscope(tmp_path, stage, changes={key: "nowhere"})
+    assert done.returncode == 2
+    line = refusal(done)
+    assert key in line
+    assert "nowhere" in line
+
+
+@pytest.mark.parametrize(
+    "stage", [["align"], ["split"], ["encode", "dac"], ["probe", "dac"], ["compare"], ["summary"]], ids=lambda s: s[0]
+)
+def test_a_stage_without_its_inputs_names_the_stage_to_run(tmp_path: Path, stage: list[str]) -> None:
+    root = str(FILE.parent / "corpora/espeak")
+    done = phonoscope(tmp_path, *stage, changes={"corpus.root": root, "alignment.root": root})
+    assert done.returncode == 4, done.stderr
+    assert "dvc repro" in refusal(done)
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = phonoscope(tmp_path, "--debug", "corpus", changes={"corpus.takes": -1})
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+    assert "corpus.takes" in done.stderr
+
+
+LOADED = """
+import sys
+from phonoscope.cli import main
+sys.argv = ["phonoscope", *sys.argv[1:]]
+try:
+    main()
+finally:
+    print("loaded:", *sys.modules)
+"""
+
+
+def loaded(done: subprocess.CompletedProcess[str]) -> set[str]:
+    return set(done.stdout.rpartition("loaded:")[2].split())
+
+
+def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
+    done = python(tmp_path, "-c", LOADED, "--help")
+    assert done.returncode == 0
+    assert not loaded(done) & set(HEAVY)
+    assert all(command in done.stdout for command in [*SECTIONS, "fetch", "ui", "sync-mlflow"])
+
+
+def test_a_refusal_loads_nothing_heavy(tmp_path: Path) -> None:
+    written(tmp_path, {"corpus.takes": -1})
+    done = python(tmp_path, "-c", LOADED, "corpus")
+    assert done.returncode == 2
+    assert "corpus.takes" in done.stderr
+    assert not loaded(done) & set(HEAVY)
+
+
+def test_bad_usage_exits_2(tmp_path: Path) -> None:
+    for arguments in (["corpsu"], ["codec"], ["split", "--seed", "3"]):
+        done = python(tmp_path, "-m", "phonoscope", *arguments)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+
+
+def test_every_stage_is_a_command_and_every_command_is_explained() -> None:
+    names = {
+        command.name or command.callback.__name__: command for command in app.registered_commands if command.callback
+    }
+    assert names.keys() >= SECTIONS.keys()
+    assert all(command.callback and command.callback.__doc__ for command in names.values())
+
+
+def test_stage_params_are_a_stages_own() -> None:
+    params = load_params(FILE)
+    assert stage_params(params, "split") == {"split": params.split.model_dump(mode="json")}
+    chosen = stage_params(params, "codec", "dac")
+    assert chosen["codecs"] == {"dac": params.codecs["dac"].model_dump(mode="json")}
+    assert chosen["corpus"] == {"source": "espeak"}
+    assert "workers" not in chosen["compute"]

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phonoscope.compute import ComputeConfig, derive_seed, parallel_map, pick_device, seed_everything, setup_torch
+from phonoscope.errors import EnvironmentFault
+
+
+def test_derived_seeds_are_the_same_everywhere() -> None:
+    expected = int.from_bytes(hashlib.sha256(b"42\0joe\0three\x004").digest()[:4], "big")
+    assert derive_seed(42, "joe", "three", 4) == expected
+    assert derive_seed(42) == 0x73475CB4
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.text(max_size=5).filter(lambda text: "\0" not in text)), unique=True))
+def test_derived_seeds_are_seeds_and_differ(works: list[tuple[int, str]]) -> None:
+    seeds = [derive_seed(seed, name) for seed, name in works]
+    assert all(0 <= seed < 2**32 for seed in seeds)
+    assert len(set(seeds)) == len(works)
+
+
+def test_work_comes_back_in_order_whoever_did_it() -> None:
+    items = list(range(40, 0, -1))
+    alone = parallel_map(partial(derive_seed, 7), items, workers=1)
+    assert alone == [derive_seed(7, item) for item in items]
+    assert parallel_map(partial(derive_seed, 7), iter(items), workers=2) == alone
+    assert parallel_map(math.sqrt, [], workers=2) == []
+
+
+def test_a_fault_in_one_item_is_raised() -> None:
+    with pytest.raises(ValueError, match=r"domain error|nonnegative"):
+        parallel_map(math.sqrt, [1.0, -1.0])
+
+
+def test_seed_everything_seeds_all_three() -> None:
+    def draws() -> list[float]:
+        import random
+
+        seed_everything(5)
+        return [random.random(), float(np.random.rand()), float(torch.rand(()))]
+
+    assert draws() == draws()
+
+
+@pytest.fixture
+def _torch_as_it_was() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("_torch_as_it_was")
+def test_setup_torch_fixes_threads_seed_and_algorithms() -> None:
+    config = ComputeConfig(torch_threads=1, device="cpu")
+    assert setup_torch(config, 3).type == "cpu"
+    first = torch.rand(3)
+    assert torch.get_num_threads() == 1
+    assert torch.are_deterministic_algorithms_enabled()
+    setup_torch(config, 3)
+    assert torch.equal(torch.rand(3), first)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "expected"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
+)
+def test_auto_takes_the_fastest_device_there_is(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert pick_device("auto").type == expected
+    assert pick_device("cpu").type == "cpu"
+    if not cuda:
+        with pytest.raises(EnvironmentFault, match=r"compute\.device is 'cuda'.*use auto or cpu"):
+            pick_device("cuda")
