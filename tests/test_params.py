@@ -196,3 +196,19 @@ def test_configs_import_nothing_heavy() -> None:
     assert not {"torch", "transformers", "mlflow", "sklearn", "librosa", "matplotlib", "pandas"} & set(
         done.stdout.split()
     )
+
+
+def test_more_layers_than_the_small_model_has_are_refused_in_one_line(tmp_path: Path) -> None:
+    path = written(tmp_path, {"codecs.dac.layers": 13})
+    with pytest.raises(ParamsError, match=r"codecs\.dac\.layers: our small dac has 12 RVQ layers, not 13$"):
+        load_params(path)
+
+
+@pytest.mark.parametrize(("stage", "key"), [("corpus", "corpus.root"), ("align", "alignment.root")])
+def test_a_missing_folder_stops_the_stage_that_reads_it(stage: str, key: str) -> None:
+    section = key.split(".")[0]
+    params = load_params(FILE)
+    gone = params.model_copy(update={section: getattr(params, section).model_copy(update={"root": "/nowhere"})})
+    with pytest.raises(ParamsError, match=rf"{key}: '/nowhere' is no folder"):
+        gone.check_folders(stage)
+    gone.check_folders("probe")

@@ -56,6 +56,7 @@ def stage_params(params: Params, stage: str, codec: str | None = None) -> dict[s
 def run_stage(stage: str, params_file: Path, codec: str | None = None) -> None:
     """Check the parameters, run one stage, track it."""
     params = load_params(params_file)
+    params.check_folders(stage)
     if codec is not None:
         params.codec(codec)
     from phonoscope import tracking

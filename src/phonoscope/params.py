@@ -19,6 +19,9 @@ from phonoscope.tokens.config import EncodeConfig
 from phonoscope.tracking.config import TrackingConfig
 from phonoscope.whisper.config import WhisperConfig
 
+SMALL_LAYERS = {"encodec": 8, "dac": 12, "speechtokenizer": 8}
+"""RVQ layers of the models that are built here, by kind."""
+
 
 class Params(BaseModel):
     """All parameters: one section a part."""
@@ -48,10 +51,26 @@ class Params(BaseModel):
 
     @model_validator(mode="after")
     def _names(self) -> Params:
-        for name in self.codecs:
+        for name, codec in self.codecs.items():
             if not name.isidentifier():
                 raise ValueError(f"codecs: {name!r} is no codec name; use letters, digits and underscores")
+            most = SMALL_LAYERS.get(codec.kind, codec.layers)
+            if codec.checkpoint in ("packaged", "scratch") and codec.layers > most:
+                raise ValueError(
+                    f"codecs.{name}.layers: our small {codec.kind} has {most} RVQ layers, not {codec.layers}"
+                )
         return self
+
+    def check_folders(self, stage: str) -> None:
+        """Raise `ParamsError` if a folder that a stage reads is not there, before anything slow is loaded."""
+        folders = {"corpus": self.corpus.root} if stage == "corpus" else {}
+        if stage == "align" and self.alignment.method in ("auto", "given"):
+            folders = {"alignment": self.alignment.root}
+        for section, folder in folders.items():
+            if not Path(folder).is_dir():
+                raise ParamsError(
+                    f"{section}.root: {folder!r} is no folder; give an absolute path to one that is there"
+                )
 
     def adapt_steps(self, codec: str) -> int:
         """Steps that a codec is adapted to the corpus; `auto` is for packaged models, on speech they do not know."""
@@ -89,12 +108,14 @@ def load_params(path: Path = paths.PARAMS) -> Params:
 def _explain(fault: Any) -> str:
     """One fault as `key: reason`, with the nearest valid key where the key is unknown."""
     location = [str(part) for part in fault["loc"]]
-    key = ".".join(location) or "the whole"
+    key = ".".join(location)
     if fault["type"] == "extra_forbidden":
         return f"{key}: unknown key{_nearest(location[-1], _fields_at(location[:-1]))}"
     if fault["type"] == "missing":
         return f"{key}: missing"
     reason = fault["msg"].removeprefix("Value error, ")
+    if isinstance(fault["input"], dict):  # a rule over several keys, which its text names
+        return f"{key}: {reason}" if location else reason
     return f"{key}: {reason[0].lower()}{reason[1:]}, got {fault['input']!r}"
 
 
