@@ -19,7 +19,12 @@ CHECKOUT = Path(__file__).parents[2]
 OUTPUTS = ("data", "models", "metrics", "plots", "dvc.lock")
 TOY: dict[str, Any] = {
     "corpus": {"sentences_per_speaker": 3, "takes": 1, "max_utterances": 60},
-    "codecs": {"speechtokenizer": {"adapt_steps": 2}},
+    "codecs": {
+        "encodec": {"layers": 2},
+        "dac": {"layers": 3},
+        "speechtokenizer": {"layers": 2, "adapt_steps": 2},
+        "speechtokenizer_undistilled": {"layers": 2},
+    },
     "encode": {"reconstructions": 4},
     "probe": {
         "phone": {"max_iter": 30},

@@ -17,7 +17,7 @@ from phonoscope import paths
 from phonoscope.files import require_finite
 from tests.pipeline.clone import OUTPUTS, TOY, Clone, make_clone
 
-CODECS = ("encodec", "dac", "speechtokenizer", "speechtokenizer_undistilled")
+CODECS = tuple(TOY["codecs"])
 AFTER_PROBE = {*(f"probe@{codec}" for codec in CODECS), "compare", "summary"}
 EVERY = AFTER_PROBE | {"corpus", "align", "split"} | {f"{kind}@{c}" for kind in ("codec", "encode") for c in CODECS}
 
@@ -83,7 +83,7 @@ def test_repro_runs_every_stage_once_and_leaves_its_results(done: Done) -> None:
     assert set(summary["codec"]) == set(summary["probe"]) == set(CODECS)
     for codec in CODECS:
         assert set(summary["probe"][codec]) == {"phone", "speaker", "pitch"}
-        layers = 12 if codec == "dac" else 8
+        layers = TOY["codecs"][codec]["layers"]
         assert set(summary["probe"][codec]["phone"]) == {f"layer_{layer}" for layer in range(1, layers + 1)}
         assert {"bitrate_bps", "si_sdr_db", f"perplexity_layer_{layers}"} <= set(summary["codec"][codec])
     for task in ("phone", "speaker", "pitch"):
@@ -100,7 +100,7 @@ def test_all_stages_hang_under_one_mlflow_run(done: Done) -> None:
     parent = {
         name for (name,) in query(done.clone, f"select key from latest_metrics where run_uuid = '{stages[0][0]}'")
     }
-    assert {"probe.dac.phone.layer_12", "codec.encodec.bitrate_bps"} <= parent
+    assert {"probe.dac.phone.layer_3", "codec.encodec.bitrate_bps"} <= parent
     assert "nothing to add" in done.clone.phonoscope("sync-mlflow")
 
 
