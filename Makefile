@@ -27,12 +27,12 @@ $(BIN)/phonoscope: Makefile | $(VENV)/.installed
 repro: setup  ## run the pipeline: what has not changed is not run again
 	$(BIN)/dvc repro
 	$(BIN)/phonoscope sync-mlflow
-	@$(BIN)/dvc metrics show --md
+	@printf '\n'; fold -s -w 100 metrics/compare/answer.md
 	@printf '\n%s\n' 'Look at:'
-	@printf '  %-24s %s\n' 'plots/compare/*.png' 'phone, speaker and pitch by RVQ layer' \
+	@printf '  %-26s %s\n' 'plots/compare/*.png' 'phone, speaker and pitch by RVQ layer' \
 	  'metrics/compare/answer.md' 'the answer in words' \
 	  'metrics/compare/table.md' 'every codec, layer and task' \
-	  'dvc metrics show' 'the headline numbers, as above' \
+	  'dvc metrics show' 'the headline numbers' \
 	  'make ui' 'the MLflow UI: every run with its parameters, metrics and figures'
 
 smoke: setup  ## the whole pipeline at toy scale, in a temporary clone

@@ -212,3 +212,13 @@ def test_a_missing_folder_stops_the_stage_that_reads_it(stage: str, key: str) ->
     with pytest.raises(ParamsError, match=rf"{key}: '/nowhere' is no folder"):
         gone.check_folders(stage)
     gone.check_folders("probe")
+
+
+@pytest.mark.parametrize("value", [True, "3", 3.0])
+def test_a_value_of_another_type_is_not_converted(tmp_path: Path, value: Any) -> None:
+    with pytest.raises(ParamsError, match=r"corpus\.takes: input should be a valid integer"):
+        load_params(written(tmp_path, {"corpus.takes": value}))
+
+
+def test_a_whole_number_may_stand_for_a_decimal_one(tmp_path: Path) -> None:
+    assert load_params(written(tmp_path, {"training.lr": 1})).training.lr == 1.0

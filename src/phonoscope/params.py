@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -100,14 +101,17 @@ def load_params(path: Path = paths.PARAMS) -> Params:
     if not isinstance(content, dict):
         raise ParamsError(f"{path}: holds no mapping of sections")
     try:
-        return Params.model_validate(content)
+        # strictly, so that `true` is no 1 and "3" no 3; as JSON, where a list may become a tuple
+        return Params.model_validate_json(json.dumps(content, default=str), strict=True)
     except ValidationError as error:
-        raise ParamsError("; ".join(f"{path}: {_explain(fault)}" for fault in error.errors())) from error
+        faults = dict.fromkeys(_explain(fault) for fault in error.errors())
+        raise ParamsError("; ".join(f"{path}: {fault}" for fault in faults)) from error
 
 
 def _explain(fault: Any) -> str:
     """One fault as `key: reason`, with the nearest valid key where the key is unknown."""
-    location = [str(part) for part in fault["loc"]]
+    # a union adds the name of each alternative to the path
+    location = [str(part) for part in fault["loc"] if part != "int" and not str(part).startswith("literal[")]
     key = ".".join(location)
     if fault["type"] == "extra_forbidden":
         return f"{key}: unknown key{_nearest(location[-1], _fields_at(location[:-1]))}"
