@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -145,3 +148,13 @@ def test_flac_round_trip_clips_and_repeats(tmp_path: Path) -> None:
     found, rate = read_audio(tmp_path / "a.flac")
     assert rate == RATE_HZ
     np.testing.assert_allclose(found, np.clip(samples, -1, 1), atol=2.0**-15)
+
+
+def test_processes_that_compile_librosa_at_once_leave_a_sound_cache(tmp_path: Path) -> None:
+    tries = "import time; time.sleep({}); from phonoscope.audio import load_librosa; load_librosa()"
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    # the race needs one that finds some functions compiled and others not
+    racing = [subprocess.Popen([sys.executable, "-c", tries.format(wait_s)], env=environment) for wait_s in (0, 1.5, 3)]
+    assert [process.wait() for process in racing] == [0, 0, 0]
+    assert list(tmp_path.rglob("guf-*.nbc"))
+    subprocess.run([sys.executable, "-c", tries.format(0)], env=environment, check=True)

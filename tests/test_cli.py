@@ -44,7 +44,7 @@ def refusal(done: subprocess.CompletedProcess[str]) -> str:
         (["align"], {"alignment.f0_min_hz": "low"}, ["alignment.f0_min_hz", "number", "'low'"]),
         (["split"], {"split.eval_fraction": 2}, ["split.eval_fraction", "0.5"]),
         (["probe", "dac"], {"probe.phone.C": 0}, ["probe.phone.C", "greater than 0"]),
-        (["codec", "encodek"], {}, ["codecs.encodek: no such codec", "'encodec'"]),
+        (["codec", "encodek"], {}, ["codecs.encodek: not in codecs", "'encodec'"]),
         (["summary", "--params", "gone.yaml"], {}, ["gone.yaml: no such file", "--params"]),
     ],
 )

@@ -164,7 +164,7 @@ def test_a_missing_file_is_refused_with_the_mend(tmp_path: Path) -> None:
 def test_a_codec_that_is_not_there_gets_the_nearest_name() -> None:
     params = load_params(FILE)
     assert params.codec("dac").layers == 12
-    with pytest.raises(ParamsError, match=r"codecs\.encodek: no such codec; did you mean 'encodec'"):
+    with pytest.raises(ParamsError, match=r"codecs\.encodek: not in codecs; did you mean 'encodec'"):
         params.codec("encodek")
 
 

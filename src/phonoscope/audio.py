@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -69,6 +70,29 @@ def resample(samples: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[
     if from_hz == to_hz:
         return samples
     return np.asarray(soxr.resample(samples, from_hz, to_hz, quality="VHQ"), dtype=np.float32)
+
+
+@cache
+def load_librosa() -> Any:
+    """The module librosa, with its compiled functions loaded; use this instead of `import librosa`.
+
+    On a fresh machine the first import compiles them into numba's cache, which two processes at once leave corrupt, so
+    that every later call ends in a segmentation fault (numba issue 10128): so one process at a time.
+    """
+    import getpass
+    import tempfile
+
+    from filelock import FileLock
+
+    with FileLock(Path(tempfile.gettempdir()) / f"phonoscope-librosa-{getpass.getuser()}.lock"):
+        import librosa
+        import librosa.core
+        import librosa.feature
+
+        silence = np.zeros(2048, np.float32)
+        librosa.pyin(silence, fmin=100.0, fmax=400.0, sr=16_000)  # what we call is compiled here, not on first use
+        librosa.feature.melspectrogram(y=silence, sr=16_000)
+    return librosa
 
 
 def write_flac(path: Path, samples: NDArray[np.float32], sample_rate: int) -> None:

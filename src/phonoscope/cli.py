@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from phonoscope import paths
+from phonoscope.bench.cli import app as bench_app
 from phonoscope.errors import EnvironmentFault, PhonoscopeError
 from phonoscope.params import Params, load_params
 
@@ -24,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(bench_app, name="bench")
 ParamsFile = Annotated[Path, typer.Option("--params", help="The parameters' file.")]
 CodecName = Annotated[str, typer.Argument(help="A codec of params.yaml's section codecs.")]
 
@@ -31,8 +33,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "corpus": ("corpus",),
     "align": ("alignment", "corpus.max_rejected"),
     "split": ("split",),
-    "codec": ("codecs.{codec}", "training", "corpus.source", "whisper", "compute.torch_threads", "compute.device"),
-    "encode": ("encode", "codecs.{codec}.layers", "compute.torch_threads", "compute.device", "training.seed"),
+    "codec": ("codecs.{item}", "training", "corpus.source", "whisper", "compute.torch_threads", "compute.device"),
+    "encode": ("encode", "codecs.{item}.layers", "compute.torch_threads", "compute.device", "training.seed"),
     "probe": ("probe",),
     "compare": ("codecs", "probe.bootstrap", "probe.matched_dims", "probe.seed"),
     "summary": ("codecs",),
@@ -40,31 +42,31 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 """The parameters of each stage: what dvc.yaml lists, and what its MLflow run carries."""
 
 
-def stage_params(params: Params, stage: str, codec: str | None = None) -> dict[str, Any]:
-    """A stage's own parameters, nested as in params.yaml."""
+def stage_params(params: Params, stage: str, item: str | None = None) -> dict[str, Any]:
+    """A stage's own parameters, nested as in params.yaml; `item` is the codec, say, of a stage that is one of many."""
     everything = params.model_dump(mode="json")
     chosen: dict[str, Any] = {}
     for key in SECTIONS[stage]:
         source, target = everything, chosen
-        *parents, leaf = key.format(codec=codec).split(".")
+        *parents, leaf = key.format(item=item).split(".")
         for part in parents:
             source, target = source[part], target.setdefault(part, {})
         target[leaf] = source[leaf]
     return chosen
 
 
-def run_stage(stage: str, params_file: Path, codec: str | None = None) -> None:
+def run_stage(stage: str, params_file: Path, item: str | None = None) -> None:
     """Check the parameters, run one stage, track it."""
     params = load_params(params_file)
     params.check_folders(stage)
-    if codec is not None:
-        params.codec(codec)
+    if item is not None:
+        params.check_item(stage, item)
     from phonoscope import tracking
 
-    name = f"{stage}@{codec}" if codec else stage
-    with tracking.stage_run(name, stage_params(params, stage, codec), params.tracking) as recorder:
-        run = importlib.import_module(f"phonoscope.stages.{stage}").run
-        report = run(params, codec) if codec else run(params)
+    name = f"{stage}@{item}" if item else stage
+    with tracking.stage_run(name, stage_params(params, stage, item), params.tracking) as recorder:
+        run = importlib.import_module(f"phonoscope.stages.{stage.replace('-', '_')}").run
+        report = run(params, item) if item else run(params)
         recorder.log(report)
         if stage == "summary":
             tracking.finish_parent(recorder, json.loads(paths.SUMMARY.read_text(encoding="utf-8")))

@@ -82,9 +82,18 @@ class Params(BaseModel):
 
     def codec(self, name: str) -> CodecConfig:
         """One codec's section. Raises `ParamsError` naming the nearest codec there is."""
-        if name not in self.codecs:
-            raise ParamsError(f"codecs.{name}: no such codec{_nearest(name, list(self.codecs))}")
+        self.check_item("codec", name)
         return self.codecs[name]
+
+    def items(self, stage: str) -> tuple[str, list[str]]:
+        """The key that lists what a stage is run for, one by one, and the list."""
+        return "codecs", list(self.codecs)
+
+    def check_item(self, stage: str, item: str) -> None:
+        """Raise `ParamsError`, naming the nearest there is, if a stage is not run for `item`."""
+        key, there = self.items(stage)
+        if item not in there:
+            raise ParamsError(f"{key}.{item}: not in {key}{_nearest(item, there)}")
 
 
 def load_params(path: Path = paths.PARAMS) -> Params:

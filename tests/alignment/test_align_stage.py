@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 
 from phonoscope import paths
-from phonoscope.alignment import AlignmentConfig, Interval, PhoneEvent, read_textgrid
+from phonoscope.alignment import AlignmentConfig, Interval, read_textgrid
 from phonoscope.audio import write_flac
 from phonoscope.corpus.espeak import synthesize
 from phonoscope.errors import DataError, ParamsError
+from phonoscope.events import PhoneEvent
 from phonoscope.stages import align
 
 TEXTS = {

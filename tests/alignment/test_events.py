@@ -5,9 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from phonoscope.alignment import Alignment, Interval, PhoneEvent, align_events
+from phonoscope.alignment import Alignment, Interval, align_events
 from phonoscope.corpus.espeak import synthesize
 from phonoscope.errors import DataError
+from phonoscope.events import PhoneEvent
 
 RATE = 16_000
 Event = tuple[int, int, str, int]

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from phonoscope.alignment import Alignment, PhoneEvent, align_events, force_align
+from phonoscope.alignment import Alignment, align_events, force_align
 from phonoscope.audio import resample
 from phonoscope.corpus.espeak import synthesize
 from phonoscope.errors import DataError
+from phonoscope.events import PhoneEvent
 
 
 def speak(text: str, voice: str = "en-us") -> NDArray[np.float32]:

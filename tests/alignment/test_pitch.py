@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from phonoscope.alignment import AlignmentConfig, PhoneEvent, align_events, f0_track, frame_labels, sample_f0
+from phonoscope.alignment import AlignmentConfig, align_events, f0_track, frame_labels, sample_f0
 from phonoscope.corpus.espeak import synthesize
+from phonoscope.events import PhoneEvent
 
 CONFIG = AlignmentConfig()
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from phonoscope.corpus import espeak
-from phonoscope.corpus.espeak import PhoneEvent, Request, synthesize, synthesize_many
+from phonoscope.corpus.espeak import Request, synthesize, synthesize_many
 from phonoscope.errors import DataError
+from phonoscope.events import PhoneEvent
 
 TEXT = "The bright treasure, it is in the garage."
 # f3 is breathy: its noise is random unless the synthesizer is seeded

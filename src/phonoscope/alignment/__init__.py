@@ -3,7 +3,7 @@
 from phonoscope.alignment.align import Sources, align_utterance
 from phonoscope.alignment.arpabet import PHONES, SILENCE, normalise_phone
 from phonoscope.alignment.config import AlignmentConfig
-from phonoscope.alignment.events import PhoneEvent, align_events
+from phonoscope.alignment.events import align_events
 from phonoscope.alignment.forced import force_align
 from phonoscope.alignment.frames import frame_labels
 from phonoscope.alignment.intervals import Alignment, Interval
@@ -16,7 +16,6 @@ __all__ = [
     "Alignment",
     "AlignmentConfig",
     "Interval",
-    "PhoneEvent",
     "Sources",
     "align_events",
     "align_utterance",

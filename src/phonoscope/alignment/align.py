@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phonoscope.alignment.config import AlignmentConfig
-from phonoscope.alignment.events import PhoneEvent, align_events
+from phonoscope.alignment.events import align_events
 from phonoscope.alignment.forced import SAMPLE_RATE_HZ, force_align
 from phonoscope.alignment.intervals import Alignment
 from phonoscope.alignment.textgrid import read_textgrid
 from phonoscope.audio import resample
 from phonoscope.errors import DataError
+from phonoscope.events import PhoneEvent
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from phonoscope.alignment.espeak_phones import arpabet
 from phonoscope.alignment.intervals import Alignment, Interval, check_intervals, fill_gaps
 from phonoscope.alignment.transcript import spoken_words
 from phonoscope.errors import DataError
+from phonoscope.events import PhoneEvent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,15 +25,6 @@ _QUIET = 0.15  # of the phone's loudest hop; a lower share misses closures that 
 _BURST_HOPS = 3  # at the end of a closure the stop's burst may already be heard
 _MAX_CLOSURE_S = 0.1
 _MIN_PHONE_S = 0.02
-
-
-class PhoneEvent(NamedTuple):
-    """A phone as the synthesizer spoke it; `word_index` points into `text.split()` and is -1 for pauses."""
-
-    start_s: float
-    end_s: float
-    symbol: str
-    word_index: int
 
 
 @dataclass(frozen=True)

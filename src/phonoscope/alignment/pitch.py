@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from phonoscope.alignment.config import AlignmentConfig
-from phonoscope.audio import resample
+from phonoscope.audio import load_librosa, resample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +31,7 @@ def f0_track(
     loudest. Returns: times in seconds, shape [frames], float64, exact; and F0 in Hz, shape [frames], float32, NaN where
     unvoiced. frames = 1 + floor(duration / 0.01 s).
     """
-    import librosa
+    librosa = load_librosa()
 
     audio = resample(samples, sample_rate, ANALYSIS_RATE_HZ)
     f0_hz, voiced, _ = librosa.pyin(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phonoscope.audio import load_librosa
+
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
@@ -28,7 +30,7 @@ def si_sdr_db(reference: NDArray[np.float32], estimate: NDArray[np.float32]) -> 
 
 def mel_distance_db(reference: NDArray[np.float32], estimate: NDArray[np.float32], sample_rate: int) -> float:
     """Mean absolute difference of log-mel energies in dB: 80 mels, 25 ms windows, 10 ms hop, floor 80 dB below peak."""
-    import librosa
+    librosa = load_librosa()
 
     def mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
         n_fft, hop = round(0.025 * sample_rate), round(0.010 * sample_rate)

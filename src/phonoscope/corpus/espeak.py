@@ -21,6 +21,7 @@ import numpy as np
 
 from phonoscope.compute import parallel_map
 from phonoscope.errors import DataError, EnvironmentFault
+from phonoscope.events import PhoneEvent
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -37,17 +38,6 @@ _CHARS_UTF8, _ENDPAUSE = 0x0001, 0x1000
 _POS_CHARACTER = 1
 _EVENT_LIST_TERMINATED, _EVENT_WORD, _EVENT_PHONEME = 0, 1, 7
 _RATE, _PITCH = 1, 3
-
-
-class PhoneEvent(NamedTuple):
-    """One phone or pause as espeak-ng spoke it."""
-
-    start_s: float
-    end_s: float
-    symbol: str
-    """espeak-ng's own mnemonic, such as `aI` or `A@`, with its stress marks (`'aI`); pauses begin with `_`."""
-    word_index: int
-    """Index into `text.split()`; -1 for pauses. Of words spoken as one (`of the`) only the first is named."""
 
 
 @dataclass(frozen=True)

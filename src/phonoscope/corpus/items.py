@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from phonoscope.audio import read_audio
 from phonoscope.corpus import espeak, piper
-from phonoscope.corpus.espeak import PhoneEvent
 from phonoscope.errors import DataError
+from phonoscope.events import PhoneEvent
 
 if TYPE_CHECKING:
     import numpy as np

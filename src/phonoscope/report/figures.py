@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from phonoscope.drawing import GREY, codec_looks, new_figure, style
 from phonoscope.report.comparison import MATCHED, TASKS
-from phonoscope.report.twins import SUFFIX
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito (2008)
-MARKERS = ("o", "s", "D", "^", "v", "P", "X")
-STYLE: Any = {
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "grid.color": "0.92",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-}
 TITLES = {
     "phone": "Phone decodability by RVQ layer",
     "speaker": "Speaker decodability by RVQ layer",
@@ -39,9 +24,7 @@ LABELS = {
     "mae_hz": "MAE in Hz (lower is better)",
     "r2": "R²",
 }
-DPI = 150
 SPREAD = 0.36  # width over which a layer's codecs are set side by side, in layers
-GREY = "0.35"
 
 
 def draw_task(
@@ -58,15 +41,13 @@ def draw_task(
     the number of independent directions its codebook rows span. It stands in the legend, as scores of codecs whose
     rows differ in dimension measure that too; `matched_dims` is what the second line of panels reduces them to.
     """
-    from matplotlib.figure import Figure
-
     rows = table[table["task"] == task]
     codecs = list(dict.fromkeys(rows["codec"]))
     suffixes = [suffix for suffix in ("", MATCHED) if (rows["metric"] == TASKS[task][0] + suffix).any()]
     looks = codec_looks(codecs)
     reduced = f"rows reduced by PCA to {matched_dims or 'the same number of'} dimensions"
-    with _style():
-        figure = Figure(figsize=(10.5, 0.9 + 3.1 * len(suffixes)), dpi=DPI, layout="constrained")
+    with style():
+        figure = new_figure(10.5, 0.9 + 3.1 * len(suffixes))
         panels = figure.subplots(len(suffixes), 2, sharex=True, sharey="col", squeeze=False)
         for line, suffix in zip(panels, suffixes, strict=True):
             for axes, metric in zip(line, TASKS[task], strict=True):
@@ -78,45 +59,6 @@ def draw_task(
         figure.suptitle(TITLES[task], x=0.01, ha="left", fontweight="bold")
         _add_legend(figure, looks, dims or {}, task, confidence)
         return figure
-
-
-def png(figure: Figure) -> bytes:
-    """The figure as PNG at 150 dpi, the same bytes each time."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    buffer = io.BytesIO()
-    with _style():
-        FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def codec_looks(codecs: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Line properties of each codec: twins share hue and marker, the undistilled one is dashed and hollow."""
-    families = list(dict.fromkeys(codec.removesuffix(SUFFIX) for codec in codecs))
-    looks = {}
-    for codec in codecs:
-        rank = families.index(codec.removesuffix(SUFFIX))
-        hue, hollow = HUES[rank % len(HUES)], codec.endswith(SUFFIX)
-        looks[codec] = {
-            "color": hue,
-            "marker": MARKERS[rank % len(MARKERS)],
-            "linestyle": (0, (4, 1.5)) if hollow else "-",
-            "markerfacecolor": "white" if hollow else hue,
-            "markersize": 4.5,
-            "linewidth": 1.5,
-        }
-    return looks
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    """Matplotlib's defaults and ours, whatever the user's own settings are."""
-    import matplotlib as mpl
-
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(STYLE)
-        yield
 
 
 def _draw_panel(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, Mapping[str, Any]]) -> None:

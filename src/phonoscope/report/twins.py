@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 import pandas as pd
 
+from phonoscope.drawing import TWIN_SUFFIX
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SUFFIX = "_undistilled"
 MARGIN = 1.1
 COLUMNS = (
     *("codec", "task", "metric", "layer", "distilled", "undistilled"),
@@ -48,7 +49,7 @@ class Twins(NamedTuple):
 
 def twin_pairs(codecs: Sequence[str]) -> list[tuple[str, str]]:
     """The codecs `<name>` and `<name>_undistilled` where both are there."""
-    return [(codec, codec + SUFFIX) for codec in codecs if codec + SUFFIX in codecs]
+    return [(codec, codec + TWIN_SUFFIX) for codec in codecs if codec + TWIN_SUFFIX in codecs]
 
 
 def pair_layers(

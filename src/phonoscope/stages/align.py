@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from phonoscope import paths
-from phonoscope.alignment import SILENCE, AlignmentConfig, PhoneEvent, Sources, align_utterance, f0_track
+from phonoscope.alignment import SILENCE, AlignmentConfig, Sources, align_utterance, f0_track
 from phonoscope.alignment.textgrid import find_textgrids, write_textgrid
 from phonoscope.alignment.tracks import Track, track_table
 from phonoscope.audio import read_audio
 from phonoscope.compute import parallel_map
 from phonoscope.errors import DataError, ParamsError
+from phonoscope.events import PhoneEvent
 from phonoscope.files import atomic_dir, write_csv, write_parquet
 from phonoscope.stages.base import StageReport
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from phonoscope import paths
 from phonoscope.compute import derive_seed
+from phonoscope.drawing import png
 from phonoscope.errors import DataError
 from phonoscope.files import atomic_dir, atomic_file, read_safetensors, write_csv
 from phonoscope.probes.scores import draw_resamples
@@ -14,7 +15,7 @@ from phonoscope.probes.store import TaskResult
 from phonoscope.report.answer import answer
 from phonoscope.report.comparison import TASKS, combine, markdown_tables
 from phonoscope.report.expectations import expectations
-from phonoscope.report.figures import draw_task, png
+from phonoscope.report.figures import draw_task
 from phonoscope.report.twins import Twins, headline, pair_layers, twin_pairs, twin_table
 from phonoscope.stages.base import StageReport
 from phonoscope.stages.tables import read_table

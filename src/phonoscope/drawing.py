@@ -1,0 +1,94 @@
+"""How figures look, and how they become files: the same bytes each time, whatever the user's own settings are."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phonoscope.files import atomic_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from plotly.graph_objects import Figure as PlotlyFigure
+
+HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito (2008)
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+GREY = "0.35"
+DPI = 150
+TWIN_SUFFIX = "_undistilled"
+"""What the name of an undistilled codec has more than its distilled twin's."""
+STYLE: Any = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": "0.92",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Matplotlib's defaults and ours, whatever the user's own settings are; draw and save under it."""
+    import matplotlib as mpl
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        yield
+
+
+def new_figure(width_in: float, height_in: float) -> Figure:
+    """An empty figure with constrained layout, known to no window; call it under `style`."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width_in, height_in), dpi=DPI, layout="constrained")
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG at 150 dpi, the same bytes each time."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    buffer = io.BytesIO()
+    with style():
+        FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def codec_looks(codecs: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Line properties of each codec: twins share hue and marker, the undistilled one is dashed and hollow."""
+    families = list(dict.fromkeys(codec.removesuffix(TWIN_SUFFIX) for codec in codecs))
+    looks = {}
+    for codec in codecs:
+        rank = families.index(codec.removesuffix(TWIN_SUFFIX))
+        hue, hollow = HUES[rank % len(HUES)], codec.endswith(TWIN_SUFFIX)
+        looks[codec] = {
+            "color": hue,
+            "marker": MARKERS[rank % len(MARKERS)],
+            "linestyle": (0, (4, 1.5)) if hollow else "-",
+            "markerfacecolor": "white" if hollow else hue,
+            "markersize": 4.5,
+            "linewidth": 1.5,
+        }
+    return looks
+
+
+def write_html(path: Path, figure: PlotlyFigure, *, script: str = "plotly.min.js") -> None:
+    """Write an interactive figure, the same bytes each time; it loads plotly.js from `script`, relative to it."""
+    page = figure.to_html(include_plotlyjs=script, full_html=True, div_id=path.stem)
+    with atomic_file(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def write_plotlyjs(folder: Path) -> None:
+    """Write plotly.min.js, once for all the figures of a folder."""
+    from plotly.offline import get_plotlyjs
+
+    with atomic_file(folder / "plotly.min.js") as temporary:
+        temporary.write_text(get_plotlyjs(), encoding="utf-8")
