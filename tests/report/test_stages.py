@@ -24,6 +24,7 @@ from tests.probes.planted import make_corpus
 CODECS = ["speechtokenizer", "speechtokenizer_undistilled"]
 PARAMS: Any = SimpleNamespace(
     codecs=dict.fromkeys(CODECS),
+    sae=SimpleNamespace(sites=["encoder_2"]),
     probe=ProbeConfig(bootstrap=BootstrapConfig(samples=50), matched_dims=2),
 )
 
@@ -107,6 +108,28 @@ def write_metric_tables(folder: Path, si_sdr_db: float = 4.0) -> None:
     rows = [(0, "bitrate_bps", 4000.0, 9), (1, "perplexity", 20.0, 9), (2, "si_sdr_db", si_sdr_db, 9)]
     for codec in CODECS:
         write_csv(folder / paths.encode_metrics(codec), pd.DataFrame(rows, columns=["layer", "metric", "value", "n"]))
+    words = [("codes_mean", metric, value) for metric, value in (("silhouette", -0.1), ("davies_bouldin", 5.0))]
+    for codec in CODECS:
+        table = pd.DataFrame(words, columns=["representation", "metric", "value"])
+        write_csv(folder / paths.geometry_metrics(codec), table.assign(view="notebook", space="full", label="word"))
+    variants = [("vq", "accuracy", 0.9), ("vq", "perplexity_eval", 120.0), ("baseline", "accuracy", 0.95)]
+    write_csv(folder / paths.VQ_REPORT / "headline.csv", pd.DataFrame(variants, columns=["variant", "metric", "value"]))
+    scores = {"fvu": 0.1, "cosine": 0.9, "l0": 32.0, "dead_share": 0.0, "ce_recovered": 0.9}
+    scores |= {"wer_clean": 0.1, "wer_sae": 0.2, "wer_zero": 1.0}
+    sizes = {
+        "accuracy_word": 0.7,
+        "accuracy_speaker": 0.5,
+        "parameters": 100.0,
+        "input_bytes": 7168.0,
+        "loss_word": 1.0,
+    }
+    for kind in ("codes", "mel"):
+        rows = [(kind, seed, name, value + 0.1 * seed) for name, value in sizes.items() for seed in range(2)]
+        table = pd.DataFrame(rows, columns=["encoder", "seed", "metric", "value"])
+        write_csv(folder / paths.encoder_metrics(kind), table[(table["seed"] == 0) | (table["value"] < 10)])
+    found = {paths.sae_scores: scores, paths.interpret_scores: {"phones": 39, "phones_with_auroc_90": 30}}
+    for path, values in found.items():
+        write_csv(folder / path("encoder_2"), pd.DataFrame({"metric": list(values), "value": list(values.values())}))
 
 
 def test_summary_collects_every_stage(
@@ -121,6 +144,15 @@ def test_summary_collects_every_stage(
     probe = pd.read_csv(paths.probe_metrics(CODECS[0])).set_index(["task", "metric", "layer"])["value"]
     assert written["probe"][CODECS[0]]["pitch"]["layer_2"] == probe["pitch", "r2", 2]
     assert written["compare"]["twins"]["speechtokenizer_phone_ratio"] > 1.1
+    kept = {"fvu": 0.1, "l0": 32, "dead_share": 0, "ce_recovered": 0.9, "wer_clean": 0.1, "wer_sae": 0.2}
+    assert written["sae"]["encoder_2"] == kept | {"phones_with_auroc_90": 30}
+    assert written["geometry"][CODECS[0]] == {"codes_mean": {"silhouette_word": -0.1, "davies_bouldin_word": 5}}
+    assert written["vq"] == {"vq": {"accuracy": 0.9, "perplexity_eval": 120}, "baseline": {"accuracy": 0.95}}
+    assert written["geometry"][CODECS[0]] == {"codes_mean": {"silhouette_word": -0.1, "davies_bouldin_word": 5}}
+    assert written["vq"] == {"vq": {"accuracy": 0.9, "perplexity_eval": 120}, "baseline": {"accuracy": 0.95}}
+    assert written["encoder"]["mel"] == pytest.approx(
+        {"accuracy_word": 0.75, "accuracy_speaker": 0.55, "parameters": 100, "input_bytes": 7168}
+    )
     assert report.metrics["codec.speechtokenizer.si_sdr_db"] == 4
     assert report.metrics["probe.speechtokenizer.phone.layer_1"] == probe["phone", "macro_f1", 1]
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from phonoscope.tokens.encode import (
     EncodedUtterance,
     code_statistics,
+    latent_table,
     spread,
     token_schema,
     token_table,
@@ -81,3 +82,13 @@ def test_spread_reaches_from_the_first_to_the_last_at_even_distances(n: int, cou
 
 def test_spread_of_nothing_is_nothing() -> None:
     assert spread([], 5) == []
+
+
+def test_latents_are_means_over_time_and_no_frame_gives_no_row() -> None:
+    rng = np.random.default_rng(0)
+    latents = {"b": rng.normal(size=(4, 7)), "short": np.zeros((4, 0)), "a": rng.normal(size=(4, 1))}
+    table = latent_table({name: values.astype(np.float32) for name, values in latents.items()})
+    assert table["utterance"].to_pylist() == ["b", "a"]
+    assert table["latent"].type.list_size == 4
+    for name, found in zip(("b", "a"), table["latent"].to_pylist(), strict=True):
+        np.testing.assert_allclose(found, latents[name].mean(axis=1), rtol=1e-6)

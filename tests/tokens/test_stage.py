@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -76,6 +77,10 @@ def test_codec_and_encode_stages_write_the_contract(checkout: Path, params: Para
     tokens = pd.read_parquet(paths.tokens("mine"))
     codec = load_codec(paths.codec_model("mine"), 2)
     assert tokens["utterance"].unique().tolist() == ["a", "b", "c"]
+    means = pq.read_table(paths.latents("mine"))
+    assert means["latent"].type == pa.list_(pa.float32(), 16)
+    assert means["utterance"].to_pylist() == ["a", "b", "c"]
+    latents = dict(zip(means["utterance"].to_pylist(), means["latent"].to_pylist(), strict=True))
     for name, rows in tokens.groupby("utterance", observed=True):
         seconds = DURATIONS_S[str(name)]
         frames = int(seconds * 16_000) // 320
@@ -91,7 +96,12 @@ def test_codec_and_encode_stages_write_the_contract(checkout: Path, params: Para
         audio = torch.from_numpy(resample(samples, rate, 16_000))
         with torch.inference_mode():
             codes = encode(codec, audio[None])[0].numpy()
+            latent = codec.latent(audio[None, None])[0].numpy()
         np.testing.assert_array_equal(rows[["code_1", "code_2"]].to_numpy().T, codes)
+        whole = latent[:, :frames].mean(
+            axis=1
+        )  # the encoder pads a last, partial frame: no code, and no part of the mean
+        np.testing.assert_allclose(latents[str(name)], whole, atol=1e-6)
     assert pq.ParquetFile(paths.tokens("mine")).metadata.num_row_groups == 1
 
     books, metadata = read_safetensors(paths.codebooks("mine"))
@@ -112,7 +122,7 @@ def test_the_stages_write_the_same_bytes_again(checkout: Path, params: Params) -
         files = [*paths.codec_model("mine").iterdir(), *paths.tokens_dir("mine").iterdir()]
         files += [paths.codec_metrics("mine"), paths.encode_metrics("mine")]
         written.append({str(file): file.read_bytes() for file in files})
-    assert len(written[0]) == 6
+    assert len(written[0]) == 7
     assert written[0] == written[1]
 
 

@@ -71,8 +71,13 @@ def encode(codec: Codec, audio: Tensor) -> Tensor:
 
     Only frames that lie wholly inside the audio are kept: no padding ever becomes a token.
     """
-    codes = codec.quantize(codec.latent(audio[:, None]))
-    return codes[..., : audio.shape[-1] // codec.hop_length]
+    return encode_with_latent(codec, audio)[0]
+
+
+def encode_with_latent(codec: Codec, audio: Tensor) -> tuple[Tensor, Tensor]:
+    """As `encode`, with the continuous latent [B, D, T // hop_length] that the codes quantize."""
+    latent, frames = codec.latent(audio[:, None]), audio.shape[-1] // codec.hop_length
+    return codec.quantize(latent)[..., :frames], latent[..., :frames]
 
 
 def device_of(codec: Codec) -> torch.device:

@@ -10,6 +10,10 @@ import pandas as pd
 from phonoscope.errors import DataError
 from phonoscope.report.comparison import HEADLINE
 
+CLUSTER_METRICS = ("silhouette", "davies_bouldin")
+ENCODER_METRICS = ("accuracy_word", "accuracy_speaker", "parameters", "input_bytes")
+VQ_METRICS = ("accuracy", "perplexity_train", "perplexity_eval", "active_codes_eval")
+SAE_METRICS = ("fvu", "l0", "dead_share", "ce_recovered", "wer_clean", "wer_sae")
 CODEC_METRICS = ("bitrate_bps", "si_sdr_db", "mel_distance_db", "stoi")
 
 
@@ -40,6 +44,44 @@ def probe_headline(table: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]
     for (codec, task), own in rows.groupby(["codec", "task"], sort=False):
         found.setdefault(str(codec), {})[str(task)] = _by_layer(own)
     return found
+
+
+def geometry_headline(table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """`[representation]["silhouette_word"]` and `["davies_bouldin_word"]`: the default view, no projection.
+
+    RVQ layers alone are left to the table.
+    """
+    _require(table, "view", "representation", "space", "label", "metric", "value")
+    at_home = (table["view"] == "notebook") & (table["space"] == "full") & (table["label"] == "word")
+    scored = at_home & table["metric"].isin(CLUSTER_METRICS)
+    rows = table[scored & ~table["representation"].astype(str).str.startswith("layer_")]
+    found: dict[str, dict[str, float]] = {}
+    for name, metric, value in zip(rows["representation"], rows["metric"], rows["value"], strict=True):
+        found.setdefault(str(name), {})[f"{metric}_word"] = float(value)
+    return found
+
+
+def vq_headline(table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """`[variant][metric]`: accuracy, and with a quantizer its perplexities and active codes; medians over seeds."""
+    _require(table, "variant", "metric", "value")
+    rows = table[table["metric"].isin(VQ_METRICS)]
+    found: dict[str, dict[str, float]] = {}
+    for variant, metric, value in zip(rows["variant"], rows["metric"], rows["value"], strict=True):
+        found.setdefault(str(variant), {})[str(metric)] = float(value)
+    return found
+
+
+def encoder_headline(table: pd.DataFrame) -> dict[str, float]:
+    """Accuracy of word and speaker, the mean over seeds, and the encoder's sizes."""
+    _require(table, "seed", "metric", "value")
+    means = table.groupby("metric", sort=False)["value"].mean()
+    return {name: float(means[name]) for name in ENCODER_METRICS}
+
+
+def sae_headline(scores: pd.DataFrame, interpretation: pd.DataFrame) -> dict[str, float]:
+    """A site's reconstruction, its effect on Whisper, and how many phones have a feature that detects them."""
+    found, known = scalars(scores), scalars(interpretation)
+    return {name: found[name] for name in SAE_METRICS} | {"phones_with_auroc_90": known["phones_with_auroc_90"]}
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

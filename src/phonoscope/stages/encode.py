@@ -18,17 +18,18 @@ from phonoscope.alignment.frames import frame_labels
 from phonoscope.alignment.pitch import sample_f0
 from phonoscope.alignment.textgrid import read_textgrid
 from phonoscope.audio import read_audio, resample
-from phonoscope.codecs.base import bitrate_bps, device_of, encode, frame_rate_hz
+from phonoscope.codecs.base import bitrate_bps, device_of, encode_with_latent, frame_rate_hz
 from phonoscope.codecs.checkpoints import load_codec
 from phonoscope.codecs.quality import clip_quality, quality_table
 from phonoscope.compute import ComputeConfig, parallel_iter, parallel_map, setup_torch
-from phonoscope.files import atomic_dir, write_csv, write_safetensors
+from phonoscope.files import atomic_dir, write_csv, write_parquet, write_safetensors
 from phonoscope.stages.base import StageReport
 from phonoscope.stages.speech import waveforms
 from phonoscope.stages.tables import read_aligned_manifest, read_split
 from phonoscope.tokens.encode import (
     EncodedUtterance,
     code_statistics,
+    latent_table,
     spread,
     token_schema,
     token_table,
@@ -67,7 +68,7 @@ class AlignedLabels:
 
 
 def run(params: Params, codec: str) -> StageReport:
-    """Write tokens.parquet and codebooks.safetensors of every aligned utterance, and the metrics' table."""
+    """Write tokens.parquet, latents.parquet and codebooks.safetensors of every aligned utterance, and the metrics."""
     _model.cache_clear()
     open_model = partial(_model, codec, params.codec(codec).layers, params.compute, params.training.seed)
     model, manifest = open_model(), read_aligned_manifest()
@@ -79,9 +80,12 @@ def run(params: Params, codec: str) -> StageReport:
         with pq.ParquetWriter(
             folder / paths.tokens(codec).name, token_schema(model.n_layers), compression="zstd"
         ) as file:
-            for table, usage in parallel_iter(encode_shard, shards, workers=workers, description="encode"):
+            latents = []
+            for table, usage, means in parallel_iter(encode_shard, shards, workers=workers, description="encode"):
                 file.write_table(table, row_group_size=table.num_rows)  # a row group never splits an utterance
                 counts += usage
+                latents.append(means)
+        write_parquet(folder / paths.latents(codec).name, pa.concat_tables(latents))
         _write_codebooks(model, codec, folder / paths.codebooks(codec).name)
     chosen = spread(read_split()["eval"], params.encode.reconstructions)
     clips = waveforms(manifest, chosen, model.sample_rate)
@@ -112,21 +116,22 @@ def _shards(manifest: pd.DataFrame) -> Iterator[Shard]:
         yield rows, pd.concat([groups[name] for name in rows["utterance"]])
 
 
-def _encode_shard(open_model: Callable[[], Any], shard: Shard) -> tuple[pa.Table, NDArray[np.int64]]:
-    """The token table of some utterances, and how often each code is used in it, [L, K]."""
+def _encode_shard(open_model: Callable[[], Any], shard: Shard) -> tuple[pa.Table, NDArray[np.int64], pa.Table]:
+    """The token table of some utterances, how often each code is used in it, [L, K], and their mean latents."""
     model, (manifest, tracks) = open_model(), shard
     labels, rate = AlignedLabels(manifest, tracks), frame_rate_hz(model)
     usage = np.zeros((model.n_layers, model.codebook_size), dtype=np.int64)
-    tables = []
+    tables, means = [], {}
     for row in manifest.to_dict("records"):
         samples, native = read_audio(paths.CORPUS / row["path"])
         audio = torch.from_numpy(resample(samples, native, model.sample_rate))[None]
         with torch.inference_mode():
-            codes = encode(model, audio.to(device_of(model)))[0].cpu().numpy()
+            codes, latent = (part[0].cpu().numpy() for part in encode_with_latent(model, audio.to(device_of(model))))
         for layer in range(model.n_layers):
             usage[layer] += np.bincount(codes[layer], minlength=model.codebook_size)
         tables.append(token_table(EncodedUtterance(row["utterance"], codes.astype(np.int16)), labels, rate))
-    return pa.concat_tables(tables).unify_dictionaries(), usage
+        means[row["utterance"]] = latent
+    return pa.concat_tables(tables).unify_dictionaries(), usage, latent_table(means)
 
 
 def _score(open_model: Callable[[], Any], samples: NDArray[np.float32]) -> list[tuple[int, str, float | None]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -60,6 +60,20 @@ def token_table(encoded: EncodedUtterance, labels: Labels, frame_rate_hz: float)
     }
     columns |= {f"code_{layer + 1}": encoded.codes[layer] for layer in range(n_layers)}
     return pa.Table.from_pydict(columns, schema=token_schema(n_layers))
+
+
+def latent_table(latents: Mapping[str, NDArray[np.float32]]) -> pa.Table:
+    """The time-mean of each utterance's continuous latent [D, F]: columns utterance and latent, D float32 a row.
+
+    An utterance without a frame has no mean, and no row.
+    """
+    import pyarrow as pa
+
+    means = {name: latent.mean(axis=1, dtype=np.float64) for name, latent in latents.items() if latent.size}
+    dims = next((len(latent) for latent in latents.values()), 0)
+    values = np.concatenate([np.zeros(0), *means.values()]).astype(np.float32)
+    rows = pa.FixedSizeListArray.from_arrays(pa.array(values), dims)
+    return pa.table({"utterance": pa.array(list(means), pa.string()), "latent": rows})
 
 
 def code_statistics(counts: NDArray[np.int64]) -> pd.DataFrame:

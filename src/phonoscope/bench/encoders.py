@@ -1,0 +1,78 @@
+"""Throughput, latency and peak memory of the audio encoders, on windows of 1.5 s."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from phonoscope.bench.measure import measure
+
+if TYPE_CHECKING:
+    from phonoscope.encoders import AudioEncoder
+
+SHAPES = {"codes": ("codes", 8, 112), "mel_80": ("mel", 80, 150), "mel_2048": ("mel", 2048, 65)}
+"""Input, channels and frames of each encoder."""
+
+
+def bench_encoders(*, batch: int, rounds: int) -> dict[str, dict[str, float]]:
+    """Each encoder in a process of its own, one thread, and what codes gain over both mel inputs.
+
+    Returns: per encoder windows a second in eval and in training, latency of one window in milliseconds (medians), and
+    peak memory in MB of encoding and training; and `ratio`: the time of a mel batch over that of a batch of codes.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for name in SHAPES:
+        measured = measure(_time, name, batch, rounds, prepare=_prepare)
+        found[name] = {**measured.value, "peak_mb": measured.peak_mb}
+    ratios = {
+        name: found["codes"]["windows_per_s"] / found[name]["windows_per_s"] for name in SHAPES if name != "codes"
+    }
+    return found | {"ratio": ratios}
+
+
+def _prepare(name: str, batch: int, rounds: int) -> tuple[AudioEncoder, int, int, int]:
+    import torch
+
+    from phonoscope.encoders import AudioEncoder
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    kind, channels, frames = SHAPES[name]
+    return AudioEncoder(kind, channels=channels), frames, batch, rounds  # type: ignore[arg-type]
+
+
+def _time(made: tuple[AudioEncoder, int, int, int]) -> dict[str, float]:
+    import torch
+
+    from phonoscope.encoders.claims import example
+
+    encoder, frames, batch, rounds = made
+    many, one = example(encoder, frames, batch), example(encoder, frames)
+    optimizer = torch.optim.AdamW(encoder.parameters())
+
+    def step() -> None:
+        optimizer.zero_grad()
+        encoder.train()(many).square().mean().backward()
+        optimizer.step()
+
+    def forward(x: torch.Tensor) -> None:
+        with torch.no_grad():
+            encoder.eval()(x)
+
+    return {
+        "windows_per_s": batch / _median_s(lambda: forward(many), rounds),
+        "trained_windows_per_s": batch / _median_s(step, rounds),
+        "latency_ms": 1000 * _median_s(lambda: forward(one), rounds),
+    }
+
+
+def _median_s(work: Any, rounds: int) -> float:
+    from statistics import median
+
+    work()
+    spent = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        work()
+        spent.append(time.perf_counter() - start)
+    return median(spent)

@@ -1,0 +1,138 @@
+"""One representation of one view: its scores in every space."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from phonoscope.compute import derive_seed
+from phonoscope.errors import DataError
+from phonoscope.geometry.config import GeometryConfig
+from phonoscope.geometry.scores import PerClip, Score, cluster_scores, speaker_interval
+from phonoscope.geometry.spaces import pca, tsne
+from phonoscope.geometry.words import probe_words, retrieve, word_sample
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+FULL_SPACE = "full"
+NULLS = ("word", "speaker")
+"""Labels whose silhouette is tested against permutations."""
+
+
+class Job(NamedTuple):
+    """What to score."""
+
+    view: str
+    name: str
+    vectors: Any
+    """[n, dims], dense or sparse."""
+    labels: dict[str, list[str]]
+    """By kind, [n] each, empty where a clip is left out; `word` is among them."""
+    speakers: list[str]
+    """[n]"""
+    drawn: bool
+    """Whether it is projected by PCA and t-SNE."""
+
+
+class Entry(NamedTuple):
+    """One score and where it belongs."""
+
+    space: str
+    label: str
+    score: Score
+    against: str = ""
+
+
+class Found(NamedTuple):
+    """What a job gives."""
+
+    entries: list[Entry]
+    per_clip: dict[tuple[str, str], PerClip]
+    """Values that are means over clips, by metric and label."""
+    sample: NDArray[np.int64]
+    """Rows of the vectors that have coordinates, [m]."""
+    axes: dict[str, NDArray[Any]]
+    """Coordinates [m] by axis; none where it is not drawn."""
+
+
+def score_representation(job: Job, config: GeometryConfig) -> Found:
+    """All scores of a representation. One thread: sums over several may differ from run to run."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        entries, per_clip = _clusters(job, config)
+        words = _words(job, config)
+        entries += [_mean(metric, job, found, config) for (metric, _), found in words.items()]
+        per_clip |= words
+        sample, axes, projected = _project(job, config)
+        return Found([*entries, *projected], per_clip, sample, axes)
+
+
+def _clusters(job: Job, config: GeometryConfig) -> tuple[list[Entry], dict[tuple[str, str], PerClip]]:
+    """Cluster scores in the full space by every label."""
+    entries, per_clip = [], {}
+    for label, values in job.labels.items():
+        found = cluster_scores(job.vectors, values, speakers=job.speakers, permute=label in NULLS, config=config)
+        entries += [Entry(FULL_SPACE, label, score) for score in (*found.scores, found.null) if score]
+        per_clip["silhouette", label] = found.silhouettes
+    return entries, per_clip
+
+
+def _words(job: Job, config: GeometryConfig) -> dict[tuple[str, str], PerClip]:
+    """Retrieval and probe of the word, where enough speakers say it."""
+    words, found = job.labels["word"], {}
+    try:
+        found["map_at_r"], found["nn_accuracy"] = retrieve(job.vectors, words, job.speakers, config)
+        found["probe_accuracy"] = probe_words(job.vectors, words, job.speakers, config)
+    except DataError as error:
+        logger.warning("view %s, %s: %s", job.view, job.name, error)
+    return {(metric, "word"): values for metric, values in found.items()}
+
+
+def _mean(metric: str, job: Job, found: PerClip, config: GeometryConfig) -> Entry:
+    interval = speaker_interval(found.values, np.asarray(job.speakers)[found.rows], config)
+    return Entry(FULL_SPACE, "word", Score(metric, float(found.values.mean()), len(found.rows), *interval))
+
+
+def _project(job: Job, config: GeometryConfig) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]], list[Entry]]:
+    """Rows that have coordinates, the coordinates, and the scores in PCA and t-SNE; of all, the explained variance."""
+    n = len(job.speakers)
+    sample = word_sample(job.labels["word"], config)
+    entries: list[Entry] = []
+    coordinates, shares = pca(job.vectors, 3, derive_seed(config.seed, "pca"))
+    spaces: dict[str, tuple[NDArray[Any], NDArray[np.int64]]] = {}
+    for size in range(2, len(shares) + 1):
+        entries.append(Entry(f"pca_{size}", "", Score("explained_variance", float(shares[:size].sum()), n)))
+        spaces[f"pca_{size}"] = coordinates[:, :size], np.arange(n)
+    if not job.drawn:
+        return sample, {}, entries
+    axes = {f"pca_{axis}": coordinates[sample, axis - 1] for axis in range(1, len(shares) + 1)}
+    for size in (2, 3):
+        found = tsne(job.vectors[sample], size, config)
+        if found is not None:
+            spaces[f"tsne_{size}"] = found, sample
+            axes |= {f"tsne{size}_{axis}": found[:, axis - 1] for axis in range(1, size + 1)}
+    for space, (points, rows) in spaces.items():
+        entries += _clusters_of_points(space, points, rows, job, config)
+    return sample, axes, entries
+
+
+def _clusters_of_points(
+    space: str, points: NDArray[Any], rows: NDArray[np.int64], job: Job, config: GeometryConfig
+) -> list[Entry]:
+    """Cluster scores of projected clips, without null and interval: the full space has those."""
+    return [
+        Entry(space, label, score)
+        for label, values in job.labels.items()
+        for score in cluster_scores(points, _at(values, rows), permute=False, config=config).scores
+    ]
+
+
+def _at(values: Sequence[str], rows: NDArray[np.int64]) -> list[str]:
+    return [values[row] for row in rows]

@@ -1,0 +1,128 @@
+"""What each representation is: which rows a clip's code histograms are multiplied with, and how layers are joined.
+
+All are linear in the histograms h_l [K] (shares of a clip's frames, one per RVQ layer), so the time-mean of a
+frame-level vector is h_l @ rows_l, summed over layers or put side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from phonoscope.errors import DataError
+from phonoscope.geometry.codebooks import Codebooks, span_basis
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FROM_ROWS = ("codes_mean", "codes_concat", "latent_sum", "projections_concat")
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """One representation as rows to pool: layer l's histogram times `rows[l]`."""
+
+    rows: dict[int, NDArray[np.float64]]
+    """By layer, counted from 0, [K, m]."""
+    concat: bool
+    """Whether layers stand side by side; otherwise they are summed."""
+    dims: int
+    """Dimensions by definition; a compact form has fewer."""
+    bound: int
+    """The largest rank that the codebooks allow."""
+    offset: float = 0.0
+    """One more coordinate, the same for every clip: what a compact form keeps of the projections' biases."""
+
+    @property
+    def width(self) -> int:
+        """Numbers of a vector."""
+        widths = [rows.shape[1] for rows in self.rows.values()]
+        return (sum(widths) if self.concat else widths[0]) + bool(self.offset)
+
+    def apply(self, histograms: Sequence[Any]) -> NDArray[np.float64]:
+        """[n, dims], but for the offset, of the layers' histograms, each [n, K], dense or sparse."""
+        parts = [np.asarray(histograms[layer] @ rows) for layer, rows in self.rows.items()]
+        return np.hstack(parts) if self.concat else np.sum(parts, axis=0)
+
+
+def expand(names: Sequence[str], layers: int) -> list[str]:
+    """The names with `layers` replaced by layer_1 ... layer_L."""
+    each = [f"layer_{layer}" for layer in range(1, layers + 1)]
+    return [item for name in names for item in (each if name == "layers" else [name])]
+
+
+class Alias(NamedTuple):
+    """A representation that is another one times a factor. No score here depends on the factor."""
+
+    of: str
+    factor: float
+
+
+def coinciding(names: Sequence[str], codebooks: Codebooks) -> dict[str, Alias]:
+    """The names that coincide with another one of the list, and with which.
+
+    Where the raw rows are the in-sum vectors, `latent_sum` is L times `codes_mean` and `projections_concat` is
+    `codes_concat`.
+    """
+    if not codebooks.coincide:
+        return {}
+    pairs = {"latent_sum": Alias("codes_mean", codebooks.layers), "projections_concat": Alias("codes_concat", 1)}
+    return {name: pairs[name] for name in names if name in pairs and pairs[name].of in names}
+
+
+def pooling_of(name: str, codebooks: Codebooks, *, compact: bool = False) -> Pooling:
+    """The rows of a representation. `compact` keeps all inner products, and with them Euclidean distances and cosines,
+    in at most L d + 1 dimensions. Raises `DataError` for a name that no codebook gives.
+    """
+    n, raw, dims = codebooks.layers, codebooks.raw_dims, codebooks.dims
+    if name == "codes_mean":
+        return Pooling({i: rows / n for i, rows in enumerate(codebooks.raw)}, False, raw, raw)
+    if name == "codes_concat":
+        return Pooling(dict(enumerate(codebooks.raw)), True, n * raw, n * raw)
+    if name == "latent_sum":
+        wide = Pooling(dict(enumerate(codebooks.vectors)), False, dims, min(dims, n * raw))
+        return _compact_sum(wide, codebooks) if compact else wide
+    if name == "projections_concat":
+        wide = Pooling(dict(enumerate(codebooks.vectors)), True, n * dims, n * min(dims, raw))
+        return _compact_concat(wide, codebooks) if compact else wide
+    layer = _layer_index(name, codebooks)
+    wide = Pooling({layer: codebooks.vectors[layer]}, True, dims, min(dims, raw))
+    return _compact_concat(wide, codebooks) if compact else wide
+
+
+def _layer_index(name: str, codebooks: Codebooks) -> int:
+    kind, _, number = name.rpartition("_")
+    if kind != "layer" or not number.isdecimal() or not 1 <= int(number) <= codebooks.layers:
+        there = ", ".join([*FROM_ROWS, "latent", "histogram", f"layer_1 ... layer_{codebooks.layers}"])
+        raise DataError(f"no representation {name!r}; there are {there}")
+    return int(number) - 1
+
+
+def _compact_sum(wide: Pooling, codebooks: Codebooks) -> Pooling:
+    """The sum in a basis of the span of all layers' maps and of the sum of their biases."""
+    maps = codebooks.affine_maps
+    if maps is None:
+        return wide
+    bias = np.sum([found[-1] for found in maps], axis=0)
+    basis = span_basis([*(found[:-1] for found in maps), bias[None]], codebooks.dims)
+    if basis is None:
+        return wide
+    return Pooling({i: rows @ basis for i, rows in wide.rows.items()}, False, wide.dims, wide.bound)
+
+
+def _compact_concat(wide: Pooling, codebooks: Codebooks) -> Pooling:
+    """Each block in a basis of its own map; what the biases add at right angles to it is one number for all blocks."""
+    maps = codebooks.affine_maps
+    if maps is None:
+        return wide
+    rows, squares = {}, 0.0
+    for layer, block in wide.rows.items():
+        basis = span_basis([maps[layer]], codebooks.dims)
+        if basis is None:
+            return wide
+        rows[layer] = block @ basis[:, :-1]
+        squares += float(maps[layer][-1] @ basis[:, -1]) ** 2
+    return Pooling(rows, True, wide.dims, wide.bound, float(np.sqrt(squares)))

@@ -1,0 +1,230 @@
+"""How well labels cluster: silhouette and Davies-Bouldin with a permutation null and intervals over speakers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from phonoscope.compute import derive_seed
+from phonoscope.errors import DataError
+from phonoscope.geometry.config import GeometryConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+DEFAULT = GeometryConfig()
+Bounds = tuple[float | None, float | None]
+NO_INTERVAL: Bounds = (None, None)
+JACKKNIFE_GROUPS = 10
+"""At most so many groups of speakers are left out in turn."""
+
+
+class Score(NamedTuple):
+    """One number with what makes it trustworthy; None where that is not defined."""
+
+    metric: str
+    value: float
+    n: int
+    """Clips it rests on."""
+    ci_low: float | None = None
+    ci_high: float | None = None
+    p_value: float | None = None
+
+
+class PerClip(NamedTuple):
+    """A score that is a mean over clips: which rows of the vectors it was taken from, [m], and their values, [m]."""
+
+    rows: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+class ClusterScores(NamedTuple):
+    """What `cluster_scores` found."""
+
+    scores: list[Score]
+    silhouettes: PerClip
+    null: Score | None = None
+    """The silhouette under permuted labels: its mean, and its central interval of the configured confidence."""
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """The scores as a table: metric, value, n, ci_low, ci_high, p_value."""
+        import pandas as pd
+
+        return pd.DataFrame(self.scores, columns=list(Score._fields))
+
+
+def cluster_scores(
+    vectors: Any,
+    labels: Sequence[str] | NDArray[Any],
+    *,
+    speakers: Sequence[str] | NDArray[Any] | None = None,
+    permute: bool = True,
+    config: GeometryConfig = DEFAULT,
+) -> ClusterScores:
+    """Silhouette and Davies-Bouldin score (Euclidean, scikit-learn's) of labelled vectors.
+
+    Args:
+        vectors: [n, dims], dense or sparse.
+        labels: [n]; clips of an empty label, and of a label that only one clip has, are left out and logged.
+        speakers: [n]; with them come intervals: for the silhouette a bootstrap of its per-clip values by speaker, for
+            Davies-Bouldin, which has none, a jackknife that leaves out groups of speakers.
+        permute: whether to compute the silhouette's one-sided p-value under permuted labels.
+        config: of it permutations, permutation_clips, bootstrap, max_quadratic_clips and seed are used.
+
+    Raises `DataError` for fewer than two labels, or vectors that are not finite or not as many as labels.
+    """
+    from sklearn.metrics import davies_bouldin_score, silhouette_samples
+
+    kept, codes = usable(labels, what="label")
+    _check_vectors(vectors, len(labels))
+    rows = quadratic_sample(kept, codes, config)
+    own = codes[np.searchsorted(kept, rows)]
+    silhouettes = PerClip(rows, silhouette_samples(vectors[rows], own))
+    dense_rows, dense_codes = (kept, codes) if isinstance(vectors, np.ndarray) else (rows, own)
+    davies = float(davies_bouldin_score(dense(vectors[dense_rows]), dense_codes))
+    p_value, null = _permutation_null(vectors, rows, own, config) if permute else (None, None)
+    interval = jackknife = NO_INTERVAL
+    if speakers is not None:
+        people = np.asarray(speakers)
+        interval = speaker_interval(silhouettes.values, people[rows], config)
+        jackknife = _davies_bouldin_interval(vectors[dense_rows], dense_codes, people[dense_rows], davies, config)
+    value = float(silhouettes.values.mean())
+    return ClusterScores(
+        [
+            Score("silhouette", value, len(rows), *interval, p_value),
+            Score("davies_bouldin", davies, len(dense_rows), *jackknife),
+        ],
+        silhouettes,
+        null,
+    )
+
+
+def usable(labels: Sequence[str] | NDArray[Any], *, what: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the clips whose label is not empty and that another clip has too, and their labels as numbers.
+
+    Raises `DataError` if fewer than two labels are left.
+    """
+    names, codes, counts = np.unique(np.asarray(labels, dtype=object), return_inverse=True, return_counts=True)
+    lone = [str(name) for name, count in zip(names, counts, strict=True) if count == 1 and name != ""]
+    if lone:
+        logger.warning(
+            "%d of %d values of %s have one clip only and are left out: %s", len(lone), len(names), what, lone[:5]
+        )
+    good = (counts > 1) & (names != "")
+    if good.sum() < 2:
+        found = ", ".join(map(str, names[good])) or "none"
+        raise DataError(
+            f"{what}: two values with two clips each are needed, there is {found}; take more clips or words"
+        )
+    kept = np.flatnonzero(good[codes])
+    return kept, np.unique(codes[kept], return_inverse=True)[1]
+
+
+def quadratic_sample(rows: NDArray[np.int64], codes: NDArray[np.int64], config: GeometryConfig) -> NDArray[np.int64]:
+    """At most `max_quadratic_clips` of the rows, every label (`codes`, [n]) keeping its share, in order."""
+    return _sample(rows, codes, config.max_quadratic_clips, derive_seed(config.seed, "sample"))
+
+
+def _sample(rows: NDArray[np.int64], codes: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
+    from sklearn.utils import resample
+
+    if len(rows) <= most:
+        return rows
+    return np.sort(resample(rows, replace=False, n_samples=most, stratify=codes, random_state=seed))
+
+
+def dense(vectors: Any) -> NDArray[np.float64]:
+    """The vectors as an array."""
+    return vectors if isinstance(vectors, np.ndarray) else vectors.toarray()
+
+
+def _check_vectors(vectors: Any, n: int) -> None:
+    if vectors.shape[0] != n:
+        raise DataError(f"{vectors.shape[0]} vectors for {n} labels; give one label a vector")
+    if not np.isfinite(vectors if isinstance(vectors, np.ndarray) else vectors.data).all():
+        raise DataError("the vectors hold values that are not finite; check the codebooks and latents")
+
+
+def _permutation_null(
+    vectors: Any, rows: NDArray[np.int64], codes: NDArray[np.int64], config: GeometryConfig
+) -> tuple[float | None, Score | None]:
+    """Share of label permutations whose silhouette is at least the one found, the one found counted among them, and
+    where their silhouettes lie.
+
+    Labels are permuted over the clips; the distances stay.
+    """
+    from scipy.stats import permutation_test
+    from sklearn.metrics import pairwise_distances, silhouette_score
+
+    chosen = _sample(np.arange(len(rows)), codes, config.permutation_clips, derive_seed(config.seed, "null"))
+    if not 2 <= len(np.unique(codes[chosen])) < len(chosen):
+        return None, None  # a sample in which every label occurs once has no silhouette
+    distances = pairwise_distances(vectors[rows[chosen]])
+    np.fill_diagonal(distances, 0)
+    found = permutation_test(
+        (codes[chosen],),
+        lambda permuted: silhouette_score(distances, permuted, metric="precomputed"),
+        permutation_type="pairings",
+        alternative="greater",
+        n_resamples=config.permutations,
+        vectorized=False,
+        rng=np.random.default_rng(derive_seed(config.seed, "permutation")),
+    )
+    beyond = (1 - config.bootstrap.confidence) / 2
+    low, high = np.quantile(found.null_distribution, [beyond, 1 - beyond])
+    null = Score("silhouette_null", float(found.null_distribution.mean()), len(chosen), float(low), float(high))
+    return float(found.pvalue), null
+
+
+def speaker_interval(values: NDArray[np.float64], speakers: NDArray[Any], config: GeometryConfig) -> Bounds:
+    """Percentile bootstrap interval of the mean of per-clip values [m], whole speakers [m] being resampled.
+
+    None, None for fewer than two speakers.
+    """
+    from scipy.stats import bootstrap
+
+    names, owner = np.unique(speakers, return_inverse=True)
+    if len(names) < 2:
+        return NO_INTERVAL
+    found = bootstrap(
+        (np.bincount(owner, weights=values), np.bincount(owner).astype(np.float64)),
+        lambda sums, counts, axis: sums.sum(axis=axis) / counts.sum(axis=axis),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        n_resamples=config.bootstrap.samples,
+        confidence_level=config.bootstrap.confidence,
+        rng=np.random.default_rng(derive_seed(config.seed, "bootstrap")),
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def _davies_bouldin_interval(
+    vectors: Any, codes: NDArray[np.int64], speakers: NDArray[Any], value: float, config: GeometryConfig
+) -> Bounds:
+    """Delete-a-group jackknife (Efron and Tibshirani 1993, section 11.5) over groups of speakers, Student's t.
+
+    A bootstrap would not do: drawn twice, a clip adds noise to its centroid only, which lowers the score.
+    """
+    from scipy.stats import t
+    from sklearn.metrics import davies_bouldin_score
+    from sklearn.model_selection import GroupKFold
+
+    groups = min(JACKKNIFE_GROUPS, len(np.unique(speakers)))
+    if groups < 3:
+        return NO_INTERVAL
+    array, found = dense(vectors), []
+    for rows, _ in GroupKFold(groups).split(array, groups=speakers):
+        if len(np.unique(codes[rows])) < 2:
+            return NO_INTERVAL
+        found.append(davies_bouldin_score(array[rows], codes[rows]))
+    error = np.sqrt((groups - 1) * np.var(found))
+    reach = float(t.ppf((1 + config.bootstrap.confidence) / 2, groups - 1) * error)
+    return max(value - reach, 0.0), value + reach

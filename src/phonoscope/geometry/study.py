@@ -1,0 +1,213 @@
+"""The study of one codec: every representation's scores, spaces and ranks, in both views."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from phonoscope.compute import parallel_map
+from phonoscope.errors import DataError
+from phonoscope.geometry.codebooks import Codebooks
+from phonoscope.geometry.config import GeometryConfig
+from phonoscope.geometry.jobs import FULL_SPACE, Entry, Found, Job, score_representation
+from phonoscope.geometry.pooling import Pooled, compact_width, pool
+from phonoscope.geometry.scores import PerClip, Score, speaker_interval, usable
+from phonoscope.geometry.spaces import numerical_rank
+from phonoscope.geometry.views import choose_views
+from phonoscope.geometry.words import random_ranking, word_sample
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = (
+    *("codec", "view", "representation", "same_as", "dims", "space", "label", "metric", "against"),
+    *("value", "ci_low", "ci_high", "p_value", "n"),
+)
+CLIP_COLUMNS = ("view", "utterance", "word", "speaker", "sex", "accent", "frames")
+AXES = ("pca_1", "pca_2", "pca_3", "tsne2_1", "tsne2_2", "tsne3_1", "tsne3_2", "tsne3_3")
+COORDINATE_COLUMNS = ("view", "representation", "utterance", *AXES)
+LABELS = ("word", "speaker", "sex")
+PAIRS = (
+    ("projections_concat", "latent_sum"),
+    ("projections_concat", "codes_concat"),
+    ("codes_concat", "codes_mean"),
+)
+"""What is compared clip by clip: the first minus the second."""
+COMPARED = (
+    *(("silhouette", label) for label in ("word", "speaker")),
+    *((metric, "word") for metric in ("map_at_r", "nn_accuracy", "probe_accuracy")),
+)
+MOST_NUMBERS = 2**28
+"""Of float64, 2 GiB: what the vectors of all clips may take. DAC's 96 dimensions leave room for 600,000 clips."""
+RANK_CLIPS = 1000
+"""The rank is measured at a representation's full width, on at most so many clips."""
+
+
+class GeometryResult(NamedTuple):
+    """Everything found for one codec."""
+
+    rows: pd.DataFrame
+    """Tidy scores with the columns `COLUMNS`."""
+    clips: pd.DataFrame
+    """A row a view and clip, with the columns `CLIP_COLUMNS`."""
+    coordinates: pd.DataFrame
+    """A row a view, drawn representation and clip, with the columns `COORDINATE_COLUMNS`; axes float32."""
+
+
+class _View(NamedTuple):
+    name: str
+    clips: pd.DataFrame
+    pooled: Pooled
+    found: dict[str, Found]
+    """By representation, those that coincide with another one left out."""
+    ranks: dict[str, tuple[int, int]]
+    """By representation: rank, and clips it was measured on."""
+
+
+def study_codec(
+    tokens: Path,
+    codebooks: Codebooks,
+    clips: pd.DataFrame,
+    config: GeometryConfig,
+    *,
+    codec: str,
+    latents: Path | None = None,
+    workers: int = 1,
+) -> GeometryResult:
+    """Score every representation of a codec's isolated words.
+
+    Args:
+        tokens, codebooks, latents: as `pool` takes them.
+        clips: a row an isolated word: utterance, word, speaker, sex, accent. Without any the result is empty.
+
+    `workers` changes no number. Raises `DataError` as `pool` and `choose_views` do.
+    """
+    if clips.empty:
+        logger.warning("the corpus has no isolated words: nothing to score")
+        return _result([], codec, config)
+    clips = _affordable(clips, codebooks, config)
+    pooled = pool(tokens, codebooks, list(clips["utterance"]), config.representations, compact=True, latents=latents)
+    for name, alias in pooled.same_as.items():
+        logger.info("%s: %s is %g times %s, computed once", codec, name, alias.factor, alias.of)
+    clips = clips.set_index("utterance").loc[pooled.utterances].reset_index().assign(frames=pooled.frames)
+    views = [
+        _View(name, clips.iloc[rows].reset_index(drop=True), pooled.take(rows), {}, {})
+        for name, rows in choose_views(clips, config).items()
+    ]
+    jobs = [job for view in views for job in _jobs(view, config)]
+    jobs.sort(key=lambda job: -len(job.speakers) * (1 + job.drawn))  # the longest first, so that workers end together
+    results = parallel_map(partial(score_representation, config=config), jobs, workers=workers, description="geometry")
+    for view in views:
+        view.found.update({job.name: found for job, found in zip(jobs, results, strict=True) if job.view == view.name})
+        view.ranks.update(_ranks(view, tokens, codebooks))
+    return _result(views, codec, config)
+
+
+def _affordable(clips: pd.DataFrame, codebooks: Codebooks, config: GeometryConfig) -> pd.DataFrame:
+    """The clips, or a sample of them where all their vectors would not fit into memory; logged."""
+    width = compact_width(config.representations, codebooks)
+    if len(clips) * width <= MOST_NUMBERS:
+        return clips
+    rows = word_sample(clips["word"].tolist(), config)
+    logger.warning("%d of %d clips are taken: a clip's vectors are %d numbers", len(rows), len(clips), width)
+    return clips.iloc[rows].reset_index(drop=True)
+
+
+def _jobs(view: _View, config: GeometryConfig) -> Iterator[Job]:
+    """The work of one view, a representation a job; labels that cannot be scored are named and left out."""
+    labels = {}
+    for label in LABELS:
+        values = view.clips[label].fillna("").astype(str).to_numpy(dtype=object)
+        try:
+            kept, _ = usable(values, what=f"view {view.name}, {label}")
+        except DataError as error:
+            if label == "word":
+                raise
+            logger.warning("no scores by %s: %s", label, error)
+            continue
+        labels[label] = [str(value) for value in np.where(np.isin(np.arange(len(values)), kept), values, "")]
+    aliases, speakers = view.pooled.same_as, view.clips["speaker"].astype(str).tolist()
+    drawn = {aliases[name].of if name in aliases else name for name in config.projections}
+    for name, vectors in view.pooled.vectors.items():
+        yield Job(view.name, name, vectors, labels, speakers, name in drawn)
+
+
+def _ranks(view: _View, tokens: Path, codebooks: Codebooks) -> dict[str, tuple[int, int]]:
+    """Ranks measured at full width, where nothing is left out beforehand."""
+    rows = np.linspace(0, len(view.pooled) - 1, min(RANK_CLIPS, len(view.pooled))).round().astype(np.int64)
+    sample = view.pooled.take(rows)
+    pooled_names = [name for name in sample.vectors if name != "latent"]
+    wide = pool(tokens, codebooks, sample.utterances, pooled_names).vectors if pooled_names else {}
+    return {name: (numerical_rank(wide.get(name, sample.vectors[name])), len(rows)) for name in sample.vectors}
+
+
+def _result(views: list[_View], codec: str, config: GeometryConfig) -> GeometryResult:
+    import pandas as pd
+
+    names = [(view, name) for view in views for name in view.pooled.dims]
+    rows = [(codec, view.name, *row) for view, name in names for row in _rows(view, name, config)]
+    clips = [view.clips.assign(view=view.name)[list(CLIP_COLUMNS)] for view in views]
+    points = [_points(view, name, found) for view in views for name, found in view.found.items() if found.axes]
+    return GeometryResult(
+        pd.DataFrame(rows, columns=list(COLUMNS)),
+        pd.concat(clips, ignore_index=True) if clips else pd.DataFrame(columns=list(CLIP_COLUMNS)),
+        pd.concat(points, ignore_index=True) if points else pd.DataFrame(columns=list(COORDINATE_COLUMNS)),
+    )
+
+
+def _points(view: _View, name: str, found: Found) -> pd.DataFrame:
+    import pandas as pd
+
+    axes = pd.DataFrame(found.axes).reindex(columns=list(AXES)).astype(np.float32)
+    utterances = view.clips["utterance"].to_numpy()[found.sample]
+    return axes.assign(view=view.name, representation=name, utterance=utterances)[list(COORDINATE_COLUMNS)]
+
+
+def _rows(view: _View, name: str, config: GeometryConfig) -> Iterator[tuple[Any, ...]]:
+    """The rows of one representation, from `representation` on; those of an alias repeat the other one's."""
+    alias = view.pooled.same_as.get(name)
+    source, dims = alias.of if alias else name, view.pooled.dims[name]
+    entries = [*view.found[source].entries, *_references(view, name, source), *_differences(view, name, config)]
+    for space, label, score, against in entries:
+        head = name, alias.of if alias else "", dims, space, label, score.metric, against
+        yield (*head, score.value, score.ci_low, score.ci_high, score.p_value, score.n)
+
+
+def _references(view: _View, name: str, source: str) -> Iterator[Entry]:
+    """What scores are to be read against: rank with its bound, and the accuracy of always saying one word."""
+    rank, clips = view.ranks[source]
+    bound = min(view.pooled.rank_bounds[name], clips - 1)
+    shares = view.clips["word"].value_counts(normalize=True)
+    yield Entry(FULL_SPACE, "", Score("rank", rank, clips))
+    yield Entry(FULL_SPACE, "", Score("rank_bound", bound, clips))
+    yield Entry(FULL_SPACE, "word", Score("chance", float(shares.max()), len(view.clips)))
+    if view.clips["speaker"].nunique() > 1:
+        expected = random_ranking(view.clips["word"].astype(str).tolist(), view.clips["speaker"].astype(str).tolist())
+        for metric, value in zip(("map_at_r_null", "nn_accuracy_null"), expected, strict=True):
+            yield Entry(FULL_SPACE, "word", Score(metric, value, len(view.clips)))
+
+
+def _differences(view: _View, name: str, config: GeometryConfig) -> Iterator[Entry]:
+    """Paired differences to other representations, with intervals over speakers."""
+    aliases = view.pooled.same_as
+    for other in [other for first, other in PAIRS if first == name and other in view.pooled.dims]:
+        ours, theirs = (aliases[each].of if each in aliases else each for each in (name, other))
+        if ours == theirs:
+            continue
+        for metric, label in COMPARED:
+            pair = [view.found[each].per_clip.get((metric, label)) for each in (ours, theirs)]
+            if pair[0] is not None and pair[1] is not None:
+                yield Entry(FULL_SPACE, label, _difference(metric, pair[0], pair[1], view, config), other)
+
+
+def _difference(metric: str, first: PerClip, second: PerClip, view: _View, config: GeometryConfig) -> Score:
+    values, speakers = first.values - second.values, view.clips["speaker"].to_numpy()[first.rows]
+    interval = speaker_interval(values, speakers, config)
+    return Score(f"{metric}_difference", float(values.mean()), len(values), *interval)

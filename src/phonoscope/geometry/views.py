@@ -1,0 +1,76 @@
+"""Which clips are looked at: the notebook's few words and clips, or every clip of every word."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from phonoscope.compute import derive_seed
+from phonoscope.errors import DataError
+from phonoscope.geometry.config import GeometryConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+NOTEBOOK, FULL = "notebook", "full"
+
+
+def choose_views(clips: pd.DataFrame, config: GeometryConfig) -> dict[str, NDArray[np.int64]]:
+    """Rows of each view's clips, in the order of `clips` (utterance, word, speaker, sex).
+
+    Words of one clip are left out and logged. Raises `DataError` if a view has fewer than two words.
+    """
+    counts = clips["word"].value_counts()
+    lone = sorted(counts.index[counts == 1])
+    if lone:
+        logger.warning("words of one clip only are left out: %s", ", ".join(lone))
+    there = [word for word in config.words if counts.get(word, 0) > 1]
+    absent = [word for word in config.words if word not in there]
+    if absent:
+        logger.warning("geometry.words: the corpus has not two clips of %s", ", ".join(absent))
+    if len(there) < 2:
+        words = ", ".join(sorted(counts.index[counts > 1])[:20]) or "none"
+        raise DataError(f"geometry.words: two words of two clips are needed; the corpus has {words}")
+    views = {NOTEBOOK: notebook_rows(clips, there, config)}
+    if config.full_view:
+        views[FULL] = np.flatnonzero(~clips["word"].isin(lone).to_numpy())
+    return views
+
+
+def notebook_rows(clips: pd.DataFrame, words: list[str], config: GeometryConfig) -> NDArray[np.int64]:
+    """`samples_per_word` rows a word, shared out evenly over speakers, women and men in turn.
+
+    Every word takes the same speakers as far as their clips reach; which of a speaker's clips it takes is drawn by
+    the seed. A word of fewer clips gives all of them, logged.
+    """
+    order = _speaker_order(clips)
+    chosen: list[int] = []
+    for word in words:
+        own = clips.reset_index(drop=True).query("word == @word")
+        ranked = [
+            (turn, order[str(speaker)], int(row))
+            for speaker, rows in own.groupby("speaker", sort=True)
+            for turn, row in enumerate(_shuffled(rows, word, str(speaker), config.seed))
+        ]
+        if len(ranked) < config.samples_per_word:
+            logger.warning("geometry.samples_per_word: %r has %d clips, all are taken", word, len(ranked))
+        chosen += [row for _, _, row in sorted(ranked)[: config.samples_per_word]]
+    return np.sort(np.array(chosen, dtype=np.int64))
+
+
+def _speaker_order(clips: pd.DataFrame) -> dict[str, int]:
+    """A place for every speaker: by turns within sex, then by sex and name."""
+    speakers = clips[["speaker", "sex"]].drop_duplicates("speaker").sort_values("speaker")
+    turns = speakers.groupby("sex").cumcount()
+    ordered = speakers.assign(turn=turns).sort_values(["turn", "sex", "speaker"])["speaker"]
+    return {str(speaker): place for place, speaker in enumerate(ordered)}
+
+
+def _shuffled(rows: pd.DataFrame, word: str, speaker: str, seed: int) -> NDArray[np.int64]:
+    ordered = rows.sort_values("utterance").index.to_numpy()
+    return np.random.default_rng(derive_seed(seed, word, speaker)).permutation(ordered)

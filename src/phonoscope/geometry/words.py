@@ -1,0 +1,134 @@
+"""Does a clip's vector say its word to a listener who never heard the speaker: retrieval and a linear probe."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phonoscope.errors import DataError
+from phonoscope.geometry.config import GeometryConfig
+from phonoscope.geometry.scores import PerClip, quadratic_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+QUERIES = 512
+"""Clips whose distances to all others are held at once."""
+
+
+def word_sample(words: Sequence[str], config: GeometryConfig) -> NDArray[np.int64]:
+    """Rows of the clips that costly scores by word take: at most `max_quadratic_clips`."""
+    codes = np.unique(np.asarray(words, dtype=str), return_inverse=True)[1]
+    return quadratic_sample(np.arange(len(codes)), codes, config)
+
+
+def retrieve(
+    vectors: Any, words: Sequence[str], speakers: Sequence[str], config: GeometryConfig
+) -> tuple[PerClip, PerClip]:
+    """Average precision at R and 1-NN hit of every clip, retrieved by Euclidean distance among other speakers' clips.
+
+    R is the number of other speakers' clips of the query's word; AP@R is the sum over the ranks i <= R of precision@i
+    where rank i is relevant, over R (Musgrave et al. 2020, arXiv:2003.08505, section 3.2). Queries with R = 0 are left
+    out. Raises `DataError` if that leaves none.
+    """
+    rows = word_sample(words, config)
+    codes, owners = (np.unique(np.asarray(each, dtype=str)[rows], return_inverse=True)[1] for each in (words, speakers))
+    chosen = vectors[rows]
+    parts = [
+        _queries(chosen, np.arange(start, min(start + QUERIES, len(rows))), codes, owners)
+        for start in range(0, len(rows), QUERIES)
+    ]
+    precision, nearest = (np.concatenate(values) for values in zip(*parts, strict=True))
+    asked = np.isfinite(precision)
+    if not asked.any():
+        raise DataError("retrieval: no word is said by two speakers; take more clips")
+    if not asked.all():
+        logger.warning("retrieval: %d clips have no clip of their word by another speaker", (~asked).sum())
+    return PerClip(rows[asked], precision[asked]), PerClip(rows[asked], nearest[asked])
+
+
+def _queries(
+    vectors: Any, queries: NDArray[np.int64], codes: NDArray[np.int64], owners: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """AP@R and 1-NN hit of some queries, NaN where R = 0."""
+    from sklearn.metrics import pairwise_distances
+
+    distances = pairwise_distances(vectors[queries], vectors)
+    others = owners[queries][:, None] != owners
+    distances[~others] = np.inf
+    relevant = (codes[queries][:, None] == codes) & others
+    n_relevant = relevant.sum(axis=1)
+    order = np.argsort(distances, axis=1, kind="stable")[:, : max(n_relevant.max(), 1)]
+    hits = np.take_along_axis(relevant, order, axis=1)
+    ranks = np.arange(1, hits.shape[1] + 1)
+    precision = np.cumsum(hits, axis=1) / ranks * hits * (ranks <= n_relevant[:, None])
+    with np.errstate(invalid="ignore"):
+        return precision.sum(axis=1) / n_relevant, np.where(n_relevant > 0, hits[:, 0], np.nan)
+
+
+def random_ranking(words: Sequence[str], speakers: Sequence[str]) -> tuple[float, float]:
+    """What `retrieve` is expected to find if the other speakers' clips come in random order: mAP@R and 1-NN accuracy.
+
+    Of N clips R are relevant: rank i is so with probability R / N, and then each rank before it with (R - 1) / (N - 1).
+    """
+    import pandas as pd
+
+    clips = pd.DataFrame({"word": words, "speaker": speakers})
+    same_word = clips.groupby("word")["word"].transform("size")
+    same_both = clips.groupby(["word", "speaker"])["word"].transform("size")
+    relevant = (same_word - same_both).to_numpy()
+    others = len(clips) - clips.groupby("speaker")["word"].transform("size").to_numpy()
+    asked = [(int(r), int(n)) for r, n in zip(relevant, others, strict=True) if r]
+    precisions = [_expected_precision(r, n) for r, n in asked]
+    return float(np.mean(precisions)), float(np.mean([r / n for r, n in asked]))
+
+
+def _expected_precision(relevant: int, others: int) -> float:
+    """Expected AP@R of a random order."""
+    before = np.arange(relevant)
+    at_rank = (1 + before * (relevant - 1) / max(others - 1, 1)) / (before + 1)
+    return float(relevant / others * at_rank.mean())
+
+
+def probe_words(vectors: Any, words: Sequence[str], speakers: Sequence[str], config: GeometryConfig) -> PerClip:
+    """Whether a logistic regression that never heard a clip's speaker says its word, 1 or 0 a clip of the sample.
+
+    Vectors are scaled as a whole to a mean squared norm of 1 about their mean, so the probe sees the same metric as
+    the clustering scores. Raises `DataError` for one speaker only, and if speakers left to train on say one word only.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+
+    rows = word_sample(words, config)
+    labels, people = np.asarray(words, dtype=str)[rows], np.asarray(speakers)[rows]
+    folds = min(config.probe.folds, len(np.unique(people)))
+    if folds < 2:
+        raise DataError("the word probe needs two speakers or more; there is one")
+    splits = list(GroupKFold(folds).split(labels, groups=people))
+    if any(len(np.unique(labels[train])) < 2 for train, _ in splits):
+        raise DataError("the word probe: all speakers but those of one fold say one word only; take more clips")
+    model, unit = LogisticRegression(C=config.probe.C, max_iter=config.probe.max_iter), _unit_spread(vectors[rows])
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always", ConvergenceWarning)
+        said = cross_val_predict(model, unit, labels, cv=splits)
+    unconverged = sum(issubclass(warning.category, ConvergenceWarning) for warning in raised)
+    if unconverged:
+        logger.info("the word probe stopped before convergence in %d of %d folds", unconverged, folds)
+    return PerClip(rows, (said == labels).astype(np.float64))
+
+
+def _unit_spread(vectors: Any) -> Any:
+    """The vectors over the root of their mean squared distance from their mean, centred where that keeps them dense."""
+    mean = np.asarray(vectors.mean(axis=0))
+    if isinstance(vectors, np.ndarray):
+        centred = vectors - mean
+        return centred / np.sqrt(np.square(centred).sum(axis=1).mean())
+    return vectors / np.sqrt(vectors.multiply(vectors).sum(axis=1).mean() - np.square(mean).sum())

@@ -1,0 +1,200 @@
+"""Clips in two or three dimensions, coloured by word: one picture or several on a page, interactive or as an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phonoscope.drawing import HUES, MARKERS, new_figure, style
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure as Image
+    from numpy.typing import NDArray
+    from plotly.graph_objects import Figure
+
+METHODS = {"pca": "PCA", "tsne": "t-SNE"}
+AXES = {"pca": "PC", "tsne": "t-SNE"}
+TSNE_CAUTION = "t-SNE keeps neighbours together, not distances: a silhouette on it is shown for comparison only."
+SYMBOLS = ("circle", "diamond", "square", "cross", "x")
+"""Plotly's shapes, one for each turn through the hues; those that it has in three dimensions too."""
+HOVER = "<b>%{customdata[0]}</b><br>speaker %{customdata[1]}<br>word %{customdata[2]}<extra></extra>"
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Where every clip lies in one picture."""
+
+    method: str
+    """pca or tsne."""
+    coordinates: NDArray[np.floating[Any]]
+    """[n, 2] or [n, 3], a row a clip."""
+    note: str
+    """What a reader has to know beside it: the variance that it explains, its perplexity, its score."""
+
+    @property
+    def dims(self) -> int:
+        return self.coordinates.shape[1]
+
+    @property
+    def name(self) -> str:
+        """As in file names: pca_2d."""
+        return f"{self.method}_{self.dims}d"
+
+    @property
+    def title(self) -> str:
+        return f"{METHODS[self.method]} {self.dims}D ({self.note})"
+
+    @property
+    def axes(self) -> list[str]:
+        return [f"{AXES[self.method]} {axis}" for axis in range(1, self.dims + 1)]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The clips of one word: how they are drawn, and which they are."""
+
+    word: str
+    hue: str
+    turn: int
+    """Words that share a hue differ in shape: how often the hues have been gone through before."""
+    rows: NDArray[np.intp]
+
+
+def word_groups(clips: pd.DataFrame) -> list[Group]:
+    """The clips by word, in alphabetical order."""
+    labels = clips["word"].astype(str).to_numpy()
+    return [
+        Group(str(word), HUES[rank % len(HUES)], rank // len(HUES), np.flatnonzero(labels == word))
+        for rank, word in enumerate(np.unique(labels))
+    ]
+
+
+def draw_interactive(projections: Sequence[Projection], clips: pd.DataFrame, *, title: str) -> Figure:
+    """One picture, or several on a page of two columns, under one legend that shows and hides a word in all of them.
+
+    `clips` has a row for each of the projections', in their order, with the columns utterance, speaker and word, which
+    hovering over a point shows. Raises `ValueError` if the numbers of rows differ.
+    """
+    from plotly.subplots import make_subplots
+
+    cells, several = list(_cells(projections, clips)), len(projections) > 1
+    specs: list[list[dict[str, str] | None]] = [[None] * min(2, len(cells)) for _ in cells[::2]]
+    for row, column, projection in cells:
+        specs[row][column] = {"type": "xy" if projection.dims == 2 else "scatter3d"}
+    figure = make_subplots(
+        rows=len(specs),
+        cols=len(specs[0]),
+        specs=specs,
+        subplot_titles=[projection.title for projection in projections] if several else None,
+        vertical_spacing=0.09,
+        horizontal_spacing=0.06,
+    )
+    for row, column, projection in cells:
+        place = {"row": row + 1, "col": column + 1}
+        for trace in _traces(projection, clips, legend=row == column == 0, size=6 if several else 9):
+            figure.add_trace(trace, **place)
+        if projection.dims == 3:
+            figure.update_scenes(_scene(projection.axes), **place)
+        else:
+            figure.update_xaxes(title_text=projection.axes[0], **place)
+            figure.update_yaxes(title_text=projection.axes[1], **place)
+    figure.for_each_yaxis(lambda axis: axis.update(scaleanchor=axis.anchor, scaleratio=1))
+    heading = title if several else f"{title}: {projections[0].title}"
+    figure.update_layout(
+        title={"text": "<br>".join([heading, *(f"<sup>{line}</sup>" for line in _cautions(projections))])},
+        width=1300 if several else 900,
+        height=70 + (500 * len(specs) if several else 630),
+        margin={"t": 110},
+        template="plotly_white",
+        legend={"title": {"text": "word"}, "itemsizing": "constant"},
+    )
+    return figure
+
+
+def draw_image(projections: Sequence[Projection], clips: pd.DataFrame, *, title: str) -> Image:
+    """The same as `draw_interactive` as a matplotlib figure."""
+    cells, several = list(_cells(projections, clips)), len(projections) > 1
+    lines, columns = (len(projections) + 1) // 2, min(2, len(projections))
+    with style():
+        figure = new_figure(1.6 + 4.4 * columns, 1.2 + 4.2 * lines)
+        for row, column, projection in cells:
+            place = (lines, columns, 1 + row * columns + column)
+            axes = figure.add_subplot(*place, projection="3d" if projection.dims == 3 else None)
+            _scatter(axes, projection, clips)
+            if several:
+                axes.set_title(projection.title, loc="left")
+        heading = fill(title, 60 * columns) + ("" if several else f"\n{projections[0].title}")
+        figure.suptitle(heading, x=0.01, ha="left", fontweight="bold")
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        notes = "\n".join([*(fill(line, 70 * columns) for line in _cautions(projections)), "word"])
+        figure.legend(handles, labels, loc="outside lower left", ncols=6, title=notes, alignment="left")
+        return figure
+
+
+def _cells(projections: Sequence[Projection], clips: pd.DataFrame) -> Iterator[tuple[int, int, Projection]]:
+    """Row and column of each projection on a page of two columns."""
+    for index, projection in enumerate(projections):
+        if len(projection.coordinates) != len(clips):
+            raise ValueError(f"{projection.name}: {len(projection.coordinates)} points, but {len(clips)} clips")
+        yield index // 2, index % 2, projection
+
+
+def _traces(projection: Projection, clips: pd.DataFrame, *, legend: bool, size: int) -> Iterator[Any]:
+    """A plotly trace a word."""
+    import plotly.graph_objects as go
+
+    points = projection.coordinates.astype(np.float32)
+    told = clips[["utterance", "speaker", "word"]].astype(str).to_numpy()
+    flat = projection.dims == 2
+    for group in word_groups(clips):
+        marker = {"color": group.hue, "symbol": SYMBOLS[group.turn % len(SYMBOLS)], "opacity": 0.75}
+        marker |= {"size": size, "line": {"width": 0.5, "color": "white"}} if flat else {"size": size / 2}
+        yield (go.Scatter if flat else go.Scatter3d)(
+            **dict(zip("xyz", points[group.rows].T, strict=False)),
+            mode="markers",
+            name=group.word,
+            legendgroup=group.word,
+            showlegend=legend,
+            marker=marker,
+            customdata=told[group.rows].tolist(),
+            hovertemplate=HOVER,
+        )
+
+
+def _scatter(axes: Any, projection: Projection, clips: pd.DataFrame) -> None:
+    """Draw the clips of each word, and name the axes."""
+    from mpl_toolkits.mplot3d import Axes3D
+
+    for group in word_groups(clips):
+        axes.scatter(
+            *projection.coordinates[group.rows].T,
+            label=group.word,
+            color=group.hue,
+            marker=MARKERS[group.turn % len(MARKERS)],
+            s=24 if len(clips) <= 200 else 11,
+            alpha=0.75,
+            linewidths=0,
+        )
+    for axis, name in zip("xyz", projection.axes, strict=False):
+        axes.set(**{f"{axis}label": name})
+    if isinstance(axes, Axes3D):
+        axes.set_box_aspect(None, zoom=0.92)  # or the label of its third axis leaves the panel
+        axes.locator_params(nbins=5)
+        axes.zaxis.labelpad = 7
+    else:
+        axes.set_aspect("equal", adjustable="datalim")
+        axes.grid(False)
+
+
+def _scene(names: Sequence[str]) -> dict[str, Any]:
+    titled = {f"{axis}axis": {"title": {"text": name}} for axis, name in zip("xyz", names, strict=True)}
+    return {**titled, "aspectmode": "cube", "camera": {"eye": {"x": 1.5, "y": 1.5, "z": 1.5}}}
+
+
+def _cautions(projections: Sequence[Projection]) -> list[str]:
+    return [TSNE_CAUTION] if any(projection.method == "tsne" for projection in projections) else []
