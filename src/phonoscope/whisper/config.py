@@ -1,8 +1,12 @@
-"""Which Whisper checkpoint is looked at."""
+"""Which Whisper checkpoint is looked at, and how its activations are taken."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
+
+Normalize = Literal["final", "none"]
 
 
 class WhisperConfig(BaseModel):
@@ -12,3 +16,13 @@ class WhisperConfig(BaseModel):
 
     checkpoint: str = Field(default="packaged", min_length=1)
     """`packaged` (OpenAI's whisper-tiny.en), a folder (transformers' or CTranslate2's form), or a Hub id."""
+    normalize: Normalize = "final"
+    """`final` applies the model's final layer norm to every layer of the residual stream; `none` leaves it raw."""
+    context_s: float = Field(default=10.0, ge=1.0, le=30.0, multiple_of=0.02)
+    """Window of one utterance, which silence fills up; one that does not fit gets Whisper's own 30 s."""
+    pack: bool = False
+    """Utterances of one speaker share windows of 30 s. It saves little and changes much: see docs/sae.md."""
+    compare: int = Field(default=8, ge=0)
+    """Eval utterances that are also encoded in the full 30 s, to see what the windows change."""
+    batch_s: float = Field(default=60.0, gt=0)
+    """Seconds of windows that are encoded at once; bounds memory."""

@@ -185,24 +185,34 @@ def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _mel(whisper: Whisper, pieces: Sequence[NDArray[np.float32]], window: int) -> torch.Tensor:
-    """Log-mel spectrograms [batch, mels, window / 160], every piece zero-padded to `window` samples."""
-    features: torch.Tensor = whisper.feature_extractor(
+def embed(whisper: Whisper, pieces: Sequence[NDArray[np.float32]], window: int) -> torch.Tensor:
+    """The embeddings that enter the encoder's first block (site `encoder_0`): [batch, window / 320, width].
+
+    Args:
+        pieces: audio of shape [samples] at 16 kHz, each zero-padded to `window` samples.
+    """
+    from torch.nn.functional import gelu
+
+    mel: torch.Tensor = whisper.feature_extractor(
         list(pieces), sampling_rate=SAMPLE_RATE, max_length=window, return_tensors="pt"
     ).input_features
-    return features.to(whisper.device)
+    encoder = whisper.model.model.encoder
+    states = gelu(encoder.conv2(gelu(encoder.conv1(mel.to(whisper.device)))))
+    return states.transpose(1, 2) + encoder.embed_positions.weight[: states.shape[2]]
+
+
+def run_blocks(whisper: Whisper, states: torch.Tensor, first: int = 0, last: int | None = None) -> torch.Tensor:
+    """The residual stream after encoder block `last` (from 1; default all), given that after block `first`.
+
+    As in `WhisperEncoder.forward`, for a window of any length: [batch, frames, width] to the same shape.
+    """
+    for block in whisper.model.model.encoder.layers[first:last]:
+        states = block(states, None)
+    return states
 
 
 def _encode(whisper: Whisper, pieces: Sequence[NDArray[np.float32]], window: int, layer: int) -> torch.Tensor:
-    """`WhisperEncoder.forward` up to block `layer`, for any window: [batch, window / 320, width]."""
-    from torch.nn.functional import gelu
-
-    encoder = whisper.model.model.encoder
-    states = gelu(encoder.conv2(gelu(encoder.conv1(_mel(whisper, pieces, window)))))
-    states = states.transpose(1, 2) + encoder.embed_positions.weight[: states.shape[2]]
-    for block in encoder.layers[:layer]:
-        states = block(states, None)
-    return states
+    return run_blocks(whisper, embed(whisper, pieces, window), last=layer)
 
 
 def _not_deprecation(record: logging.LogRecord) -> bool:
@@ -212,30 +222,52 @@ def _not_deprecation(record: logging.LogRecord) -> bool:
 def transcribe(whisper: Whisper, samples_16k: Sequence[NDArray[np.float32]], *, batch_size: int = 16) -> list[str]:
     """Greedy English transcripts, deterministic, without timestamps; windows of 30 s are transcribed one by one.
 
-    As in OpenAI's decoder, a window may fill half of the text context (224 tokens): on noise the model can babble.
-
     Args:
         samples_16k: utterances of shape [samples], 16 kHz mono.
     """
     import torch
 
-    # WhisperForConditionalGeneration calls generate() in a way that generate() itself calls deprecated
-    logging.getLogger("transformers.generation.utils").addFilter(_not_deprecation)
-
-    window = round(WINDOW_S * SAMPLE_RATE)
+    window, blocks = round(WINDOW_S * SAMPLE_RATE), whisper.model.config.encoder_layers
     pieces = [(i, piece) for i, samples in enumerate(samples_16k) for piece in _windows(samples, window)]
     texts: list[list[str]] = [[] for _ in samples_16k]
-    options: dict[str, Any] = {"max_length": whisper.model.config.max_target_positions // 2}
-    if getattr(whisper.model.generation_config, "is_multilingual", False):
-        options |= {"language": "en", "task": "transcribe"}
     with torch.no_grad():
         for batch in _batches(pieces, batch_size):
-            mel = _mel(whisper, [piece for _, piece in batch], window)
-            attended = torch.ones(len(batch), mel.shape[2], dtype=torch.long, device=whisper.device)
-            tokens = whisper.model.generate(
-                mel, attention_mask=attended, do_sample=False, num_beams=1, return_timestamps=False, **options
-            )
-            decoded = whisper.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-            for (utterance, _), text in zip(batch, decoded, strict=True):
-                texts[utterance].append(text.strip())
+            stream = _encode(whisper, [piece for _, piece in batch], window, blocks)
+            for (utterance, _), text in zip(batch, transcripts(whisper, stream), strict=True):
+                texts[utterance].append(text)
     return [" ".join(parts).strip() for parts in texts]
+
+
+def transcripts(whisper: Whisper, stream: torch.Tensor, *, max_tokens: int | None = None) -> list[str]:
+    """The texts of `generate_tokens`."""
+    tokens = generate_tokens(whisper, stream, max_tokens=max_tokens)
+    return [text.strip() for text in whisper.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+
+
+def generate_tokens(whisper: Whisper, stream: torch.Tensor, *, max_tokens: int | None = None) -> torch.Tensor:
+    """Greedy English transcripts of windows, given the residual stream after the last block, [batch, frames, width].
+
+    Returns: tokens of shape [batch, positions], filled up with the end's.
+
+    As in OpenAI's decoder, a window may fill half of the text context (224 tokens): on noise the model can babble.
+    `max_tokens`, prompt included, cuts it off earlier.
+    """
+    import torch
+    from transformers.modeling_outputs import BaseModelOutput
+
+    # WhisperForConditionalGeneration calls generate() in a way that generate() itself calls deprecated
+    logging.getLogger("transformers.generation.utils").addFilter(_not_deprecation)
+    most = whisper.model.config.max_target_positions // 2
+    options: dict[str, Any] = {"max_length": most if max_tokens is None else min(max_tokens, most)}
+    if getattr(whisper.model.generation_config, "is_multilingual", False):
+        options |= {"language": "en", "task": "transcribe"}
+    batch, frames, _ = stream.shape
+    tokens: torch.Tensor = whisper.model.generate(
+        encoder_outputs=BaseModelOutput(last_hidden_state=whisper.model.model.encoder.layer_norm(stream)),
+        attention_mask=torch.ones(batch, 2 * frames, dtype=torch.long, device=whisper.device),
+        do_sample=False,
+        num_beams=1,
+        return_timestamps=False,
+        **options,
+    )
+    return tokens

@@ -33,3 +33,14 @@ def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> flo
     if not any(truth):
         raise DataError("no reference transcript holds a word, so there is no word error rate; give transcripts")
     return float(jiwer.wer(truth, guess))
+
+
+def word_errors(reference: str, hypothesis: str) -> tuple[int, int]:
+    """Substituted, deleted and inserted words of one utterance, and the words of its reference, both normalized."""
+    import jiwer
+
+    truth, guess = normalize_text(reference), normalize_text(hypothesis)
+    if not truth:
+        return len(guess.split()), 0
+    found = jiwer.process_words(truth, guess)
+    return found.substitutions + found.deletions + found.insertions, len(truth.split())

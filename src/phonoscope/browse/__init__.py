@@ -1,0 +1,1 @@
+"""A static browser of a site's features."""

@@ -1,0 +1,109 @@
+"""The frames a training sees: batches that depend on seed and step alone, so that it resumes exactly."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from phonoscope.compute import derive_seed
+from phonoscope.errors import DataError
+
+SAMPLE = 16_384  # frames of the initial biases, of a resampling, and of the data's fingerprint
+CHUNK = 65_536  # frames checked at once
+
+
+Array = NDArray[Any] | Tensor
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Inputs [N, n_inputs] and outputs [N, n_outputs] of frames: the same array for an autoencoder.
+
+    The arrays may be memory-mapped, of any float dtype. Raises `DataError` if there are no frames, or if one is not
+    finite.
+    """
+
+    inputs: Array
+    outputs: Array
+    rows: NDArray[np.int64]
+    """The rows of the arrays that are trained on, ascending: [n]."""
+
+    def __post_init__(self) -> None:
+        if not len(self.rows):
+            raise DataError("no frame to train a sparse autoencoder on; is the train split empty?")
+        if len(self.inputs) != len(self.outputs):
+            raise DataError(f"{len(self.inputs)} inputs, but {len(self.outputs)} outputs; run `dvc repro features`")
+        for start in range(0, len(self), CHUNK):
+            for chunk in self._pick(self.rows[start : start + CHUNK], torch.device("cpu")):
+                if not bool(chunk.isfinite().all()):
+                    raise DataError("the features hold a value that is not finite; run `dvc repro --force features`")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def same(self) -> bool:
+        """Whether outputs are the inputs."""
+        return self.outputs is self.inputs
+
+    def to(self, device: torch.device) -> Frames:
+        """The frames on a CUDA device, if they fit into half of what is free there; else as they are."""
+        if device.type != "cuda":
+            return self
+        size = self.inputs.nbytes + (0 if self.same else self.outputs.nbytes)
+        if size > torch.cuda.mem_get_info(device)[0] / 2:
+            return self
+        inputs = torch.tensor(self.inputs, device=device)
+        outputs = inputs if self.same else torch.tensor(self.outputs, device=device)
+        return replace(self, inputs=inputs, outputs=outputs)
+
+    def take(self, order: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
+        """float32 inputs and outputs of the frames at these places among `rows`, on a device."""
+        return self._pick(self.rows[order], device)
+
+    def batches(self, device: torch.device, size: int = 4096) -> Iterator[tuple[Tensor, Tensor]]:
+        """All frames in order, as `take` gives them."""
+        for start in range(0, len(self), size):
+            yield self._pick(self.rows[start : start + size], device)
+
+    def _pick(self, rows: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
+        x = _gather(self.inputs, rows, device)
+        return x, x if self.same else _gather(self.outputs, rows, device)
+
+    def batch(self, step: int, size: int, seed: int) -> NDArray[np.int64]:
+        """The places of a step's frames: each pass takes every frame once, in an order of its own."""
+        n = len(self)
+        start = step * size
+        passes = range(start // n, (start + size - 1) // n + 1)
+        first = start - passes[0] * n
+        return np.concatenate([_order(n, seed, index) for index in passes])[first : first + size]
+
+    def sample(self, seed: int, size: int = SAMPLE) -> NDArray[np.int64]:
+        """The places of at most `size` frames, ascending."""
+        return np.sort(_order(len(self), derive_seed(seed, "sample"), 0)[:size])
+
+    def fingerprint(self) -> str:
+        """A hash of a sample of the frames: another corpus or another site has another one."""
+        digest = hashlib.sha256(repr((len(self), *self.inputs.shape, *self.outputs.shape)).encode())
+        for tensor in self.take(self.sample(0), torch.device("cpu")):
+            digest.update(tensor.numpy().tobytes())
+        return digest.hexdigest()
+
+
+def _gather(array: Array, rows: NDArray[np.int64], device: torch.device) -> Tensor:
+    if isinstance(array, Tensor):
+        return array[torch.from_numpy(rows).to(array.device)].to(device).float()
+    return torch.from_numpy(array[rows]).to(device).float()
+
+
+@lru_cache(maxsize=2)
+def _order(n: int, seed: int, index: int) -> NDArray[np.int64]:
+    return np.random.default_rng(derive_seed(seed, "pass", index)).permutation(n)

@@ -1,0 +1,92 @@
+"""One model from its features to its scores."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from phonoscope.errors import DataError
+from phonoscope.sae.metrics import BATCH, Scores, feature_table, l0_curve, mean_output, score
+from phonoscope.sae.models import Form, SparseAutoencoder, build_shape
+from phonoscope.sae.train import SaeTrainer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from phonoscope.sae.config import SaeConfig
+    from phonoscope.sae.data import Frames
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model and its results; the scores are those of the held-out frames."""
+
+    model: SparseAutoencoder
+    scores: Scores
+    features: pd.DataFrame
+    """One row a feature, see `feature_table`."""
+    curve: pd.DataFrame
+    """The training curve, see `SaeTrainer.curve_frame`."""
+    l0: pd.DataFrame
+    """FVU over L0, see `l0_curve`."""
+    dead_tokens: int
+    """Frames without firing after which a feature counted as dead in training."""
+
+    @property
+    def dead_share(self) -> float:
+        """Share of the features that are active in no train frame."""
+        return float((self.features["dead"] == "true").mean())
+
+
+def fit_sae(
+    train: Frames,
+    held_out: Frames,
+    form: Form,
+    config: SaeConfig,
+    device: torch.device,
+    *,
+    layers: int = 1,
+    checkpoint: Path | None = None,
+) -> Fitted:
+    """Train a model on some frames and score it on others.
+
+    Args:
+        form: what is trained; a crosscoder's frames hold `layers` layers, layer by layer.
+        checkpoint: file that is written from time to time, resumed from if it is there, and removed at the end.
+    Raises: `ParamsError` if k exceeds the number of features, `DataError` for frames that cannot be learned from.
+    """
+    n_inputs, n_outputs = train.inputs.shape[1], train.outputs.shape[1]
+    shape = build_shape(form, config, n_inputs=n_inputs, n_outputs=n_outputs, layers=layers)
+    trainer = SaeTrainer(SparseAutoencoder(shape), train, config, device)
+    if checkpoint is not None and checkpoint.exists():
+        _resume(trainer, checkpoint)
+    trainer.run(checkpoint)
+    model = trainer.finish()
+    mean = mean_output(train.batches(device))
+    seen, _ = train.take(train.sample(config.seed, BATCH), device)
+    fitted = Fitted(
+        model,
+        score(model, held_out.batches(device), mean),
+        feature_table(model, train.batches(device), held_out.batches(device)),
+        trainer.curve_frame(),
+        l0_curve(model, [seen], list(held_out.batches(device)), mean),
+        trainer.dead_tokens,
+    )
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return fitted
+
+
+def _resume(trainer: SaeTrainer, checkpoint: Path) -> None:
+    """Go on from a checkpoint of the same training; another one's is left, and written over in time."""
+    try:
+        trainer.load(checkpoint)
+        log.info("resumed from %s at step %d", checkpoint, trainer.step)
+    except DataError as error:
+        log.warning("started again: %s", error)

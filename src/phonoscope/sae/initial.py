@@ -1,0 +1,58 @@
+"""The start of a training: biases at the geometric median, unit decoder rows along frames of the data."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from phonoscope.sae.calibrate import calibrate
+from phonoscope.sae.models import SparseAutoencoder
+
+ITERATIONS, TOLERANCE = 100, 1e-6
+CHUNK = 4096
+
+
+def geometric_median(points: Tensor) -> Tensor:
+    """The point of the least summed distance to points [n, d], by Weiszfeld's algorithm: [d]."""
+    guess = points.mean(dim=0)
+    for _ in range(ITERATIONS):
+        weights = 1 / (points - guess).norm(dim=1).clamp(min=torch.finfo(points.dtype).eps)
+        previous, guess = guess, (weights @ points) / weights.sum()
+        if (guess - previous).norm() <= TOLERANCE * guess.norm():
+            break
+    return guess
+
+
+def spread(points: Tensor) -> float:
+    """Root of the mean squared distance of points [n, d] from their mean."""
+    return float(points.var(dim=0, correction=0).sum().sqrt())
+
+
+@torch.no_grad()
+def initialise(model: SparseAutoencoder, x: Tensor, y: Tensor, generator: torch.Generator) -> None:
+    """Set the weights from a sample of frames x [n, n_inputs] and y [n, n_outputs], the same tensor for an autoencoder.
+
+    Decoder rows are unit frames of the sample about the median, mixed with noise; the encoder is the decoder's
+    transpose (a transcoder's: the same frames of the input), times the one factor that reconstructs the sample best:
+    frames are alike, so that many rows answer each of them, and their sum would overshoot.
+    """
+    model.decoder_bias.copy_(geometric_median(y))
+    model.input_bias.copy_(geometric_median(x))
+    drawn = torch.randperm(max(len(x), model.width), generator=generator)[: model.width].to(x.device) % len(x)
+    model.decoder.copy_(_directions(y[drawn] - model.decoder_bias, generator))
+    if model.config.form == "transcoder":
+        model.encoder.copy_(_directions(x[drawn] - model.input_bias, generator))
+    else:
+        model.encoder.copy_(model.decoder)
+    if model.config.kind not in ("relu", "topk"):
+        calibrate(model, x.split(CHUNK), model.config.k)
+    output = torch.cat([model.decode(model.encode(part)) for part in x.split(CHUNK)]) - model.decoder_bias
+    factor = (output * (y - model.decoder_bias)).sum() / output.pow(2).sum().clamp(min=1e-12)
+    model.encoder.mul_(factor)
+    model.threshold.mul_(factor)
+
+
+def _directions(frames: Tensor, generator: torch.Generator) -> Tensor:
+    noise = torch.randn(frames.shape, generator=generator).to(frames.device)
+    return normalize(normalize(frames) + normalize(noise))

@@ -1,0 +1,44 @@
+"""Which features are active: top k of a frame, top k a frame over a batch, or all above a threshold.
+
+TopK: Gao et al. 2024 (2406.04093). BatchTopK: Bussmann et al. 2024 (2412.06410).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from phonoscope.sae.sparse import Pattern
+
+MARGIN = 0.8  # of the last batch's cut: below it no entry of a similar batch is among the largest
+
+
+def above(scores: Tensor, floor: Tensor | float) -> Pattern:
+    """Entries of scores [n, width] over `floor`, a number or [width]."""
+    rows, columns = (scores > floor).nonzero(as_tuple=True)
+    return Pattern(rows, columns, *scores.shape)
+
+
+def top_k(scores: Tensor, k: int) -> Pattern:
+    """The k largest entries of each row of scores [n, width], as far as they are positive."""
+    best = scores.topk(k, dim=1, sorted=False)
+    rows = torch.arange(len(scores), device=scores.device).repeat_interleave(k)
+    pattern = Pattern(rows, best.indices.flatten(), *scores.shape)
+    return pattern.keep(best.values.flatten() > 0)
+
+
+def batch_top_k(scores: Tensor, k: int, guess: float = 0.0) -> tuple[Pattern, float]:
+    """The k * n largest positive entries of scores [n, width], and the smallest of them.
+
+    `guess`, the last batch's smallest, only saves time: entries far below it are not ranked, unless too few are left.
+    """
+    wanted = k * len(scores)
+    candidates = above(scores, MARGIN * guess)
+    if len(candidates.rows) < wanted and guess > 0:
+        candidates = above(scores, 0.0)
+    values = scores[candidates.rows, candidates.columns]
+    surplus = len(values) - wanted
+    if surplus <= 0:
+        return candidates, float(values.min()) if len(values) else 0.0
+    cut = values.kthvalue(surplus).values  # the largest that is left out
+    return candidates.keep(values > cut), float(cut)

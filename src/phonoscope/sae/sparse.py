@@ -1,0 +1,129 @@
+"""Sparse activations as the list of their active entries, and the products that training needs of them.
+
+Of `width` features only some tens are active in a frame. The decoder's product and every gradient of encoder and
+decoder then touch the active entries alone; the one dense product left is the encoder's forward pass. Sums over entries
+are PyTorch's embedding bags: vectorised, deterministic, and there on CPU and CUDA alike.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import embedding_bag
+
+with warnings.catch_warnings():  # torch says once that sparse tensors are new, and that it does not check them
+    warnings.simplefilter("ignore")
+    torch.eye(1).to_sparse_csr()
+    torch.sparse_csr_tensor(torch.tensor([0, 1]), torch.tensor([0]), torch.ones(1), (1, 1), check_invariants=False)
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Which entries of an [n, width] matrix are active, row by row: `rows` ascends. rows, columns: int64 [entries]."""
+
+    rows: Tensor
+    columns: Tensor
+    n: int
+    width: int
+
+    @cached_property
+    def offsets(self) -> Tensor:
+        """Where each row begins in the list, and its end: [n + 1]."""
+        return _offsets(self.rows, self.n)
+
+    @cached_property
+    def by_column(self) -> tuple[Tensor, Tensor]:
+        """The entries' order column by column, and where each column begins in it: [entries], [width + 1]."""
+        return torch.argsort(self.columns, stable=True), _offsets(self.columns, self.width)
+
+    def keep(self, mask: Tensor) -> Pattern:
+        """The entries where `mask` [entries] holds."""
+        return Pattern(self.rows[mask], self.columns[mask], self.n, self.width)
+
+
+def _offsets(index: Tensor, size: int) -> Tensor:
+    counts = torch.bincount(index, minlength=size)
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+def _bags(index: Tensor, offsets: Tensor, values: Tensor, dense: Tensor) -> Tensor:
+    return embedding_bag(index, dense, offsets, mode="sum", per_sample_weights=values, include_last_offset=True)
+
+
+def spmm(pattern: Pattern, values: Tensor, dense: Tensor) -> Tensor:
+    """S @ dense for the sparse S [n, width] of `values` [entries] and dense [width, d]: [n, d]."""
+    return _bags(pattern.columns, pattern.offsets, values, dense)
+
+
+def spmm_t(pattern: Pattern, values: Tensor, dense: Tensor) -> Tensor:
+    """S.T @ dense for the sparse S [n, width] of `values` [entries] and dense [n, d]: [width, d]."""
+    order, offsets = pattern.by_column
+    return _bags(pattern.rows[order], offsets, values[order], dense)
+
+
+def sddmm(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
+    """The active entries of left @ right.T for left [n, d] and right [width, d]: [entries]."""
+    size = (pattern.n, pattern.width)
+    zeros = left.new_zeros(len(pattern.columns))
+    target = torch.sparse_csr_tensor(pattern.offsets, pattern.columns, zeros, size, check_invariants=False)
+    return torch.sparse.sampled_addmm(target, left, right.T, beta=0.0).values()
+
+
+class _Preactivations(torch.autograd.Function):
+    """Active entries of (x - input_bias) @ encoder.T + encoder_bias, given their values from the dense product."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, values: Tensor, x: Tensor, input_bias: Tensor, encoder: Tensor, encoder_bias: Tensor, pattern: Pattern
+    ) -> Tensor:
+        ctx.pattern = pattern
+        ctx.save_for_backward(x, input_bias, encoder)
+        return values.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, input_bias, encoder = ctx.saved_tensors
+        bias = torch.zeros_like(encoder[:, 0]).index_add_(0, ctx.pattern.columns, grad)
+        weight = spmm_t(ctx.pattern, grad, x).addr_(bias, input_bias, alpha=-1)
+        return None, None, -(bias @ encoder), weight, bias, None
+
+
+class _Decode(torch.autograd.Function):
+    """S @ decoder for sparse activations S."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, decoder: Tensor, pattern: Pattern) -> Tensor:
+        ctx.pattern = pattern
+        ctx.save_for_backward(values, decoder)
+        return spmm(pattern, values, decoder)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        values, decoder = ctx.saved_tensors
+        grad = grad.contiguous()
+        return sddmm(ctx.pattern, grad, decoder), spmm_t(ctx.pattern, values, grad), None
+
+
+def preactivations(
+    values: Tensor, x: Tensor, input_bias: Tensor, encoder: Tensor, encoder_bias: Tensor, pattern: Pattern
+) -> Tensor:
+    """The pattern's entries of (x - input_bias) @ encoder.T + encoder_bias, `values` [entries], with gradients.
+
+    x: [n, d]. input_bias: [d]. encoder: [width, d]. encoder_bias: [width]. There is no gradient for x.
+    """
+    result: Tensor = _Preactivations.apply(values, x, input_bias, encoder, encoder_bias, pattern)
+    return result
+
+
+def decode(pattern: Pattern, values: Tensor, decoder: Tensor) -> Tensor:
+    """Sparse activations times decoder [width, d], with gradients for both: [n, d]."""
+    result: Tensor = _Decode.apply(values, decoder, pattern)
+    return result

@@ -1,0 +1,90 @@
+"""Features ablated and steered while Whisper listens, and clean activations patched into noisy speech."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from phonoscope.whisper.hooks import Patch, substitute
+from phonoscope.whisper.listen import Heard, Speech, activations, first_block, hear, site_rows
+from phonoscope.whisper.sites import Normaliser, Point, Site, find_site, outputs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from phonoscope.whisper.config import Normalize
+
+
+class Dictionary(Protocol):
+    """What is needed of a sparse autoencoder, in the units of features.npy."""
+
+    @property
+    def decoder(self) -> Tensor:
+        """[features, outputs]: a feature's contribution is its activation times its row."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """[frames, inputs] to activations [frames, features]."""
+
+
+class Intervention:
+    """An encoder site of one batch of speech, with a dictionary's features on its frames."""
+
+    def __init__(self, speech: Speech, site: Site, dictionary: Dictionary, normalize: Normalize) -> None:
+        self.speech, self.site, self._dictionary = speech, site, dictionary
+        self._points = outputs(speech.whisper, site)
+        self._normaliser = Normaliser(speech.whisper, site, normalize)
+        rows = site_rows(speech, site, normalize)
+        self._deviation = rows.deviation
+        self._features = dictionary.encode(rows.values)
+        self._raw = [speech.rows(states) for states in activations(speech, site, self._points)]
+
+    def contribution(self, features: Sequence[int]) -> list[Tensor]:
+        """What features add to the raw activations of every frame: a tensor [frames, width] for each output point."""
+        chosen = list(features)
+        return self._raw_change(self._features[:, chosen] @ self._dictionary.decoder[chosen])
+
+    def steering(self, feature: int, length: float) -> list[Tensor]:
+        """A change of every frame along a feature's direction, `length` long in the units of features.npy."""
+        direction = self._dictionary.decoder[feature]
+        direction = direction / direction.norm().clamp(min=1e-12) * length
+        return self._raw_change(direction.expand(len(self._features), -1))
+
+    def hear(self, change: Sequence[Tensor]) -> Heard:
+        """What Whisper makes of the speech with a change added to the site's frames."""
+        values = [raw + part for raw, part in zip(self._raw, change, strict=True)]
+        patches = {
+            point: substitute(value, self.speech.mask) for point, value in zip(self._points, values, strict=True)
+        }
+        return hear(self.speech, patches, first_block(self.site))
+
+    def _raw_change(self, change: Tensor) -> list[Tensor]:
+        pieces = change.chunk(len(self._points), dim=1)
+        return [self._normaliser.unscale(piece, self._deviation[:, i]) for i, piece in enumerate(pieces)]
+
+
+def part_patches(clean: Speech, noisy: Speech, site: str, where: Tensor) -> dict[Point, Patch]:
+    """Patches that put the clean run's activations at a site into the noisy run, at the positions `where` marks.
+
+    Args:
+        where: bool of shape [utterances, positions]; the speech of both must stand in the same windows.
+    """
+    place = find_site(noisy.whisper, site)
+    points = outputs(noisy.whisper, place)
+    states = activations(clean, place, points)
+    return {point: substitute(part[where], where) for point, part in zip(points, states, strict=True)}
+
+
+def hear_part(clean: Speech, noisy: Speech, site: str, where: Tensor) -> Heard:
+    """What Whisper makes of noisy speech with the clean activations of one part in place."""
+    patches: Mapping[Point, Patch] = part_patches(clean, noisy, site, where)
+    return hear(noisy, patches, first_block(find_site(noisy.whisper, site)))
+
+
+def word_mask(speech: Speech, spans: Sequence[tuple[int, int]]) -> Tensor:
+    """Positions of one span of frames [start, end) of each utterance, cut to its speech: [utterances, positions]."""
+    import torch
+
+    mask = torch.zeros_like(speech.mask)
+    for row, (start, end) in zip(mask, spans, strict=True):
+        row[max(0, start) : end] = True
+    return mask & speech.mask

@@ -1,0 +1,88 @@
+"""Transcripts as the decoder's tokens, and how probable Whisper finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from phonoscope.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+
+    from phonoscope.whisper.model import Whisper
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A transcript's tokens, without prompt and end, and the word of the transcript that each belongs to."""
+
+    ids: tuple[int, ...]
+    words: tuple[int, ...]
+    """Index of the word of `text.split()`; -1 for a token without letter or digit."""
+
+    def __add__(self, other: Tokens) -> Tokens:
+        shift = max(self.words, default=-1) + 1
+        return Tokens(self.ids + other.ids, self.words + tuple(w + shift if w >= 0 else w for w in other.words))
+
+
+def written(text: str) -> str:
+    """A transcript as Whisper would write it: corpora that are all lower or upper case become sentences.
+
+    Without this, cross-entropy would mostly measure a corpus's typography.
+    """
+    text = " ".join(text.split())
+    if text and (text == text.lower() or text == text.upper()):
+        text = text[0].upper() + text[1:].lower()
+    return text if not text or text[-1] in ".?!" else f"{text}."
+
+
+def tokenize(whisper: Whisper, text: str) -> Tokens:
+    """The tokens of a transcript, as it stands; an empty one has none."""
+    ids: list[int] = []
+    words: list[int] = []
+    for index, word in enumerate(text.split()):  # Whisper's tokens never cross a space
+        found = whisper.tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
+        spoken = [any(map(str.isalnum, whisper.tokenizer.decode([token]))) for token in found]
+        ids += found
+        words += [index if sound else -1 for sound in spoken]
+    return Tokens(tuple(ids), tuple(words))
+
+
+def prompt(whisper: Whisper) -> list[int]:
+    """What every transcript starts with: start, for multilingual models language and task, and no timestamps."""
+    generation: Any = whisper.model.generation_config
+    many: Any = whisper.tokenizer.convert_tokens_to_ids(["<|en|>", "<|transcribe|>"])
+    language = many if getattr(generation, "is_multilingual", False) else []
+    return [generation.decoder_start_token_id, *language, generation.no_timestamps_token_id]
+
+
+def token_batch(whisper: Whisper, transcripts: Sequence[Tokens]) -> torch.Tensor:
+    """Prompt, tokens and end of each transcript, filled with ends to one length: [transcripts, positions].
+
+    Raises: `DataError` for a transcript that is longer than Whisper's text context.
+    """
+    import torch
+
+    end = whisper.model.generation_config.eos_token_id
+    rows = [[*prompt(whisper), *transcript.ids, end] for transcript in transcripts]
+    longest, most = max(map(len, rows)), whisper.model.config.max_target_positions
+    if longest > most + 1:  # the end is only predicted
+        raise DataError(f"a window's transcript has {longest} tokens, Whisper's decoder takes {most}; shorten it")
+    return torch.tensor([row + [end] * (longest - len(row)) for row in rows], device=whisper.device)
+
+
+def log_probabilities(whisper: Whisper, stream: torch.Tensor, transcripts: Sequence[Tokens]) -> list[torch.Tensor]:
+    """Log-probability, in nats, of every token of each window's transcript and of its end, teacher-forced.
+
+    Args:
+        stream: residual stream after the encoder's last block, [batch, frames, width].
+    Returns: per window a tensor of shape [tokens + 1].
+    """
+    model, tokens = whisper.model, token_batch(whisper, transcripts)
+    encoded = model.model.encoder.layer_norm(stream)
+    states = model.model.decoder(tokens[:, :-1], encoder_hidden_states=encoded, use_cache=False).last_hidden_state
+    start = len(prompt(whisper)) - 1
+    chosen = model.proj_out(states[:, start:]).log_softmax(-1).gather(2, tokens[:, start + 1 :, None])[..., 0]
+    return [row[: len(transcript.ids) + 1] for row, transcript in zip(chosen, transcripts, strict=True)]

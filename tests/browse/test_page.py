@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from phonoscope.browse.page import Interpreted, page_data, script
+
+from .planted import CAUSAL, interpreted
+
+
+@pytest.fixture
+def data() -> dict[str, Any]:
+    return page_data("encoder_3", interpreted(), clip_s=1.0, frame_s=0.02)
+
+
+def test_every_feature_has_its_row_in_every_column(data: dict[str, Any]) -> None:
+    tables = interpreted()
+    count = len(tables.features)
+    assert {len(column) for column in data["features"].values()} == {count}
+    assert len(data["windows"]) == len(data["loud_words"]) == count
+    assert data["features"]["auroc"] == pytest.approx(tables.features["auroc"].tolist(), rel=1e-3)
+    for kind in ("phone", "sex", "accent"):
+        groups, values = data["means"][kind]["groups"], data["means"][kind]["values"]
+        row = tables.means.query("kind == @kind and feature == 1").set_index("group")["mean"]
+        assert values[1] == pytest.approx([row[name] for name in groups], rel=1e-3)
+
+
+def test_windows_name_their_utterance_phone_and_word(data: dict[str, Any]) -> None:
+    tables = interpreted()
+    for feature in range(len(tables.features)):
+        expected = tables.windows[tables.windows["feature"] == feature]
+        assert len(data["windows"][feature]) == len(expected)
+        for (utterance, frame, value, phone, word), row in zip(
+            data["windows"][feature], expected.itertuples(), strict=True
+        ):
+            assert data["utterances"][utterance][:2] == [row.utterance, row.speaker]
+            assert (frame, data["phones"][phone], data["words"][word]) == (row.frame, row.phone, row.word)
+            assert value == pytest.approx(row.value, rel=1e-3)
+
+
+def test_causal_effects_stand_at_their_features_only(data: dict[str, Any]) -> None:
+    columns = data["features"]
+    assert [row for row, effect in enumerate(columns["difference"]) if effect is not None] == CAUSAL["feature"].tolist()
+    assert columns["causal"][0] is True
+    assert columns["causal"][1] is False
+    assert columns["causal"][2] is None
+
+
+def test_traces_are_given_for_features_with_clips(data: dict[str, Any]) -> None:
+    assert sorted(data["traces"]) == ["0", "1"]
+    assert {len(trace) for traces in data["traces"].values() for trace in traces} == {51}
+
+
+def test_words_are_ordered_by_mean_and_silent_ones_left_out(data: dict[str, Any]) -> None:
+    means = interpreted().means.query("kind == 'word' and feature == 0 and mean > 0")
+    expected = means.sort_values("mean", ascending=False)["group"].tolist()
+    assert [word for word, _ in data["loud_words"][0]] == expected[:12]
+
+
+def test_the_script_is_json_and_the_same_each_time(data: dict[str, Any]) -> None:
+    text = script(data)
+    assert text == script(page_data("encoder_3", interpreted(), clip_s=1.0, frame_s=0.02))
+    assert json.loads(text.removeprefix("const DATA = ").removesuffix(";\n")) == data
+    assert text.isascii()
+
+
+def test_a_number_that_is_not_finite_is_refused() -> None:
+    tables = interpreted()
+    tables.features.loc[0, "auroc"] = np.nan
+    with pytest.raises(ValueError, match="JSON"):
+        script(page_data("encoder_3", tables, clip_s=1.0, frame_s=0.02))
+
+
+def test_without_words_sexes_or_causal_tests_the_page_is_made_all_the_same() -> None:
+    tables = interpreted()
+    means = tables.means[tables.means["kind"] == "phone"]
+    nothing = pd.DataFrame(columns=CAUSAL.columns)
+    bare = Interpreted(tables.features, tables.windows, means, tables.scores, {"effects by sex": "one sex"}, nothing)
+    data = page_data("encoder_3", bare, clip_s=1.0, frame_s=0.02)
+    assert data["means"]["sex"] == {"groups": [], "values": [[]] * len(tables.features)}
+    assert set(data["features"]["causal"]) == {None}

@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from ..whisper.conftest import checkpoint
+
+__all__ = ["checkpoint"]

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+
+from phonoscope import paths
+from phonoscope.causal.config import CausalConfig
+from phonoscope.compute import ComputeConfig
+from phonoscope.errors import DataError
+from phonoscope.files import write_parquet
+from phonoscope.params import Params, load_params
+from phonoscope.sae.models import SaeShape, SparseAutoencoder
+from phonoscope.sae.store import save_sae
+from phonoscope.stages import causal, features
+from phonoscope.stages.trial_speech import TrialSpeech
+
+from ..whisper.checkout import own_workers, write_corpus
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+WIDTH = 64
+SETTINGS = CausalConfig(features=2, utterances=6, samples=50, talkers=2)
+
+
+def params(checkpoint: Path, settings: CausalConfig = SETTINGS, site: str = "encoder_2", workers: int = 1) -> Params:
+    loaded = load_params(PARAMS)
+    whisper = {"checkpoint": str(checkpoint), "context_s": 1.0, "compare": 0}
+    return loaded.model_copy(
+        update={
+            "whisper": loaded.whisper.model_copy(update=whisper),
+            "sae": loaded.sae.model_copy(update={"sites": (site,)}),
+            "causal": settings,
+            "compute": ComputeConfig(device="cpu", workers=workers),
+        }
+    )
+
+
+def save_dictionary(site: str, inputs: int = 8) -> None:
+    shape = SaeShape(
+        kind="topk", form="transcoder" if site.startswith("mlp") else "autoencoder", n_inputs=inputs, n_outputs=inputs,
+        width=WIDTH, k=4,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = SparseAutoencoder(shape)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape))
+    paths.sae_model(site).mkdir(parents=True)
+    save_sae(model, paths.sae_model(site), {})
+
+
+def save_interpretation(site: str, detectors: dict[str, int]) -> None:
+    """Tables as `interpret` writes them, as far as they are read."""
+    density = np.full(WIDTH, 0.1)
+    detects = [" ".join(phone for phone, feature in detectors.items() if feature == f) for f in range(WIDTH)]
+    table = {"feature": np.arange(WIDTH), "density": density, "mean_active": np.full(WIDTH, 0.5), "detects": detects}
+    phones = {"phone": list(detectors), "feature": list(detectors.values()), "scored": [True] * len(detectors)}
+    for name, columns in {"features": table, "phones": phones}.items():
+        write_parquet(paths.interpretation(site) / f"{name}.parquet", pa.table(columns))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: Path) -> Path:
+    """A corpus, features, a random dictionary, and an interpretation that says what its features detect."""
+    monkeypatch.chdir(tmp_path)
+    write_corpus(empty=("bob-1",))
+    prepare(checkpoint, "encoder_2")
+    return tmp_path
+
+
+def prepare(checkpoint: Path, site: str) -> None:
+    features.run(params(checkpoint, site=site))
+    save_dictionary(site)
+    save_interpretation(site, {"S": 3, "ZH": 9, "AA": 5, "IY": 7})
+
+
+def details(site: str = "encoder_2") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(paths.causal_json(site).read_text())
+    return found
+
+
+def test_each_detector_is_held_against_its_control(checkpoint: Path, checkout: Path) -> None:
+    report = causal.run(params(checkpoint), "encoder_2")
+    found, table = details(), pd.read_csv(paths.causal_metrics("encoder_2"))
+    assert [(entry["phone"], entry["feature"]) for entry in found["features"]] == [("S", 3), ("AA", 5)]  # ZH: nowhere
+    controls = {entry["control"] for entry in found["features"]}
+    assert len(controls) == 2
+    assert not controls & {3, 5, 7, 9}
+    assert list(table["intervention"]) == ["ablate", "steer"] * 2
+    assert (table["utterances"] == SETTINGS.utterances).all()
+    row = table.iloc[0]
+    assert row["difference"] == pytest.approx(row["effect"] - row["control_effect"], abs=1e-6)
+    assert found["features"][0]["effect"] == pytest.approx(row["effect"], abs=1e-6)
+    assert found["features"][0]["beats_controls"] == row["causal"]
+    parts = ["clean", "noisy", "word.encoder_2", "attention_2", "mlp_2", "features", "features_control"]
+    assert [entry["part"] for entry in found["patching"]] == parts
+    assert list(pd.read_csv(paths.patching_metrics("encoder_2"))["part"]) == parts
+    assert {path.name for path in paths.causal_plots("encoder_2").iterdir()} == {"features.png", "patching.png"}
+    assert report.metrics["tested"] == 2
+    assert all(np.isfinite(value) for value in report.metrics.values())
+
+
+def test_results_are_the_same_for_any_number_of_workers(checkpoint: Path, checkout: Path) -> None:
+    causal.run(params(checkpoint), "encoder_2")
+    first = paths.causal_json("encoder_2").read_bytes()
+    with own_workers():
+        causal.run(params(checkpoint, workers=2), "encoder_2")
+    assert paths.causal_json("encoder_2").read_bytes() == first
+
+
+def test_a_transcoder_is_tested_at_its_mlp(checkpoint: Path, checkout: Path) -> None:
+    prepare(checkpoint, "mlp_1")
+    causal.run(params(checkpoint, SETTINGS.model_copy(update={"noise": "white"}), site="mlp_1"), "mlp_1")
+    parts = [entry["part"] for entry in details("mlp_1")["patching"]]
+    assert parts[2:5] == ["word.encoder_1", "attention_1", "mlp_1"]
+
+
+def test_a_decoder_and_a_site_without_detectors_are_skipped_with_the_reason(checkpoint: Path, checkout: Path) -> None:
+    causal.run(params(checkpoint), "decoder_1")
+    assert "tokens, which have no phone" in details("decoder_1")["skipped"][0]
+    save_interpretation("encoder_2", {"ZH": 9})
+    assert causal.run(params(checkpoint), "encoder_2").metrics == {"tested": 0}
+    assert "no phone has a detector and 5 eval utterances" in details()["skipped"][0]
+    assert pd.read_csv(paths.causal_metrics("encoder_2")).empty
+    assert not list(paths.causal_plots("encoder_2").iterdir())
+
+
+def test_claims_with_too_few_utterances_are_skipped_with_the_reason(checkpoint: Path, checkout: Path) -> None:
+    index = paths.features("encoder_2") / "index.parquet"
+    frame = pd.read_parquet(index)
+    frame["phone"] = frame["phone"].astype(str).where(frame["word"].astype(str) == "", "AA")  # both words have it
+    frame.to_parquet(index)
+    save_interpretation("encoder_2", {"AA": 5})
+    causal.run(params(checkpoint), "encoder_2")
+    assert set(details()["features"][0]["interventions"]) == {"ablate"}
+    assert details()["skipped"] == ["feature 5, steer: fewer than 5 eval utterances hold words without /AA/"]
+
+
+def test_missing_tables_and_too_few_controls_are_refused(checkpoint: Path, checkout: Path) -> None:
+    save_interpretation("encoder_2", {f"P{feature}": feature for feature in range(3, WIDTH)} | {"AA": 0, "S": 1})
+    table = paths.interpretation("encoder_2") / "features.parquet"
+    with pytest.raises(DataError, match=r"1 live features are left as controls for 2; lower causal\.features"):
+        causal.run(params(checkpoint), "encoder_2")
+    table.unlink()
+    with pytest.raises(DataError, match="dvc repro --force interpret@encoder_2"):
+        causal.run(params(checkpoint), "encoder_2")
+
+
+def test_trial_speech_is_what_fits_its_alignment(checkpoint: Path, checkout: Path) -> None:
+    speech = TrialSpeech("encoder_2")
+    held = speech.with_phone("S", 99)
+    assert len(held) == 9  # ten eval utterances, one of them without a transcript
+    first = held[0].words
+    assert [(word.start, word.end, word.number) for word in first] == [(0, 11, 0), (16, 26, 1)]
+    assert [word.phones for word in first] == [{"S", "IY"}, {"AA"}]
+    assert speech.with_phone("ZH", 99) == []
+    noisy, again = speech.noisy(SETTINGS), TrialSpeech("encoder_2").noisy(SETTINGS)
+    assert len(noisy.spoken) == SETTINGS.utterances
+    for one, samples, same in zip(noisy.spoken, noisy.samples_16k, again.samples_16k, strict=True):
+        np.testing.assert_array_equal(samples, same)
+        ratio = np.sum(np.square(one.samples_16k)) / np.sum(np.square(samples - one.samples_16k))
+        assert 10 * np.log10(ratio) == pytest.approx(SETTINGS.snr_db, abs=0.1)
+    assert noisy.targets == again.targets
+    assert set(noisy.targets) <= {0, 1}
+
+
+def test_speech_without_any_words_is_refused(checkpoint: Path, checkout: Path) -> None:
+    write_corpus(empty=tuple(f"{speaker}-{take}" for speaker in ("ann", "bob") for take in range(8)))
+    with pytest.raises(DataError, match="fewer than two eval utterances have a transcript that fits"):
+        TrialSpeech("encoder_2")

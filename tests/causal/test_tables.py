@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from phonoscope.causal.config import CausalConfig
+from phonoscope.causal.figures import draw_features, draw_patching
+from phonoscope.causal.tables import (
+    LEAST,
+    beats_controls,
+    feature_verdicts,
+    features_beat_controls,
+    patching_table,
+    word_error_rate,
+)
+from phonoscope.drawing import png
+
+SETTINGS = CausalConfig(samples=200)
+CONDITIONS = ("clean", "ablate", "ablate_control", "steer", "steer_control")
+
+
+def trial(effects: dict[str, float], utterances: int = 20, spread: float = 0.1, others: int = 3) -> pd.DataFrame:
+    """Two target words and some others an utterance; a condition changes each target word by its effect."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(utterances):
+        base = rng.normal(-5, 2)
+        for condition in CONDITIONS:
+            change = effects.get(condition, 0.0)
+            change += rng.normal(0, spread) if condition != "clean" else 0.0
+            rows.append(
+                {
+                    "utterance": f"u{number}",
+                    "condition": condition,
+                    "target": base + 2 * change,
+                    "targets": 2,
+                    "other": others * (base + change),
+                    "others": others,
+                    "errors": 1 if condition == "ablate" else 0,
+                    "words": 5,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def test_a_planted_effect_is_found_and_beats_its_control() -> None:
+    found = feature_verdicts(trial({"ablate": -1.0, "steer": -0.5}), SETTINGS)
+    assert found["ablate"]["effect"] == pytest.approx(-1, abs=0.1)
+    assert found["ablate"]["difference"] == pytest.approx(-1, abs=0.1)
+    assert found["steer"]["effect"] == pytest.approx(-0.5, abs=0.1)
+    assert beats_controls(found["ablate"])
+    assert beats_controls(found["steer"])
+    assert (found["ablate"]["words"], found["steer"]["words"]) == (40, 60)
+    assert (found["ablate"]["wer"], found["ablate"]["wer_clean"], found["ablate"]["control_wer"]) == (0.2, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "effects",
+    [{}, {"ablate": -1.0, "ablate_control": -1.0}, {"ablate": 1.0}, {"ablate": 0.5, "ablate_control": 1.0}],
+    ids=["nothing", "as the control", "helps", "helps less than the control"],
+)
+def test_what_does_not_beat_its_control_is_not_causal(effects: dict[str, float]) -> None:
+    assert not beats_controls(feature_verdicts(trial(effects), SETTINGS)["ablate"])
+
+
+def test_chance_alone_is_rarely_causal() -> None:
+    rng, hits = np.random.default_rng(5), 0
+    for _ in range(40):
+        frame = trial({}, utterances=12)
+        noisy = frame["condition"] != "clean"
+        frame.loc[noisy, "target"] += rng.normal(0, 1, noisy.sum())
+        hits += beats_controls(feature_verdicts(frame, SETTINGS)["ablate"])
+    assert hits <= 6
+
+
+def test_a_claim_with_too_few_utterances_is_left_out() -> None:
+    assert set(feature_verdicts(trial({}, utterances=LEAST), SETTINGS)) == {"ablate", "steer"}
+    assert feature_verdicts(trial({}, utterances=LEAST - 1), SETTINGS) == {}
+    assert set(feature_verdicts(trial({}, others=0), SETTINGS)) == {"ablate"}
+
+
+def patched(shares: dict[str, float], errors: dict[str, int] | None = None) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(15):
+        clean, lost = rng.normal(-2, 0.5), rng.uniform(1, 4)
+        for condition, share in {"clean": 1.0, "noisy": 0.0, **shares}.items():
+            rows.append(
+                {
+                    "utterance": f"u{number}",
+                    "condition": condition,
+                    "target": clean - (1 - share) * lost,
+                    "targets": 1,
+                    "other": 2 * clean - (1 - share**2) * lost,
+                    "others": 2,
+                    "errors": (errors or {}).get(condition, 0),
+                    "words": 4,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def test_the_restored_share_is_the_planted_one() -> None:
+    shares = {"word.encoder_2": 0.75, "mlp_2": 0.5, "features": 0.25, "features_control": 0.0}
+    table = patching_table(patched(shares, {"noisy": 2, "mlp_2": 1}), SETTINGS).set_index("part")
+    for part, share in {"clean": 1.0, "noisy": 0.0, **shares}.items():
+        assert table.loc[part, "recovered"] == pytest.approx(share)
+        assert table.loc[part, "recovered_low"] == pytest.approx(share)
+        assert table.loc[part, "recovered_all"] == pytest.approx((share + share**2) / 2)
+    assert table["wer"].to_dict()["noisy"] == 0.5
+    gain = features_beat_controls(patched(shares), SETTINGS)
+    assert gain.low > 0
+
+
+def test_noise_that_takes_nothing_leaves_nothing_to_restore() -> None:
+    table = patching_table(patched({"mlp_2": 0.5}).assign(target=-1.0, other=-1.0), SETTINGS)
+    assert (table[["recovered", "recovered_all"]] == 0).all(axis=None)
+
+
+def test_word_error_rates_are_pooled() -> None:
+    rows = pd.DataFrame({"condition": ["a", "a", "b"], "errors": [1, 3, 5], "words": [2, 6, 0]})
+    assert word_error_rate(rows, "a") == 0.5
+
+
+def test_figures_are_the_same_bytes_each_time() -> None:
+    both = {
+        name: feature_verdicts(trial({"ablate": effect, "steer": -0.2}), SETTINGS)
+        for name, effect in (("S", -1.0), ("IY", 0.0))
+    }
+    verdicts = pd.DataFrame(
+        [
+            {"feature": number, "phone": phone, "intervention": name, "causal": beats_controls(verdict), **verdict}
+            for number, (phone, found) in enumerate(both.items())
+            for name, verdict in found.items()
+        ]
+    )
+    table = patching_table(patched({"mlp_2": 0.5, "features": 0.2}), SETTINGS)
+    for draw in (
+        lambda: draw_features(verdicts, "encoder_2", 0.95),
+        lambda: draw_patching(table, "encoder_2", 0.95, "babble, 5 dB"),
+    ):
+        assert png(draw()) == png(draw())

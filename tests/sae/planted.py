@@ -1,0 +1,57 @@
+"""Made-up frames whose dictionary is known: sparse combinations of unit vectors."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from phonoscope.sae.config import SaeConfig
+from phonoscope.sae.data import Frames
+
+Array = NDArray[Any]
+DIMS, FEATURES, ACTIVE, OFFSET = 48, 64, 3, 0.5
+CPU = torch.device("cpu")
+
+
+class Planted(NamedTuple):
+    """Frames and what they are made of."""
+
+    frames: Array
+    """[n, DIMS]"""
+    dictionary: Array
+    """[FEATURES, DIMS], unit rows"""
+    coefficients: Array
+    """[n, FEATURES], ACTIVE of them in each row between 1 and 2, the rest 0"""
+
+
+def plant(n: int, seed: int = 0) -> Planted:
+    """n frames; the dictionary is the same for every seed."""
+    dictionary = np.random.default_rng(99).normal(size=(FEATURES, DIMS))
+    dictionary /= np.linalg.norm(dictionary, axis=1, keepdims=True)
+    rng = np.random.default_rng(seed)
+    coefficients = np.zeros((n, FEATURES))
+    chosen = rng.random((n, FEATURES)).argsort(axis=1)[:, :ACTIVE]
+    np.put_along_axis(coefficients, chosen, rng.uniform(1, 2, size=(n, ACTIVE)), axis=1)
+    frames = (coefficients @ dictionary + OFFSET).astype(np.float32)
+    return Planted(frames, dictionary, coefficients)
+
+
+def whole(inputs: Array, outputs: Array | None = None) -> Frames:
+    """All rows; one array makes an autoencoder's frames."""
+    return Frames(inputs, inputs if outputs is None else outputs, np.arange(len(inputs)))
+
+
+def config(**changes: Any) -> SaeConfig:
+    """Settings for planted frames: quick, and enough to find the dictionary."""
+    settings = {"expansion": 2, "k": ACTIVE, "epochs": 20.0, "batch_size": 256, "lr": 8e-3, "groups": (0.5, 1.0)}
+    return SaeConfig.model_validate({**settings, "l1": 0.5, "aux_k": 16, **changes})
+
+
+def matches(found: Array, true: Array) -> tuple[Array, Array]:
+    """For each true direction the largest cosine with a row of `found`, and that row."""
+    unit = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+    cosines = true @ unit.T
+    return cosines.max(axis=1), cosines.argmax(axis=1)

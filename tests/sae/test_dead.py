@@ -1,0 +1,76 @@
+"""Dead features are counted in frames, and come back."""
+
+from __future__ import annotations
+
+import torch
+
+from phonoscope.sae.dead import auxk_loss, count_silence, resample
+from phonoscope.sae.models import SaeShape, SparseAutoencoder
+
+D, WIDTH = 4, 6
+
+
+def _model() -> SparseAutoencoder:
+    shape = {"form": "autoencoder", "kind": "topk", "n_inputs": D, "n_outputs": D, "width": WIDTH, "k": 2}
+    model = SparseAutoencoder(SaeShape.model_validate(shape))
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        model.decoder.copy_(torch.randn(WIDTH, D, generator=generator))
+        model.normalise()
+        model.encoder.copy_(model.decoder)
+    return model
+
+
+def _frames(n: int = 50) -> torch.Tensor:
+    return torch.randn(n, D, generator=torch.Generator().manual_seed(4))
+
+
+def test_silence_is_counted_in_frames() -> None:
+    silence = torch.zeros(4, dtype=torch.long)
+    count_silence(silence, torch.tensor([0, 0, 2]), frames=10)
+    count_silence(silence, torch.tensor([2]), frames=7)
+    assert silence.tolist() == [7, 17, 0, 17]
+
+
+def test_auxk_teaches_dead_features_alone_and_explains_the_error() -> None:
+    model, x = _model(), _frames()
+    dead = torch.tensor([False, False, False, False, True, True])
+    with torch.no_grad():
+        pre = model.pre(x)
+    error = (x - model(x)).detach()
+    loss = auxk_loss(model, x, error, pre, dead, k=2)
+    by_hand = pre[:, 4:].relu() @ model.decoder[4:]
+    expected = (error - by_hand).pow(2).sum() / (error - error.mean(dim=0)).pow(2).sum()
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    for parameter in (model.encoder, model.encoder_bias, model.decoder):
+        assert parameter.grad is not None
+        assert not parameter.grad[:4].any()
+        assert parameter.grad[4:].any()
+
+
+def test_auxk_is_zero_while_all_live() -> None:
+    model, x = _model(), _frames()
+    with torch.no_grad():
+        pre = model.pre(x)
+    assert float(auxk_loss(model, x, x, pre, torch.zeros(WIDTH, dtype=torch.bool), k=2)) == 0.0
+
+
+def test_resampling_points_dead_features_at_errors_and_forgets_their_moments() -> None:
+    model, x = _model(), _frames()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    (model(x) - x).pow(2).sum().backward()
+    optimizer.step()
+    model.normalise()
+    dead = torch.tensor([True, False, False, True, False, False])
+    error = x - model(x).detach()
+    living = model.decoder.detach()[~dead].clone()
+    assert resample(model, optimizer, x, x, dead, torch.Generator().manual_seed(0)) == 2
+    directions = error / error.norm(dim=1, keepdim=True)
+    best = (model.decoder[dead] @ directions.T).max(dim=1).values
+    torch.testing.assert_close(best.detach(), torch.ones(2))
+    torch.testing.assert_close(model.decoder[~dead], living)
+    assert not model.encoder_bias[dead].any()
+    moments = optimizer.state[model.decoder]
+    assert not moments["exp_avg"][dead].any()
+    assert moments["exp_avg_sq"][~dead].any()

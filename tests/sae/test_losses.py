@@ -1,0 +1,88 @@
+"""The losses by their formulas, and the pseudo-derivatives of JumpReLU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from phonoscope.sae.config import SaeConfig
+from phonoscope.sae.losses import Step, heaviside, jump_relu, losses
+from phonoscope.sae.models import SaeShape, SparseAutoencoder
+
+N, D, WIDTH = 6, 4, 8
+
+
+def _model(kind: str, **changes: Any) -> SparseAutoencoder:
+    shape = {"form": "autoencoder", "n_inputs": D, "n_outputs": D, "width": WIDTH, "k": 2, **changes, "kind": kind}
+    model = SparseAutoencoder(SaeShape.model_validate(shape))
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+def _take(model: SparseAutoencoder, config: SaeConfig) -> tuple[Step, Tensor]:
+    x = torch.randn(N, D, generator=torch.Generator().manual_seed(4))
+    pattern, values, _, _ = model.select(x, config.bandwidth, 0.0)
+    return losses(model, x, x, pattern, values, config), x
+
+
+def test_l1_counts_each_activation_by_its_decoder_norm() -> None:
+    model = _model("relu")
+    step, x = _take(model, SaeConfig(kind="relu", l1=0.3))
+    activations = model.pre(x).relu()
+    by_hand = 0.3 * (activations * model.decoder.norm(dim=1)).sum(dim=1).mean()
+    torch.testing.assert_close(step.sparsity, by_hand)
+    torch.testing.assert_close(step.reconstruction, (x - model.decode(activations)).pow(2).sum(dim=1).mean())
+
+
+def test_a_crosscoders_l1_sums_norms_over_layers() -> None:
+    model = _model("relu", form="crosscoder", layers=2)
+    step, x = _take(model, SaeConfig(kind="relu", l1=1.0))
+    norms = model.decoder[:, :2].norm(dim=1) + model.decoder[:, 2:].norm(dim=1)
+    torch.testing.assert_close(step.sparsity, (model.pre(x).relu() * norms).sum(dim=1).mean())
+
+
+def test_nested_groups_each_reconstruct_alone() -> None:
+    model = _model("matryoshka", groups=(2, 4, 8))
+    step, x = _take(model, SaeConfig(kind="matryoshka"))
+    pattern, values, _, _ = model.select(x, 0.1, 0.0)
+    activations = torch.zeros(N, WIDTH)
+    activations[pattern.rows, pattern.columns] = values
+    errors = [
+        (x - activations[:, :size] @ model.decoder[:size] - model.decoder_bias).pow(2).sum(dim=1).mean()
+        for size in (2, 4, 8)
+    ]
+    torch.testing.assert_close(step.reconstruction, torch.stack(errors).mean())
+    assert float(step.l0) == pytest.approx(2.0)
+
+
+def test_jumprelus_penalty_is_zero_at_the_l0_aimed_at() -> None:
+    model = _model("jumprelu")
+    with torch.no_grad():
+        model.threshold.fill_(0.5)
+    step, x = _take(model, SaeConfig(kind="jumprelu", k=2, l0=3.0))
+    l0 = float((model.pre(x) > 0.5).sum(dim=1).float().mean())
+    assert float(step.l0) == pytest.approx(l0)
+    assert float(step.sparsity.detach()) == pytest.approx(3.0 * (l0 / 2 - 1) ** 2)
+
+
+def test_pseudo_derivatives_are_those_of_the_paper() -> None:
+    z = torch.tensor([0.4, 0.96, 1.04, 2.0], requires_grad=True)
+    threshold = torch.ones(4, requires_grad=True)
+    weights = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    output = jump_relu(z, threshold, 0.1)
+    assert output.tolist() == pytest.approx([0.0, 0.0, 1.04, 2.0])
+    (output * weights).sum().backward()
+    assert z.grad is not None
+    assert threshold.grad is not None
+    assert z.grad.tolist() == [0.0, 0.0, 3.0, 4.0]
+    assert threshold.grad.tolist() == pytest.approx([0.0, -20.0, -30.0, 0.0])  # -threshold / bandwidth, near it
+    threshold.grad = None
+    heaviside(z, threshold, 0.1).sum().backward()
+    assert threshold.grad is not None
+    assert torch.Tensor(threshold.grad).tolist() == pytest.approx([0.0, -10.0, -10.0, 0.0])

@@ -1,0 +1,111 @@
+"""Scores against closed forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from phonoscope.sae.calibrate import calibrate, cut
+from phonoscope.sae.metrics import activations, at_l0, feature_table, l0_curve, mean_output, score
+from phonoscope.sae.models import SaeShape, SparseAutoencoder
+
+D, WIDTH = 5, 12
+
+
+def _model(**changes: Any) -> SparseAutoencoder:
+    shape = {"form": "autoencoder", "kind": "batchtopk", "n_inputs": D, "n_outputs": D, "width": WIDTH, "k": 3}
+    model = SparseAutoencoder(SaeShape.model_validate({**shape, **changes}))
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    return model.requires_grad_(False)
+
+
+def _frames(n: int, seed: int) -> torch.Tensor:
+    return torch.randn(n, D, generator=torch.Generator().manual_seed(seed)) + 100.0
+
+
+def test_a_constant_prediction_of_the_train_mean_has_fvu_of_one() -> None:
+    model, x = _model(), _frames(40, 1)
+    model.threshold.fill_(torch.inf)
+    model.decoder_bias.copy_(x.mean(dim=0))
+    found = score(model, [(x[:25], x[:25]), (x[25:], x[25:])], mean_output([(x, x)]))
+    assert found.fvu == pytest.approx(1.0, abs=1e-6)
+    assert found.l0 == 0.0
+
+
+def test_fvu_is_the_ratio_of_sums_in_float64_whatever_the_batches() -> None:
+    model, x, mean = _model(), _frames(41, 1), torch.full((D,), 99.0)
+    output, truth = model(x).double().numpy(), x.double().numpy()
+    by_hand = ((truth - output) ** 2).sum() / ((truth - 99.0) ** 2).sum()
+    for size in (41, 7):
+        found = score(model, [(part, part) for part in x.split(size)], mean)
+        assert found.fvu == pytest.approx(by_hand, rel=1e-7)
+        assert found.fvu_by_layer == (found.fvu,)
+    cosines = ((truth - 99) * (output - 99)).sum(axis=1)
+    cosines /= np.linalg.norm(truth - 99, axis=1) * np.linalg.norm(output - 99, axis=1)
+    assert found.cosine == pytest.approx(cosines.mean())
+    assert found.l0 == pytest.approx((model.encode(x) > 0).sum(dim=1).double().mean())
+
+
+def test_a_crosscoder_is_scored_layer_by_layer_too() -> None:
+    model = _model(form="crosscoder", layers=2, n_inputs=2 * D, n_outputs=2 * D)
+    x = _frames(30, 1).repeat(1, 2)
+    found = score(model, [(x, x)], torch.full((2 * D,), 99.0))
+    error = (x - model(x)).double().pow(2).reshape(30, 2, D).sum(dim=(0, 2))
+    total = (x.double() - 99.0).pow(2).reshape(30, 2, D).sum(dim=(0, 2))
+    assert found.fvu_by_layer == pytest.approx((error / total).tolist())
+
+
+def test_the_mean_is_not_lost_in_float32() -> None:
+    parts = [torch.full((1000, 1), 1e4 + i, dtype=torch.float32) for i in range(3)]
+    assert float(mean_output([(part, part) for part in parts])) == pytest.approx(10_001.0, rel=1e-7)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_a_calibrated_threshold_lets_k_features_a_frame_through(k: int) -> None:
+    model, x = _model(), _frames(400, 2)
+    calibrate(model, x.split(64), k)
+    assert float((model.encode(x) > 0).sum(dim=1).double().mean()) == pytest.approx(k, abs=0.01)
+
+
+def test_where_fewer_than_k_are_positive_all_pass() -> None:
+    model, x = _model(), _frames(50, 2)
+    model.encoder_bias.sub_(1000.0)
+    assert cut(model, [x], 3) == 0.0
+
+
+def test_features_that_never_fire_on_train_are_dead() -> None:
+    model, train, held_out = _model(), _frames(60, 1), _frames(30, 2)
+    calibrate(model, [train], 2)
+    model.threshold[4] = torch.inf
+    table = feature_table(model, [(train, train)], [(held_out, held_out)])
+    found = model.encode(held_out)
+    assert table["density"].tolist() == pytest.approx((found > 0).double().mean(dim=0).tolist())
+    assert table["max_activation"].tolist() == pytest.approx(found.amax(dim=0).tolist())
+    fired = (model.encode(train) > 0).any(dim=0)
+    assert table["dead"].tolist() == ["false" if f else "true" for f in fired]
+    assert table.loc[4, "dead"] == "true"
+
+
+@pytest.mark.parametrize("kind", ["topk", "batchtopk", "relu"])
+def test_the_l0_curve_reads_the_same_weights_out_more_and_less_sparsely(kind: str) -> None:
+    model, x = _model(kind=kind), _frames(300, 1)
+    before = model.threshold.clone()
+    table = l0_curve(model, [x], [(x, x)], x.mean(dim=0))
+    assert table["l0"].is_monotonic_increasing
+    assert table["l0"].iloc[0] <= 4.01
+    assert torch.equal(model.threshold, before)
+    assert at_l0(model, [x], 1).config.k == 1
+    assert model.config.k == 3
+
+
+def test_sparse_activations_are_those_of_encode_for_half_precision_frames() -> None:
+    model, x = _model(), _frames(50, 1).half().numpy()
+    found = activations(model, x, batch=16)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.toarray(), model.encode(torch.from_numpy(x).float()).numpy(), rtol=1e-5)

@@ -1,0 +1,104 @@
+"""What one model is: its forms, its norms, and the two scales it is trained and used in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from phonoscope.errors import ParamsError
+from phonoscope.sae.config import SaeConfig
+from phonoscope.sae.models import SaeShape, SparseAutoencoder, build_shape
+
+SHAPE = {"form": "autoencoder", "kind": "topk", "n_inputs": 6, "n_outputs": 6, "width": 10, "k": 3}
+
+
+def _model(**changes: Any) -> SparseAutoencoder:
+    model = SparseAutoencoder(SaeShape.model_validate({**SHAPE, **changes}))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+        model.normalise()
+        model.threshold.abs_()
+    return model
+
+
+def _frames(n: int = 5, width: int = 6) -> torch.Tensor:
+    return torch.randn(n, width, generator=torch.Generator().manual_seed(1))
+
+
+def test_forward_is_the_equation_written_out() -> None:
+    model, x = _model(), _frames()
+    pre = (x - model.decoder_bias) @ model.encoder.T + model.encoder_bias
+    best = pre.topk(3, dim=1)
+    activations = torch.zeros_like(pre).scatter(1, best.indices, best.values.relu())
+    torch.testing.assert_close(model.encode(x), activations)
+    torch.testing.assert_close(model(x), activations @ model.decoder + model.decoder_bias)
+
+
+def test_a_threshold_lets_through_what_exceeds_it() -> None:
+    model, x = _model(kind="jumprelu"), _frames()
+    pre = model.pre(x)
+    torch.testing.assert_close(model.encode(x), pre * (pre > model.threshold))
+
+
+def test_a_skip_transcoder_adds_an_affine_map_of_the_input() -> None:
+    model, x = _model(form="transcoder", skip=True, n_outputs=4), _frames()
+    model.input_bias.fill_(0.5)
+    assert model.skip is not None
+    features = model.encode(x) @ model.decoder + model.decoder_bias
+    torch.testing.assert_close(model(x), features + (x - 0.5) @ model.skip.T)
+
+
+def test_a_step_removes_the_gradient_along_unit_rows_and_keeps_them_unit() -> None:
+    model, x = _model(kind="batchtopk"), _frames()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (model(x) - x).pow(2).sum().backward()
+        model.remove_parallel_gradient()
+        assert model.decoder.grad is not None
+        along = (model.decoder.grad * model.decoder).sum(dim=1)
+        torch.testing.assert_close(along, torch.zeros(10), atol=1e-5, rtol=0)
+        optimizer.step()
+        model.normalise()
+        torch.testing.assert_close(model.decoder.norm(dim=1), torch.ones(10))
+
+
+def test_a_crosscoder_ranks_by_the_sum_of_its_layers_norms_not_by_the_norm_of_all() -> None:
+    model, x = _model(form="crosscoder", layers=2), _frames()
+    by_hand = model.decoder[:, :3].norm(dim=1) + model.decoder[:, 3:].norm(dim=1)
+    torch.testing.assert_close(model.norms(), by_hand)
+    active = model.encode(x) > 0
+    with torch.no_grad():  # the same function, written with other scales of features
+        factor = torch.linspace(0.1, 5.0, 10)
+        model.encoder.mul_(factor[:, None])
+        model.encoder_bias.mul_(factor)
+        model.decoder.div_(factor[:, None])
+    assert torch.equal(model.encode(x) > 0, active)
+
+
+@pytest.mark.parametrize("form", ["autoencoder", "transcoder", "crosscoder"])
+def test_rescaling_gives_the_same_model_in_other_units(form: str) -> None:
+    outputs = 4 if form == "transcoder" else 6
+    changes = {"form": form, "n_outputs": outputs, "kind": "jumprelu", "skip": form == "transcoder"}
+    model, x = _model(**changes, layers=2 if form == "crosscoder" else 1), _frames()
+    scale = (3.0, 7.0) if form == "transcoder" else (3.0, 3.0)
+    before = model(x / scale[0]) * scale[1]
+    norms = model.norms().clone()
+    model.rescale(*scale)
+    torch.testing.assert_close(model(x), before)
+    torch.testing.assert_close(model.norms(), norms)
+
+
+def test_more_active_features_than_features_are_refused() -> None:
+    with pytest.raises(ParamsError, match=r"sae\.k: 33 active features of 32"):
+        build_shape("autoencoder", SaeConfig(k=33), n_inputs=4, n_outputs=4)
+
+
+def test_width_counts_features_per_dimension_of_one_layer() -> None:
+    shape = build_shape("crosscoder", SaeConfig(kind="matryoshka"), n_inputs=40, n_outputs=40, layers=4)
+    assert (shape.width, shape.groups) == (80, (5, 10, 20, 40, 80))
+    assert not build_shape("autoencoder", SaeConfig(skip=True), n_inputs=8, n_outputs=8).skip

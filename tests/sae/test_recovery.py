@@ -1,0 +1,75 @@
+"""Every kind finds a planted dictionary and how often its vectors are used."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from phonoscope.sae.fit import fit_sae
+from tests.sae.planted import ACTIVE, CPU, DIMS, FEATURES, OFFSET, Planted, config, matches, plant, whole
+
+
+@pytest.fixture(scope="module")
+def train() -> Planted:
+    return plant(4096, seed=0)
+
+
+@pytest.fixture(scope="module")
+def held_out() -> Planted:
+    return plant(1024, seed=1)
+
+
+@pytest.mark.parametrize("kind", ["relu", "topk", "batchtopk", "jumprelu", "matryoshka"])
+def test_autoencoders_recover_the_dictionary_and_the_density(kind: str, train: Planted, held_out: Planted) -> None:
+    found = fit_sae(whole(train.frames), whole(held_out.frames), "autoencoder", config(kind=kind), CPU)
+    cosines, rows = matches(found.model.decoder.numpy(), train.dictionary)
+    assert cosines.mean() > 0.95
+    assert len(set(rows)) > 0.95 * FEATURES
+    true = (held_out.coefficients > 0).mean(axis=0)
+    assert np.median(np.abs(found.features["density"].to_numpy()[rows] - true)) < 0.1 * ACTIVE / FEATURES
+    # the L1 penalty does not fix the L0: below its bias lie many weak activations
+    assert found.scores.l0 == pytest.approx(ACTIVE, rel=0.35 if kind == "relu" else 0.1)
+
+
+def test_transcoders_recover_what_each_input_direction_writes(train: Planted, held_out: Planted) -> None:
+    written = np.random.default_rng(5).normal(size=(FEATURES, DIMS))
+    written /= np.linalg.norm(written, axis=1, keepdims=True)
+    fitted, scored = (
+        whole(data.frames, (data.coefficients @ written).astype(np.float32)) for data in (train, held_out)
+    )
+    found = fit_sae(fitted, scored, "transcoder", config(), CPU)
+    cosines, rows = matches(found.model.decoder.numpy(), written)
+    assert cosines.mean() > 0.95
+    encoder = found.model.encoder.numpy()[rows]
+    assert (encoder * train.dictionary).sum(axis=1).mean() > 0.6 * np.linalg.norm(encoder, axis=1).mean()
+
+
+def test_a_skip_connection_takes_what_is_affine(train: Planted, held_out: Planted) -> None:
+    affine = np.random.default_rng(6).normal(size=(DIMS, DIMS)) / np.sqrt(DIMS)
+    fitted, scored = (whole(data.frames, (data.frames @ affine).astype(np.float32)) for data in (train, held_out))
+    plain, skip = (fit_sae(fitted, scored, "transcoder", config(skip=skip, epochs=8), CPU) for skip in (False, True))
+    assert skip.scores.fvu < 0.5 * plain.scores.fvu
+
+
+@pytest.mark.parametrize("kind", ["relu", "topk"])
+def test_crosscoders_recover_shared_directions_and_the_layers_they_live_in(
+    kind: str, train: Planted, held_out: Planted
+) -> None:
+    second = np.random.default_rng(7).normal(size=(FEATURES, DIMS))
+    second /= np.linalg.norm(second, axis=1, keepdims=True)
+    second[: FEATURES // 4] = 0.0  # a quarter of the features lives in the first layer alone
+
+    def stacked(data: Planted) -> np.ndarray:
+        return np.hstack([data.frames, data.coefficients @ second + OFFSET]).astype(np.float32)
+
+    found = fit_sae(
+        whole(stacked(train)), whole(stacked(held_out)), "crosscoder", config(kind=kind, l1=0.25), CPU, layers=2
+    )
+    decoder = found.model.decoder.numpy()
+    cosines, rows = matches(decoder, np.hstack([train.dictionary, second]) / np.sqrt(2))
+    cosines[: FEATURES // 4] *= np.sqrt(2)
+    assert cosines.mean() > 0.9
+    norms = np.linalg.norm(decoder.reshape(len(decoder), 2, DIMS), axis=2)[rows]
+    share = norms[:, 1] / norms.sum(axis=1)
+    assert np.median(share[: FEATURES // 4]) < 0.15
+    assert np.median(share[FEATURES // 4 :]) == pytest.approx(0.5, abs=0.1)

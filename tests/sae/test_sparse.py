@@ -1,0 +1,67 @@
+"""The sparse products and their gradients, against dense ones."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from phonoscope.sae.sparse import Pattern, decode, preactivations, sddmm, spmm, spmm_t
+
+
+@pytest.fixture
+def mask() -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    active = torch.rand(7, 11, generator=generator) < 0.3
+    active[3] = False  # a frame and a feature without entries
+    active[:, 5] = False
+    return active
+
+
+def _pattern(mask: Tensor) -> Pattern:
+    rows, columns = mask.nonzero(as_tuple=True)
+    return Pattern(rows, columns, *mask.shape)
+
+
+def _random(*shape: int, seed: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_products_are_those_of_the_dense_matrix(mask: Tensor) -> None:
+    pattern, dense = _pattern(mask), mask * _random(7, 11, seed=1)
+    left, right = _random(7, 4, seed=2), _random(11, 4, seed=3)
+    torch.testing.assert_close(spmm(pattern, dense[mask], right), dense @ right)
+    torch.testing.assert_close(spmm_t(pattern, dense[mask], left), dense.T @ left)
+    torch.testing.assert_close(sddmm(pattern, left, right), (left @ right.T)[mask])
+
+
+def test_gradients_are_those_of_autograd_on_dense_matrices(mask: Tensor) -> None:
+    pattern = _pattern(mask)
+    x, weights = _random(7, 4, seed=1), _random(7, 3, seed=5)
+    leaves = [_random(*shape, seed=6 + i) for i, shape in enumerate([(4,), (11, 4), (11,), (11, 3)])]
+    dense = [leaf.clone().requires_grad_() for leaf in leaves]
+    sparse = [leaf.clone().requires_grad_() for leaf in leaves]
+
+    def activations(input_bias: Tensor, encoder: Tensor, encoder_bias: Tensor) -> Tensor:
+        return (x - input_bias) @ encoder.T + encoder_bias
+
+    output = (activations(*dense[:3]) * mask) @ dense[3]
+    (output * weights).sum().backward()
+    values = activations(*leaves[:3])[mask]
+    input_bias, encoder, encoder_bias, decoder = sparse
+    kept = preactivations(values, x, input_bias, encoder, encoder_bias, pattern)
+    ours = decode(pattern, kept, decoder)
+    torch.testing.assert_close(ours, output)
+    (ours * weights).sum().backward()
+    for mine, theirs in zip(sparse, dense, strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad)
+
+
+def test_no_active_entry_gives_zeros() -> None:
+    empty = _pattern(torch.zeros(3, 4, dtype=torch.bool))
+    values, decoder = torch.zeros(0), torch.ones(4, 2, requires_grad=True)
+    output = decode(empty, values, decoder)
+    output.sum().backward()
+    assert not output.any()
+    assert decoder.grad is not None
+    assert not decoder.grad.any()

@@ -1,0 +1,161 @@
+"""The one training loop: exact resumption, the schedule, dead features, bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from phonoscope.errors import DataError
+from phonoscope.sae.config import SaeConfig
+from phonoscope.sae.data import Frames
+from phonoscope.sae.fit import fit_sae
+from phonoscope.sae.initial import geometric_median, initialise
+from phonoscope.sae.models import SparseAutoencoder, build_shape
+from phonoscope.sae.train import SaeTrainer
+from tests.sae.planted import CPU, DIMS, config, plant, whole
+
+
+def _trainer(frames: Frames, settings: SaeConfig) -> SaeTrainer:
+    torch.manual_seed(0)
+    shape = build_shape("autoencoder", settings, n_inputs=DIMS, n_outputs=DIMS)
+    return SaeTrainer(SparseAutoencoder(shape), frames, settings, CPU)
+
+
+@pytest.fixture(scope="module")
+def frames() -> Frames:
+    return whole(plant(1000).frames)
+
+
+def _settings(**changes: Any) -> SaeConfig:
+    return config(epochs=4, batch_size=96, log_every=7, dead_after=0.2, resample_every=0.5, **changes)
+
+
+@pytest.mark.parametrize("changes", [{}, {"dead": "resample"}, {"kind": "jumprelu"}, {"kind": "matryoshka"}])
+def test_a_killed_training_resumes_to_the_same_weights(frames: Frames, changes: dict[str, Any], tmp_path: Path) -> None:
+    settings = _settings(**changes)
+    through, first, second = (_trainer(frames, settings) for _ in range(3))
+    through.run()
+    first.run(until=17)
+    first.save(tmp_path / "checkpoint.pt")
+    torch.manual_seed(99)
+    second.load(tmp_path / "checkpoint.pt")
+    second.run()
+    assert second.step == through.step == through.steps
+    for mine, theirs in zip(second.finish().state_dict().values(), through.finish().state_dict().values(), strict=True):
+        assert torch.equal(mine, theirs)
+    assert second.curve == through.curve
+
+
+def test_fitting_goes_on_from_its_checkpoint_and_removes_it(frames: Frames, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "encoder_1.pt"
+    settings = _settings(checkpoint_every=10)
+    whole_run = fit_sae(frames, frames, "autoencoder", settings, CPU)
+    _trainer(frames, settings).run(checkpoint, until=25)
+    assert checkpoint.exists()
+    resumed = fit_sae(frames, frames, "autoencoder", settings, CPU, checkpoint=checkpoint)
+    assert torch.equal(resumed.model.decoder, whole_run.model.decoder)
+    assert resumed.curve.equals(whole_run.curve)
+    assert not checkpoint.exists()
+
+
+def test_another_trainings_checkpoint_is_refused(frames: Frames, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    _trainer(frames, _settings()).save(path)
+    other = whole(plant(1000, seed=5).frames)
+    for trainer in (_trainer(frames, _settings(lr=0.1)), _trainer(other, _settings())):
+        with pytest.raises(DataError, match="other parameters or features"):
+            trainer.load(path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match="delete it to start again"):
+        _trainer(frames, _settings()).load(path)
+
+
+def test_the_learning_rate_rises_stays_and_falls(frames: Frames) -> None:
+    trainer = _trainer(frames, config(epochs=10, batch_size=100, warmup=0.1, decay=0.5, lr=1.0))
+    assert trainer.steps == 100
+    rates = [trainer.rate(step) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
+    assert set(rates[10:51]) == {1.0}
+    assert rates[75] == pytest.approx(0.5)
+    assert rates[99] == pytest.approx(0.02)
+
+
+def test_a_feature_is_dead_after_a_share_of_the_data_not_after_millions(frames: Frames) -> None:
+    trainer = _trainer(frames, _settings())
+    assert trainer.dead_tokens == 200
+    trainer.silence[:3] = torch.tensor([199, 200, 5000])
+    assert trainer.dead()[:3].tolist() == [False, True, True]
+
+
+def test_the_start_is_unit_rows_the_transpose_and_the_median(frames: Frames) -> None:
+    trainer = _trainer(frames, _settings())
+    model = trainer.model
+    torch.testing.assert_close(model.decoder.norm(dim=1), torch.ones(model.width))
+    ratio = model.encoder / model.decoder
+    torch.testing.assert_close(ratio, torch.full_like(ratio, float(ratio[0, 0].detach())), rtol=1e-3, atol=0)
+    median = geometric_median(torch.from_numpy(frames.inputs))
+    torch.testing.assert_close(model.input_bias * trainer.input_scale, median, rtol=1e-3, atol=1e-3)
+    assert model.input_bias is model.decoder_bias
+
+
+def test_a_transcoder_starts_from_pairs_of_frames() -> None:
+    x = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    shape = build_shape("transcoder", SaeConfig(expansion=2, k=2), n_inputs=6, n_outputs=4)
+    model = SparseAutoencoder(shape)
+    initialise(model, x, x[:, :4] * 2, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(model.decoder.norm(dim=1), torch.ones(12))
+    assert (torch.nn.functional.cosine_similarity(model.encoder[:, :4], model.decoder, dim=1)).mean() > 0.3
+
+
+def test_the_geometric_median_shrugs_off_an_outlier() -> None:
+    points = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0], [1.0, 1.0]])
+    torch.testing.assert_close(geometric_median(points), torch.ones(2))
+    far = torch.cat([points, torch.tensor([[1e6, 1.0]])])
+    assert float((geometric_median(far) - 1).norm()) < 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_features_that_are_not_finite_are_refused(value: float) -> None:
+    broken = plant(50).frames.astype(np.float16)
+    broken[7, 3] = value
+    with pytest.raises(DataError, match="not finite"):
+        whole(broken)
+
+
+def test_no_frames_and_equal_frames_are_refused() -> None:
+    with pytest.raises(DataError, match="no frame"):
+        whole(np.zeros((0, 4), np.float16))
+    with pytest.raises(DataError, match="inputs, but"):
+        Frames(np.zeros((3, 4)), np.zeros((2, 4)), np.arange(2))
+    with pytest.raises(DataError, match="all frames are alike"):
+        _trainer(whole(np.ones((50, DIMS), np.float32)), _settings())
+
+
+def test_a_diverging_loss_stops_the_training(frames: Frames) -> None:
+    trainer = _trainer(frames, _settings())
+    with torch.no_grad():
+        trainer.model.decoder_bias.fill_(torch.nan)
+    with pytest.raises(DataError, match=r"at step 0; lower sae\.lr"):
+        trainer.run()
+
+
+def test_every_frame_is_seen_once_a_pass_in_another_order() -> None:
+    data = whole(np.arange(25, dtype=np.float32)[:, None])
+    steps = [data.batch(step, 10, seed=3) for step in range(5)]
+    order = np.concatenate(steps)
+    assert sorted(order[:25]) == sorted(order[25:]) == list(range(25))
+    assert not np.array_equal(order[:25], order[25:])
+    np.testing.assert_array_equal(steps[3], data.batch(3, 10, seed=3))
+    assert not np.array_equal(steps[0], data.batch(0, 10, seed=4))
+
+
+def test_only_the_given_rows_are_taken() -> None:
+    values = np.arange(12, dtype=np.float16).reshape(6, 2)
+    data = Frames(values, values, np.array([1, 4]))
+    x, y = data.take(np.array([1, 0]), CPU)
+    assert x is y
+    assert x.tolist() == [[8.0, 9.0], [2.0, 3.0]]

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from phonoscope.errors import DataError
+from phonoscope.whisper import Whisper, encoder_features, frame_count, load_whisper
+from phonoscope.whisper.features import Batch, Block, agreement, extract, parts, text_spans
+from phonoscope.whisper.sites import find_site
+from phonoscope.whisper.transcript import Tokens, prompt, token_batch
+from phonoscope.whisper.windows import batches, plan_windows, window_audio
+
+from .speech import noise
+
+
+def take(
+    whisper: Whisper,
+    names: list[str],
+    utterances: list[NDArray[np.float32]],
+    *,
+    texts: list[Tokens] | None = None,
+    pack: bool = False,
+    context_s: float = 2.0,
+    normalize: str = "none",
+) -> dict[str, list[NDArray[np.float32]]]:
+    """Features of whole utterances by site."""
+    windows = plan_windows([len(u) for u in utterances], ["a"] * len(utterances), pack=pack, context_s=context_s)
+    told = texts or [Tokens((), ())] * len(utterances)
+    blocks: dict[str, list[Block]] = {name: [] for name in names}
+    for batch in batches(windows, 60.0):
+        audio = [window_audio(window, utterances.__getitem__) for window in batch]
+        spoken = [[told[piece.utterance] for piece in window.pieces] for window in batch]
+        sites = [find_site(whisper, name) for name in names]
+        for name, found in extract(whisper, sites, Batch(batch, audio, spoken), normalize=normalize).items():  # type: ignore[arg-type]
+            blocks[name] += found
+    for found in blocks.values():
+        found.sort(key=lambda block: (block.utterance, block.first))
+    return {
+        name: [
+            np.concatenate([block.values for block in found if block.utterance == number]).astype(np.float32)
+            for number in range(len(utterances))
+        ]
+        for name, found in blocks.items()
+    }
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_a_click_is_found_at_20_ms_a_frame(packaged: Whisper, pack: bool) -> None:
+    background, frames = [noise(32_000, seed) for seed in range(3)], [20, 41, 77]
+    clicked = [samples.copy() for samples in background]
+    for samples, frame in zip(clicked, frames, strict=True):
+        samples[320 * frame] += 0.8
+    plain = take(packaged, ["encoder_2"], background, pack=pack)["encoder_2"]
+    moved = take(packaged, ["encoder_2"], clicked, pack=pack)["encoder_2"]
+    found = [int(np.linalg.norm(a - b, axis=1).argmax()) for a, b in zip(plain, moved, strict=True)]
+    assert found == frames
+
+
+def test_rows_are_the_utterances_own_frames_and_no_padding(tiny: Whisper) -> None:
+    utterances = [noise(9999, 1), noise(320, 2), noise(20_001, 3)]
+    found = take(tiny, ["encoder_2"], utterances)["encoder_2"]
+    expected = encoder_features(tiny, utterances, 2, context_s=2.0)
+    for values, states in zip(found, expected, strict=True):
+        np.testing.assert_allclose(values, states.numpy(), rtol=2e-3, atol=2e-3)
+
+
+def test_an_utterance_longer_than_the_window_is_joined(tiny: Whisper) -> None:
+    (values,) = take(tiny, ["encoder_1"], [noise(31 * 16_000)])["encoder_1"]
+    (expected,) = encoder_features(tiny, [noise(31 * 16_000)], 1)
+    np.testing.assert_allclose(values, expected.numpy(), rtol=2e-3, atol=2e-3)
+
+
+def test_packed_utterances_are_heard_in_one_window(tiny: Whisper) -> None:
+    one, two = noise(6400, 1), noise(3200, 2)
+    joined = np.concatenate([one, np.zeros(25 * 320, np.float32), two])
+    first, second = take(tiny, ["encoder_3"], [one, two], pack=True)["encoder_3"]
+    (expected,) = encoder_features(tiny, [joined], 3)
+    np.testing.assert_allclose(first, expected[:20].numpy(), rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(second, expected[45:].numpy(), rtol=2e-3, atol=2e-3)
+
+
+def test_mlp_rows_hold_input_and_output_and_stacked_rows_every_layer(tiny: Whisper) -> None:
+    names = ["mlp_2", "encoder_all", "encoder_1", "encoder_2", "encoder_3"]
+    found = {name: rows[0] for name, rows in take(tiny, names, [noise(9000)]).items()}
+    block = tiny.model.model.encoder.layers[1]
+    entering, leaving = torch.from_numpy(found["mlp_2"]).unbind(dim=1)
+    torch.testing.assert_close(block.fc2(torch.nn.functional.gelu(block.fc1(entering))), leaving, rtol=1e-2, atol=2e-2)
+    for position, layer in enumerate((1, 2, 3)):
+        np.testing.assert_array_equal(found["encoder_all"][:, position], found[f"encoder_{layer}"])
+    assert [parts(tiny, find_site(tiny, name)) for name in names] == [2, 3, 1, 1, 1]
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_the_decoder_is_taught_the_transcript(tiny: Whisper, pack: bool) -> None:
+    utterances, texts = [noise(6400, 1), noise(3200, 2)], [Tokens((5, 6, 7), (0, 1, 2)), Tokens((8, 9), (0, 1))]
+    found = take(tiny, ["decoder_1"], utterances, texts=texts, pack=pack, context_s=30.0)["decoder_1"]
+    heard = [np.concatenate([utterances[0], np.zeros(8000, np.float32), utterances[1]])] if pack else utterances
+    mel = tiny.feature_extractor(heard, sampling_rate=16_000, return_tensors="pt").input_features
+    told = [texts[0] + texts[1]] if pack else texts
+    tokens = token_batch(tiny, told)[:, :-1]
+    with torch.no_grad():
+        states = tiny.model(mel, decoder_input_ids=tokens, output_hidden_states=True).decoder_hidden_states[1]
+    expected = [states[0, :5], states[0, 5:7]] if pack else [states[0, :5], states[1, :4]]
+    for values, own in zip(found, expected, strict=True):
+        np.testing.assert_allclose(values, own.numpy(), rtol=2e-3, atol=2e-3)
+
+
+def test_text_spans_tile_the_decoders_input(tiny: Whisper) -> None:
+    window = plan_windows([6400, 3200, 3200], ["a"] * 3, pack=True)[0]
+    texts = [Tokens((5, 6), (0, 1)), Tokens((), ()), Tokens((7,), (0,))]
+    lead = len(prompt(tiny))
+    assert text_spans(tiny, window, texts) == [(0, lead + 2), (lead + 2, lead + 2), (lead + 2, lead + 3)]
+
+
+def test_normalised_rows_are_the_final_layer_norm_of_raw_ones(packaged: Whisper) -> None:
+    raw, normal = (
+        take(packaged, ["encoder_2"], [noise(8000)], normalize=how)["encoder_2"][0] for how in ("none", "final")
+    )
+    expected = packaged.model.model.encoder.layer_norm(torch.from_numpy(raw)).numpy()
+    assert len(raw) == frame_count(8000)
+    np.testing.assert_allclose(normal, expected, atol=0.02)
+
+
+def test_activations_beyond_float16_are_refused(checkpoint: Path) -> None:
+    loud = load_whisper(str(checkpoint))
+    loud.model.model.encoder.layer_norm.bias.fill_(1e6)
+    with pytest.raises(DataError, match=r"encoder_1: activations beyond float16"):
+        take(loud, ["encoder_1"], [noise(3200)], normalize="final")
+
+
+def test_agreement_of_equal_and_of_shifted_frames() -> None:
+    rng = np.random.default_rng(0)
+    one = rng.standard_normal((200, 16)) + 3
+    assert agreement(one, one) == {"cosine": pytest.approx(1), "difference": 0}
+    other = one + rng.standard_normal((200, 16)) * 0.5
+    assert agreement(one, other)["difference"] == pytest.approx(0.25, rel=0.1)

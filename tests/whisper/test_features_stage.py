@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from phonoscope import paths
+from phonoscope.alignment import Interval
+from phonoscope.audio import read_audio, resample, write_flac
+from phonoscope.compute import ComputeConfig
+from phonoscope.errors import DataError, ParamsError
+from phonoscope.params import Params, load_params
+from phonoscope.stages import features
+from phonoscope.stages.features_index import centred_labels
+from phonoscope.stages.features_io import read_features
+from phonoscope.stages.listening import eval_speech, spread, utterances
+from phonoscope.whisper import Whisper, encoder_features
+from phonoscope.whisper.sites import Normaliser, find_site
+
+from .checkout import EVAL_PER_SPEAKER, RATE, own_workers, write_corpus
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+SITES = ("encoder_2", "encoder_all", "mlp_1", "decoder_1")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    return write_corpus(empty=("bob-1",))
+
+
+def params(checkpoint: Path, *, sites: tuple[str, ...] = SITES, workers: int = 1, **whisper: Any) -> Params:
+    loaded = load_params(PARAMS)
+    settings = {"checkpoint": str(checkpoint), "context_s": 1.0, "compare": 3, "batch_s": 4.0} | whisper
+    return loaded.model_copy(
+        update={
+            "whisper": loaded.whisper.model_copy(update=settings),
+            "sae": loaded.sae.model_copy(update={"sites": sites}),
+            "compute": ComputeConfig(device="cpu", workers=workers),
+        }
+    )
+
+
+def digests() -> dict[str, str]:
+    files = sorted(path for path in paths.FEATURES.rglob("*") if path.is_file())
+    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def audio(name: str) -> np.ndarray[Any, Any]:
+    return resample(*read_audio(paths.CORPUS / name.split("-")[0] / "c" / f"{name}.flac"), 16_000)
+
+
+def test_every_site_has_its_rows_and_every_row_knows_whose_it_is(
+    checkpoint: Path, tiny: Whisper, checkout: list[str]
+) -> None:
+    report = features.run(params(checkpoint))
+    found = {site: read_features(site) for site in SITES}
+    frames = [len(range(0, len(audio(name)), 320)) for name in checkout]
+    assert report.metrics["frames"] == sum(frames) == len(found["encoder_2"].values)
+    assert found["encoder_2"].values.shape[1:] == (8,)
+    assert found["encoder_all"].values.shape[1:] == (3, 8)
+    assert found["mlp_1"].values.shape[1:] == (2, 8)
+    index = found["encoder_2"].index
+    assert index["utterance"].tolist() == [n for n, count in zip(checkout, frames, strict=True) for _ in range(count)]
+    first = index[index["utterance"] == "ann-0"]
+    assert first["frame"].tolist() == list(range(frames[0]))
+    # a frame is centred on 20 i ms: 5 lies at 0.1 s, half in /S/, half in /IY/, and the earlier wins a tie
+    assert first["phone"].tolist()[:12] == ["S"] * 6 + ["IY"] * 5 + ["SIL"]
+    assert first["word"].tolist()[9:17] == ["w1", "w1", "", "", "", "", "", "w2"]
+    assert first["word_index"].tolist()[9:17] == [0, 0, -1, -1, -1, -1, -1, 1]
+    assert (first["speaker"] == "ann").all()
+    assert (first["sex"] == "F").all()
+    assert set(index.loc[index["split"] == "eval", "utterance"]) == {
+        f"{s}-{t}" for s in ("ann", "bob") for t in range(EVAL_PER_SPEAKER)
+    }
+    assert len(found["encoder_2"].rows("eval")) + len(found["encoder_2"].rows("train")) == len(index)
+    assert found["encoder_2"].starts()["ann-1"] == frames[0]
+
+
+def test_rows_can_be_un_normalised_to_whispers_activations(
+    checkpoint: Path, tiny: Whisper, checkout: list[str]
+) -> None:
+    features.run(params(checkpoint, sites=("encoder_2", "encoder_all")))
+    found, stack = read_features("encoder_2"), read_features("encoder_all")
+    rows = found.index["utterance"] == "bob-3"
+    mean, deviation = (torch.tensor(found.index.loc[rows, name].to_numpy()) for name in ("mean", "deviation"))
+    normaliser = Normaliser(tiny, find_site(tiny, "encoder_2"), "final")
+    raw = normaliser.undo(torch.from_numpy(found.values[rows].astype(np.float32)), mean, deviation)
+    (expected,) = encoder_features(tiny, [audio("bob-3")], 2, context_s=1.0)
+    torch.testing.assert_close(raw, expected, rtol=1e-2, atol=1e-2)
+    np.testing.assert_array_equal(stack.values[:, 1], found.values)
+    np.testing.assert_array_equal(stack.index["mean_2"], found.index["mean"])
+
+
+def test_decoder_rows_are_the_transcripts_positions(checkpoint: Path, checkout: list[str]) -> None:
+    features.run(params(checkpoint, sites=("decoder_0", "decoder_2")))
+    index = read_features("decoder_2").index
+    assert index["utterance"].value_counts().to_dict() == {n: 2 if n == "bob-1" else 4 for n in checkout}
+    own = index[index["utterance"] == "ann-2"]
+    assert own["word"].tolist() == ["<|startoftranscript|>", "<|notimestamps|>", "w0", "w0"]  # unknown to it
+    assert own["frame"].tolist() == list(range(4))
+    assert (index["phone"] == "").all()
+
+
+@pytest.mark.parametrize("whisper", [{}, {"pack": True, "context_s": 30.0}])
+def test_a_click_is_found_in_its_own_row(checkpoint: Path, checkout: list[str], whisper: dict[str, Any]) -> None:
+    path = paths.CORPUS / "bob/c/bob-2.flac"
+    features.run(params(checkpoint, sites=("encoder_0",), normalize="none", **whisper))
+    before = read_features("encoder_0").values.astype(np.float32)
+    samples, _ = read_audio(path)
+    samples[round(0.4 * RATE)] += 0.5
+    write_flac(path, samples, RATE)
+    features.run(params(checkpoint, sites=("encoder_0",), normalize="none", **whisper))
+    after = read_features("encoder_0")
+    moved = int(np.linalg.norm(after.values.astype(np.float32) - before, axis=1).argmax())
+    row = after.index.iloc[moved]
+    assert (row["utterance"], row["frame"]) == ("bob-2", 20)
+
+
+def test_what_the_windows_save_and_change_is_reported(checkpoint: Path, checkout: list[str]) -> None:
+    short = features.run(params(checkpoint, sites=("encoder_2",))).metrics
+    packed = features.run(params(checkpoint, sites=("encoder_2",), pack=True)).metrics
+    full = features.run(params(checkpoint, sites=("encoder_2",), context_s=30.0)).metrics
+    assert (short["windows"], packed["windows"], full["windows"]) == (16, 2, 16)
+    assert (short["encoded_s"], packed["encoded_s"], full["encoded_s"]) == (16, 60, 480)
+    assert short["encoded_s_full"] == 480
+    assert full["encoder_2.window_cosine"] == pytest.approx(1, abs=1e-3)
+    assert full["encoder_2.window_difference"] < 1e-4 < packed["encoder_2.window_difference"]
+    table = pd.read_csv(paths.stage_metrics("features"))
+    assert dict(zip(table["metric"], table["value"], strict=True)) == pytest.approx(full)
+
+
+def test_files_are_the_same_for_any_number_of_workers(checkpoint: Path, checkout: list[str]) -> None:
+    features.run(params(checkpoint, workers=1))
+    first = digests()
+    with own_workers():
+        features.run(params(checkpoint, workers=2))
+    assert digests() == first
+    assert len(first) == 3 * len(SITES)
+
+
+def test_a_site_that_does_not_exist_is_refused_and_leaves_nothing(checkpoint: Path, checkout: list[str]) -> None:
+    with pytest.raises(ParamsError, match="encoder_7"):
+        features.run(params(checkpoint, sites=("encoder_2", "encoder_7")))
+    assert not paths.FEATURES.exists()
+
+
+@pytest.mark.parametrize("name", ["features.npy", "index.parquet", "features.json"])
+def test_a_truncated_or_missing_file_is_named(checkpoint: Path, checkout: list[str], name: str) -> None:
+    features.run(params(checkpoint, sites=("encoder_1",)))
+    file = paths.features("encoder_1") / name
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(DataError, match=r"encoder_1: not readable, or truncated.*dvc repro --force features"):
+        read_features("encoder_1")
+    file.unlink()
+    with pytest.raises(DataError, match=rf"{name}: no such file; run `dvc repro features`"):
+        read_features("encoder_1")
+
+
+def test_files_that_do_not_fit_each_other_are_refused(checkpoint: Path, checkout: list[str]) -> None:
+    features.run(params(checkpoint, sites=("encoder_1",)))
+    np.save(paths.features("encoder_1") / "features.npy", np.zeros((3, 8), np.float16))
+    with pytest.raises(DataError, match=r"\(3, 8\) beside"):
+        read_features("encoder_1")
+
+
+def test_audio_that_is_not_the_manifests_is_refused(checkpoint: Path, checkout: list[str]) -> None:
+    write_flac(paths.CORPUS / "ann/c/ann-1.flac", np.full(RATE, 0.1, np.float32), RATE)
+    with pytest.raises(DataError, match=r"ann-1\.flac: 16000 samples at 16 kHz, 9600 by the manifest"):
+        features.run(params(checkpoint, sites=("encoder_1",)))
+
+
+def test_eval_speech_leaves_out_what_has_no_transcript(checkout: list[str]) -> None:
+    samples, texts = eval_speech(99)
+    assert len(samples) == len(texts) == 2 * EVAL_PER_SPEAKER - 1
+    assert set(texts) == {"W1 w2."}
+    assert [one.text for one in utterances() if not one.text] == [""]
+    write_corpus(empty=tuple(checkout))
+    with pytest.raises(DataError, match="no eval utterance has a transcript"):
+        eval_speech(3)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(3, [0, 3, 6]), (10, list(range(10))), (99, list(range(10))), (0, [])])
+def test_spread_takes_evenly(count: int, expected: list[int]) -> None:
+    assert spread(range(10), count) == expected
+
+
+def test_labels_are_of_the_frames_centre() -> None:
+    intervals = [Interval(0.0, 0.051, "A"), Interval(0.051, 0.2, "B")]
+    # frame 2 covers 0.03-0.05, frame 3 0.05-0.07; frame 10, 0.19-0.21, is half beyond
+    assert centred_labels(intervals, 12).tolist() == ["A"] * 3 + ["B"] * 8 + ["SIL"]

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy
+
+from phonoscope.errors import DataError
+from phonoscope.whisper import Whisper
+from phonoscope.whisper.model import embed, run_blocks
+from phonoscope.whisper.transcript import Tokens, log_probabilities, prompt, token_batch, tokenize, written
+
+from .speech import SENTENCES, noise
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("seven", "Seven."),
+        ("HE SAID  NO", "He said no."),
+        ("Is it?", "Is it?"),
+        ("Mr. Smith went", "Mr. Smith went."),
+        ("", ""),
+        ("  ", ""),
+    ],
+)
+def test_transcripts_are_written_as_whisper_would(text: str, expected: str) -> None:
+    assert written(text) == expected
+
+
+@given(st.text())
+def test_writing_twice_changes_nothing_more(text: str) -> None:
+    assert written(written(text)) == written(text)
+
+
+def test_words_are_tokenized_as_in_the_whole_sentence(packaged: Whisper) -> None:
+    for text in (*SENTENCES, "Don't stop, it's 10.5% more - really!"):
+        found = tokenize(packaged, text)
+        assert list(found.ids) == packaged.tokenizer(f" {text}", add_special_tokens=False)["input_ids"]
+        for number, word in enumerate(text.split()):
+            own = [token for token, index in zip(found.ids, found.words, strict=True) if index == number]
+            letters = "".join(filter(str.isalnum, str(packaged.tokenizer.decode(own))))
+            assert letters == "".join(filter(str.isalnum, word))
+
+
+def test_an_empty_transcript_has_no_tokens_and_only_its_end_is_scored(tiny: Whisper) -> None:
+    empty = tokenize(tiny, "")
+    assert empty == Tokens((), ())
+    stream = run_blocks(tiny, embed(tiny, [noise(4000)], 16_000))
+    (scored,) = log_probabilities(tiny, stream, [empty])
+    assert scored.shape == (1,)
+
+
+def test_joined_transcripts_number_their_words_on() -> None:
+    assert Tokens((7, 8, 9), (0, 1, -1)) + Tokens((4,), (0,)) == Tokens((7, 8, 9, 4), (0, 1, -1, 2))
+
+
+def test_log_probabilities_are_the_models_own_loss(packaged: Whisper) -> None:
+    whole = [noise(16_000, seed) for seed in (0, 1)]
+    texts = [tokenize(packaged, text) for text in ("Yes.", SENTENCES[1])]
+    with torch.no_grad():
+        stream = run_blocks(packaged, embed(packaged, whole, 16_000))
+        scored = log_probabilities(packaged, stream, texts)
+        for row, found, tokens in zip(stream, scored, texts, strict=True):
+            alone = token_batch(packaged, [tokens])
+            encoded = packaged.model.model.encoder.layer_norm(row[None])
+            logits = packaged.model(encoder_outputs=(encoded,), decoder_input_ids=alone[:, :-1]).logits[0]
+            start = len(prompt(packaged)) - 1
+            loss = cross_entropy(logits[start:], alone[0, start + 1 :], reduction="none")
+            assert len(found) == len(tokens.ids) + 1
+            torch.testing.assert_close(-found, loss, rtol=1e-4, atol=1e-4)
+
+
+def test_a_transcript_beyond_the_text_context_is_refused(tiny: Whisper) -> None:
+    assert token_batch(tiny, [Tokens((1,) * 14, (0,) * 14)]).shape == (1, 17)
+    with pytest.raises(DataError, match="has 18 tokens, Whisper's decoder takes 16"):
+        token_batch(tiny, [Tokens((1,) * 15, (0,) * 15)])
