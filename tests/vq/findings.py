@@ -1,0 +1,62 @@
+"""Tables of a study whose outcome is planted: a collapse under the faulty update, or none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from phonoscope.vq.answers import Findings
+from phonoscope.vq.variants import arm_variants, main_variants
+
+
+def row(place: dict[str, Any], *, collapsed: bool, quantized: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"accuracy": 0.2 if collapsed else 0.98, "majority": 0.19, "drift": 0.002, "loss": 1.0}
+    if not quantized:
+        return place | found
+    codes = 2 if collapsed else 250
+    return place | found | {
+        "perplexity_batch": 1.5 if collapsed else 100.0,
+        "perplexity_printed": 1.6 if collapsed else 104.0,
+        "perplexity_dataset": 1.5 if collapsed else 120.0,
+        "perplexity_ema": 100.0 if collapsed else 330.0,
+        "active_codes": codes,
+        "active_codes_ema": 130 if collapsed else 320,
+        "code_norm": 200.0 if collapsed else 0.9,
+        "code_norm_used": 1.0,
+        "code_norm_max": 560.0 if collapsed else 1.0,
+        "ema_total": 560.0,
+        "distance": 0.8,
+        "restart_share": 0.01,
+        "top_code": place["epoch"],
+        "clips_on_top_2": 1.0 if collapsed else 0.0,
+    }  # fmt: skip
+
+
+def table(*, collapsed: bool, quantized: bool) -> pd.DataFrame:
+    places = [
+        {"seed": seed, "mode": mode, "split": split, "epoch": epoch, "step": 16 * epoch, "batch": batch}
+        for seed in (1, 2, 3)
+        for epoch in range(1, 7)
+        for mode, split in (("fit", "train"), ("eval", "train"), ("eval", "eval"), ("train", "eval"))
+        for batch in ((0, 1, 2) if epoch == 6 and mode == "eval" else (0,))
+    ]
+    return pd.DataFrame([row(place, collapsed=collapsed, quantized=quantized) for place in places])
+
+
+def findings(*, collapse: bool = True, arms: tuple[str, ...] = ("no_augmentation",)) -> Findings:
+    variants = main_variants() + arm_variants(arms)
+    tables = {
+        variant.name: table(collapsed=variant.faulty and collapse, quantized=variant.quantized) for variant in variants
+    }
+    checks = {
+        "state_changed_in_eval": 0.0,
+        "gradient_cosine": 1.0,
+        "evaluated_with_graph": 0.0,
+        "graph_matters": 0.0,
+        "code_scale": 560.0,
+        "ema_total": 560.0,
+        "repaired_accuracy": 0.9,
+        "repaired_active_codes": 140.0,
+    }
+    return Findings(tables, {variant.name: pd.DataFrame([checks] * 3) for variant in variants})

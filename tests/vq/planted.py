@@ -1,0 +1,59 @@
+"""Sequences and groups with known components, states and durations."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+DURATIONS = np.array([[0, 0.1, 0.8, 0.1, 0, 0, 0, 0], [0, 0, 0, 0, 0.2, 0.6, 0.2, 0], [0.7, 0.2, 0.1, 0, 0, 0, 0, 0]])
+"""p(d) of three states, d = 1..8."""
+
+
+def everything(x: Tensor) -> Tensor:
+    """A mask without padding."""
+    return torch.ones(x.shape[:2], dtype=torch.bool)
+
+
+def vector_groups(groups: int, frames: int, components: int, seed: int) -> Tensor:
+    """Groups [J, T, 3] of a Gaussian mixture with far means and own weights in every group."""
+    draw = np.random.default_rng(seed)
+    means = draw.normal(size=(components, 3)) * 5
+    weights = draw.dirichlet(np.ones(components), size=groups)
+    z = np.array([draw.choice(components, frames, p=row) for row in weights])
+    return torch.tensor(means[z] + draw.normal(size=(groups, frames, 3)))
+
+
+def code_groups(groups: int, frames: int, components: int, seed: int, codes: int = 30) -> Tensor:
+    """Groups [J, T] of codes, each component with a sparse distribution over them."""
+    draw = np.random.default_rng(seed)
+    emission = draw.dirichlet(np.full(codes, 0.15), size=components)
+    weights = draw.dirichlet(np.full(components, 0.4), size=groups)
+    z = [draw.choice(components, frames, p=row) for row in weights]
+    return torch.tensor([[draw.choice(codes, p=emission[k]) for k in row] for row in z])
+
+
+def segments(sequences: int, frames: int, seed: int) -> np.ndarray:
+    """States [B, T] of three kinds of segments with `DURATIONS`, cut off at the end."""
+    draw = np.random.default_rng(seed)
+    rows = []
+    for _ in range(sequences):
+        state, row = int(draw.integers(3)), list[int]()
+        while len(row) < frames:
+            row += [state] * (int(draw.choice(8, p=DURATIONS[state])) + 1)
+            state = (state + int(draw.integers(1, 3))) % 3
+        rows.append(row[:frames])
+    return np.array(rows)
+
+
+def codes_of(states: np.ndarray, seed: int) -> Tensor:
+    """Three codes a state; one frame in ten has any code."""
+    draw = np.random.default_rng(seed)
+    own = 3 * states + draw.integers(3, size=states.shape)
+    return torch.tensor(np.where(draw.random(states.shape) < 0.9, own, draw.integers(9, size=states.shape)))
+
+
+def vectors_of(states: np.ndarray, seed: int) -> Tensor:
+    """A far mean for every state and noise: [B, T, 2]."""
+    draw = np.random.default_rng(seed)
+    return torch.tensor(np.array([[0, 0], [4, 0], [0, 4]])[states] + draw.normal(size=(*states.shape, 2)) * 0.7)

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from vector_quantize_pytorch import ResidualVQ, SimVQ
+
+from phonoscope.codecs.checkpoints import save_codec
+from phonoscope.errors import DataError
+from phonoscope.files import write_safetensors
+from phonoscope.vq.quantizers import build_quantizer
+from phonoscope.vq.states import load_tensors, read_state
+from tests.codecs.tiny import EVERY, alive, voice
+
+
+def official(kind: str, codec: Any, folder: Path) -> Path:
+    """A checkpoint as the codec's own package, or transformers, writes it."""
+    if kind == "dac":
+        codec.model.save(str(folder / "weights.pth"), package=False)
+        return folder / "weights.pth"
+    if kind.startswith("transformers"):
+        codec.model.save_pretrained(folder)
+        return folder
+    name = {"encodec": "encodec_24khz-test.th", "speechtokenizer": "SpeechTokenizer.pt"}[kind]
+    torch.save(codec.model.state_dict(), folder / name)
+    (folder / "config.json").write_text(json.dumps(codec.architecture()))
+    return folder / name
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_every_official_layout_is_read_and_searched_as_its_package_does(kind: str, tmp_path: Path) -> None:
+    codec = alive(kind)
+    state = read_state(load_tensors(official(kind, codec, tmp_path)))
+    assert state.layout == kind
+    latent = codec.latent(torch.from_numpy(voice(1.0, codec.sample_rate))[None, None])
+    codes = codec.quantize(latent)[0]
+    assert len(state.books) >= len(codes)
+    residual, raw = latent[0].t().double(), codec.codebooks().raw
+    for layer, truth in enumerate(codes):
+        book = state.books[layer]
+        torch.testing.assert_close(book.vectors.float(), raw[layer])
+        found = book.search(residual)
+        assert float((found == truth).double().mean()) > 0.98  # ties of two codes in float32
+        residual = residual - book.decode(truth)
+    torch.testing.assert_close(residual.float(), (latent[0] - codec_sum(codec, codes)).t(), atol=1e-4, rtol=1e-4)
+
+
+def codec_sum(codec: Any, codes: torch.Tensor) -> torch.Tensor:
+    """The quantized latent [D, F], from the codec's own in-sum vectors."""
+    vectors = codec.codebooks().vectors
+    return torch.stack([vectors[layer][row] for layer, row in enumerate(codes)]).sum(dim=0).t()
+
+
+@pytest.mark.parametrize("kind", ["encodec", "dac", "speechtokenizer"])
+def test_our_own_folders_are_read(kind: str, tmp_path: Path) -> None:
+    codec = alive(kind)
+    save_codec(codec, kind, tmp_path)
+    state = read_state(load_tensors(tmp_path))
+    assert state.layout == kind
+    assert all(
+        torch.equal(book.vectors.float(), raw) for book, raw in zip(state.books, codec.codebooks().raw, strict=True)
+    )
+    assert all((book.sizes is None) == (kind == "dac") for book in state.books)
+
+
+@pytest.mark.parametrize("kind", ["ema", "ema_unscaled", "simvq"])
+def test_our_own_quantizers_are_read_inside_a_model(kind: Any, tmp_path: Path) -> None:
+    quantizer = build_quantizer(kind, 8, 16, layers=12)
+    write_safetensors(tmp_path / "model.safetensors", torch.nn.ModuleDict({"quantizer": quantizer}).state_dict(), {})
+    state = read_state(load_tensors(tmp_path))
+    assert state.layout == "phonoscope"
+    assert state.unit_inputs
+    for book, truth in zip(state.books, quantizer.codebooks(), strict=True):  # layer 10 after layer 9
+        torch.testing.assert_close(book.vectors.float(), truth)
+        assert (book.sizes is None) == (book.sums is None) == (kind == "simvq")
+
+
+def test_other_libraries_and_plain_buffers_are_read() -> None:
+    rvq = read_state(ResidualVQ(dim=8, num_quantizers=2, codebook_size=16).state_dict())
+    assert (rvq.layout, len(rvq.books)) == ("vector-quantize-pytorch", 2)
+    assert read_state(SimVQ(8, 16).state_dict()).layout == "vector-quantize-pytorch"
+    table, sizes = torch.randn(16, 8), torch.ones(16)
+    for names in (
+        ("vq.embedding", "vq.ema_cluster_size", "vq.ema_sum"),
+        ("embedding.weight", "ema_cluster_size", "ema_w"),
+        ("codebook", "cluster_size", "embed_avg"),
+    ):
+        (book,) = read_state(dict(zip(names, (table, sizes, table * 3), strict=True))).books
+        assert book.sizes is not None
+        assert book.sums is not None
+        torch.testing.assert_close(book.sums, table.double() * 3)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "said"),
+    [
+        ({}, "no codebook among its 0 tensors; known layouts: EnCodec"),
+        ({"encoder.weight": torch.zeros(3, 3), "token.embedding.weight": torch.zeros(9, 3)}, "no codebook"),
+        ({"codebook": torch.zeros(2, 5, 3)}, r"codebook: a codebook is \[codes, dimensions\], not \(2, 5, 3\)"),
+        ({"codebook": torch.zeros(0, 3)}, "a codebook is"),
+        ({"a.embed": torch.zeros(5, 3), "a.cluster_size": torch.zeros(4)}, "5 codes, but 4 cluster sizes"),
+    ],
+)
+def test_an_unknown_layout_is_refused(tensors: dict[str, torch.Tensor], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        read_state(tensors)
+
+
+class Malicious:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = str(target)
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, (self.target,)
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    torch.save({"state_dict": Malicious(tmp_path / "owned")}, tmp_path / "evil.pt")
+    with pytest.raises(DataError, match=r"evil\.pt: not a torch checkpoint of weights"):
+        load_tensors(tmp_path / "evil.pt")
+    assert not (tmp_path / "owned").exists()
+
+
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.pt: no such checkpoint"):
+        load_tensors(tmp_path / "gone.pt")
+    with pytest.raises(DataError, match="found none"):
+        load_tensors(tmp_path)
+    for name in ("a.pt", "b.safetensors"):
+        (tmp_path / name).write_bytes(b"\x80nonsense")
+        with pytest.raises(DataError, match=rf"{name}: not a"):
+            load_tensors(tmp_path / name)
+    with pytest.raises(DataError, match=r"found a\.pt, b\.safetensors; name the file"):
+        load_tensors(tmp_path)

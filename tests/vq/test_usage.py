@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import entropy
+
+from phonoscope.errors import DataError
+from phonoscope.vq.usage import CodeUsage, active_codes, perplexity, perplexity_clamped
+
+COUNTS = st.lists(st.integers(0, 10_000), min_size=1, max_size=40).filter(any)
+
+
+@given(COUNTS)
+def test_perplexity_is_the_exponential_of_scipys_entropy(counts: list[int]) -> None:
+    value = float(perplexity(torch.tensor(counts)))
+    assert value == pytest.approx(math.exp(entropy(np.array(counts, dtype=float))), rel=1e-12)
+    assert 1 <= value <= len(counts) * (1 + 1e-12)
+
+
+@given(st.integers(1, 2000), st.integers(1, 10**6), st.data())
+def test_one_code_has_a_perplexity_of_exactly_one(codes: int, count: int, data: st.DataObject) -> None:
+    counts = torch.zeros(codes, dtype=torch.int64)
+    counts[data.draw(st.integers(0, codes - 1))] = count
+    assert float(perplexity(counts)) == 1.0
+    assert int(active_codes(counts)) == 1
+
+
+@pytest.mark.parametrize(("codes", "printed"), [(512, 1.0606), (256, 1.0298)])
+def test_the_clamped_formula_prints_more_than_one_for_one_code(codes: int, printed: float) -> None:
+    counts = torch.eye(codes)[0]
+    assert float(perplexity_clamped(counts)) == pytest.approx(printed, abs=5e-5)
+
+
+def test_a_geometric_history_of_one_code_a_batch_reads_as_53_codes() -> None:
+    history = 0.95 ** torch.arange(512, dtype=torch.float64)
+    assert float(perplexity(history)) == pytest.approx(53.0, abs=0.05)
+    assert int(active_codes(history, 1e-3)) == 77
+
+
+@pytest.mark.parametrize("counts", [[0, 0], [1, -1], [1.0, math.nan], [math.inf, 1.0]])
+def test_what_is_no_usage_is_refused(counts: list[float]) -> None:
+    with pytest.raises(DataError, match="code"):
+        perplexity(torch.tensor(counts))
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=5), st.integers(0, 2**32))
+def test_a_datasets_usage_does_not_depend_on_its_batches(sizes: list[int], seed: int) -> None:
+    codes = torch.randint(8, (sum(sizes), 3), generator=torch.Generator().manual_seed(seed))
+    whole, parts = CodeUsage(3, 8), CodeUsage(3, 8)
+    whole.add(codes)
+    for part in codes.split(sizes):
+        parts.add(part)
+    assert torch.equal(whole.counts, parts.counts)
+    truth = [math.exp(entropy(np.bincount(column.numpy(), minlength=8))) for column in codes.t()]
+    assert whole.perplexity_dataset().tolist() == pytest.approx(truth)
+    assert whole.active().tolist() == [len(column.unique()) for column in codes.t()]
+
+
+def test_codes_outside_the_codebook_are_refused() -> None:
+    with pytest.raises(DataError, match="from 0 to 8, but the codebook has 8"):
+        CodeUsage(1, 8).add(torch.tensor([[0], [8]]))
+    with pytest.raises(DataError, match="no code was counted"):
+        CodeUsage(1, 8).perplexity_dataset()
