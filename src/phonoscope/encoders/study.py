@@ -1,0 +1,107 @@
+"""The arms of the study, and what the encoder's claims come to when they are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from phonoscope.compute import ComputeConfig, derive_seed, setup_torch
+from phonoscope.encoders.audio import AudioEncoder, InputKind
+from phonoscope.encoders.config import Arm, EncoderConfig
+from phonoscope.encoders.train import Trained, train_encoder
+from phonoscope.encoders.windows import Windows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: an encoder of `kind`, or an arm of the code encoder, from one seed."""
+
+    kind: InputKind
+    seed_index: int
+    arm: Arm | None = None
+
+
+def run_job(
+    job: Job,
+    train: Windows,
+    evaluation: Windows,
+    codebooks: Sequence[Tensor],
+    config: EncoderConfig,
+    compute: ComputeConfig,
+) -> Trained:
+    """Train one encoder. Seeds depend on `seed_index` alone, so that arms pair with the encoder itself.
+
+    codebooks: the codec's vectors, one [vocabulary, dims] a layer; read by the arm `pretrained` only.
+    """
+    device = setup_torch(compute, derive_seed(config.seed, "encoder", job.seed_index))
+    halved = job.arm == "half_codebooks"
+    channels = train.x.shape[1] // 2 if halved else train.x.shape[1]
+    encoder = build(job.kind, channels, config, job.arm, codebooks)
+    seed = derive_seed(config.seed, "training", job.seed_index)
+    train, evaluation = train.first_channels(channels), evaluation.first_channels(channels)
+    return train_encoder(encoder, train, evaluation, config, seed, device)
+
+
+def build(
+    kind: InputKind, channels: int, config: EncoderConfig, arm: Arm | None = None, codebooks: Sequence[Tensor] = ()
+) -> AudioEncoder:
+    """An encoder as the parameters say, changed in the one way that `arm` names."""
+    dims = config.embed_dim // 2 if arm == "half_embedding" else config.embed_dim
+    encoder = AudioEncoder(
+        kind,
+        channels=channels,
+        embed_dim=dims,
+        per_codebook=arm in ("per_codebook", "pretrained"),
+        scramble=arm == "scrambled",
+    )
+    if arm == "pretrained" and encoder.embedding is not None:
+        encoder.embedding.start_from(reduce_dims(codebooks[:channels], dims))
+    return encoder
+
+
+def reduce_dims(codebooks: Sequence[Tensor], dims: int) -> list[Tensor]:
+    """Codebook vectors of at most `dims` dimensions: those with more are projected by one PCA over all layers."""
+    from sklearn.decomposition import PCA
+
+    if codebooks[0].shape[1] <= dims:
+        return list(codebooks)
+    rows = torch.cat(list(codebooks)).numpy()
+    projected = torch.from_numpy(PCA(dims, random_state=0).fit_transform(rows).astype(np.float32))
+    return list(projected.split([len(vectors) for vectors in codebooks]))
+
+
+def seed_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
+    """Mean over seeds and its Student t interval; the interval is the mean alone if the values are all equal."""
+    from scipy import stats
+
+    mean = float(np.mean(values))
+    if np.ptp(values) == 0:
+        return mean, mean, mean
+    low, high = stats.ttest_1samp(values, 0.0).confidence_interval(confidence)
+    return mean, float(low), float(high)
+
+
+def compare(scores: pd.DataFrame, arm: str, metric: str, reference: str = "codes") -> dict[str, Any]:
+    """An arm against the reference, seed by seed: both means, the mean difference and its interval.
+
+    scores: columns encoder, seed, metric, value.
+    """
+    table = scores[scores["metric"] == metric].pivot_table(index="seed", columns="encoder", values="value")
+    difference, low, high = seed_interval((table[arm] - table[reference]).tolist())
+    return {
+        "encoder": arm,
+        "metric": metric,
+        "value": float(table[arm].mean()),
+        "reference": float(table[reference].mean()),
+        "difference": difference,
+        "ci_low": low,
+        "ci_high": high,
+    }

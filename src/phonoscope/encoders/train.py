@@ -1,0 +1,153 @@
+"""Training an audio encoder to tell the word and the speaker from one window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from phonoscope.compute import derive_seed
+from phonoscope.encoders.audio import AudioEncoder
+from phonoscope.encoders.config import EncoderConfig
+from phonoscope.encoders.windows import NO_WORD, Windows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TASKS = ("word", "speaker")
+
+
+class WindowClassifier(nn.Module):
+    """An audio encoder with one linear head a task."""
+
+    def __init__(self, encoder: AudioEncoder, classes: dict[str, int]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.heads = nn.ModuleDict({task: nn.Linear(encoder.output_features, n) for task, n in classes.items()})
+
+    def forward(self, x: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        features = self.encoder(x, mask).relu()
+        return {task: head(features) for task, head in self.heads.items()}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A classifier, its curve (a row every `log_every` steps), and its scores on the eval windows."""
+
+    model: WindowClassifier
+    curve: pd.DataFrame
+    scores: dict[str, float]
+
+
+def train_encoder(
+    encoder: AudioEncoder, train: Windows, evaluation: Windows, config: EncoderConfig, seed: int, device: torch.device
+) -> Trained:
+    """Train on all tasks at once: the sum of the cross-entropies, that of the word over isolated words only.
+
+    Batches are drawn from `seed`, without replacement within an epoch. AdamW, one-cycle schedule, gradients clipped
+    at 1. Raises `FloatingPointError` if the loss is not finite.
+    """
+    import pandas as pd
+    from tqdm import tqdm
+
+    model = WindowClassifier(encoder, {task: len(names) for task, names in train.classes.items()}).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), config.lr, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=config.steps)
+    batches = _batches(train, config.batch_size, derive_seed(seed, "batches"))
+    rows: list[dict[str, float]] = []
+    model.train()
+    for step in tqdm(range(1, config.steps + 1), desc=f"{encoder.input} encoder", disable=None, leave=False):
+        x, mask, labels = _tensors(train, next(batches), device)
+        with _precision(device, config):
+            losses = _losses(model(x, mask), labels)
+        loss = torch.stack(list(losses.values())).sum()
+        if not loss.isfinite():
+            raise FloatingPointError(f"the loss is {loss.item()} at step {step}; lower encoder.lr")
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % config.log_every == 0 or step == config.steps:
+            parts = {f"loss_{task}": float(value.detach()) for task, value in losses.items()}
+            rows.append({"step": step, **parts, **_watch(encoder, x)})
+    return Trained(model, pd.DataFrame(rows), evaluate(model, evaluation, config, device))
+
+
+def evaluate(
+    model: WindowClassifier, windows: Windows, config: EncoderConfig, device: torch.device
+) -> dict[str, float]:
+    """Accuracy, macro-F1 (scikit-learn's, over the classes that occur) and loss of each task."""
+    from sklearn.metrics import accuracy_score, f1_score
+
+    model.eval()
+    logits: dict[str, list[Tensor]] = {task: [] for task in model.heads}
+    with torch.no_grad(), _precision(device, config):
+        for start in range(0, len(windows.x), 128):
+            rows = np.arange(start, min(start + 128, len(windows.x)))
+            x, mask, _ = _tensors(windows, rows, device)
+            for task, found in model(x, mask).items():
+                logits[task].append(found.float().cpu())
+    scores: dict[str, float] = {}
+    for task, parts in logits.items():
+        labels = torch.from_numpy(windows.labels[task])
+        known = labels != NO_WORD
+        found, truth = torch.cat(parts)[known], labels[known]
+        scores[f"accuracy_{task}"] = float(accuracy_score(truth, found.argmax(1)))
+        scores[f"macro_f1_{task}"] = float(f1_score(truth, found.argmax(1), average="macro", zero_division=0))
+        scores[f"loss_{task}"] = float(cross_entropy(found, truth))
+    return scores
+
+
+def _losses(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[str, Tensor]:
+    found = {}
+    for task, values in logits.items():
+        known = labels[task] != NO_WORD
+        total = cross_entropy(values, labels[task], ignore_index=NO_WORD, reduction="sum")
+        found[task] = total / known.sum().clamp(min=1)  # a batch may hold no isolated word
+    return found
+
+
+def _batches(windows: Windows, size: int, seed: int) -> Iterator[np.ndarray[Any, np.dtype[np.int64]]]:
+    """Row indices of batch after batch, epoch after epoch; the rest that fills no batch is left out of its epoch."""
+    generator = np.random.default_rng(seed)
+    size = min(size, len(windows.x))
+    while True:
+        order = generator.permutation(len(windows.x))
+        for start in range(0, len(order) - size + 1, size):
+            yield order[start : start + size]
+
+
+def _tensors(
+    windows: Windows, rows: np.ndarray[Any, np.dtype[np.int64]], device: torch.device
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """A batch, cut to its longest window, its mask and its labels."""
+    lengths = windows.lengths[rows]
+    x = torch.from_numpy(windows.x[rows][:, :, : lengths.max()]).to(device)
+    mask = torch.arange(x.shape[2]) < torch.from_numpy(lengths)[:, None]
+    labels = {task: torch.from_numpy(values[rows]).to(device) for task, values in windows.labels.items()}
+    return x, mask.to(device), labels
+
+
+def _precision(device: torch.device, config: EncoderConfig) -> AbstractContextManager[Any]:
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.mixed_precision and device.type == "cuda")
+
+
+def _watch(encoder: AudioEncoder, x: Tensor) -> dict[str, float]:
+    """What the codes and their embedding are like: the batch's codes in use and their perplexity, and vector norms."""
+    if encoder.embedding is None:
+        return {}
+    counts = torch.bincount(x.flatten().long(), minlength=encoder.embedding.vocabulary).double()
+    norms = encoder.embedding.table.weight.detach().norm(dim=1)
+    return {
+        "codes_used": float((counts > 0).sum()),
+        "code_perplexity": float(torch.distributions.Categorical(counts).entropy().exp()),
+        "embedding_norm": float(norms.mean()),
+        "embedding_norm_sd": float(norms.std()),
+    }

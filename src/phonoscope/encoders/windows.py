@@ -1,0 +1,135 @@
+"""Windows of one repetition time: codes or mel frames, with the word and the speaker to tell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from phonoscope.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MEL_RATE_HZ = 16_000
+MEL_HOP = 160
+MEL_FRAME_RATE_HZ = MEL_RATE_HZ / MEL_HOP
+NO_WORD = -1
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One utterance: its frames [channels, frames], its speaker, and its word if it is an isolated one."""
+
+    utterance: str
+    frames: NDArray[np.generic]
+    speaker: str
+    word: str
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows as arrays; frames from `lengths` on are padding (zeros)."""
+
+    x: NDArray[np.generic]
+    """[windows, channels, frames]."""
+    lengths: NDArray[np.int64]
+    """[windows], in frames."""
+    labels: dict[str, NDArray[np.int64]]
+    """`word` and `speaker`: [windows], indices into `classes`; -1 where there is no word."""
+    classes: dict[str, list[str]]
+    utterances: list[str]
+
+    def subset(self, utterances: Iterable[str]) -> Windows:
+        """The windows of some utterances."""
+        wanted = set(utterances)
+        kept = np.array([utterance in wanted for utterance in self.utterances], dtype=bool)
+        return Windows(
+            self.x[kept],
+            self.lengths[kept],
+            {task: labels[kept] for task, labels in self.labels.items()},
+            self.classes,
+            [name for name, keep in zip(self.utterances, kept, strict=True) if keep],
+        )
+
+    def first_channels(self, channels: int) -> Windows:
+        """The same windows of the first channels, such as RVQ layers."""
+        return Windows(self.x[:, :channels], self.lengths, self.labels, self.classes, self.utterances)
+
+
+def window_bounds(frames: int, frame_rate_hz: float, tr_s: float) -> list[tuple[int, int]]:
+    """First and last-but-one frame of each window of `tr_s` seconds: a frame is in the window that holds its start.
+
+    So no frame is lost, none is in two windows, and windows do not drift: at 75 Hz and 1.5 s, where a window is
+    112.5 frames, they take 113 and 112 by turns. The last window may be shorter.
+    """
+    size = Fraction(str(tr_s)) * Fraction(str(frame_rate_hz))
+    edges = [min(frames, math.ceil(size * i)) for i in range(math.ceil(frames / size) + 1)]
+    return [(start, stop) for start, stop in pairwise(edges) if stop > start]
+
+
+def cut_windows(clips: Iterable[Clip], frame_rate_hz: float, tr_s: float, *, sentence_windows: int = 1) -> Windows:
+    """Cut utterances into windows of one repetition time.
+
+    An isolated word gives all its windows; any other utterance its first `sentence_windows`, for the speaker only.
+    Raises: `DataError` if there is no window of an isolated word, or only one word.
+    """
+    size = math.ceil(Fraction(str(tr_s)) * Fraction(str(frame_rate_hz)))
+    pieces: list[tuple[Clip, NDArray[np.generic]]] = []
+    for clip in clips:
+        bounds = window_bounds(clip.frames.shape[1], frame_rate_hz, tr_s)
+        for start, stop in bounds if clip.word else bounds[:sentence_windows]:
+            pieces.append((clip, clip.frames[:, start:stop]))
+    words = sorted({clip.word for clip, _ in pieces} - {""})
+    if len(words) < 2:
+        raise DataError(
+            "the corpus has fewer than two isolated words to tell apart; see corpus.source and corpus.words"
+        )
+    speakers = sorted({clip.speaker for clip, _ in pieces})
+    x = np.zeros((len(pieces), pieces[0][1].shape[0], size), pieces[0][1].dtype)
+    for row, (_, piece) in zip(x, pieces, strict=True):
+        row[:, : piece.shape[1]] = piece
+    return Windows(
+        x,
+        np.array([piece.shape[1] for _, piece in pieces], np.int64),
+        {
+            "word": _indices([clip.word for clip, _ in pieces], words),
+            "speaker": _indices([clip.speaker for clip, _ in pieces], speakers),
+        },
+        {"word": words, "speaker": speakers},
+        [clip.utterance for clip, _ in pieces],
+    )
+
+
+def _indices(labels: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
+    index = {name: i for i, name in enumerate(classes)}
+    return np.array([index.get(label, NO_WORD) for label in labels], np.int64)
+
+
+def log_mel(samples_16k: NDArray[np.float32], bins: int) -> NDArray[np.float32]:
+    """Log-mel spectrogram, 25 ms windows every 10 ms, frame i centred at 10 i ms: [samples] -> [bins, frames]."""
+    import torch
+    from torchaudio.functional import melscale_fbanks
+
+    spectrum = torch.stft(
+        torch.from_numpy(samples_16k), 400, MEL_HOP, window=torch.hann_window(400), return_complex=True
+    )
+    banks = melscale_fbanks(201, 0.0, MEL_RATE_HZ / 2, bins, MEL_RATE_HZ)
+    frames = len(samples_16k) // MEL_HOP + 1
+    mel: NDArray[np.float32] = (banks.T @ spectrum.abs().square()).clamp(min=1e-10).log()[:, :frames].numpy()
+    return mel
+
+
+def standardise(windows: Windows, by: Windows) -> Windows:
+    """Each channel to mean 0 and deviation 1 over the frames of `by`; padding stays 0."""
+    inside = np.arange(windows.x.shape[2]) < windows.lengths[:, None]
+    reference = np.arange(by.x.shape[2]) < by.lengths[:, None]
+    frames = by.x.transpose(0, 2, 1)[reference].astype(np.float64)
+    mean, deviation = frames.mean(axis=0), np.maximum(frames.std(axis=0), 1e-6)
+    scaled = (windows.x - mean[:, None]) / deviation[:, None] * inside[:, None]
+    return Windows(scaled.astype(np.float32), windows.lengths, windows.labels, windows.classes, windows.utterances)

@@ -1,0 +1,301 @@
+"""The audio encoder by what it promises: counts, axes, codes, masks, gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from phonoscope.encoders import AudioEncoder, CodeEmbedding
+
+
+def codes(batch: int = 2, codebooks: int = 8, frames: int = 112, seed: int = 0) -> Tensor:
+    return torch.randint(0, 1024, (batch, codebooks, frames), generator=torch.Generator().manual_seed(seed))
+
+
+def encoder(**options: object) -> AudioEncoder:
+    torch.manual_seed(0)
+    return AudioEncoder(**options).eval()  # type: ignore[arg-type]
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+# on codes
+
+
+def test_counts_are_exactly_the_documents() -> None:
+    assert count(AudioEncoder("codes")) == 1_214_592
+    assert count(AudioEncoder("mel")) == 2_082_368
+
+
+def test_the_embedding_is_one_table_of_1024_by_64_vectors() -> None:
+    embedding = AudioEncoder("codes").embedding
+    assert embedding is not None
+    assert embedding.table.weight.shape == (1024, 64)
+    assert count(embedding) / 1_214_592 == pytest.approx(0.05396, abs=1e-5)
+
+
+def test_a_forward_pass_gives_one_finite_vector_a_window() -> None:
+    features = encoder()(codes(4))
+    assert features.shape == (4, 256)
+    assert features.isfinite().all()
+    assert not torch.allclose(features[0], features[1])
+
+
+@pytest.mark.parametrize("batch", [1, 4, 16, 32])
+def test_a_window_gives_the_same_vector_in_any_batch(batch: int) -> None:
+    model, x = encoder(), codes(batch)
+    alone = torch.cat([model(window[None]) for window in x])
+    torch.testing.assert_close(model(x), alone, atol=1e-5, rtol=1e-4)
+
+
+def test_the_least_and_the_greatest_code_are_looked_up_in_the_first_and_the_last_row() -> None:
+    embedding = CodeEmbedding(2, 1024, 3)
+    vectors = embedding(torch.tensor([[[0, 1023], [1023, 0]]]))
+    first, last = embedding.table.weight[0], embedding.table.weight[1023]
+    assert torch.equal(vectors[0, :3, 0], first)
+    assert torch.equal(vectors[0, :3, 1], last)
+    assert torch.equal(vectors[0, 3:, 0], last)
+    assert torch.equal(vectors[0, 3:, 1], first)
+
+
+def test_a_gradient_reaches_all_19_parameters() -> None:
+    model = AudioEncoder("codes").train()
+    features = model(codes(8))
+    (features * torch.randn_like(features)).sum().backward()
+    gradients = [p.grad for p in model.parameters()]
+    assert len(gradients) == 19
+    assert all(g is not None and g.isfinite().all() and g.any() for g in gradients)
+
+
+def test_only_rows_of_codes_that_occur_have_a_gradient() -> None:
+    model = AudioEncoder("codes").train()
+    model(codes(4) % 10).square().sum().backward()
+    assert model.embedding is not None
+    gradient = model.embedding.table.weight.grad
+    assert gradient is not None
+    assert gradient[:10].any(dim=1).all()
+    assert not gradient[10:].any()
+
+
+def test_codes_as_floats_of_integral_value_give_the_same_vector() -> None:
+    model, x = encoder(), codes()
+    assert torch.equal(model(x.float()), model(x))
+    assert torch.equal(model(x.to(torch.int16)), model(x))
+
+
+# what earlier versions let pass
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [(1024, "outside"), (-1, "outside"), (5000, "outside"), (511.9, "not an integer"), (-0.5, "not an integer")],
+)
+def test_a_code_out_of_the_vocabulary_or_between_integers_is_refused_by_value_and_codebook(
+    value: float, reason: str
+) -> None:
+    x = codes().double()
+    x[1, 2, 7] = value
+    with pytest.raises(ValueError, match=rf"code {value}.* of codebook 3 is {reason}"):
+        encoder()(x)
+
+
+def test_nan_is_refused() -> None:
+    x = codes().float()
+    x[0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match="code nan of codebook 1"):
+        encoder()(x)
+
+
+@given(st.integers(0, 7), st.integers(0, 11), st.integers(0, 1023))
+@settings(max_examples=25)
+def test_time_stays_time(codebook: int, frame: int, code: int) -> None:
+    """Changing one code changes the embedded sequence at its own frame and codebook, and nowhere else."""
+    torch.manual_seed(0)
+    embedding = CodeEmbedding(8, 1024, 4)
+    x = torch.full((1, 8, 12), 7)
+    changed = x.clone()
+    changed[0, codebook, frame] = code
+    moved = (embedding(changed) - embedding(x))[0].reshape(8, 4, 12).abs().sum(1)
+    expected = torch.zeros(8, 12, dtype=torch.bool)
+    expected[codebook, frame] = code != 7
+    assert torch.equal(moved > 0, expected)
+
+
+def test_the_scrambled_control_keeps_one_cell_in_a_hundred_at_its_time() -> None:
+    embedding = CodeEmbedding(8, 112, 64, scramble=True)
+    with torch.no_grad():
+        embedding.table.weight.copy_(torch.arange(112.0)[:, None].expand(-1, 64))  # each vector says its frame
+    x = torch.arange(112)[None, None].expand(1, 8, -1)
+    share = (embedding(x)[0] == torch.arange(112.0)).double().mean().item()
+    assert share == pytest.approx(0.0098, abs=5e-4)
+
+
+def test_a_moved_frame_moves_the_response() -> None:
+    model = encoder()
+    assert model.embedding is not None
+    x = torch.full((1, 8, 112), 3)
+    early, late = x.clone(), x.clone()
+    early[0, :, 30], late[0, :, 60] = 900, 900
+    for branch in model.branches:
+        first, second = (branch.response(model.embedding(v))[0] for v in (early, late))  # type: ignore[operator]
+        torch.testing.assert_close(first[:, 20:41], second[:, 50:71])
+        assert not torch.allclose(first[:, 30], second[:, 30])
+    # a maximum over time does not see where it was
+    torch.testing.assert_close(model(early), model(late))
+
+
+def test_the_order_of_frames_matters() -> None:
+    model, x = encoder(), codes(1)
+    assert not torch.allclose(model(x), model(x[:, :, torch.randperm(112)]), atol=1e-3)
+
+
+# masks
+
+
+@given(st.integers(1, 20), st.integers(1, 30))
+@settings(max_examples=15)
+def test_padding_changes_nothing(length: int, padding: int) -> None:
+    model, x = encoder(), codes(3, frames=length)
+    padded = torch.cat([x, codes(3, frames=padding, seed=1)], dim=2)
+    mask = torch.arange(length + padding).expand(3, -1) < length
+    torch.testing.assert_close(model(padded, mask), model(x), atol=1e-5, rtol=1e-4)
+
+
+def test_padding_does_not_enter_the_batch_statistics() -> None:
+    torch.manual_seed(0)
+    plain, masked = AudioEncoder(dropout=0.0).train(), AudioEncoder(dropout=0.0).train()
+    masked.load_state_dict(plain.state_dict())
+    x = codes(6, frames=20)
+    padded = torch.cat([x, codes(6, frames=9, seed=1)], dim=2)
+    torch.testing.assert_close(masked(padded, torch.arange(29).expand(6, -1) < 20), plain(x), atol=1e-4, rtol=1e-3)
+    for one, other in zip(plain.buffers(), masked.buffers(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_a_mask_of_another_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match="the mask has shape"):
+        encoder()(codes(), torch.ones(2, 5, dtype=torch.bool))
+
+
+# mel
+
+
+def test_mel_frames_are_encoded() -> None:
+    features = encoder(input="mel")(torch.randn(4, 2048, 65))
+    assert features.shape == (4, 256)
+    assert features.isfinite().all()
+
+
+def test_a_mel_input_without_time_is_one_frame_with_a_warning() -> None:
+    model, x = encoder(input="mel", channels=80), torch.randn(3, 80)
+    with pytest.warns(UserWarning, match="taken as one frame"):
+        features = model(x)
+    torch.testing.assert_close(features, model(x[:, :, None]))
+
+
+def test_the_two_inputs_are_two_architectures() -> None:
+    on_codes, on_mel = AudioEncoder("codes"), AudioEncoder("mel")
+    assert on_mel.embedding is None
+    assert [b.convolution.weight.shape for b in on_codes.branches] == [(128, 512, k) for k in (3, 5, 7)]  # type: ignore[union-attr]
+    assert [b.convolution.weight.shape for b in on_mel.branches] == [(64, 2048, k) for k in (3, 5, 7)]  # type: ignore[union-attr]
+
+
+def test_a_wrong_input_is_refused_by_its_shape() -> None:
+    with pytest.raises(ValueError, match=r"\[batch, 8, frames\]"):
+        encoder()(codes(codebooks=4))
+    with pytest.raises(ValueError, match=r"\[batch, 80, frames\]"):
+        encoder(input="mel", channels=80)(torch.randn(2, 60, 5))
+    with pytest.raises(ValueError, match="input is 'wave'"):
+        AudioEncoder("wave")  # type: ignore[arg-type]
+
+
+# as they are used
+
+
+def test_a_batch_of_32_trains() -> None:
+    torch.manual_seed(0)
+    model, x = AudioEncoder(dropout=0.0).train(), codes(32)
+    target = torch.randn(32, 256)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    losses = []
+    for _ in range(6):
+        loss = (model(x) - target).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_one_window_is_encoded_alone_in_eval_and_refused_by_batch_normalisation_in_training() -> None:
+    assert encoder()(codes(1)).shape == (1, 256)
+    with pytest.raises(ValueError, match="more than 1 value"):
+        AudioEncoder().train()(codes(1))
+
+
+@pytest.mark.parametrize("frames", [1, 50, 112, 150, 200])
+def test_any_number_of_frames_is_encoded(frames: int) -> None:
+    model, x = encoder(), codes(frames=frames)
+    assert model(x).shape == (2, 256)
+    repeated = torch.cat([x, x, x], dim=2)
+    assert not torch.allclose(model(repeated), model(x), atol=1e-6) or frames == 1
+
+
+@pytest.mark.parametrize("codebooks", [4, 8, 16])
+def test_each_codebook_counts(codebooks: int) -> None:
+    model, x = encoder(channels=codebooks), codes(1, codebooks)
+    reference = model(x)
+    for codebook in range(codebooks):
+        changed = x.clone()
+        changed[:, codebook] = (changed[:, codebook] + 511) % 1024
+        assert not torch.allclose(model(changed), reference, atol=1e-5)
+
+
+def test_codebooks_share_rows_unless_asked_otherwise() -> None:
+    swapped = codes().flip(1)
+    shared, apart = CodeEmbedding(8, 1024, 4), CodeEmbedding(8, 1024, 4, per_codebook=True)
+    vectors = shared(codes()).reshape(2, 8, 4, 112)
+    assert torch.equal(shared(swapped).reshape(2, 8, 4, 112), vectors.flip(1))
+    assert apart.table.weight.shape == (8192, 4)
+    assert not torch.equal(apart(swapped).reshape(2, 8, 4, 112), apart(codes()).reshape(2, 8, 4, 112).flip(1))
+
+
+@pytest.mark.parametrize("value", [0, 512])
+def test_windows_of_one_code_give_the_same_vector_at_any_length(value: int) -> None:
+    """Away from the edges each frame of a constant window looks the same, so the maximum does not grow with it."""
+    model = encoder()
+    short, long = (torch.full((1, 8, frames), value) for frames in (40, 160))
+    torch.testing.assert_close(model(short), model(long), atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(model(short), model(torch.full((1, 8, 40), 100)), atol=1e-3)
+
+
+# starting from a codec
+
+
+def test_the_table_starts_from_the_codecs_own_vectors() -> None:
+    embedding = CodeEmbedding(2, 16, 6, per_codebook=True)
+    books = [torch.randn(16, 4), torch.randn(16, 4)]
+    embedding.start_from(books)
+    vectors = embedding(torch.tensor([[[3], [9]]]))[0, :, 0]
+    torch.testing.assert_close(vectors[:4], books[0][3])
+    torch.testing.assert_close(vectors[6:10], books[1][9])
+    assert not vectors[4:6].any()
+
+
+@pytest.mark.parametrize(
+    ("options", "books", "reason"),
+    [
+        ({}, [torch.zeros(16, 6)] * 2, "per_codebook"),
+        ({"per_codebook": True}, [torch.zeros(16, 6)], "1 codebooks"),
+        ({"per_codebook": True}, [torch.zeros(8, 6)] * 2, r"\[8, 6\]"),
+        ({"per_codebook": True}, [torch.zeros(16, 7)] * 2, r"\[16, 7\]"),
+    ],
+)
+def test_codebooks_that_do_not_fit_are_refused(options: dict[str, bool], books: list[Tensor], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        CodeEmbedding(2, 16, 6, **options).start_from(books)

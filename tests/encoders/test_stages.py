@@ -1,0 +1,122 @@
+"""The stages `encoder@<input>` and `encoder-report` on a toy corpus."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from phonoscope import paths
+from phonoscope.audio import write_flac
+from phonoscope.encoders.config import EncoderConfig
+from phonoscope.encoders.train import WindowClassifier
+from phonoscope.errors import DataError, ParamsError
+from phonoscope.files import write_json, write_safetensors
+from phonoscope.params import Params, load_params
+from phonoscope.stages import encoder, encoder_report
+
+BRIEF = EncoderConfig(
+    codec="toy",
+    layers=2,
+    mel_bins=12,
+    embed_dim=6,
+    steps=3,
+    batch_size=4,
+    seeds=2,
+    log_every=2,
+    arms=("scrambled", "pretrained"),
+)
+
+
+def params(**changes: object) -> Params:
+    there = load_params(Path(__file__).parents[2] / "params.yaml")
+    compute = there.compute.model_copy(update={"workers": 1})
+    return there.model_copy(update={"encoder": BRIEF.model_copy(update=changes), "compute": compute})
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve isolated words and two sentences of two speakers, with tokens at 75 Hz."""
+    root = tmp_path_factory.mktemp("encoders")
+    rng = np.random.default_rng(0)
+    rows, tokens = [], []
+    for i in range(14):
+        word, duration_s = ("", 2.0) if i >= 12 else (("yes", "no")[i % 2], 0.5)
+        name = f"u{i:02d}"
+        path = root / paths.CORPUS / f"{name}.flac"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_flac(path, rng.normal(0, 0.1, round(16_000 * duration_s)).astype(np.float32), 16_000)
+        rows.append((name, path.name, f"s{i // 2 % 2}", word))
+        frames = round(75 * duration_s)
+        codes = rng.integers(0, 1024, (frames, 2)).astype(np.int16)
+        columns = {"utterance": name, "frame": np.arange(frames), "code_1": codes[:, 0], "code_2": codes[:, 1]}
+        tokens.append(pd.DataFrame(columns))
+    pd.DataFrame(rows, columns=["utterance", "path", "speaker", "word"]).to_parquet(root / paths.MANIFEST)
+    (root / paths.tokens("toy")).parent.mkdir(parents=True)
+    pd.concat(tokens).to_parquet(root / paths.tokens("toy"))
+    books = {f"layer_{layer}": torch.randn(1024, 9) for layer in (1, 2)}
+    write_safetensors(root / paths.codebooks("toy"), books, {"codec": "toy", "frame_rate_hz": 75.0})
+    names = [row[0] for row in rows]
+    write_json(root / paths.SPLIT, {"train": [*names[:8], *names[12:]], "eval": names[8:12], "speaker_folds": []})
+    return root
+
+
+@pytest.fixture
+def here(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(corpus)
+    return corpus
+
+
+def test_the_stages_write_models_scores_curves_claims_and_figures(here: Path) -> None:
+    for kind in ("codes", "mel"):
+        report = encoder.run(params(), kind)
+        table = pd.read_csv(paths.encoder_metrics(kind))
+        assert set(table["seed"]) == {0, 1}
+        accuracy = table.loc[table["metric"] == "accuracy_word", "value"]
+        assert report.metrics["accuracy_word"] == pytest.approx(accuracy.mean())
+        curve = pd.read_csv(paths.encoder_training(kind))
+        assert curve.groupby("seed")["step"].apply(list).tolist() == [[2, 3], [2, 3]]
+        config = json.loads((paths.encoder(kind) / "config.json").read_text())
+        assert config["input"] == kind
+        assert config["channels"] == (2 if kind == "codes" else 12)
+    state = load_file(paths.encoder("codes") / "seed_0.safetensors")
+    from phonoscope.encoders.study import build
+
+    WindowClassifier(build("codes", 2, BRIEF), {"word": 2, "speaker": 2}).load_state_dict(state)
+
+    report = encoder_report.run(params())
+    claims = (paths.ENCODER_REPORT / "claims.md").read_text()
+    assert "| 74 times | 74.3 times" in claims
+    assert "| 19 of 19 | 19 of 19 | holds |" in claims
+    assert re.search(r"scrambled against codes: word [\d.]+ % \([+-][\d.]+ points", claims)
+    differences = pd.read_csv(paths.ENCODER_REPORT / "differences.csv")
+    assert set(differences["encoder"]) == {"mel", "scrambled", "pretrained"}
+    assert all(figure.read_bytes().startswith(b"\x89PNG") for figure in report.figures)
+
+
+def test_a_second_run_and_more_workers_give_the_same_bytes(here: Path) -> None:
+    def written() -> dict[str, bytes]:
+        files = [*paths.encoder("codes").iterdir(), paths.encoder_metrics("codes"), paths.encoder_training("codes")]
+        return {file.name: file.read_bytes() for file in files}
+
+    encoder.run(params(), "codes")
+    before = written()
+    two = params().model_copy(update={"compute": params().compute.model_copy(update={"workers": 2})})
+    encoder.run(two, "codes")
+    assert written() == before
+
+
+def test_layers_that_the_codec_lacks_are_refused(here: Path) -> None:
+    with pytest.raises(ParamsError, match=r"encoder\.layers is 3; the codec 'toy' has 2"):
+        encoder.run(params(layers=3), "codes")
+
+
+def test_a_codec_without_tokens_is_refused(here: Path) -> None:
+    with pytest.raises(DataError, match=r"run `dvc repro encode@other`, or mend encoder\.codec"):
+        encoder.run(params(codec="other"), "codes")

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+
+from phonoscope.encoders import AudioEncoder
+from phonoscope.encoders.claims import behaviour_claims, gradient_share, input_bytes, macs, peak_kept, size_claims
+from phonoscope.encoders.config import EncoderConfig
+from phonoscope.encoders.study import build, compare, reduce_dims, seed_interval
+
+CONFIG = EncoderConfig(embed_dim=8)
+
+
+def test_each_arm_changes_the_one_thing_it_names() -> None:
+    books = [torch.randn(1024, 8) for _ in range(4)]
+    plain, *arms = (
+        build("codes", 2 if arm == "half_codebooks" else 4, CONFIG, arm, books)
+        for arm in (None, "scrambled", "per_codebook", "pretrained", "half_codebooks", "half_embedding")
+    )
+    embeddings = [encoder.embedding for encoder in (plain, *arms) if encoder.embedding]
+    tables = [embedding.table.weight for embedding in embeddings]
+    assert [tuple(table.shape) for table in tables] == [
+        (1024, 8),
+        (1024, 8),
+        (4096, 8),
+        (4096, 8),
+        (1024, 8),
+        (1024, 4),
+    ]
+    assert [encoder.embedding.scramble for encoder in (plain, *arms) if encoder.embedding] == [
+        False,
+        True,
+        *[False] * 4,
+    ]
+    assert torch.equal(tables[3][1024:2048], books[1])
+
+
+def test_codebooks_of_too_many_dims_keep_what_varies_most() -> None:
+    rng = np.random.default_rng(0)
+    plane = rng.normal(size=(2, 64, 2)) @ rng.normal(size=(2, 16))
+    books = [torch.from_numpy(rows.astype(np.float32)) for rows in plane]
+    reduced = reduce_dims(books, 2)
+    assert [tuple(rows.shape) for rows in reduced] == [(64, 2), (64, 2)]
+    for before, after in zip(books, reduced, strict=True):
+        distances = [torch.pdist(rows) for rows in (after, before)]
+        torch.testing.assert_close(*distances, atol=1e-4, rtol=1e-4)
+    assert reduce_dims(books, 16)[0] is books[0]
+
+
+def test_the_interval_over_seeds_is_students() -> None:
+    values = [0.7, 0.75, 0.83]
+    mean, low, high = seed_interval(values)
+    half = stats.t.ppf(0.975, 2) * np.std(values, ddof=1) / np.sqrt(3)
+    assert (mean, low, high) == pytest.approx((np.mean(values), np.mean(values) - half, np.mean(values) + half))
+    assert seed_interval([0.5, 0.5]) == (0.5, 0.5, 0.5)
+
+
+def test_an_arm_is_compared_seed_by_seed() -> None:
+    rows = [("codes", 0, 0.6), ("codes", 1, 0.8), ("arm", 1, 0.9), ("arm", 0, 0.7)]
+    scores = pd.DataFrame(rows, columns=["encoder", "seed", "value"]).assign(metric="accuracy_word")
+    found = compare(scores, "arm", "accuracy_word")
+    assert found["difference"] == pytest.approx(0.1)
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx((0.1, 0.1))  # paired: both seeds gain the same
+
+
+def test_input_sizes_are_the_documents() -> None:
+    assert input_bytes("codes", 8, 112) == 7_168
+    assert input_bytes("mel", 2048, 65) == 532_480
+    assert any("74.3 times" in claim.measured for claim in size_claims())
+
+
+def test_multiply_adds_are_those_of_the_layers() -> None:
+    by_hand = 112 * 512 * 128 * (3 + 5 + 7) + 384 * 256 + 256 * 256
+    assert macs(AudioEncoder("codes"), 112) == by_hand
+
+
+def test_max_pooling_keeps_a_peak_and_the_mean_does_not() -> None:
+    torch.manual_seed(0)
+    kept, averaged = peak_kept(AudioEncoder("codes"), torch.randint(0, 1024, (1, 8, 112)))
+    assert kept > 0.9
+    assert 0 < averaged < 0.1
+
+
+def test_a_parameter_that_no_gradient_reaches_is_counted() -> None:
+    torch.manual_seed(0)
+    encoder, x = AudioEncoder("codes"), torch.randint(0, 1024, (4, 8, 30))
+    assert gradient_share(encoder, x) == (19, 19)
+    encoder.compression[-1].register_forward_pre_hook(lambda _, inputs: (inputs[0].detach(),))
+    assert gradient_share(encoder, x) == (2, 19)  # only the last layer's weight and bias
+    assert next(claim.verdict for claim in behaviour_claims(encoder, x)) == "refuted"
