@@ -32,6 +32,10 @@ repro: setup  ## run the pipeline: what has not changed is not run again
 	@printf '  %-26s %s\n' 'plots/compare/*.png' 'phone, speaker and pitch by RVQ layer' \
 	  'metrics/compare/answer.md' 'the answer in words' \
 	  'metrics/compare/table.md' 'every codec, layer and task' \
+	  'plots/geometry/figures' 'words in codec space: open index.html' \
+	  'plots/browse/<site>' 'features of the sparse autoencoders: open index.html' \
+	  'metrics/vq-report/report.md' 'why the codebook collapsed' \
+	  'metrics/encoder-report' 'claims about audio encoders, measured' \
 	  'dvc metrics show' 'the headline numbers' \
 	  'make ui' 'the MLflow UI: every run with its parameters, metrics and figures'
 

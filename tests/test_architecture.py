@@ -20,12 +20,12 @@ from phonoscope.params import load_params
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
-BASE = {"errors", "paths", "files", "audio", "compute"}
+BASE = {"errors", "paths", "files", "audio", "compute", "drawing", "events"}
 PLUMBING = {"cli", "__main__", "params", "paths", "errors", "tracking", "stages.base"}
 """In no stage's deps: they decide neither content nor form of an output, and every new parameter touches them."""
 UNHASHED = {"compute.workers", "tracking"}
 """Parameters in no stage's params: they change no output."""
-CODECS = list(load_params(ROOT / paths.PARAMS).codecs)
+PARAMS = load_params(ROOT / paths.PARAMS)
 
 
 def _modules() -> dict[str, Path]:
@@ -90,15 +90,17 @@ def closure(module: str) -> set[str]:
 
 
 def level(module: str) -> int:
-    """0 base, 1 parts and tracking, 2 params, 3 stages, 4 the command line."""
-    return {"params": 2, "stages": 3, "cli": 4, "__main__": 5}.get(part_of(module), 0 if module in BASE else 1)
+    """0 base, 1 parts and tracking, 2 params, 3 stages and, beside them, bench, 4 the command line."""
+    return {"params": 2, "stages": 3, "bench": 3, "cli": 4, "__main__": 5}.get(
+        part_of(module), 0 if module in BASE else 1
+    )
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name])
 def test_imports_run_downwards(module: str) -> None:
     for other in imported(module, types_too=True):
         assert level(other) <= level(module), f"{module} imports {other}, which is above it"
-        if level(other) == level(module) == 1:
+        if level(other) == level(module) in (1, 3) and not is_plumbing(other):
             assert part_of(other) == part_of(module), f"{module} imports {other}: what two parts share moves down"
 
 
@@ -136,14 +138,30 @@ def dvc_stages() -> dict[str, PipelineStage]:
     return {stage.addressing: stage for stage in Repo(str(ROOT)).index.stages if isinstance(stage, PipelineStage)}
 
 
-def kind_and_codec(stage: str) -> tuple[str, str | None]:
-    kind, _, codec = stage.partition("@")
-    return kind, codec or None
+def kind_and_item(stage: str) -> tuple[str, str | None]:
+    kind, _, item = stage.partition("@")
+    return kind, item or None
+
+
+def module_of(kind: str) -> str:
+    return f"stages.{kind.replace('-', '_')}"
+
+
+def is_foreach(kind: str) -> bool:
+    """Whether a stage's function takes an item: `run(params, item)`."""
+    run = next(
+        node
+        for node in ast.parse(MODULES[module_of(kind)].read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef) and node.name == "run"
+    )
+    return len(run.args.args) > 1
 
 
 def stage_names() -> list[str]:
-    return [f"{kind}@{codec}" for kind in ("codec", "encode", "probe") for codec in CODECS] + [
-        kind for kind in SECTIONS if kind not in ("codec", "encode", "probe")
+    return [
+        stage
+        for kind in SECTIONS
+        for stage in ([f"{kind}@{item}" for item in PARAMS.items(kind)[1]] if is_foreach(kind) else [kind])
     ]
 
 
@@ -153,9 +171,9 @@ def test_dvc_yaml_has_exactly_the_stages_of_the_command_line() -> None:
 
 @pytest.mark.parametrize("stage", stage_names())
 def test_deps_cover_the_import_closure(stage: str) -> None:
-    kind, _ = kind_and_codec(stage)
+    kind, _ = kind_and_item(stage)
     deps = {Path(dep.def_path) for dep in dvc_stages()[stage].deps if not isinstance(dep, ParamsDependency)}
-    code = {MODULES[module].relative_to(ROOT) for module in closure(f"stages.{kind}")}
+    code = {MODULES[module].relative_to(ROOT) for module in closure(module_of(kind))}
     bare = sorted(str(file) for file in code if not {file, *file.parents} & deps)
     assert not bare, f"{stage}: imported, but not in deps"
     listed = {dep for dep in deps if dep.parts[0] == "src"}
@@ -165,15 +183,15 @@ def test_deps_cover_the_import_closure(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", stage_names())
 def test_params_are_those_of_the_command_line(stage: str) -> None:
-    kind, codec = kind_and_codec(stage)
+    kind, item = kind_and_item(stage)
     listed = [key for dep in dvc_stages()[stage].deps if isinstance(dep, ParamsDependency) for key in dep.params]
-    assert sorted(listed) == sorted(section.format(codec=codec) for section in SECTIONS[kind])
+    assert sorted(listed) == sorted(section.format(item=item) for section in SECTIONS[kind])
 
 
 def _keys_read(kind: str) -> set[str]:
     """Parameters that a stage's module reads, from the attribute chains that start at `params`."""
     chains = set()
-    for node in ast.walk(ast.parse(MODULES[f"stages.{kind}"].read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(MODULES[module_of(kind)].read_text(encoding="utf-8"))):
         names = []
         while isinstance(node, ast.Attribute | ast.Call):
             if isinstance(node, ast.Attribute):
@@ -183,11 +201,11 @@ def _keys_read(kind: str) -> set[str]:
             chains.add(".".join(reversed(names)))
     longest = {chain for chain in chains if not any(other.startswith(f"{chain}.") for other in chains)}
     methods = {
-        "adapt_steps": {"codecs.{codec}.adapt_steps", "corpus.source"},
+        "adapt_steps": {"codecs.{item}.adapt_steps", "corpus.source"},
         "compute": {"compute.device", "compute.torch_threads"},
     }
     read = set[str]().union(*(methods.get(chain, {chain}) for chain in longest)) - UNHASHED
-    return {re.sub(r"^codec(?=\.|$)", "codecs.{codec}", key) for key in read}
+    return {re.sub(r"^codec(?=\.|$)", "codecs.{item}", key) for key in read}
 
 
 @pytest.mark.parametrize("kind", SECTIONS)
@@ -205,7 +223,8 @@ def test_workers_and_tracking_make_no_stage_stale() -> None:
 def _known_paths() -> set[str]:
     known = {value.as_posix() for value in vars(paths).values() if isinstance(value, Path)}
     makers = [value for value in vars(paths).values() if inspect.isfunction(value)]
-    return known | {make(name).as_posix() for make in makers for name in [*CODECS, *SECTIONS]}
+    names = [*SECTIONS, *(item for kind in SECTIONS for item in PARAMS.items(kind)[1])]
+    return known | {make(name).as_posix() for make in makers for name in names}
 
 
 @pytest.mark.parametrize("stage", stage_names())

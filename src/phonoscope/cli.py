@@ -15,8 +15,9 @@ import typer
 
 from phonoscope import paths
 from phonoscope.bench.cli import app as bench_app
-from phonoscope.errors import EnvironmentFault, PhonoscopeError
+from phonoscope.errors import DataError, EnvironmentFault, PhonoscopeError
 from phonoscope.params import Params, load_params
+from phonoscope.sae.config import SaeConfig
 
 app = typer.Typer(
     help="Look inside speech representations.",
@@ -27,17 +28,41 @@ app = typer.Typer(
 )
 app.add_typer(bench_app, name="bench")
 ParamsFile = Annotated[Path, typer.Option("--params", help="The parameters' file.")]
+FAULTY = 3
+"""Exit code of `diagnose-vq` for a quantizer with a fault."""
 CodecName = Annotated[str, typer.Argument(help="A codec of params.yaml's section codecs.")]
+SiteName = Annotated[str, typer.Argument(help="A site of params.yaml's key sae.sites.")]
 
+SAE_KEYS = tuple(f"sae.{key}" for key in SaeConfig.model_fields if key not in ("sites", "checkpoint_every"))
+"""All of section sae that a site's training depends on: another site in the list leaves it as it is."""
 SECTIONS: dict[str, tuple[str, ...]] = {
     "corpus": ("corpus",),
     "align": ("alignment", "corpus.max_rejected"),
     "split": ("split",),
-    "codec": ("codecs.{item}", "training", "corpus.source", "whisper", "compute.torch_threads", "compute.device"),
+    "codec": (
+        "codecs.{item}",
+        "training",
+        "corpus.source",
+        "whisper.checkpoint",
+        "compute.torch_threads",
+        "compute.device",
+    ),
     "encode": ("encode", "codecs.{item}.layers", "compute.torch_threads", "compute.device", "training.seed"),
     "probe": ("probe",),
+    "geometry": ("geometry",),
+    "geometry-report": ("codecs", "geometry.bootstrap.confidence", "geometry.perplexity"),
+    "sae": (*SAE_KEYS, "whisper", "compute.torch_threads", "compute.device"),
+    "sae-report": ("sae.sites",),
+    "interpret": ("interpret", "compute.torch_threads", "compute.device"),
+    "browse": ("interpret.clip_s",),
+    "features": ("whisper", "sae.sites", "compute.torch_threads", "compute.device"),
+    "encoder": ("encoder", "compute.torch_threads", "compute.device"),
+    "encoder-report": ("encoder", "compute.torch_threads", "compute.device"),
+    "vq": ("vq", "compute.torch_threads", "compute.device"),
+    "vq-report": ("vq.arms",),
+    "causal": ("causal", "whisper", "compute.torch_threads", "compute.device"),
     "compare": ("codecs", "probe.bootstrap", "probe.matched_dims", "probe.seed"),
-    "summary": ("codecs",),
+    "summary": ("codecs", "sae.sites"),
 }
 """The parameters of each stage: what dvc.yaml lists, and what its MLflow run carries."""
 
@@ -122,9 +147,81 @@ def probe(name: CodecName, params: ParamsFile = paths.PARAMS) -> None:
 
 
 @app.command()
+def geometry(name: CodecName, params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: do isolated words cluster in one codec's space, and under which pooling."""
+    run_stage("geometry", params, name)
+
+
+@app.command("geometry-report")
+def geometry_report(params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: all codecs' geometry in figures, tables and words."""
+    run_stage("geometry-report", params)
+
+
+@app.command()
+def interpret(site: SiteName, params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: what the features of one site's sparse autoencoder stand for."""
+    run_stage("interpret", params, site)
+
+
+@app.command()
+def browse(site: SiteName, params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: one site's features as a static page to search, see and listen to."""
+    run_stage("browse", params, site)
+
+
+@app.command()
+def sae(site: SiteName, params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: a sparse autoencoder, transcoder or crosscoder of one site's activations."""
+    run_stage("sae", params, site)
+
+
+@app.command("sae-report")
+def sae_report(params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: the sparse autoencoders of all sites side by side."""
+    run_stage("sae-report", params)
+
+
+@app.command()
+def features(params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: Whisper's activations at every site."""
+    run_stage("features", params)
+
+
+@app.command()
+def vq(params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: digit classifiers under a faulty and a right quantizer, with and without HDP and HSMM."""
+    run_stage("vq", params)
+
+
+@app.command("vq-report")
+def vq_report(params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: why the codebook collapsed, in tables, figures and answers."""
+    run_stage("vq-report", params)
+
+
+@app.command()
+def causal(site: SiteName, params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: ablate, steer and patch one site's features while Whisper listens."""
+    run_stage("causal", params, site)
+
+
+@app.command()
 def compare(params: ParamsFile = paths.PARAMS) -> None:
     """Stage: all codecs side by side, figures and the answer."""
     run_stage("compare", params)
+
+
+@app.command()
+def encoder(name: Annotated[str, typer.Argument(help="codes or mel.")], params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: audio encoders on codes or mel frames, trained to tell the word and the speaker."""
+    run_stage("encoder", params, name)
+
+
+@app.command("encoder-report")
+def encoder_report(params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: the arms of the code encoder, and every claim about it, measured."""
+    run_stage("encoder-report", params)
 
 
 @app.command()
@@ -162,6 +259,40 @@ def ui() -> None:
 
     command = tracking.ui_command(Path())
     os.execvp(command[0], command)
+
+
+@app.command()
+def inspect(
+    clips: Annotated[list[Path], typer.Argument(help="Sound files.")],
+    name: Annotated[str, typer.Option("--codec", help="A codec of params.yaml's section codecs.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    params: ParamsFile = paths.PARAMS,
+) -> None:
+    """Show a clip's codes and what each representation makes of them. Exit code 4 if a file cannot be used."""
+    from phonoscope.stages.inspect import describe_clips, inspect_clips
+
+    report = inspect_clips(load_params(params), name, clips)
+    typer.echo(json.dumps(report, indent=2, allow_nan=False) if as_json else describe_clips(report))
+    if report["failed"]:
+        raise typer.Exit(DataError.exit_code)
+
+
+@app.command("diagnose-vq")
+def diagnose_vq(
+    checkpoint: Annotated[Path, typer.Argument(help="A quantizer's or a codec's checkpoint: a file or its folder.")],
+    data: Annotated[
+        Path | None, typer.Option(help="A token table (.parquet), or encoder outputs [N, D] (.npy, .safetensors).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict and its evidence as JSON.")] = False,
+) -> None:
+    """Say what is wrong with a vector quantizer. Exit code 0 healthy, 3 faulty, 4 unreadable."""
+    from phonoscope.stages.diagnose_vq import describe, diagnose_checkpoint
+
+    found = diagnose_checkpoint(checkpoint, data)
+    report = {"verdict": found.verdict, "evidence": found.evidence}
+    typer.echo(json.dumps(report, indent=2, allow_nan=False) if as_json else describe(found))
+    if not found.healthy:
+        raise typer.Exit(FAULTY)
 
 
 @app.command("train-packaged")

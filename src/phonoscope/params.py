@@ -11,13 +11,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from phonoscope import paths
 from phonoscope.alignment.config import AlignmentConfig
+from phonoscope.causal.config import CausalConfig
 from phonoscope.codecs.config import CodecConfig, TrainingConfig
 from phonoscope.compute import ComputeConfig
 from phonoscope.corpus.config import CorpusConfig, SplitConfig
+from phonoscope.encoders.config import EncoderConfig
 from phonoscope.errors import ParamsError
+from phonoscope.geometry.config import GeometryConfig
+from phonoscope.interpret.config import InterpretConfig
 from phonoscope.probes.config import ProbeConfig
+from phonoscope.sae.config import SaeConfig
 from phonoscope.tokens.config import EncodeConfig
 from phonoscope.tracking.config import TrackingConfig
+from phonoscope.vq.config import VqConfig
 from phonoscope.whisper.config import WhisperConfig
 
 SMALL_LAYERS = {"encodec": 8, "dac": 12, "speechtokenizer": 8}
@@ -43,8 +49,20 @@ class Params(BaseModel):
     """Tokens and reconstructions."""
     probe: ProbeConfig = ProbeConfig()
     """Linear probes."""
+    geometry: GeometryConfig = GeometryConfig()
+    """Isolated words in codec space."""
     whisper: WhisperConfig = WhisperConfig()
-    """The Whisper checkpoint."""
+    """The Whisper checkpoint, and how its activations are taken."""
+    sae: SaeConfig = SaeConfig()
+    """Sparse autoencoders."""
+    interpret: InterpretConfig = InterpretConfig()
+    """What the features stand for."""
+    encoder: EncoderConfig = EncoderConfig()
+    """Audio encoders."""
+    vq: VqConfig = VqConfig()
+    """The ablation of vector quantization."""
+    causal: CausalConfig = CausalConfig()
+    """Causal tests of features."""
     compute: ComputeConfig = ComputeConfig()
     """How the work is done."""
     tracking: TrackingConfig = TrackingConfig()
@@ -87,6 +105,10 @@ class Params(BaseModel):
 
     def items(self, stage: str) -> tuple[str, list[str]]:
         """The key that lists what a stage is run for, one by one, and the list."""
+        if stage in ("sae", "interpret", "causal", "browse"):
+            return "sae.sites", list(self.sae.sites)
+        if stage == "encoder":
+            return "encoder", ["codes", "mel"]
         return "codecs", list(self.codecs)
 
     def check_item(self, stage: str, item: str) -> None:

@@ -31,6 +31,36 @@ TOY: dict[str, Any] = {
         "speaker": {"max_iter": 30},
         "bootstrap": {"samples": 50},
     },
+    "interpret": {
+        "top_k": 3,
+        "clip_features": 2,
+        "min_segments": 1,
+        "bootstrap": 20,
+        "trees": 5,
+        "forest_utterances": 40,
+        "map_points": 20,
+    },
+    "vq": {
+        "seeds": 1,
+        "arms": ["older"],
+        "steps": 4,
+        "codes": 16,
+        "channels": 8,
+        "batch_size": 8,
+        "older": {"batch_size": 16},
+    },
+    "geometry": {
+        "samples_per_word": 4,
+        "full_view": False,
+        "projections": ["codes_concat"],
+        "permutations": 9,
+        "bootstrap": {"samples": 50},
+        "probe": {"max_iter": 20},
+    },
+    "encoder": {"layers": 2, "steps": 3, "seeds": 2, "arms": ["scrambled", "pretrained"], "log_every": 2},
+    "whisper": {"compare": 2},
+    "causal": {"features": 2, "utterances": 5, "samples": 50},
+    "sae": {"sites": ["encoder_3"], "expansion": 2, "k": 8, "epochs": 1, "log_every": 5, "faithfulness": 2},
 }
 FOREIGN = ("DVC", "GIT_", "MLFLOW_", "PHONOSCOPE", "PYTHONPATH", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_")
 """What a test run sets for itself, but a user's shell does not."""

@@ -18,6 +18,8 @@ class StageReport:
     """Scalars of the stage as a whole."""
     by_layer: dict[str, list[float]] = field(default_factory=dict)
     """One value per RVQ layer, the first entry being layer 1."""
+    by_epoch: dict[str, list[float]] = field(default_factory=dict)
+    """One value per epoch, the first entry being epoch 1."""
     figures: list[Path] = field(default_factory=list)
     """Image files that the stage has written."""
 

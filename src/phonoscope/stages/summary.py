@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
 from phonoscope.files import write_metrics
-from phonoscope.report.summary import codec_headline, flatten, probe_headline, scalars
+from phonoscope.report.summary import (
+    codec_headline,
+    encoder_headline,
+    flatten,
+    geometry_headline,
+    probe_headline,
+    sae_headline,
+    scalars,
+    vq_headline,
+)
 from phonoscope.report.twins import headline
 from phonoscope.stages.base import StageReport
 from phonoscope.stages.tables import read_table
@@ -14,6 +23,7 @@ from phonoscope.stages.tables import read_table
 if TYPE_CHECKING:
     from phonoscope.params import Params
 
+ENCODERS = ("codes", "mel")
 STAGES = {"corpus": "corpus", "alignment": "align", "split": "split"}
 """The stage behind each section that is a table of metrics by name, metrics/<stage>.csv."""
 
@@ -26,8 +36,23 @@ def run(params: Params) -> StageReport:
     summary["codec"] = {
         codec: codec_headline(read_table(paths.encode_metrics(codec), f"encode@{codec}")) for codec in params.codecs
     }
+    summary["geometry"] = {
+        codec: geometry_headline(read_table(paths.geometry_metrics(codec), f"geometry@{codec}"))
+        for codec in params.codecs
+    }
     table = read_table(paths.COMPARISON / "probes.csv", "compare")
     summary["probe"] = probe_headline(table)
     summary["compare"] = {"twins": headline(read_table(paths.COMPARISON / "twins.csv", "compare"))}
+    summary["vq"] = vq_headline(read_table(paths.VQ_REPORT / "headline.csv", "vq-report"))
+    summary["sae"] = {
+        site: sae_headline(
+            read_table(paths.sae_scores(site), f"sae@{site}"),
+            read_table(paths.interpret_scores(site), f"interpret@{site}"),
+        )
+        for site in params.sae.sites
+    }
+    summary["encoder"] = {
+        kind: encoder_headline(read_table(paths.encoder_metrics(kind), f"encoder@{kind}")) for kind in ENCODERS
+    }
     write_metrics(paths.SUMMARY, summary)
     return StageReport(metrics=flatten(summary))

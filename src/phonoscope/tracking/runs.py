@@ -47,6 +47,8 @@ class Report(Protocol):
     @property
     def by_layer(self) -> Mapping[str, Sequence[float]]: ...
     @property
+    def by_epoch(self) -> Mapping[str, Sequence[float]]: ...
+    @property
     def figures(self) -> Sequence[Path]: ...
 
 
@@ -71,7 +73,7 @@ class Recorder:
         return self._runs.child_id if self._runs else ""
 
     def log(self, report: Report) -> None:
-        """Log metrics, per-layer metrics (step = RVQ layer, from 1) and figures.
+        """Log metrics, per-layer and per-epoch metrics (step = RVQ layer or epoch, from 1) and figures.
 
         Raises `EnvironmentFault` if the store fails and tracking is required.
         """
@@ -179,7 +181,7 @@ def _open(stage: str, params: Mapping[str, Any], config: TrackingConfig, root: P
 
 
 def _log_report(runs: _Runs, report: Report) -> None:
-    runs.store.log(runs.child_id, metrics={**report.metrics, **report.by_layer})
+    runs.store.log(runs.child_id, metrics={**report.metrics, **report.by_layer, **report.by_epoch})
     for figure in report.figures:
         runs.store.client.log_artifact(runs.child_id, str(figure), "figures")
 

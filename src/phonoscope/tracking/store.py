@@ -169,7 +169,7 @@ class Store:
     ) -> None:
         """Log in batches; mappings may be nested.
 
-        A sequence of metric values is one value per RVQ layer, with the layer (from 1) as step.
+        A sequence of metric values is one value per RVQ layer or epoch, with the layer or epoch (from 1) as step.
         """
         from mlflow.entities import Metric, Param, RunTag
 
