@@ -19,7 +19,18 @@ from tests.pipeline.clone import OUTPUTS, TOY, Clone, make_clone
 
 CODECS = tuple(TOY["codecs"])
 AFTER_PROBE = {*(f"probe@{codec}" for codec in CODECS), "compare", "summary"}
-EVERY = AFTER_PROBE | {"corpus", "align", "split"} | {f"{kind}@{c}" for kind in ("codec", "encode") for c in CODECS}
+FOREACH = {("codec", "encode", "geometry"): CODECS, ("sae", "interpret", "causal", "browse"): TOY["sae"]["sites"]}
+ONCE = {
+    "encoder@codes",
+    "encoder@mel",
+    "corpus",
+    "align",
+    "split",
+    "features",
+    *(f"{part}-report" for part in ("geometry", "sae", "vq", "encoder")),
+    "vq",
+}
+EVERY = AFTER_PROBE | ONCE | {f"{kind}@{item}" for kinds, items in FOREACH.items() for kind in kinds for item in items}
 
 
 def executed(output: str) -> set[str]:
@@ -117,7 +128,7 @@ def test_the_second_repro_executes_nothing(done: Done) -> None:
     ("touched", "stale"),
     [
         ("src/phonoscope/probes/solvers.py", AFTER_PROBE - {"summary"}),
-        ("src/phonoscope/report/figures.py", {"compare", "summary"}),
+        ("src/phonoscope/report/figures.py", {"compare", "geometry-report", "summary"}),
         ("src/phonoscope/cli.py", set()),
         ("src/phonoscope/tracking/runs.py", set()),
     ],

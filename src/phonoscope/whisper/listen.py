@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from phonoscope.whisper.config import Normalize
 
 MORE_TOKENS = 10
-"""A transcript may have so many tokens more than the longest reference; what is longer is a loop, and is cut off."""
+"""A transcript may have twice the longest reference's tokens and these; what is longer is a loop, and is cut off."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +75,16 @@ def speech_batches(
         yield Speech(whisper, batch, numbers, tokens, streams, mask)
 
 
+def activations(speech: Speech, points: Sequence[Point], first: int) -> list[torch.Tensor]:
+    """The activations [utterances, positions, width] at points of the encoder from block `first` + 1 on."""
+    with capture(points) as taken:
+        run_blocks(speech.whisper, speech.streams[first], first)
+    return [states[0] for states in taken]
+
+
 def first_block(site: Site) -> int:
     """After which block the encoder must start again for a change at this site to take effect."""
     return 0 if site.is_decoder else max(0, min(site.layers) - 1)
-
-
-def activations(speech: Speech, site: Site, points: Sequence[Point]) -> list[torch.Tensor]:
-    """The activations [utterances, positions, width] at points of an encoder site's blocks."""
-    first = first_block(site)
-    with capture(points) as taken:
-        run_blocks(speech.whisper, speech.streams[first], first, max(1, *site.layers))
-    return [states[0] for states in taken]
 
 
 def hear(speech: Speech, patches: Mapping[Point, Patch], first: int, *, transcribe: bool = True) -> Heard:
@@ -95,7 +94,7 @@ def hear(speech: Speech, patches: Mapping[Point, Patch], first: int, *, transcri
     with patched(patches):
         stream = run_blocks(whisper, speech.streams[first], first)
         log_probs = log_probabilities(whisper, stream, speech.tokens)
-        most = len(prompt(whisper)) + longest + MORE_TOKENS
+        most = len(prompt(whisper)) + 2 * longest + MORE_TOKENS
         texts = transcripts(whisper, stream, max_tokens=most) if transcribe else []
     return Heard([row.double().cpu() for row in log_probs], texts)
 
@@ -115,6 +114,6 @@ def site_rows(speech: Speech, site: Site, normalize: Normalize) -> SiteRows:
     import torch
 
     normaliser = Normaliser(speech.whisper, site, normalize)
-    taken = activations(speech, site, inputs(speech.whisper, site))
+    taken = activations(speech, inputs(speech.whisper, site), first_block(site))
     values, mean, deviation = zip(*(normaliser.apply(speech.rows(states)) for states in taken), strict=True)
     return SiteRows(torch.cat(values, dim=1), torch.stack(mean, dim=1), torch.stack(deviation, dim=1))
