@@ -173,6 +173,19 @@ def test_sizes_are_parameters() -> None:
     assert voxels.shape == (3, 10)
 
 
+def test_nothing_is_left_behind_when_the_model_moves() -> None:
+    """All that a device needs is a parameter or a buffer, so that `.to("cuda")` is enough; `meta` stands for it."""
+    model = MultimodalEncoder(audio="codes", audio_options={"per_codebook": True}, voxels=10).to("meta")
+    kept = [
+        (type(module).__name__, name)
+        for module in model.modules()
+        for name, value in vars(module).items()
+        if isinstance(value, Tensor)
+    ]
+    assert not kept
+    assert {tensor.device.type for tensor in [*model.parameters(), *model.buffers()]} == {"meta"}
+
+
 def test_the_default_input_is_mel_without_voxels() -> None:
     with torch.device("meta"):
         model = MultimodalEncoder()

@@ -15,9 +15,10 @@ from safetensors.torch import load_file
 from phonoscope import paths
 from phonoscope.audio import write_flac
 from phonoscope.encoders.config import EncoderConfig
+from phonoscope.encoders.study import reduce_dims
 from phonoscope.encoders.train import WindowClassifier
 from phonoscope.errors import DataError, ParamsError
-from phonoscope.files import write_json, write_safetensors
+from phonoscope.files import read_safetensors, write_json, write_safetensors
 from phonoscope.params import Params, load_params
 from phonoscope.stages import encoder, encoder_report
 
@@ -110,6 +111,15 @@ def test_a_second_run_and_more_workers_give_the_same_bytes(here: Path) -> None:
     two = params().model_copy(update={"compute": params().compute.model_copy(update={"workers": 2})})
     encoder.run(two, "codes")
     assert written() == before
+
+
+def test_the_encoder_can_start_from_the_codecs_vectors_added_up(here: Path) -> None:
+    encoder.run(params(start="codec", combine="sum", steps=1), "codes")
+    table = load_file(paths.encoder("codes") / "seed_0.safetensors")["encoder.embedding.table.weight"]
+    assert table.shape == (2 * 1024, 6)
+    books, _ = read_safetensors(paths.codebooks("toy"))
+    first = reduce_dims([books["layer_1"], books["layer_2"]], 6)[0]
+    assert (table[:1024] - first).abs().median() < 1e-3  # one step moves the rows of the codes that occurred
 
 
 def test_layers_that_the_codec_lacks_are_refused(here: Path) -> None:

@@ -18,7 +18,7 @@ def test_each_arm_changes_the_one_thing_it_names() -> None:
     books = [torch.randn(1024, 8) for _ in range(4)]
     plain, *arms = (
         build("codes", 2 if arm == "half_codebooks" else 4, CONFIG, arm, books)
-        for arm in (None, "scrambled", "per_codebook", "pretrained", "half_codebooks", "half_embedding")
+        for arm in (None, "scrambled", "per_codebook", "pretrained", "summed", "half_codebooks", "half_embedding")
     )
     embeddings = [encoder.embedding for encoder in (plain, *arms) if encoder.embedding]
     tables = [embedding.table.weight for embedding in embeddings]
@@ -27,15 +27,24 @@ def test_each_arm_changes_the_one_thing_it_names() -> None:
         (1024, 8),
         (4096, 8),
         (4096, 8),
+        (4096, 8),
         (1024, 8),
         (1024, 4),
     ]
     assert [encoder.embedding.scramble for encoder in (plain, *arms) if encoder.embedding] == [
         False,
         True,
-        *[False] * 4,
+        *[False] * 5,
     ]
+    assert [encoder.embedding.summed for encoder in (plain, *arms) if encoder.embedding].index(True) == 4
     assert torch.equal(tables[3][1024:2048], books[1])
+    assert torch.equal(tables[4], tables[3])
+    configured = build("codes", 4, CONFIG.model_copy(update={"start": "codec", "combine": "sum"}), codebooks=books)
+    assert configured.embedding
+    codes = torch.tensor([[[7], [8], [9], [10]]])
+    latent = torch.stack([rows[7 + layer] for layer, rows in enumerate(books)]).sum(0)
+    torch.testing.assert_close(configured.embedding(codes)[0, :, 0], latent)
+    assert configured.branches[0].convolution.in_channels == 8  # type: ignore[union-attr]
 
 
 def test_codebooks_of_too_many_dims_keep_what_varies_most() -> None:

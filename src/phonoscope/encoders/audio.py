@@ -18,17 +18,26 @@ WIDTHS = {"codes": 128, "mel": 64}
 class CodeEmbedding(nn.Module):
     """Codes [batch, codebooks, frames] to vectors [batch, codebooks * embed_dim, frames]: time stays time.
 
-    One table for all codebooks, or with `per_codebook` a part of the table for each.
+    One table for all codebooks, or with `per_codebook` a part of the table for each. With `summed`, a frame's vectors
+    are added up, [batch, embed_dim, frames], as a residual quantizer adds its own.
     `scramble` is a control, not a use: it flattens without the permutation, so that one step of the time axis mixes
     vectors of many frames (99 % of the cells stand at a wrong time).
     """
 
     def __init__(
-        self, codebooks: int, vocabulary: int, embed_dim: int, *, per_codebook: bool = False, scramble: bool = False
+        self,
+        codebooks: int,
+        vocabulary: int,
+        embed_dim: int,
+        *,
+        per_codebook: bool = False,
+        scramble: bool = False,
+        summed: bool = False,
     ) -> None:
         super().__init__()
         self.offsets: Tensor
-        self.codebooks, self.vocabulary, self.scramble = codebooks, vocabulary, scramble
+        self.codebooks, self.vocabulary, self.scramble, self.summed = codebooks, vocabulary, scramble, summed
+        self.channels = embed_dim if summed else codebooks * embed_dim
         self.table = nn.Embedding(vocabulary * (codebooks if per_codebook else 1), embed_dim)
         offsets = torch.arange(codebooks) * vocabulary if per_codebook else torch.zeros(codebooks, dtype=torch.long)
         self.register_buffer("offsets", offsets[:, None], persistent=False)
@@ -39,6 +48,8 @@ class CodeEmbedding(nn.Module):
         if not torch.compiler.is_compiling():  # an exported graph cannot raise
             check_codes(codes, self.vocabulary)
         vectors = self.table(codes.long() + self.offsets)  # [batch, codebooks, frames, embed_dim]
+        if self.summed:
+            return vectors.sum(dim=1).transpose(1, 2)
         if self.scramble:
             return vectors.reshape(codes.shape[0], -1, codes.shape[2])
         return vectors.permute(0, 1, 3, 2).reshape(codes.shape[0], -1, codes.shape[2])
@@ -113,7 +124,7 @@ class AudioEncoder(nn.Module):
     Args:
         input: `codes`, or `mel`.
         channels: codebooks, or mel bins; by default 8, or 2,048.
-        vocabulary, embed_dim, per_codebook, scramble: of the embedding, see `CodeEmbedding`.
+        vocabulary, embed_dim, per_codebook, scramble, summed: of the embedding, see `CodeEmbedding`.
     """
 
     def __init__(
@@ -126,6 +137,7 @@ class AudioEncoder(nn.Module):
         embed_dim: int = 64,
         per_codebook: bool = False,
         scramble: bool = False,
+        summed: bool = False,
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
@@ -134,11 +146,13 @@ class AudioEncoder(nn.Module):
         self.input, self.output_features = input, output_features
         self.channels = channels or CHANNELS[input]
         self.embedding = (
-            CodeEmbedding(self.channels, vocabulary, embed_dim, per_codebook=per_codebook, scramble=scramble)
+            CodeEmbedding(
+                self.channels, vocabulary, embed_dim, per_codebook=per_codebook, scramble=scramble, summed=summed
+            )
             if input == "codes"
             else None
         )
-        dims = self.channels * embed_dim if self.embedding else self.channels
+        dims = self.embedding.channels if self.embedding else self.channels
         self.branches = nn.ModuleList(TemporalBranch(dims, WIDTHS[input], kernel) for kernel in KERNELS)
         self.compression = nn.Sequential(
             nn.Linear(len(KERNELS) * WIDTHS[input], output_features),

@@ -165,6 +165,7 @@ ARMS = {
     "half_codebooks": ("8 codebooks rather than 4", "more detail"),
     "half_embedding": ("an embedding of 64 dimensions rather than 32", "perhaps smaller"),
     "pretrained": ("starting from the codec's own vectors", "maybe helps"),
+    "summed": ("the codec's own vectors, added up", "not considered"),
 }
 """Each arm's claim, and what was stated."""
 

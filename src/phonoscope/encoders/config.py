@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Arm = Literal["scrambled", "per_codebook", "pretrained", "half_codebooks", "half_embedding"]
+Arm = Literal["scrambled", "per_codebook", "pretrained", "summed", "half_codebooks", "half_embedding"]
 
 
 class EncoderConfig(BaseModel):
@@ -26,6 +26,10 @@ class EncoderConfig(BaseModel):
     """Windows taken from each utterance that is no isolated word, for the speaker task."""
     embed_dim: int = Field(default=64, ge=1)
     """Dimensions of a code's embedding."""
+    start: Literal["random", "codec"] = "random"
+    """Start of the embedding: `codec` takes the codec's own vectors, one table a codebook."""
+    combine: Literal["concat", "sum"] = "concat"
+    """A frame's vectors side by side, or added up, as the codec itself does with its own."""
     steps: int = Field(default=80, ge=1)
     """Gradient steps of one training."""
     batch_size: int = Field(default=32, ge=2)
@@ -42,5 +46,5 @@ class EncoderConfig(BaseModel):
     """Trainings of each encoder, from different seeds."""
     seed: int = 0
     """Seed of the seeds."""
-    arms: tuple[Arm, ...] = ("scrambled", "per_codebook", "pretrained", "half_codebooks", "half_embedding")
+    arms: tuple[Arm, ...] = ("scrambled", "per_codebook", "pretrained", "summed", "half_codebooks", "half_embedding")
     """Variants of the code encoder that the report trains beside it, from the same seeds."""

@@ -39,7 +39,7 @@ def run_job(
 ) -> Trained:
     """Train one encoder. Seeds depend on `seed_index` alone, so that arms pair with the encoder itself.
 
-    codebooks: the codec's vectors, one [vocabulary, dims] a layer; read by the arm `pretrained` only.
+    codebooks: the codec's vectors, one [vocabulary, dims] a layer, for an embedding that starts from them.
     """
     device = setup_torch(compute, derive_seed(config.seed, "encoder", job.seed_index))
     halved = job.arm == "half_codebooks"
@@ -55,14 +55,16 @@ def build(
 ) -> AudioEncoder:
     """An encoder as the parameters say, changed in the one way that `arm` names."""
     dims = config.embed_dim // 2 if arm == "half_embedding" else config.embed_dim
+    pretrained = config.start == "codec" or arm in ("pretrained", "summed")
     encoder = AudioEncoder(
         kind,
         channels=channels,
         embed_dim=dims,
-        per_codebook=arm in ("per_codebook", "pretrained"),
+        per_codebook=pretrained or arm == "per_codebook",
         scramble=arm == "scrambled",
+        summed=config.combine == "sum" or arm == "summed",
     )
-    if arm == "pretrained" and encoder.embedding is not None:
+    if pretrained and encoder.embedding is not None:
         encoder.embedding.start_from(reduce_dims(codebooks[:channels], dims))
     return encoder
 

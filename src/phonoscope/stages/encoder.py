@@ -14,7 +14,7 @@ from phonoscope.encoders.study import Job, run_job, seed_interval
 from phonoscope.encoders.windows import MEL_FRAME_RATE_HZ
 from phonoscope.files import atomic_dir, write_csv, write_json, write_safetensors
 from phonoscope.stages.base import StageReport
-from phonoscope.stages.windows import read_windows
+from phonoscope.stages.windows import read_codebooks, read_windows
 
 if TYPE_CHECKING:
     from phonoscope.encoders.audio import InputKind
@@ -26,7 +26,8 @@ def run(params: Params, item: InputKind) -> StageReport:
     """Write models/encoders/<input>, metrics/encoders/<input>.csv and its training curves."""
     config = params.encoder
     train, evaluation = read_windows(item, config, params.compute.workers)
-    job = partial(run_job, train=train, evaluation=evaluation, codebooks=(), config=config, compute=params.compute)
+    books = read_codebooks(config.codec, config.layers)
+    job = partial(run_job, train=train, evaluation=evaluation, codebooks=books, config=config, compute=params.compute)
     trained = parallel_map(
         job, [Job(item, seed) for seed in range(config.seeds)], workers=params.compute.workers, description="seeds"
     )

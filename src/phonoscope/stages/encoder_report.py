@@ -80,7 +80,8 @@ def _behaviour(params: Params, train: Windows) -> list[Claim]:
     frames = int(train.lengths.max())
     full = np.flatnonzero(train.lengths >= frames - 1)[: params.encoder.batch_size]
     codes = torch.from_numpy(train.x[full][:, :, : frames - 1].astype(np.int64))
-    return behaviour_claims(build("codes", train.x.shape[1], params.encoder), codes)
+    books = read_codebooks(params.encoder.codec, params.encoder.layers)
+    return behaviour_claims(build("codes", train.x.shape[1], params.encoder, codebooks=books), codes)
 
 
 def _chance(train: Windows, evaluation: Windows) -> dict[str, float]:
