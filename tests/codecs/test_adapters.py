@@ -10,7 +10,7 @@ from phonoscope.codecs.base import Codec, bitrate_bps, device_of, encode, frame_
 from phonoscope.codecs.checkpoints import build_small
 from phonoscope.errors import DataError
 
-from .tiny import EVERY, alive, build, voice
+from .tiny import EVERY, TRANSFORMERS, alive, build, voice
 
 
 def codes_of(codec: Codec, samples: np.ndarray) -> torch.Tensor:
@@ -47,10 +47,10 @@ def test_a_batch_of_equal_lengths_equals_single_utterances(kind: str) -> None:
     assert torch.equal(codes_of(codec, clips), singly)
 
 
-@pytest.mark.parametrize("kind", ["encodec", "transformers-encodec"])
-def test_encodec_is_causal_so_that_what_follows_changes_no_code(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["encodec", "transformers-encodec", "transformers-mimi"])
+def test_causal_codecs_change_no_code_for_what_follows(kind: str) -> None:
     codec = alive(kind)
-    samples = voice(1.0, codec.sample_rate)
+    samples = voice(1.2, codec.sample_rate)
     codes = codes_of(codec, samples[: 40 * codec.hop_length])
     padded = np.pad(samples[: 40 * codec.hop_length], (0, 3000))
     assert torch.equal(codes_of(codec, padded)[..., :40], codes)
@@ -111,21 +111,33 @@ def test_code_vectors_sum_to_what_the_official_class_decodes(kind: str) -> None:
     with torch.no_grad():
         if kind.endswith("dac"):
             official = model.quantizer.from_codes(codes)[0]
-        elif kind == "transformers-encodec":
+        elif kind == "transformers-mimi":
+            official = model.quantizer.decode(codes)
+        elif kind in TRANSFORMERS:
             official = model.quantizer.decode(codes.transpose(0, 1))
         else:
             official = model.quantizer.vq.decode(codes.transpose(0, 1))
     torch.testing.assert_close(summed.t()[None], official, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("kind", "width"), [("encodec", 16), ("speechtokenizer", 16), ("dac", 8)])
-def test_raw_rows_are_those_that_are_stored(kind: str, width: int) -> None:
-    books = alive(kind).codebooks()
-    assert {tuple(rows.shape) for rows in books.raw} == {(32, width)}
-    assert {tuple(rows.shape) for rows in books.vectors} == {(32, 16)}
+@pytest.mark.parametrize(
+    ("kind", "raw", "summed"),
+    [
+        *(("encodec", 16, 16), ("speechtokenizer", 16, 16), ("dac", 8, 16)),
+        *(("transformers-encodec", 16, 16), ("transformers-dac", 8, 32)),
+        *(("transformers-mimi", 8, 16), ("transformers-xcodec", 24, 24)),
+    ],
+)
+def test_raw_rows_are_those_that_are_stored(kind: str, raw: int, summed: int) -> None:
+    codec = alive(kind)
+    books = codec.codebooks()
+    assert {tuple(rows.shape) for rows in books.raw} == {(32, raw)}
+    assert {tuple(rows.shape) for rows in books.vectors} == {(32, summed)}
+    stored = {tuple(rows.flatten().tolist()) for rows in codec.model.state_dict().values() if rows.shape == (32, raw)}
+    assert {tuple(rows.flatten().tolist()) for rows in books.raw} <= stored
 
 
-@pytest.mark.parametrize("kind", EVERY)
+@pytest.mark.parametrize("kind", [kind for kind in EVERY if kind != "transformers-mimi"])
 def test_codes_are_the_nearest_vectors_of_the_residual(kind: str) -> None:
     codec = alive(kind)
     with torch.no_grad():

@@ -260,6 +260,8 @@ def test_open_codec_goes_by_the_checkpoint(official: dict[str, Path], monkeypatc
     assert open_codec("any", CodecConfig(kind="encodec", checkpoint="scratch", layers=2)).n_layers == 2
     config = CodecConfig(kind="dac", checkpoint=str(official["dac"]), layers=12)
     assert open_codec("any", config).n_layers == 12
+    with pytest.raises(DataError, match=r"absent\.th: no such checkpoint"):
+        open_codec("any", CodecConfig(kind="encodec", checkpoint=f"untrained:{official['dac'].parent}/absent.th"))
 
 
 def test_unknown_packaged_model_lists_those_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,9 @@ def test_defaults_are_the_packaged_models() -> None:
         {"distill": True},
         {"kind": "transformers"},
         {"kind": "transformers", "checkpoint": "scratch"},
+        {"kind": "transformers", "checkpoint": "untrained"},
+        {"kind": "transformers", "checkpoint": "untrained:folder"},
+        {"checkpoint": "untrained", "adapt_steps": 10},
         {"step": 3},
     ],
 )

@@ -15,6 +15,8 @@ from phonoscope.errors import DataError, EnvironmentFault
 
 from .tiny import TRANSFORMERS, alive, build, voice
 
+RATES_HZ = {"transformers-encodec": 75, "transformers-dac": 50, "transformers-mimi": 37.5, "transformers-xcodec": 50}
+
 
 def save(kind: str, folder: Path) -> Any:
     codec = alive(kind)
@@ -30,7 +32,7 @@ def test_a_local_folder_gives_the_codes_of_the_model_that_was_saved(kind: str, t
     audio = torch.from_numpy(voice(0.5, codec.sample_rate))[None]
     with torch.inference_mode():
         assert torch.equal(encode(again, audio), encode(codec, audio)[:, :3])
-    assert frame_rate_hz(again) == (75 if kind.endswith("encodec") else 50)
+    assert frame_rate_hz(again) == RATES_HZ[kind]
     assert bitrate_bps(again) == frame_rate_hz(again) * 3 * 5
 
 
@@ -40,14 +42,12 @@ def test_codes_are_those_of_transformers_own_encode(kind: str) -> None:
     audio = torch.from_numpy(voice(0.4, codec.sample_rate))[None, None]
     with torch.no_grad():
         found = codec.model.encode(audio)
-        expected = found.audio_codes[0] if kind.endswith("encodec") else found.audio_codes
+        expected = found.audio_codes[0] if kind == "transformers-encodec" else found.audio_codes
         codes = encode(codec, audio[:, 0])
         assert torch.equal(codes, expected)
-        if kind.endswith("encodec"):
-            audio = codec.model.decode(expected[None], [None]).audio_values
-        else:
-            audio = codec.model.decode(audio_codes=expected).audio_values[:, None]
-        torch.testing.assert_close(codec.decode(codes), audio)
+        given = (expected[None], [None]) if kind == "transformers-encodec" else ()
+        audio = codec.model.decode(*given, **({} if given else {"audio_codes": expected})).audio_values
+        torch.testing.assert_close(codec.decode(codes), audio.reshape(1, 1, -1))
 
 
 def test_more_layers_than_there_are_is_refused() -> None:
@@ -59,6 +59,22 @@ def test_more_layers_than_there_are_is_refused() -> None:
 def test_stereo_and_chunking_models_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="give a mono one"):
         build("transformers-encodec", **changes)
+    if "audio_channels" in changes:
+        with pytest.raises(DataError, match="give a mono one"):
+            build("transformers-mimi", **changes)
+
+
+def test_mimis_second_layer_does_not_depend_on_its_first() -> None:
+    codec = alive("transformers-mimi")
+    audio = torch.from_numpy(voice(0.5, codec.sample_rate))[None]
+    with torch.inference_mode():
+        before = encode(codec, audio)
+        semantic = codec.model.quantizer.semantic_residual_vector_quantizer.layers[0].codebook
+        semantic.embed_sum.copy_(semantic.embed_sum.flip(0) + 1)
+        semantic._embed = None
+        after = encode(codec, audio)
+    assert not torch.equal(after[:, 0], before[:, 0])
+    assert torch.equal(after[:, 1:], before[:, 1:])
 
 
 def test_missing_folder_is_no_hub_id(tmp_path: Path) -> None:
@@ -69,7 +85,7 @@ def test_missing_folder_is_no_hub_id(tmp_path: Path) -> None:
 
 def test_model_of_another_type_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "whisper"}))
-    with pytest.raises(DataError, match="model type 'whisper'; only encodec and dac"):
+    with pytest.raises(DataError, match="model type 'whisper'; only encodec, dac, mimi, xcodec"):
         load_transformers(str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "no-such-model"}))
     with pytest.raises(DataError, match="not a usable codec checkpoint"):

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from phonoscope.codecs.checkpoints import BUILDERS
-from phonoscope.codecs.hub import build_transformers
+from phonoscope.codecs.hub import TransformersDac, TransformersMimi, build_transformers
 from phonoscope.codecs.initialise import initialise_from_data
 from phonoscope.codecs.rvq import DacRvqTrainer, EmaRvqTrainer, kmeans
 
@@ -36,6 +36,23 @@ TRANSFORMERS: dict[str, dict[str, Any]] = {
     "transformers-dac": {
         "model_type": "dac", "encoder_hidden_size": 2, "downsampling_ratios": [4, 4, 4, 5], "n_codebooks": 3,
         "decoder_hidden_size": 16, "upsampling_ratios": [5, 4, 4, 4], "codebook_size": 32, "sampling_rate": 16_000,
+    },
+    "transformers-mimi": {
+        "model_type": "mimi", "hidden_size": 16, "num_filters": 2, "upsampling_ratios": [4, 4, 5, 4],
+        "codebook_size": 32, "codebook_dim": 8, "vector_quantization_hidden_dimension": 8, "num_quantizers": 3,
+        "upsample_groups": 16, "num_hidden_layers": 1, "intermediate_size": 16, "num_attention_heads": 2,
+        "num_key_value_heads": 2, "sliding_window": 10,
+    },
+    "transformers-xcodec": {
+        "model_type": "xcodec", "codebook_size": 32, "target_bandwidths": [0.75],
+        "acoustic_model_config": {
+            "model_type": "dac", "encoder_hidden_size": 2, "decoder_hidden_size": 16, "hidden_size": 8,
+        },
+        "semantic_model_config": {
+            "model_type": "hubert", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "intermediate_size": 16, "conv_dim": [8] * 7, "num_conv_pos_embeddings": 16,
+            "num_conv_pos_embedding_groups": 4,
+        },
     },
 }  # fmt: skip
 EVERY = [*ARCHITECTURES, *TRANSFORMERS]
@@ -82,22 +99,40 @@ def _enliven_transformers(codec: Any, audio: torch.Tensor, seed: int) -> None:
         factor = 1 / output.std()
         normed = hasattr(module, "parametrizations")
         (module.parametrizations.weight.original0 if normed else module.weight).mul_(factor)
-        module.bias.mul_(factor)
+        if module.bias is not None:
+            module.bias.mul_(factor)
         return output * factor
 
-    layers = [module for module in codec.model.encoder.modules() if isinstance(module, torch.nn.Conv1d)]
+    layers = [module for module in codec.model.modules() if isinstance(module, torch.nn.Conv1d)]
     hooks = [layer.register_forward_hook(scale) for layer in layers]
-    residual = codec.latent(audio)[0].t()
+    latent = codec.latent(audio)
     for hook in hooks:
         hook.remove()
+    if isinstance(codec, TransformersDac):
+        _start_dac(codec, latent, seed)
+    elif isinstance(codec, TransformersMimi):
+        quantizer = codec.model.quantizer
+        for half in (quantizer.semantic_residual_vector_quantizer, quantizer.acoustic_residual_vector_quantizer):
+            _start_rvq(half.layers, half.input_proj(latent), seed)
+    else:
+        _start_rvq(codec._layers, latent, seed)
+
+
+def _start_dac(codec: Any, residual: torch.Tensor, seed: int) -> None:
     for book in codec._layers:
-        if hasattr(book, "in_proj"):
-            torch.nn.init.normal_(book.in_proj.weight)
-            torch.nn.init.normal_(book.out_proj.weight, std=0.1)
-            projected = book.in_proj(residual.t()[None])[0].t()
-            book.codebook.weight.copy_(kmeans(projected, codec.codebook_size, seed)[0])
+        torch.nn.init.normal_(book.in_proj.weight)
+        torch.nn.init.normal_(book.out_proj.weight, std=0.1)
+        book.codebook.weight.copy_(kmeans(book.in_proj(residual)[0].t(), codec.codebook_size, seed)[0])
+        codes = book.forward(residual)[3]
+        residual = residual - book.out_proj(book.codebook(codes).transpose(1, 2))
+
+
+def _start_rvq(books: Any, residual: torch.Tensor, seed: int) -> None:
+    for book in books:
+        rows = kmeans(residual[0].t(), book.codebook.codebook_size, seed)[0]
+        if hasattr(book.codebook, "embed_sum"):
+            book.codebook.embed_sum.copy_(rows)
+            book.codebook._embed = None  # what it keeps of the rows before
         else:
-            book.codebook.embed.copy_(kmeans(residual, codec.codebook_size, seed)[0])
-        codes = book.forward(residual.t()[None])[3] if hasattr(book, "in_proj") else book.encode(residual.t()[None])
-        rows = book.out_proj(book.codebook(codes).transpose(1, 2)) if hasattr(book, "in_proj") else book.decode(codes)
-        residual = residual - rows[0].t()
+            book.codebook.embed.copy_(rows)
+        residual = residual - book.decode(book.encode(residual))

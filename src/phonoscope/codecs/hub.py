@@ -1,4 +1,4 @@
-"""EnCodec and DAC in transformers' form: from a local folder or from the Hub. Only safetensors are read, no pickle."""
+"""Codecs in transformers' form: from a local folder or from the Hub. Only safetensors are read, no pickle."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ from phonoscope.codecs.base import Codebooks
 from phonoscope.errors import DataError, EnvironmentFault
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor, nn
+
+    from phonoscope.codecs.base import Codec
 
 UNUSED_SETTINGS = ("architectures", "dtype", "id2label", "label2id", "transformers_version", "_name_or_path")
 
 
 class TransformersCodec:
-    """What both adapters share: the codec's shape, from the model's config."""
+    """What the adapters share: the codec's shape, and the code vectors of a plain RVQ."""
 
-    def __init__(self, model: Any, layers: list[Any], n_layers: int | None = None) -> None:
+    def __init__(
+        self, model: Any, layers: list[Any], n_layers: int | None, *, sample_rate: int, hop_length: int
+    ) -> None:
         """Raises `DataError` if more layers are asked for than the model has."""
         if n_layers is not None and n_layers > len(layers):
             raise DataError(f"the checkpoint has {len(layers)} RVQ layers, not {n_layers}; lower codecs.*.layers")
@@ -28,9 +34,20 @@ class TransformersCodec:
         self._model = model
         self._layers = layers[:n_layers]
         self.n_layers = len(self._layers)
-        self.sample_rate = int(model.config.sampling_rate)
-        self.hop_length = int(model.config.hop_length)
+        self.sample_rate = sample_rate
+        self.hop_length = hop_length
         self.codebook_size = int(model.config.codebook_size)
+
+    def quantize(self, latent: Tensor) -> Tensor:
+        residual, codes = latent, []
+        for layer in self._layers:
+            codes.append(layer.encode(residual))
+            residual = residual - layer.decode(codes[-1])
+        return torch.stack(codes, dim=1)
+
+    def codebooks(self) -> Codebooks:
+        rows = [layer.codebook.embed.detach().clone() for layer in self._layers]
+        return Codebooks(vectors=rows, raw=rows)
 
     def decode_latent(self, latent: Tensor) -> Tensor:
         audio: Tensor = self._model.decoder(latent)
@@ -39,6 +56,10 @@ class TransformersCodec:
     def architecture(self) -> dict[str, Any]:
         settings = self._model.config.to_dict()
         return {key: value for key, value in settings.items() if key not in UNUSED_SETTINGS}
+
+    def _whole_frames(self, audio: Tensor) -> Tensor:
+        """The audio with zeros up to a whole frame."""
+        return F.pad(audio, (0, -audio.shape[-1] % self.hop_length))
 
 
 class TransformersEncodec(TransformersCodec):
@@ -51,25 +72,20 @@ class TransformersEncodec(TransformersCodec):
             raise DataError(
                 "this EnCodec is stereo or cuts and rescales its audio; give a mono one such as encodec_24khz"
             )
-        super().__init__(model, list(model.quantizer.layers), n_layers)
+        super().__init__(
+            model,
+            list(model.quantizer.layers),
+            n_layers,
+            sample_rate=int(config.sampling_rate),
+            hop_length=int(config.hop_length),
+        )
 
     def latent(self, audio: Tensor) -> Tensor:
         found: Tensor = self._model.encoder(audio)
         return found
 
-    def quantize(self, latent: Tensor) -> Tensor:
-        residual, codes = latent, []
-        for layer in self._layers:
-            codes.append(layer.encode(residual))
-            residual = residual - layer.decode(codes[-1])
-        return torch.stack(codes, dim=1)
-
     def decode(self, codes: Tensor) -> Tensor:
         return self.decode_latent(self._model.quantizer.decode(codes.transpose(0, 1)))
-
-    def codebooks(self) -> Codebooks:
-        rows = [layer.codebook.embed.detach().clone() for layer in self._layers]
-        return Codebooks(vectors=rows, raw=rows)
 
 
 class TransformersDac(TransformersCodec):
@@ -77,10 +93,16 @@ class TransformersDac(TransformersCodec):
 
     def __init__(self, model: Any, n_layers: int | None = None) -> None:
         """Raises `DataError` if the model has too few layers."""
-        super().__init__(model, list(model.quantizer.quantizers), n_layers)
+        super().__init__(
+            model,
+            list(model.quantizer.quantizers),
+            n_layers,
+            sample_rate=int(model.config.sampling_rate),
+            hop_length=int(model.config.hop_length),
+        )
 
     def latent(self, audio: Tensor) -> Tensor:
-        found: Tensor = self._model.encoder(F.pad(audio, (0, -audio.shape[-1] % self.hop_length)))
+        found: Tensor = self._model.encoder(self._whole_frames(audio))
         return found
 
     def quantize(self, latent: Tensor) -> Tensor:
@@ -90,25 +112,105 @@ class TransformersDac(TransformersCodec):
     def decode(self, codes: Tensor) -> Tensor:
         return self.decode_latent(self._model.quantizer.from_codes(codes)[0])
 
+    @torch.no_grad()
     def codebooks(self) -> Codebooks:
-        with torch.no_grad():
-            raw = [layer.codebook.weight.detach().clone() for layer in self._layers]
-            vectors = [
-                layer.out_proj(rows.t()[None])[0].t().contiguous()
-                for layer, rows in zip(self._layers, raw, strict=True)
-            ]
-        return Codebooks(vectors=vectors, raw=raw)
+        raw = [layer.codebook.weight.detach().clone() for layer in self._layers]
+        return Codebooks([project(layer.out_proj, r) for layer, r in zip(self._layers, raw, strict=True)], raw)
 
 
-ADAPTERS: dict[str, type[TransformersEncodec | TransformersDac]] = {
+class TransformersMimi(TransformersCodec):
+    """The adapter over `transformers.MimiModel`.
+
+    Layer 1 is Mimi's semantic quantizer, distilled from WavLM; the others are an RVQ of their own on the same latent,
+    so that layer 2 does not refine layer 1. Each of the two projects the sum of its rows to the latent's dimensions.
+    """
+
+    def __init__(self, model: Any, n_layers: int | None = None) -> None:
+        """Raises `DataError` for a stereo model, and if it has too few layers."""
+        config = model.config
+        if config.audio_channels != 1:
+            raise DataError("this Mimi is stereo; give a mono one such as kyutai/mimi")
+        quantizer = model.quantizer
+        halves = [quantizer.semantic_residual_vector_quantizer, quantizer.acoustic_residual_vector_quantizer]
+        self._projections = [half.output_proj for half in halves for _ in half.layers]
+        super().__init__(
+            model,
+            [layer for half in halves for layer in half.layers],
+            n_layers,
+            sample_rate=int(config.sampling_rate),
+            hop_length=round(config.sampling_rate / config.frame_rate),
+        )
+
+    def latent(self, audio: Tensor) -> Tensor:
+        found: Tensor = self._model.encoder(audio).latents
+        return found
+
+    def quantize(self, latent: Tensor) -> Tensor:
+        semantic = int(self._model.config.num_semantic_quantizers)
+        codes: Tensor = self._model.quantizer.encode(latent, max(semantic, self.n_layers))
+        return codes[: self.n_layers].transpose(0, 1)
+
+    def decode_latent(self, latent: Tensor) -> Tensor:
+        audio: Tensor = self._model.decoder(latent).audio_values
+        return audio
+
+    def decode(self, codes: Tensor) -> Tensor:
+        return self.decode_latent(self._model.quantizer.decode(codes))
+
+    @torch.no_grad()
+    def codebooks(self) -> Codebooks:
+        raw = [layer.codebook.embed.detach().clone() for layer in self._layers]
+        vectors = [
+            project(projection, rows) if projection else rows
+            for projection, rows in zip(self._projections[: self.n_layers], raw, strict=True)
+        ]
+        return Codebooks(vectors, raw)
+
+
+class TransformersXcodec(TransformersCodec):
+    """The adapter over `transformers.XcodecModel`: a DAC encoder and a speech model's features, quantized together."""
+
+    def __init__(self, model: Any, n_layers: int | None = None) -> None:
+        """Raises `DataError` if the model has too few layers."""
+        super().__init__(
+            model,
+            list(model.quantizer.quantizers),
+            n_layers,
+            sample_rate=int(model.config.sample_rate),
+            hop_length=int(model.config.hop_length),
+        )
+
+    def latent(self, audio: Tensor) -> Tensor:
+        """As `XcodecModel.encode`, up to the quantizer."""
+        model, audio = self._model, self._whole_frames(audio)
+        semantic = model.encoder_semantic(model._extract_semantic_features(audio).transpose(1, 2))
+        acoustic = model.acoustic_encoder(audio)
+        joined: Tensor = model.fc(torch.cat([acoustic, semantic], dim=1).transpose(1, 2))
+        return joined.transpose(1, 2)
+
+    def decode_latent(self, latent: Tensor) -> Tensor:
+        audio: Tensor = self._model.acoustic_decoder(self._model.fc2(latent.transpose(1, 2)).transpose(1, 2))
+        return audio
+
+    def decode(self, codes: Tensor) -> Tensor:
+        return self.decode_latent(self._model.quantizer.decode(codes.transpose(0, 1)))
+
+
+def project(projection: Any, rows: Tensor) -> Tensor:
+    """Rows [K, d] through a 1x1 convolution: [K, D]."""
+    projected: Tensor = projection(rows.t()[None])[0].t().contiguous()
+    return projected
+
+
+ADAPTERS: dict[str, Callable[[Any, int | None], Codec]] = {
     "encodec": TransformersEncodec,
     "dac": TransformersDac,
+    "mimi": TransformersMimi,
+    "xcodec": TransformersXcodec,
 }
 
 
-def build_transformers(
-    architecture: dict[str, Any], n_layers: int | None = None
-) -> TransformersEncodec | TransformersDac:
+def build_transformers(architecture: dict[str, Any], n_layers: int | None = None) -> Codec:
     """A transformers model of this config, `model_type` among it, with random weights."""
     from transformers import AutoConfig, AutoModel
 
@@ -116,7 +218,7 @@ def build_transformers(
     return _adapter(architecture["model_type"], "config.json")(AutoModel.from_config(config), n_layers)
 
 
-def load_transformers(checkpoint: str, n_layers: int | None = None) -> TransformersEncodec | TransformersDac:
+def load_transformers(checkpoint: str, n_layers: int | None = None) -> Codec:
     """A codec in transformers' form.
 
     Args:
@@ -142,9 +244,9 @@ def load_transformers(checkpoint: str, n_layers: int | None = None) -> Transform
     return adapter(model, n_layers)
 
 
-def _adapter(model_type: str, source: str) -> type[TransformersEncodec | TransformersDac]:
+def _adapter(model_type: str, source: str) -> Callable[[Any, int | None], Codec]:
     if model_type not in ADAPTERS:
-        raise DataError(f"{source}: model type {model_type!r}; only {' and '.join(ADAPTERS)} can be used")
+        raise DataError(f"{source}: model type {model_type!r}; only {', '.join(ADAPTERS)} can be used")
     return ADAPTERS[model_type]
 
 
