@@ -74,7 +74,7 @@ class Params(BaseModel):
             if not name.isidentifier():
                 raise ValueError(f"codecs: {name!r} is no codec name; use letters, digits and underscores")
             most = SMALL_LAYERS.get(codec.kind, codec.layers)
-            if codec.checkpoint in ("packaged", "scratch") and codec.layers > most:
+            if codec.checkpoint in ("packaged", "scratch", "untrained") and codec.layers > most:
                 raise ValueError(
                     f"codecs.{name}.layers: our small {codec.kind} has {most} RVQ layers, not {codec.layers}"
                 )

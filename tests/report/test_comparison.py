@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from phonoscope.errors import DataError
-from phonoscope.report.comparison import COLUMNS, best, combine, fixed, markdown_tables, scores, wide
+from phonoscope.report.comparison import COLUMNS, best, combine, fixed, markdown_tables, scores, side_by_side, wide
 from tests.report.planted import codec_table, table
 
 LONG, SHORT = {"phone": [0.3, 0.2, 0.1]}, {"phone": [0.1, 0.4], "pitch": [-0.2, 0.05]}
@@ -72,6 +72,17 @@ def test_markdown_marks_each_codecs_best_layer() -> None:
     assert lines[6] == "| 3 | 0.100 [0.090, 0.110] |  |"
     assert "**Pitch, R²**" in lines
     assert "| 1 | −0.200 [−0.210, −0.190] |" in lines
+
+
+def test_side_by_side_has_every_task_codec_and_both_metrics_with_the_best_of_each_column_in_bold() -> None:
+    lines = side_by_side(table({"a": {**LONG, "pitch": [0.3, 0.1]}, "b": SHORT})).splitlines()
+    assert lines[0] == (
+        "| layer | phone, a, macro-F1 | phone, a, accuracy | phone, b, macro-F1 | phone, b, accuracy "
+        "| pitch, a, MAE in Hz | pitch, a, R² | pitch, b, MAE in Hz | pitch, b, R² |"
+    )
+    assert lines[2] == "| 1 | **0.300** | **0.300** | 0.100 | 0.100 | 30.0 | **0.300** | **−20.0** | −0.200 |"
+    assert lines[3] == "| 2 | 0.200 | 0.200 | **0.400** | **0.400** | **10.0** | 0.100 | 5.000 | **0.050** |"
+    assert lines[4] == "| 3 | 0.100 | 0.100 |  |  |  |  |  |  |"
 
 
 @pytest.mark.parametrize(

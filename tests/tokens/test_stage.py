@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from phonoscope import paths
-from phonoscope.alignment import Alignment, Interval, write_textgrid
-from phonoscope.audio import read_audio, resample, write_flac
-from phonoscope.codecs import checkpoints, train
+from phonoscope.audio import read_audio, resample
+from phonoscope.codecs import checkpoints
 from phonoscope.codecs.base import encode
 from phonoscope.codecs.checkpoints import load_codec
 from phonoscope.codecs.config import CodecConfig, TrainingConfig
+from phonoscope.codecs.seanet import build_speechtokenizer
 from phonoscope.compute import ComputeConfig
 from phonoscope.errors import DataError, ParamsError
 from phonoscope.files import read_safetensors
@@ -24,12 +24,11 @@ from phonoscope.params import Params, load_params
 from phonoscope.stages import codec as codec_stage
 from phonoscope.stages import encode as encode_stage
 
-from ..codecs.tiny import ARCHITECTURES, voice
+from ..codecs.tiny import ARCHITECTURES
+from .conftest import DURATIONS_S, PHONES
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 BRIEF = TrainingConfig(batch_size=2, clip_s=0.16, warmup_steps=2, quantizer_steps=2, log_every=1)
-PHONES = {"a": ("AA", "IY"), "b": ("S", "OW"), "c": ("N", "EH")}
-DURATIONS_S = {"a": 0.9, "b": 0.5, "c": 0.31, "unaligned": 0.4}
 
 
 @pytest.fixture
@@ -38,31 +37,6 @@ def params() -> Params:
     return load_params(PARAMS).model_copy(
         update={"codecs": codecs, "training": BRIEF, "compute": ComputeConfig(device="cpu", workers=1)}
     )
-
-
-@pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout with a corpus of four utterances, three of them aligned, and a tiny codec to train from scratch."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(checkpoints.SMALL, "speechtokenizer", ARCHITECTURES["speechtokenizer"])
-    monkeypatch.setattr(train, "START_VECTORS", 320)
-    rows, tracks = [], []
-    for seed, (name, seconds) in enumerate(DURATIONS_S.items()):
-        path = f"s/c/{name}.flac"
-        write_flac(paths.CORPUS / path, voice(seconds, 22_050, seed), 22_050)
-        rows.append({"utterance": name, "path": path, "sample_rate": 22_050})
-        if name == "unaligned":
-            continue
-        first, second = PHONES[name]
-        halves = [Interval(0.0, seconds / 2, first), Interval(seconds / 2, seconds, second)]
-        grid = (paths.ALIGNMENTS / path).with_suffix(".TextGrid")
-        write_textgrid(grid, Alignment([Interval(0.0, seconds, "word")], halves), seconds)
-        times = np.arange(0.005, seconds, 0.01)
-        tracks.append(pd.DataFrame({"utterance": name, "time_s": times, "f0_hz": (100 + times).astype(np.float32)}))
-    pd.DataFrame(rows).to_parquet(paths.MANIFEST)
-    pd.concat(tracks).to_parquet(paths.F0_TRACKS)
-    paths.SPLIT.write_text(json.dumps({"train": ["a", "b", "unaligned"], "eval": ["c"]}))
-    return tmp_path
 
 
 def test_codec_and_encode_stages_write_the_contract(checkout: Path, params: Params) -> None:
@@ -124,6 +98,42 @@ def test_the_stages_write_the_same_bytes_again(checkout: Path, params: Params) -
         written.append({str(file): file.read_bytes() for file in files})
     assert len(written[0]) == 7
     assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("kind", ["encodec", "dac", "speechtokenizer"])
+def test_an_untrained_codec_has_random_weights_and_codebooks_of_its_own_latents(
+    kind: str, checkout: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(checkpoints.SMALL, kind, ARCHITECTURES[kind])
+    codecs = {"mine": CodecConfig(kind=kind, checkpoint="untrained", layers=2)}  # type: ignore[arg-type]
+    changed = params.model_copy(update={"codecs": codecs})
+    report = codec_stage.run(changed, "mine")
+    assert report.metrics["steps"] == 0
+    assert pd.read_csv(paths.codec_metrics("mine")).empty
+    torch.manual_seed(changed.training.seed)
+    random = checkpoints.build_small(kind).model.state_dict()
+    untrained = load_codec(paths.codec_model("mine")).model.state_dict()
+    decoder = [name for name in random if name.startswith("decoder")]
+    assert decoder
+    assert all(torch.equal(random[name], untrained[name]) for name in decoder)
+    encode_stage.run(changed, "mine")
+    tokens = pd.read_parquet(paths.tokens("mine"))
+    assert tokens[["code_1", "code_2"]].nunique().min() > 5
+
+
+def test_an_untrained_codec_can_be_of_an_official_checkpoints_size(checkout: Path, params: Params) -> None:
+    official = {**ARCHITECTURES["speechtokenizer"], "dimension": 24}
+    torch.manual_seed(1)
+    model = build_speechtokenizer(official).model
+    torch.save(model.state_dict(), checkout / "SpeechTokenizer.pt")
+    (checkout / "config.json").write_text(json.dumps(official))
+    source = f"untrained:{checkout / 'SpeechTokenizer.pt'}"
+    codecs = {"mine": CodecConfig(kind="speechtokenizer", checkpoint=source, layers=2, distill=True)}
+    codec_stage.run(params.model_copy(update={"codecs": codecs}), "mine")
+    untrained = load_codec(paths.codec_model("mine"))
+    assert untrained.architecture()["dimension"] == 24
+    weights = "encoder.model.0.conv.conv.weight_v"
+    assert not torch.equal(untrained.model.state_dict()[weights], model.state_dict()[weights])
 
 
 def test_adapting_starts_from_the_checkpoint_and_changes_it(checkout: Path, params: Params) -> None:

@@ -73,6 +73,22 @@ def encoders(
     show(found, as_json=as_json)
 
 
+@app.command()
+def encode(
+    seconds: Annotated[float, typer.Option(min=0.5, help="Length of a clip.")] = 10.0,
+    batch: Annotated[int, typer.Option(min=2, help="Clips of a batch.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, help="Runs that are timed.")] = 3,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each codec.")] = 1,
+    official: Annotated[bool, typer.Option(help="Also models of the official sizes, with random weights.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Real-time factors of the codecs, clip by clip and in batches."""
+    from phonoscope.bench.encode import bench_encode
+
+    found = bench_encode(seconds=seconds, batch=batch, rounds=rounds, threads=threads, official=official)
+    show(found, as_json=as_json)
+
+
 def show(result: Mapping[str, Any], *, as_json: bool) -> None:
     """Print a benchmark's scalars, as one JSON object or a line each."""
     if as_json:

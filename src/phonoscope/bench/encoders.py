@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from phonoscope.bench.measure import measure
+from phonoscope.bench.measure import measure, median_s
 
 if TYPE_CHECKING:
     from phonoscope.encoders import AudioEncoder
@@ -60,19 +59,7 @@ def _time(made: tuple[AudioEncoder, int, int, int]) -> dict[str, float]:
             encoder.eval()(x)
 
     return {
-        "windows_per_s": batch / _median_s(lambda: forward(many), rounds),
-        "trained_windows_per_s": batch / _median_s(step, rounds),
-        "latency_ms": 1000 * _median_s(lambda: forward(one), rounds),
+        "windows_per_s": batch / median_s(lambda: forward(many), rounds),
+        "trained_windows_per_s": batch / median_s(step, rounds),
+        "latency_ms": 1000 * median_s(lambda: forward(one), rounds),
     }
-
-
-def _median_s(work: Any, rounds: int) -> float:
-    from statistics import median
-
-    work()
-    spent = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        work()
-        spent.append(time.perf_counter() - start)
-    return median(spent)

@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -41,6 +42,17 @@ def _measure(work: Callable[..., T], inputs: tuple[Any, ...], prepare: Callable[
     value = work(*made)
     seconds = time.perf_counter() - start
     return Measured(value, seconds, (_peak_bytes() - before) / 1e6)
+
+
+def median_s(work: Callable[[], Any], rounds: int) -> float:
+    """Median wall-clock time of `rounds` calls in this process, after one that is not counted."""
+    work()
+    spent = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        work()
+        spent.append(time.perf_counter() - start)
+    return median(spent)
 
 
 def _peak_bytes() -> int:

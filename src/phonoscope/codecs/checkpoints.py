@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from phonoscope.codecs.dac import SMALL_DAC, DacCodec, build_dac
+from phonoscope.codecs.dac import OFFICIAL_DAC, SMALL_DAC, DacCodec, build_dac
 from phonoscope.codecs.seanet import (
     OFFICIAL_ENCODEC,
+    OFFICIAL_SPEECHTOKENIZER,
     SMALL_ENCODEC,
     SMALL_SPEECHTOKENIZER,
     SeanetCodec,
@@ -33,6 +34,11 @@ BUILDERS: dict[str, Callable[[dict[str, Any], int | None], SeanetCodec | DacCode
     "encodec": build_encodec,
     "dac": build_dac,
     "speechtokenizer": build_speechtokenizer,
+}
+OFFICIAL: dict[str, dict[str, Any]] = {
+    "encodec": OFFICIAL_ENCODEC,
+    "dac": OFFICIAL_DAC,
+    "speechtokenizer": OFFICIAL_SPEECHTOKENIZER,
 }
 SMALL: dict[str, dict[str, Any]] = {
     "encodec": SMALL_ENCODEC,
@@ -93,6 +99,11 @@ def build_small(kind: str, n_layers: int | None = None) -> SeanetCodec | DacCode
     return BUILDERS[kind](SMALL[kind], n_layers)
 
 
+def build_official(kind: str, n_layers: int | None = None) -> SeanetCodec | DacCodec:
+    """A model of an official class and size, with random weights."""
+    return BUILDERS[kind](OFFICIAL[kind], n_layers)
+
+
 def load_packaged(name: str, n_layers: int | None = None) -> Codec:
     """A packaged model by codec name. Raises `DataError` naming those there are."""
     if not (PACKAGED / name / "config.json").is_file():
@@ -103,13 +114,16 @@ def load_packaged(name: str, n_layers: int | None = None) -> Codec:
 
 def open_codec(name: str, config: CodecConfig) -> Any:
     """The codec that `config.checkpoint` names, before any training. Raises `DataError`, `EnvironmentFault`."""
+    if config.untrained and ":" in config.checkpoint:
+        official = load_official(config.kind, Path(config.checkpoint.partition(":")[2]).expanduser())
+        return BUILDERS[config.kind](official.architecture(), config.layers)
     if config.checkpoint == "packaged":
         codec = load_packaged(name, config.layers)
         kind, _ = _read_config(PACKAGED / name)
         if kind != config.kind:
             raise DataError(f"codecs.{name}.kind is {config.kind}, but the packaged {name} is of kind {kind}")
         return codec
-    if config.checkpoint == "scratch":
+    if config.checkpoint in ("scratch", "untrained"):
         return build_small(config.kind, config.layers)
     if config.kind == "transformers":
         from phonoscope.codecs.hub import load_transformers

@@ -17,7 +17,9 @@ class CodecConfig(BaseModel):
     kind: CodecKind
     """Whose model class: the packages encodec, descript-audio-codec and speechtokenizer, or transformers."""
     checkpoint: str = "packaged"
-    """`packaged` (the small models shipped here), `scratch`, or an official checkpoint: a path or a Hub id."""
+    """`packaged` (the small models shipped here), an official checkpoint (a path or a Hub id), `scratch` (our small
+    model, trained on the corpus), or a control that is never trained: `untrained` (our small model) or
+    `untrained:<path>` (a model of the size of an official checkpoint)."""
     layers: int = Field(default=8, ge=1, le=64)
     """RVQ layers that are read; the packaged models have 8, dac 12."""
     adapt_steps: int | Literal["auto"] = "auto"
@@ -31,9 +33,16 @@ class CodecConfig(BaseModel):
             raise ValueError("adapt_steps must be 0 or more, or 'auto'")
         if self.distill and self.kind != "speechtokenizer":
             raise ValueError(f"distill needs kind speechtokenizer, not {self.kind}")
-        if self.kind == "transformers" and self.checkpoint in ("packaged", "scratch"):
+        if self.kind == "transformers" and (self.checkpoint in ("packaged", "scratch") or self.untrained):
             raise ValueError("kind transformers needs a checkpoint: a local folder or a Hub id")
+        if self.untrained and self.adapt_steps not in ("auto", 0):
+            raise ValueError("adapt_steps must be 0 for a codec that stays untrained")
         return self
+
+    @property
+    def untrained(self) -> bool:
+        """Whether it is the control: random weights, codebooks from k-means of the latents, no gradient step."""
+        return self.checkpoint.partition(":")[0] == "untrained"
 
 
 class TrainingConfig(BaseModel):

@@ -17,6 +17,13 @@ SMALL_DAC = {
 }  # fmt: skip
 """Our small DAC: 16 kHz, 50 Hz, 12 layers of 1024 codes of 8 dimensions."""
 
+OFFICIAL_DAC = {
+    "sample_rate": 16_000, "encoder_dim": 64, "encoder_rates": [2, 4, 5, 8], "latent_dim": 1024, "decoder_dim": 1536,
+    "decoder_rates": [8, 5, 4, 2], "n_codebooks": 12, "codebook_size": 1024, "codebook_dim": 8,
+    "quantizer_dropout": 0.5,
+}  # fmt: skip
+"""`weights_16khz.pth`, as its package's conf/final/16khz.yml builds it."""
+
 
 class DacCodec:
     """The adapter over `dac.model.DAC`."""

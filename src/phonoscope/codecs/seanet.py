@@ -30,6 +30,11 @@ SMALL_SPEECHTOKENIZER = {
 }  # fmt: skip
 """Our small SpeechTokenizer, in the keys of its official config.json: 16 kHz, 50 Hz, 8 layers of 1024 codes."""
 
+OFFICIAL_SPEECHTOKENIZER = SMALL_SPEECHTOKENIZER | {
+    "n_filters": 64, "dimension": 1024, "semantic_dimension": 768, "lstm_layers": 2,
+}  # fmt: skip
+"""`speechtokenizer_hubert_avg`, as its config.json builds it."""
+
 
 class SeanetCodec:
     """The adapter over both classes: `model.encoder`, `model.decoder` and `model.quantizer.vq.layers`."""

@@ -130,6 +130,11 @@ class CodecTrainer:
     def _on_device(self, tensor: Tensor) -> Tensor:
         return tensor.to(next(self.codec.model.parameters()).device)
 
+    def start(self, clips: Clips) -> None:
+        """Start from the data alone, without a gradient step: what a codec of this class is before it learns."""
+        self.initialise(clips)
+        self.start_quantizer(clips)
+
     def train(self, clips: Clips) -> None:
         """Train a model from scratch, all phases."""
         c = self.config

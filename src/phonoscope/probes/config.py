@@ -66,6 +66,8 @@ class ProbeConfig(BaseModel):
     """The intervals."""
     permutations: int = Field(default=1, ge=1)
     """Permuted codebooks a probe is refitted on; their scores are averaged."""
+    vectors: Literal["sum", "raw"] = "sum"
+    """Rows that are probed: as they enter the sum over layers, or as they are stored. Only DAC's and Mimi's differ."""
     matched_dims: int = Field(default=8, ge=1)
     """Size that rows are reduced to by PCA for the dimension-matched probe (metrics ending in `_matched`)."""
     tolerance: float = Field(default=1e-6, gt=0, le=1e-2)

@@ -85,12 +85,28 @@ def wide(table: pd.DataFrame, task: str, metric: str) -> pd.DataFrame:
 
 
 def markdown_tables(table: pd.DataFrame) -> str:
-    """`markdown_table` of every task's headline metric, under its name."""
+    """`markdown_table` of every task's headline metric, under its name, and `side_by_side`."""
     posed = [(task, metric) for task, metric in HEADLINE.items() if (table["task"] == task).any()]
     parts = [
         f"**{task.capitalize()}, {NAMES[metric]}**\n\n{markdown_table(table, task, metric)}\n" for task, metric in posed
     ]
-    return "\n".join(parts)
+    return "\n".join([*parts, f"**Side by side**\n\n{side_by_side(table)}\n"])
+
+
+def side_by_side(table: pd.DataFrame) -> str:
+    """Layers by phone, speaker and pitch, codec and metric, without intervals; each column's best in bold."""
+    columns: dict[str, dict[int, str]] = {}
+    for task, metrics in ((task, TASKS[task]) for task in ("phone", "speaker", "pitch")):
+        for codec in dict.fromkeys(table.loc[table["task"] == task, "codec"]):
+            for metric in metrics:
+                found = scores(table, codec, task, metric)
+                top = best(found, metric).layer
+                cells = {s.layer: f"**{fixed(s.value)}**" if s.layer == top else fixed(s.value) for s in found}
+                columns[f"{task}, {codec}, {NAMES[metric]}"] = cells
+    layers = sorted({layer for cells in columns.values() for layer in cells})
+    lines = [["layer", *columns], ["---:"] * (len(columns) + 1)]
+    lines += [[str(layer), *(cells.get(layer, "") for cells in columns.values())] for layer in layers]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def markdown_table(table: pd.DataFrame, task: str, metric: str) -> str:

@@ -32,6 +32,8 @@ def run(params: Params, codec: str) -> StageReport:
     if steps and config.kind == "transformers":
         raise ParamsError(f"codecs.{codec}.adapt_steps: only the packages' own classes can be trained; set it to 0")
     curve = pd.DataFrame(columns=list(CURVE_COLUMNS))
+    if config.untrained:
+        CodecTrainer(model, params.training).start(_clips(params, codec, model))
     if scratch or steps:
         clips = _clips(params, codec, model)
         parts = []
@@ -59,7 +61,7 @@ def _clips(params: Params, codec: str, model: Any) -> Clips:
     audio = waveforms(read_aligned_manifest(), read_split()["train"], model.sample_rate)
     frames = round(training.clip_s * model.sample_rate / model.hop_length)
     teacher = None
-    if params.codec(codec).distill:
+    if params.codec(codec).distill and not params.codec(codec).untrained:
         from phonoscope.whisper.model import load_whisper
 
         teacher = teacher_features(load_whisper(params.whisper.checkpoint), audio, training.teacher_layer)

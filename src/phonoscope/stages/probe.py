@@ -19,10 +19,11 @@ def run(params: Params, codec: str) -> StageReport:
     """Write models/probes/<codec>/<task>.safetensors and metrics/probes/<codec>.csv."""
     split, manifest = read_split(), read_manifest()
     tensors, _ = read_safetensors(paths.codebooks(codec))
+    rows = {"sum": "layer", "raw": "raw"}[params.probe.vectors]
     layers = sum(name.startswith("layer_") for name in tensors)
     result = probe_codec(
         paths.tokens(codec),
-        [tensors[f"layer_{layer}"].numpy() for layer in range(1, layers + 1)],
+        [tensors[f"{rows}_{layer}"].numpy() for layer in range(1, layers + 1)],
         split["train"],
         split["eval"],
         dict(zip(manifest["utterance"], manifest["speaker"], strict=True)),

@@ -1,0 +1,77 @@
+"""Real-time factors of the codecs: seconds of work a second of speech, clip by clip and in batches."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from phonoscope.bench.measure import measure, median_s
+
+if TYPE_CHECKING:
+    from phonoscope.codecs.base import Codec
+
+PACKAGED = ("encodec", "dac", "speechtokenizer")
+OFFICIAL = {"encodec_24khz": 8, "dac_16khz": 12, "speechtokenizer_hubert_avg": 8, "mimi": 8, "xcodec": 8}
+"""Official architectures, and the RVQ layers that are read of each."""
+
+
+class Work(NamedTuple):
+    """One codec and what it is timed on."""
+
+    name: str
+    seconds: float
+    batch: int
+    rounds: int
+    threads: int
+
+
+def bench_encode(
+    *, seconds: float, batch: int, rounds: int, threads: int, official: bool = True
+) -> dict[str, dict[str, float]]:
+    """Each codec in a process of its own, on clips of noise of `seconds` (what a codec costs does not depend on them).
+
+    Packaged models, and with `official` models of the official sizes with random weights. Returns, per codec: the
+    real-time factors `rtf` (clip by clip) and `rtf_batched` (`batch` clips at once), medians of `rounds`; `peak_mb` of
+    both; and its parameters.
+    """
+    found = {}
+    for name in [*PACKAGED, *(OFFICIAL if official else ())]:
+        measured = measure(_time, Work(name, seconds, batch, rounds, threads), prepare=_prepare)
+        found[name] = {**measured.value, "peak_mb": measured.peak_mb}
+    return found
+
+
+def _prepare(work: Work) -> tuple[Codec, Work]:
+    import torch
+
+    torch.set_num_threads(work.threads)
+    torch.manual_seed(0)
+    return build(work.name), work
+
+
+def build(name: str) -> Codec:
+    """A packaged model, or one of an official architecture with random weights."""
+    from phonoscope.codecs.checkpoints import build_official, load_packaged
+    from phonoscope.codecs.hub import build_transformers
+
+    if name in PACKAGED:
+        return load_packaged(name)
+    if name in ("mimi", "xcodec"):
+        return build_transformers({"model_type": name}, OFFICIAL[name])
+    return build_official(name.partition("_")[0], OFFICIAL[name])
+
+
+def _time(made: tuple[Codec, Work]) -> dict[str, float]:
+    import torch
+
+    from phonoscope.codecs.base import encode
+
+    codec, work = made
+    clips = 0.1 * torch.randn(work.batch, round(work.seconds * codec.sample_rate))
+    with torch.inference_mode():
+        one, many = (median_s(partial(encode, codec, audio), work.rounds) for audio in (clips[:1], clips))
+    return {
+        "rtf": one / work.seconds,
+        "rtf_batched": many / work.seconds / work.batch,
+        "parameters": float(sum(parameter.numel() for parameter in codec.model.parameters())),
+    }
