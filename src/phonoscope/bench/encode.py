@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,9 +31,9 @@ def bench_encode(
 ) -> dict[str, dict[str, float]]:
     """Each codec in a process of its own, on clips of noise of `seconds` (what a codec costs does not depend on them).
 
-    Packaged models, and with `official` models of the official sizes with random weights. Returns, per codec: the
-    real-time factors `rtf` (clip by clip) and `rtf_batched` (`batch` clips at once), medians of `rounds`; `peak_mb` of
-    both; and its parameters.
+    Packaged models, and with `official` models of the official sizes with random weights. Returns, per codec:
+    `rtf` (clip by clip) and `rtf_batched` (`batch` clips at once), medians of `rounds`; `cpu_s_per_s`, CPU seconds
+    a second of speech, clip by clip, which other work on the machine hardly raises; `peak_mb`; and its parameters.
     """
     found = {}
     for name in [*PACKAGED, *(OFFICIAL if official else ())]:
@@ -69,9 +70,13 @@ def _time(made: tuple[Codec, Work]) -> dict[str, float]:
     codec, work = made
     clips = 0.1 * torch.randn(work.batch, round(work.seconds * codec.sample_rate))
     with torch.inference_mode():
-        one, many = (median_s(partial(encode, codec, audio), work.rounds) for audio in (clips[:1], clips))
+        started = time.process_time()
+        one = median_s(partial(encode, codec, clips[:1]), work.rounds)
+        cpu = (time.process_time() - started) / (work.rounds + 1)
+        many = median_s(partial(encode, codec, clips), work.rounds)
     return {
         "rtf": one / work.seconds,
         "rtf_batched": many / work.seconds / work.batch,
+        "cpu_s_per_s": cpu / work.seconds,
         "parameters": float(sum(parameter.numel() for parameter in codec.model.parameters())),
     }
