@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +17,7 @@ from phonoscope import paths
 from phonoscope.alignment import Alignment, Interval, write_textgrid
 from phonoscope.audio import read_audio, resample, write_flac
 from phonoscope.codecs import checkpoints, train
-from phonoscope.codecs.base import encode
+from phonoscope.codecs.base import encode, encode_with_latent
 from phonoscope.codecs.checkpoints import load_codec
 from phonoscope.codecs.config import CodecConfig, TrainingConfig
 from phonoscope.compute import ComputeConfig
@@ -30,6 +33,10 @@ PARAMS = Path(__file__).parents[2] / "params.yaml"
 BRIEF = TrainingConfig(batch_size=2, clip_s=0.16, warmup_steps=2, quantizer_steps=2, log_every=1)
 PHONES = {"a": ("AA", "IY"), "b": ("S", "OW"), "c": ("N", "EH")}
 DURATIONS_S = {"a": 0.9, "b": 0.5, "c": 0.31, "unaligned": 0.4}
+
+
+def file_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.fixture
@@ -50,7 +57,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for seed, (name, seconds) in enumerate(DURATIONS_S.items()):
         path = f"s/c/{name}.flac"
         write_flac(paths.CORPUS / path, voice(seconds, 22_050, seed), 22_050)
-        rows.append({"utterance": name, "path": path, "sample_rate": 22_050})
+        rows.append({"utterance": name, "path": path, "sample_rate": 22_050, "sha256": file_hash(paths.CORPUS / path)})
         if name == "unaligned":
             continue
         first, second = PHONES[name]
@@ -124,6 +131,35 @@ def test_the_stages_write_the_same_bytes_again(checkout: Path, params: Params) -
         written.append({str(file): file.read_bytes() for file in files})
     assert len(written[0]) == 7
     assert written[0] == written[1]
+
+
+def test_an_interrupted_stage_goes_on_after_its_finished_shards(
+    checkout: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec_stage.run(params, "mine")
+    encode_stage.run(params, "mine")
+    whole = paths.tokens("mine").read_bytes()
+    calls: list[int] = []
+
+    def breaks_off_at(number: int) -> Any:
+        def encoded(*arguments: Any) -> Any:
+            calls.append(number)
+            if len(calls) == number:
+                raise OSError("interrupted")
+            return encode_with_latent(*arguments)
+
+        return encoded
+
+    monkeypatch.setattr(encode_stage, "SHARD_UTTERANCES", 1)
+    monkeypatch.setattr(encode_stage, "encode_with_latent", breaks_off_at(3))
+    with pytest.raises(OSError, match="interrupted"):
+        encode_stage.run(params, "mine")
+    assert paths.tokens("mine").read_bytes() == whole
+    calls.clear()
+    monkeypatch.setattr(encode_stage, "encode_with_latent", breaks_off_at(9))
+    encode_stage.run(params, "mine")
+    assert len(calls) == 1
+    assert pd.read_parquet(paths.tokens("mine")).equals(pq.read_table(io.BytesIO(whole)).to_pandas())
 
 
 def test_adapting_starts_from_the_checkpoint_and_changes_it(checkout: Path, params: Params) -> None:
