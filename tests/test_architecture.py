@@ -20,7 +20,7 @@ from phonoscope.params import load_params
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
-BASE = {"errors", "paths", "files", "audio", "compute", "drawing", "events"}
+BASE = {"errors", "paths", "files", "audio", "compute", "drawing", "events", "shards"}
 PLUMBING = {"cli", "__main__", "params", "paths", "errors", "tracking", "stages.base"}
 """In no stage's deps: they decide neither content nor form of an output, and every new parameter touches them."""
 UNHASHED = {"compute.workers", "tracking"}

@@ -222,3 +222,41 @@ def test_a_value_of_another_type_is_not_converted(tmp_path: Path, value: Any) ->
 
 def test_a_whole_number_may_stand_for_a_decimal_one(tmp_path: Path) -> None:
     assert load_params(written(tmp_path, {"training.lr": 1})).training.lr == 1.0
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates()
+ANYTHING = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner)
+)
+
+
+def refusal(path: Path) -> str:
+    """Any other exception than our own is a crash."""
+    try:
+        load_params(path)
+    except ParamsError as error:
+        return str(error)
+    return f"{path}: none"
+
+
+@given(key=st.sampled_from(sorted(dotted(DEFAULTS))), value=ANYTHING)
+def test_any_value_of_any_key_is_taken_or_refused(
+    key: str, value: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = written(tmp_path_factory.getbasetemp(), {key: value})
+    assert refusal(path).startswith(f"{path}: ")
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_bytes_are_taken_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "bytes.yaml"
+    path.write_bytes(content)
+    assert refusal(path).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("tag", ["!!python/object/apply:os.system ['true']", "!!python/name:os.system", "!include x"])
+def test_a_tag_makes_no_object(tmp_path: Path, tag: str) -> None:
+    path = tmp_path / "tag.yaml"
+    path.write_text(f"corpus: {tag}\n")
+    with pytest.raises(ParamsError):
+        load_params(path)

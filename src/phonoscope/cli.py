@@ -15,7 +15,7 @@ import typer
 
 from phonoscope import paths
 from phonoscope.bench.cli import app as bench_app
-from phonoscope.errors import DataError, EnvironmentFault, PhonoscopeError
+from phonoscope.errors import CheckFailed, DataError, EnvironmentFault, PhonoscopeError
 from phonoscope.params import Params, load_params
 from phonoscope.sae.config import SaeConfig
 
@@ -293,6 +293,35 @@ def diagnose_vq(
     typer.echo(json.dumps(report, indent=2, allow_nan=False) if as_json else describe(found))
     if not found.healthy:
         raise typer.Exit(FAULTY)
+
+
+@app.command()
+def verify(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    params: ParamsFile = paths.PARAMS,
+) -> None:
+    """Check every output against dvc.lock, DVC's cache, and what is inside. Exit code 0 sound, 1 not."""
+    from phonoscope.stages.verify import describe
+    from phonoscope.stages.verify import verify as check
+
+    found = check(Path(), load_params(params).compute.workers)
+    typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else describe(found))
+    if found.faults:
+        raise typer.Exit(CheckFailed.exit_code)
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Say what stands in the way of the next `dvc repro`, and what mends it. Exit code 0 nothing, 1 something."""
+    from phonoscope.stages.doctor import describe, diagnose
+
+    faults = diagnose(Path())
+    report = {"ok": not faults, "faults": [fault.to_dict() for fault in faults]}
+    typer.echo(json.dumps(report, indent=2) if as_json else describe(faults))
+    if faults:
+        raise typer.Exit(CheckFailed.exit_code)
 
 
 @app.command("train-packaged")

@@ -32,6 +32,10 @@ GEOMETRY_OVERVIEW = Path("plots/geometry/overview")  # the images that DVC shows
 COMPARISON_PLOTS = Path("plots/compare")
 
 
+def shards(stage: str, item: str) -> Path:
+    return STATE / "shards" / stage / item
+
+
 def stage_metrics(stage: str) -> Path:
     return Path("metrics") / f"{stage}.csv"
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ HELLO = Alignment(
         Interval(0.5, 0.75, "SIL"),
     ],
 )
+
+ENCODINGS = st.sampled_from(["utf-8", "utf-16", "utf-8-sig", "latin-1"])
 
 
 def grid(*tiers: tuple[str, list[tuple[float | str, float | str, str]]], xmax: float = 0.75) -> str:
@@ -159,6 +162,27 @@ def test_truncated_and_binary_files(tmp_path: Path) -> None:
 def test_a_file_cut_anywhere_is_refused(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     path = tmp_path_factory.getbasetemp() / "cut.TextGrid"
     path.write_text(grid(("words", WORDS_TIER), ("phones", PHONES_TIER))[:cut], encoding="utf-8")
+    with pytest.raises(DataError):
+        read_textgrid(path)
+
+
+@given(data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_changed_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Never another exception than our own."""
+    content = bytearray(grid(("words", WORDS_TIER), ("phones", PHONES_TIER)).encode(data.draw(ENCODINGS)))
+    for position in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=8)):
+        content[position] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.getbasetemp() / "changed.TextGrid"
+    path.write_bytes(content)
+    with suppress(DataError):
+        assert read_textgrid(path).phones[0].start_s == 0
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "bytes.TextGrid"
+    path.write_bytes(content)
     with pytest.raises(DataError):
         read_textgrid(path)
 

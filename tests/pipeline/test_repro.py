@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -122,6 +123,59 @@ def test_the_second_repro_executes_nothing(done: Done) -> None:
     assert "Data and pipelines are up to date" in output
     assert "up to date" in done.clone.dvc("status")
     assert done.clone.run("git", "status", "--porcelain").stdout == ""
+
+
+@contextmanager
+def flipped(files: list[Path]) -> Iterator[None]:
+    """Turn one bit over in the middle of each file."""
+    before = {path: path.read_bytes() for path in files}
+    for path, content in before.items():
+        middle = len(content) // 2
+        path.chmod(0o644)
+        path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    try:
+        yield
+    finally:
+        for path, content in before.items():
+            path.write_bytes(content)
+
+
+def verify(clone: Clone) -> tuple[int, dict[str, Any]]:
+    done = clone.run("env", "PYTHONPATH=src", "python", "-m", "phonoscope", "--quiet", "verify", "--json", check=False)
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_verify_finds_nothing_after_a_repro(done: Done) -> None:
+    code, report = verify(done.clone)
+    assert (code, report["ok"], report["faults"]) == (0, True, [])
+    assert report["checked"]["outputs"] > len(EVERY)
+    assert "nothing stands in the way" in done.clone.phonoscope("doctor")
+
+
+def test_verify_names_a_flipped_bit_in_every_kind_of_artifact(done: Done) -> None:
+    root = done.clone.root
+    files = [path for folder in OUTPUTS[:-1] for path in sorted((root / folder).rglob("*")) if path.is_file()]
+    one_of_each = {(path.relative_to(root).parts[:2], path.suffix): path for path in files if path.stat().st_size}
+    chosen = [path for path in one_of_each.values() if path.name != ".gitignore"]
+    assert {".flac", ".parquet", ".json", ".safetensors", ".TextGrid", ".npy", ".csv", ".png", ".html"} <= {
+        path.suffix for path in chosen
+    }
+    with flipped(chosen):
+        code, report = verify(done.clone)
+    named = {fault["path"] for fault in report["faults"] if fault["where"] == "workspace"}
+    assert code == 1
+    assert named == {path.relative_to(root).as_posix() for path in chosen}
+    assert all(fault["mend"] for fault in report["faults"])
+
+
+def test_verify_names_a_flipped_bit_in_dvcs_cache(done: Done) -> None:
+    cache = done.clone.root / ".dvc" / "cache" / "files" / "md5"
+    objects = [path for path in sorted(cache.rglob("*")) if path.is_file() and path.stat().st_size]
+    chosen = objects[:: len(objects) // 5]
+    with flipped(chosen):
+        code, report = verify(done.clone)
+    assert code == 1
+    assert {Path(fault["path"]) for fault in report["faults"] if fault["where"] == "cache"} == set(chosen)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -30,7 +31,10 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for seed, (name, seconds) in enumerate(DURATIONS_S.items()):
         path = f"s/c/{name}.flac"
         write_flac(paths.CORPUS / path, voice(seconds, 22_050, seed), 22_050)
-        rows.append({"utterance": name, "path": path, "sample_rate": 22_050, "speaker": f"s{seed % 2}"})
+        digest = hashlib.sha256((paths.CORPUS / path).read_bytes()).hexdigest()
+        rows.append(
+            {"utterance": name, "path": path, "sample_rate": 22_050, "speaker": f"s{seed % 2}", "sha256": digest}
+        )
         if name == "unaligned":
             continue
         first, second = PHONES[name]

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ import torch
 from phonoscope import paths
 from phonoscope.audio import read_audio, resample
 from phonoscope.codecs import checkpoints
-from phonoscope.codecs.base import encode
+from phonoscope.codecs.base import encode, encode_with_latent
 from phonoscope.codecs.checkpoints import load_codec
 from phonoscope.codecs.config import CodecConfig, TrainingConfig
 from phonoscope.codecs.seanet import build_speechtokenizer
@@ -134,6 +136,35 @@ def test_an_untrained_codec_can_be_of_an_official_checkpoints_size(checkout: Pat
     assert untrained.architecture()["dimension"] == 24
     weights = "encoder.model.0.conv.conv.weight_v"
     assert not torch.equal(untrained.model.state_dict()[weights], model.state_dict()[weights])
+
+
+def test_an_interrupted_stage_goes_on_after_its_finished_shards(
+    checkout: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec_stage.run(params, "mine")
+    encode_stage.run(params, "mine")
+    whole = paths.tokens("mine").read_bytes()
+    calls: list[int] = []
+
+    def breaks_off_at(number: int) -> Any:
+        def encoded(*arguments: Any) -> Any:
+            calls.append(number)
+            if len(calls) == number:
+                raise OSError("interrupted")
+            return encode_with_latent(*arguments)
+
+        return encoded
+
+    monkeypatch.setattr(encode_stage, "SHARD_UTTERANCES", 1)
+    monkeypatch.setattr(encode_stage, "encode_with_latent", breaks_off_at(3))
+    with pytest.raises(OSError, match="interrupted"):
+        encode_stage.run(params, "mine")
+    assert paths.tokens("mine").read_bytes() == whole
+    calls.clear()
+    monkeypatch.setattr(encode_stage, "encode_with_latent", breaks_off_at(9))
+    encode_stage.run(params, "mine")
+    assert len(calls) == 1
+    assert pd.read_parquet(paths.tokens("mine")).equals(pq.read_table(io.BytesIO(whole)).to_pandas())
 
 
 def test_adapting_starts_from_the_checkpoint_and_changes_it(checkout: Path, params: Params) -> None:

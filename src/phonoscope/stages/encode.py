@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
@@ -21,14 +22,16 @@ from phonoscope.audio import read_audio, resample
 from phonoscope.codecs.base import bitrate_bps, device_of, encode_with_latent, frame_rate_hz
 from phonoscope.codecs.checkpoints import load_codec
 from phonoscope.codecs.quality import clip_quality, quality_table
-from phonoscope.compute import ComputeConfig, parallel_iter, parallel_map, setup_torch
+from phonoscope.compute import ComputeConfig, parallel_map, setup_torch
 from phonoscope.files import atomic_dir, write_csv, write_parquet, write_safetensors
+from phonoscope.shards import resumable, shard_key
 from phonoscope.stages.base import StageReport
 from phonoscope.stages.speech import waveforms
 from phonoscope.stages.tables import read_aligned_manifest, read_split
 from phonoscope.tokens.encode import (
     EncodedUtterance,
     code_statistics,
+    code_usage,
     latent_table,
     spread,
     token_schema,
@@ -75,16 +78,22 @@ def run(params: Params, codec: str) -> StageReport:
     workers = params.compute.workers if device_of(model).type == "cpu" else 1
     with atomic_dir(paths.tokens_dir(codec)) as folder:
         counts = np.zeros((model.n_layers, model.codebook_size), dtype=np.int64)
-        encode_shard = partial(_encode_shard, open_model)
-        shards = _shards(manifest)
+        work = resumable(
+            partial(_encode_shard, open_model),
+            _shards(manifest, shard_key(codec, params.codec(codec).layers, files=_weights(codec))),
+            paths.shards("encode", codec),
+            workers=workers,
+            description="encode",
+        )
         with pq.ParquetWriter(
             folder / paths.tokens(codec).name, token_schema(model.n_layers), compression="zstd"
         ) as file:
             latents = []
-            for table, usage, means in parallel_iter(encode_shard, shards, workers=workers, description="encode"):
+            for shard in work:
+                table = shard["tokens"]
                 file.write_table(table, row_group_size=table.num_rows)  # a row group never splits an utterance
-                counts += usage
-                latents.append(means)
+                counts += code_usage(table, *counts.shape)
+                latents.append(shard["latents"])
         write_parquet(folder / paths.latents(codec).name, pa.concat_tables(latents))
         _write_codebooks(model, codec, folder / paths.codebooks(codec).name)
     chosen = spread(read_split()["eval"], params.encode.reconstructions)
@@ -107,31 +116,38 @@ def _model(codec: str, layers: int, compute: ComputeConfig, seed: int) -> Any:
     return model
 
 
-def _shards(manifest: pd.DataFrame) -> Iterator[Shard]:
-    """Groups of utterances with their F0 tracks."""
+def _weights(codec: str) -> list[Path]:
+    return sorted(path for path in paths.codec_model(codec).iterdir() if path.is_file())
+
+
+def _shards(manifest: pd.DataFrame, key: str) -> Iterator[tuple[str, Shard]]:
+    """Groups of utterances with their F0 tracks; `key` is of what they share."""
     tracks = pd.read_parquet(paths.F0_TRACKS)
     groups = dict(iter(tracks.groupby("utterance", observed=True, sort=False)))
     for start in range(0, len(manifest), SHARD_UTTERANCES):
         rows = manifest.iloc[start : start + SHARD_UTTERANCES]
-        yield rows, pd.concat([groups[name] for name in rows["utterance"]])
+        grids = [(paths.ALIGNMENTS / path).with_suffix(".TextGrid") for path in rows["path"]]
+        shard = rows, pd.concat([groups[name] for name in rows["utterance"]])
+        yield shard_key(key, rows["sha256"].tolist(), _digest(shard[1]), files=grids), shard
 
 
-def _encode_shard(open_model: Callable[[], Any], shard: Shard) -> tuple[pa.Table, NDArray[np.int64], pa.Table]:
-    """The token table of some utterances, how often each code is used in it, [L, K], and their mean latents."""
+def _digest(frame: pd.DataFrame) -> str:
+    return hashlib.sha256(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes()).hexdigest()
+
+
+def _encode_shard(open_model: Callable[[], Any], shard: Shard) -> dict[str, pa.Table]:
+    """Tables of some utterances: `tokens`, and `latents` with their mean latents."""
     model, (manifest, tracks) = open_model(), shard
     labels, rate = AlignedLabels(manifest, tracks), frame_rate_hz(model)
-    usage = np.zeros((model.n_layers, model.codebook_size), dtype=np.int64)
     tables, means = [], {}
     for row in manifest.to_dict("records"):
         samples, native = read_audio(paths.CORPUS / row["path"])
         audio = torch.from_numpy(resample(samples, native, model.sample_rate))[None]
         with torch.inference_mode():
             codes, latent = (part[0].cpu().numpy() for part in encode_with_latent(model, audio.to(device_of(model))))
-        for layer in range(model.n_layers):
-            usage[layer] += np.bincount(codes[layer], minlength=model.codebook_size)
         tables.append(token_table(EncodedUtterance(row["utterance"], codes.astype(np.int16)), labels, rate))
         means[row["utterance"]] = latent
-    return pa.concat_tables(tables).unify_dictionaries(), usage, latent_table(means)
+    return {"tokens": pa.concat_tables(tables).unify_dictionaries(), "latents": latent_table(means)}
 
 
 def _score(open_model: Callable[[], Any], samples: NDArray[np.float32]) -> list[tuple[int, str, float | None]]:

@@ -76,6 +76,12 @@ def latent_table(latents: Mapping[str, NDArray[np.float32]]) -> pa.Table:
     return pa.table({"utterance": pa.array(list(means), pa.string()), "latent": rows})
 
 
+def code_usage(table: pa.Table, layers: int, size: int) -> NDArray[np.int64]:
+    """How often each code of each layer stands in a token table, [layers, size]."""
+    columns = (table[f"code_{layer}"].to_numpy() for layer in range(1, layers + 1))
+    return np.stack([np.bincount(codes, minlength=size) for codes in columns])
+
+
 def code_statistics(counts: NDArray[np.int64]) -> pd.DataFrame:
     """Perplexity, normalised entropy and used codes of every layer over the whole set; counts [L, K]."""
     import pandas as pd

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import soundfile as sf
+import torch
+from PIL import Image
+from safetensors.torch import save
+
+from phonoscope.integrity.contents import CHECKS, check_content
+
+
+def npy(values: list[float]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.array(values, np.float16))
+    return buffer.getvalue()
+
+
+def parquet(values: list[float], name: str = "score") -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({name: values, "phone": ["AA"] * len(values)}), buffer)
+    return buffer.getvalue()
+
+
+def flac() -> bytes:
+    buffer = io.BytesIO()
+    sf.write(buffer, np.sin(np.arange(4000) / 9), 8000, format="FLAC")
+    return buffer.getvalue()
+
+
+def png() -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 20, 3), np.uint8)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+SOUND: dict[str, Callable[[], bytes]] = {
+    ".safetensors": lambda: save({"w": torch.ones(3, 4)}),
+    ".parquet": lambda: parquet([0.5, 1.0]),
+    ".npy": lambda: npy([0.5, 1.0]),
+    ".json": lambda: b'{"a": 1.5}',
+    ".csv": lambda: b"name,value\nnone,1.5\nb,\n",
+    ".flac": flac,
+    ".png": png,
+}
+NOT_FINITE: dict[str, bytes] = {
+    ".safetensors": save({"good": torch.ones(2), "w": torch.tensor([1.0, float("inf")])}),
+    ".parquet": parquet([0.5, float("nan")]),
+    ".npy": npy([0.5, float("-inf")]),
+    ".json": b'{"a": NaN}',
+    ".csv": b"name,value\na,1.5\nb,nan\n",
+}
+
+
+def test_every_form_is_tried() -> None:
+    assert SOUND.keys() == CHECKS.keys()
+
+
+@pytest.mark.parametrize("suffix", SOUND)
+def test_a_sound_file_passes_and_a_cut_or_empty_one_does_not(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"file{suffix}"
+    content = SOUND[suffix]()
+    path.write_bytes(content)
+    assert check_content(path) is None
+    if suffix != ".csv":  # any text is a table
+        path.write_bytes(content[: len(content) // 2])
+        assert "not readable" in str(check_content(path))
+    path.write_bytes(b"")
+    assert "not readable" in str(check_content(path))
+
+
+@pytest.mark.parametrize("suffix", NOT_FINITE)
+def test_numbers_that_are_not_finite_are_found(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"file{suffix}"
+    path.write_bytes(NOT_FINITE[suffix])
+    assert any(word in str(check_content(path)).lower() for word in ("nan", "infinity"))
+
+
+def test_nan_has_a_meaning_in_some_columns_but_infinity_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "f0.parquet"
+    path.write_bytes(parquet([100.0, float("nan")], "f0_hz"))
+    assert check_content(path, ["f0_hz"]) is None
+    path.write_bytes(parquet([100.0, float("inf")], "f0_hz"))
+    assert check_content(path, ["f0_hz"]) == "column f0_hz holds NaN or infinity"
+
+
+def test_an_object_array_is_not_unpickled(tmp_path: Path) -> None:
+    path = tmp_path / "array.npy"
+    np.save(path, np.array([print], dtype=object), allow_pickle=True)
+    assert "not readable" in str(check_content(path))
