@@ -1,8 +1,8 @@
 """Codebooks: vector-quantize-pytorch's, with a window of usage for dead codes, and the update that lacks a factor.
 
 Its accumulators, smoothing, k-means and replacing of codes, and its `SimVQ`, are used as they are. Its search and its
-sums are replaced, since they multiply by one-hot codes (three times the cost), and so is its rule for dead codes: that is
-an absolute count of the EMA, which means another usage at every batch size.
+sums are replaced, since they multiply by one-hot codes (three times the cost); so is its rule for dead codes, an
+absolute count of the EMA, which means another usage at every batch size.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
