@@ -53,15 +53,18 @@ def test_train_and_eval_are_measured_on_equal_numbers_of_vectors_in_every_batch(
 def test_the_same_clips_give_the_same_measures_as_train_and_as_eval() -> None:
     clips = planted_clips(12, 3, seed=0)
     own, model = evaluator(Material(clips, clips, 3)), classifier()
-    own.chosen = {"train": np.arange(12), "other": np.arange(12)}
+    own.chosen = dict.fromkeys(("train", "other", "eval"), np.arange(12))
     first, second = own.rows(model, own.passes(model), 0.1)
     assert {**first, "split": ""} == {**second, "split": ""}
 
 
-def test_the_first_batch_is_that_of_eval() -> None:
+def test_the_clips_of_eval_are_shuffled_and_the_first_batch_is_theirs() -> None:
     material = planted_words()
-    batch = evaluator(material).first_batch()
-    assert batch.labels.tolist() == material.held_out.labels[:5].tolist()
+    own = evaluator(material)
+    order = own.chosen["eval"].tolist()
+    assert order != list(range(12))
+    assert sorted(order) == list(range(12))
+    assert own.first_batch().labels.tolist() == material.held_out.labels[order[:5]].tolist()
 
 
 def test_a_training_row_is_cut_to_the_vectors_that_are_measured() -> None:

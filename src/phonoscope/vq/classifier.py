@@ -18,36 +18,42 @@ if TYPE_CHECKING:
     from phonoscope.vq.variants import Variant
 
 
-STRIDES = (2, 1, 1)
-
-
-class FrameNorm(nn.LayerNorm):
-    """Layer norm over the channels of each frame, [B, C, T]: unlike group norm, no frame sees the padding."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.transpose(1, 2)).transpose(1, 2)
-
-
 class Encoder(nn.Module):
-    """Log-mel [B, T, mels] -> [B, ceil(T / 2), dim] at 25 Hz. The same in train() and eval(); blind to padding."""
+    """Frames of clips to vectors of half the rate: three convolutions of width 3 and a projection.
+
+    It works on the real frames alone, one clip after the other: most of a padded batch may be padding. The same in
+    train() and eval().
+    """
 
     def __init__(self, mels: int, channels: int, dim: int) -> None:
         super().__init__()
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(width, channels, 3, stride=stride, padding=1)
-            for width, stride in zip((mels, channels, channels), STRIDES, strict=True)
-        )
-        self.norms = nn.ModuleList(FrameNorm(channels) for _ in range(3))
-        self.project = nn.Conv1d(channels, dim, 1)
+        self.convolutions = nn.ModuleList(nn.Linear(3 * width, channels) for width in (mels, channels, channels))
+        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(3))
+        self.project = nn.Linear(channels, dim)
 
-    def forward(self, mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The encoded frames [B, T', dim] and how many of them are real [B]."""
-        x = mel.transpose(1, 2)
-        for convolution, norm, stride in zip(self.convolutions, self.norms, STRIDES, strict=True):
-            x = F.gelu(norm(convolution(x)))
-            lengths = (lengths - 1).div(stride, rounding_mode="floor") + 1
-            x = x * real_frames(lengths, x.shape[-1])[:, None]
-        return self.project(x).transpose(1, 2), lengths
+    def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-mel frames [N, mels] of clips of these lengths [B] -> vectors [N', dim], and how many a clip has [B]."""
+        halved, lengths = frame_windows(lengths, stride=2)
+        same, lengths = frame_windows(lengths, stride=1)
+        x = frames
+        for windows, convolution, norm in zip((halved, same, same), self.convolutions, self.norms, strict=True):
+            near = F.embedding(windows, F.pad(x, (0, 0, 0, 1)))  # [N', 3, width]
+            x = F.gelu(norm(convolution(near.flatten(1))))
+        return self.project(x), lengths
+
+
+def frame_windows(lengths: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """The frame before, at and after every `stride`-th frame of each clip, [N', 3], and how many those are [B].
+
+    Clips [B] stand one after the other, N frames in all; N itself stands for a frame beyond a clip's ends.
+    """
+    after = (lengths - 1).div(stride, rounding_mode="floor") + 1
+    clip = torch.repeat_interleave(after)
+    first, first_after = lengths.cumsum(0) - lengths, after.cumsum(0) - after
+    centre = (torch.arange(len(clip), device=lengths.device) - first_after[clip]) * stride
+    frame = centre[:, None] + torch.arange(-1, 2, device=lengths.device)
+    inside = (frame >= 0) & (frame < lengths[clip, None])
+    return torch.where(inside, first[clip, None] + frame, lengths.sum()), after
 
 
 def real_frames(lengths: Tensor, time: int) -> Tensor:
@@ -68,10 +74,8 @@ class Decision:
     passed: Tensor
     """[N, dim]: what goes on: `vectors`, or the quantizer's codes with a straight-through gradient to them."""
     quantized: Quantized | None
-    observed: Tensor
-    """[B, T] codes or [B, T, dim] vectors: what a sequence model sees; zero at padding."""
-    mask: Tensor
-    """[B, T] bool: the real frames."""
+    observed: tuple[Tensor, Tensor] | None
+    """What a sequence model sees: [B, T] codes or [B, T, dim] vectors, zero at padding; and the real frames [B, T]."""
     sequence: SequenceOutput | None
 
 
@@ -96,49 +100,48 @@ class DigitClassifier(nn.Module):
         self.hidden = nn.Linear(config.dim + extra, config.channels)
         self.decide = nn.Linear(config.channels, classes)
 
-    def encode(self, mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """L2-normalised encoder outputs of the real frames [N, dim], the frames' mask [B, T'] and lengths [B]."""
-        encoded, lengths = self.encoder(mel, lengths)
-        mask = real_frames(lengths, encoded.shape[1])
-        return F.normalize(encoded[mask], dim=-1), mask, lengths
+    def encode(self, mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """L2-normalised encoder outputs of the real frames [N, dim], and how many of them each clip has [B]."""
+        encoded, lengths = self.encoder(mel[real_frames(lengths, mel.shape[1])], lengths)
+        return F.normalize(encoded, dim=-1), lengths
 
     def forward(self, mel: Tensor, lengths: Tensor, *, swap_sequences: bool = False) -> Decision:
         """Classify log-mel clips [B, T, mels] of these lengths [B].
 
         `swap_sequences` gives each clip the sequence model's features of the clip before it, to see what they matter.
         """
-        vectors, mask, lengths = self.encode(mel, lengths)
+        vectors, lengths = self.encode(mel, lengths)
         quantized = self.quantizer(vectors) if self.quantizer else None
         passed = quantized.quantized if quantized else vectors
-        frames = _spread(passed, mask)
-        observed = _spread(quantized.codes[:, 0], mask) if quantized else frames
-        features = [self.norm(frames.sum(dim=1) / lengths[:, None])]
-        sequence = self.sequence(observed, mask) if self.sequence else None
-        if sequence:
+        features = [self.norm(_clip_means(passed, lengths))]
+        observed = sequence = None
+        if self.sequence:
+            observed = _spread(quantized.codes[:, 0] if quantized else vectors, lengths)
+            sequence = self.sequence(*observed)
             features.append(sequence.features.roll(int(swap_sequences), dims=0))
         logits = self.decide(F.gelu(self.hidden(torch.cat(features, dim=1))))
-        return Decision(logits, lengths, vectors, passed, quantized, observed, mask, sequence)
+        return Decision(logits, lengths, vectors, passed, quantized, observed, sequence)
 
     def elbo(self, decision: Decision, *, utterances: int) -> float:
         """The sequence model's ELBO of a pass in nats per frame; 0 without one."""
-        if not self.sequence or not decision.sequence:
+        if not self.sequence or not decision.sequence or not decision.observed:
             return 0.0
-        return self.sequence.elbo(decision.mask, decision.sequence, utterances=utterances)
+        return self.sequence.elbo(decision.observed[1], decision.sequence, utterances=utterances)
 
     def learn(self, decision: Decision, *, utterances: int) -> None:
         """The sequence model's own step from a pass, of a corpus of so many utterances; the rest learns by gradient."""
-        if self.sequence and decision.sequence:
-            self.sequence.learn(decision.observed, decision.mask, decision.sequence, utterances=utterances)
+        if self.sequence and decision.sequence and decision.observed:
+            self.sequence.learn(*decision.observed, decision.sequence, utterances=utterances)
 
     @torch.no_grad()
     def start(self, mel: Tensor, lengths: Tensor, *, data_driven: bool) -> None:
         """Start the codebook from these clips, if `data_driven`, and then the sequence model."""
-        vectors, mask, lengths = self.encode(mel, lengths)
+        vectors, lengths = self.encode(mel, lengths)
         if self.quantizer and data_driven:
             self.quantizer.start(vectors)
         if self.sequence:
             observed = self.quantizer(vectors, frozen=True).codes[:, 0] if self.quantizer else vectors
-            self.sequence.start(_spread(observed, mask), mask)
+            self.sequence.start(*_spread(observed, lengths))
 
 
 def _build_codebook(variant: Variant, config: VqConfig, seed: int) -> Quantizer:
@@ -156,7 +159,14 @@ def _build_codebook(variant: Variant, config: VqConfig, seed: int) -> Quantizer:
     return quantizer
 
 
-def _spread(values: Tensor, mask: Tensor) -> Tensor:
-    """Values of the real frames, [N, ...], where they belong: [B, T, ...], zero elsewhere."""
+def _clip_means(values: Tensor, lengths: Tensor) -> Tensor:
+    """Means of values [N, D] over the frames of each clip: [B, D]."""
+    sums = values.new_zeros(len(lengths), values.shape[1]).index_add(0, torch.repeat_interleave(lengths), values)
+    return sums / lengths[:, None]
+
+
+def _spread(values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Values of the real frames, [N, ...], by clip: [B, T, ...], zero at padding; and which are real [B, T]."""
+    mask = real_frames(lengths, int(lengths.max()))
     spread = values.new_zeros(*mask.shape, *values.shape[1:])
-    return spread.masked_scatter(mask.reshape(*mask.shape, *([1] * (values.dim() - 1))).expand_as(spread), values)
+    return spread.masked_scatter(mask.reshape(*mask.shape, *([1] * (values.dim() - 1))).expand_as(spread), values), mask

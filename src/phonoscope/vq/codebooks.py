@@ -1,7 +1,8 @@
 """Codebooks: vector-quantize-pytorch's, with a window of usage for dead codes, and the update that lacks a factor.
 
-Its `Codebook` (search, EMA accumulators, smoothing, k-means) and its `SimVQ` are used as they are. Its one-step rule
-for dead codes is replaced: it is an absolute count of the EMA, which means another usage at every batch size.
+Its accumulators, smoothing, k-means and replacing of codes, and its `SimVQ`, are used as they are. Its search and its
+sums are replaced, since they multiply by one-hot codes (three times the cost); so is its rule for dead codes, an
+absolute count of the EMA, which means another usage at every batch size.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -102,19 +103,29 @@ class EmaCodebook(Codebook):
     @torch.no_grad()
     def assign(self, vectors: Tensor, *, update: bool) -> Assigned:
         self.restarted = 0
-        rows, codes, _ = self(vectors[None], freeze_codebook=not update)
-        return Assigned(rows[0], codes[0], rows.new_zeros(()), self.restarted)
+        points, book = self.transform_input(vectors.float()), self.rows()
+        codes = torch.addmm(-book.square().sum(dim=1) / 2, points, book.t()).max(dim=1).indices
+        rows = F.embedding(codes, book)
+        if update:
+            self._learn(points, codes)
+        return Assigned(rows, codes, rows.new_zeros(()), self.restarted)
+
+    def _learn(self, points: Tensor, codes: Tensor) -> None:
+        """One step of the moving averages, and the codes from them."""
+        used = torch.bincount(codes, minlength=self.codebook_size).to(points.dtype)
+        sums = torch.zeros_like(self.embed_avg[0]).index_add_(0, codes, points)
+        self.cluster_size.lerp_(used[None], 1 - self.decay)
+        self.embed_avg.lerp_(sums[None], 1 - self.decay)
+        self.window_usage += used
+        self.step += 1
+        self.update_ema()
+        self.expire_codes_(points[None])
 
     def rows(self) -> Tensor:
         return self.embed[0].detach()
 
-    def track_cluster_size_and_embed_avg(self, flatten: Tensor, embed_onehot: Tensor, *rest: Any) -> None:
-        super().track_cluster_size_and_embed_avg(flatten, embed_onehot, *rest)
-        self.window_usage += embed_onehot.sum(dim=1)
-        self.step += 1
-
     def expire_codes_(self, batch_samples: Tensor, seq_mask: Tensor | None = None) -> None:
-        """Called by the package after every update; batch_samples [1, N, D]."""
+        """At the end of every window: replace dead codes by some of batch_samples [1, N, D]."""
         if not self.dead_window or int(self.step) % self.dead_window:
             return
         dead = self.window_usage < self.dead_usage * self.window_usage.mean()

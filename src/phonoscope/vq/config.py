@@ -88,7 +88,7 @@ class VqConfig(BaseModel):
     lr: float = Field(default=5e-4, gt=0)
     """Adam's learning rate."""
     augment: bool = True
-    """Shift, scale, mask and blur the training input; the arm `no_augmentation` turns it off."""
+    """Change the level of the training input, add noise, mask time and bands; the arm `no_augmentation` does not."""
     start: Literal["data", "random"] = "data"
     """Codebook's start: k-means of encoder outputs, or random directions as in the arm `random_start`."""
     frozen_epochs: int = Field(default=4, ge=1)

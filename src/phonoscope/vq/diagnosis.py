@@ -28,7 +28,6 @@ VERDICTS = {
 """What a quantizer can be found to be, the gravest first."""
 
 LIVE = 1e-3  # EMA count from which the smoothing's epsilon no longer matters to a code
-ACTIVE_SHARE = 1e-3
 DEAD_USAGE = 0.01  # of uniform usage
 UNIT_TOLERANCE = 1e-3
 COPY_TOLERANCE = 1e-3  # of the median norm
@@ -149,7 +148,7 @@ def _live(book: Book) -> Tensor:
 
 def _ema_usage(book: Book, unit: bool) -> dict[str, Any]:
     """Usage by the EMA counts, and the codes' norms over those of their centroids (sums over counts)."""
-    keys = ("ema_count", "perplexity_ema", "active_ema", "dead_ema", "centroid_norm_median", "norm_over_centroid")
+    keys = ("ema_count", "perplexity_ema", "dead_ema", "centroid_norm_median", "norm_over_centroid")
     sizes = book.sizes
     if sizes is None or not bool(sizes.sum() > 0):
         return dict.fromkeys(keys)
@@ -160,7 +159,7 @@ def _ema_usage(book: Book, unit: bool) -> dict[str, Any]:
         centroids = book.sums[live].norm(dim=1) / sizes[live]
         centroid = float(centroids.median())
         ratio = None if unit else float((book.vectors[live].norm(dim=1) / centroids.clamp(min=1e-12)).median())
-    usage = (float(sizes.sum()), float(perplexity(sizes)), int(active_codes(sizes, ACTIVE_SHARE)), int(dead.sum()))
+    usage = (float(sizes.sum()), float(perplexity(sizes)), int(dead.sum()))
     return dict(zip(keys, (*usage, centroid, ratio), strict=True))
 
 

@@ -36,14 +36,16 @@ class Material:
 class Evaluator:
     """Measures all of eval, as many clips of train, and compares these with as many others of train.
 
-    The clips of train are drawn from `seed`. `beta` weighs the commitment loss within the quantizer's.
+    The clips of train are drawn from `seed`, and those of eval are shuffled by it: a batch of one word and one voice
+    would use fewer codes than a mixed one. `beta` weighs the commitment loss within the quantizer's.
     """
 
     def __init__(self, material: Material, seed: int, *, batch_size: int, device: torch.device, beta: float) -> None:
         self.material, self.batch_size, self.device, self.beta = material, batch_size, device, beta
-        order = np.random.default_rng(derive_seed(seed, "panel")).permutation(len(material.train))
-        size = max(1, min(len(material.held_out), len(order) // 2))
-        self.chosen = {"train": order[:size], "other": order[-size:]}
+        rng = np.random.default_rng(derive_seed(seed, "panel"))
+        order, held_out = rng.permutation(len(material.train)), rng.permutation(len(material.held_out))
+        size = max(1, min(len(held_out), len(order) // 2))
+        self.chosen = {"train": order[:size], "other": order[-size:], "eval": held_out}
 
     @property
     def batches(self) -> int:
@@ -54,12 +56,11 @@ class Evaluator:
     def passes(self, model: DigitClassifier) -> Passes:
         """All batches, in the model's present mode: whether it learns from them is its own business."""
         train, held_out = self.material.train, self.material.held_out
-        found = {
-            split: [self._pass(model, train.batch(some)) for some in batches(clips, self.batch_size)]
-            for split, clips in self.chosen.items()
+        clips = {"train": train, "other": train, "eval": held_out}
+        return {
+            split: [self._pass(model, clips[split].batch(some)) for some in batches(chosen, self.batch_size)]
+            for split, chosen in self.chosen.items()
         }
-        every = np.arange(len(held_out))
-        return found | {"eval": [self._pass(model, held_out.batch(some)) for some in batches(every, self.batch_size)]}
 
     def _pass(self, model: DigitClassifier, batch: Batch) -> Record:
         batch = batch.to(self.device)
@@ -68,9 +69,7 @@ class Evaluator:
 
     def first_batch(self) -> Batch:
         """The first batch of eval."""
-        return self.material.held_out.batch(np.arange(min(self.batch_size, len(self.material.held_out)))).to(
-            self.device
-        )
+        return self.material.held_out.batch(self.chosen["eval"][: self.batch_size]).to(self.device)
 
     def rows(self, model: DigitClassifier, found: Passes, vq_weight: float, *, each: bool = False) -> Rows:
         """A row for train and one for eval, as batch 0; if `each`, also one for every batch, from 1.

@@ -35,6 +35,7 @@ def alike(emission: Emission, frames: Tensor, weights: Tensor) -> list[tuple[int
 
 def _code_shares(codes: Tensor, mask: Tensor, vocabulary: int, components: int, seed: int) -> Tensor:
     """Component weights of every code [V, K]: a non-negative factorization of which codes stand near which."""
+    from scipy.sparse import csr_matrix
     from sklearn.decomposition import NMF
 
     company = _company(codes, mask, vocabulary)
@@ -44,7 +45,7 @@ def _code_shares(codes: Tensor, mask: Tensor, vocabulary: int, components: int, 
         return shares
     rank = min(components, int(used.sum()))
     nmf = NMF(rank, init="nndsvda", solver="mu", beta_loss="kullback-leibler", max_iter=100, tol=0, random_state=seed)
-    weights = nmf.fit_transform(company[used][:, used].numpy()) * nmf.components_.sum(1)
+    weights = nmf.fit_transform(csr_matrix(company[used][:, used].numpy())) * nmf.components_.sum(1)
     found = torch.zeros(len(weights), components, dtype=torch.float64)
     found[:, :rank] = torch.from_numpy(weights) + 1e-12
     shares[used] = 0.99 * found / found.sum(1, keepdim=True) + 0.01 / components
