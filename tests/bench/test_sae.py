@@ -51,7 +51,7 @@ def test_both_sides_are_scored_alike(folder: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PYTHONPATH", str(folder))
     monkeypatch.setattr(sae, "environment_with", lambda requirement, environment: Path(sys.executable))
     values = np.load(folder / "features.npy")
-    config = SaeConfig(k=4, expansion=2, batch_size=64)
+    config = SaeConfig(kind="batchtopk", k=4, expansion=2, batch_size=64)
     found = sae.bench_sae(
         values, np.arange(400), np.arange(400, 500), config, steps=20, device="cpu", threads=1, environment=folder
     )

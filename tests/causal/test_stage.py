@@ -98,7 +98,8 @@ def test_each_detector_is_held_against_its_control(checkpoint: Path, checkout: P
     assert row["difference"] == pytest.approx(row["effect"] - row["control_effect"], abs=1e-6)
     assert found["features"][0]["effect"] == pytest.approx(row["effect"], abs=1e-6)
     assert found["features"][0]["beats_controls"] == row["causal"]
-    parts = ["clean", "noisy", "word.encoder_2", "attention_2", "mlp_2", "features", "features_control"]
+    parts = ["clean", "noisy", "word.encoder_2", "elsewhere.encoder_2", "attention_2", "mlp_2"]
+    parts += ["features", "features_control"]
     assert [entry["part"] for entry in found["patching"]] == parts
     assert list(pd.read_csv(paths.patching_metrics("encoder_2"))["part"]) == parts
     assert {path.name for path in paths.causal_plots("encoder_2").iterdir()} == {"features.png", "patching.png"}
@@ -118,7 +119,7 @@ def test_a_transcoder_is_tested_at_its_mlp(checkpoint: Path, checkout: Path) -> 
     prepare(checkpoint, "mlp_1")
     causal.run(params(checkpoint, SETTINGS.model_copy(update={"noise": "white"}), site="mlp_1"), "mlp_1")
     parts = [entry["part"] for entry in details("mlp_1")["patching"]]
-    assert parts[2:5] == ["word.encoder_1", "attention_1", "mlp_1"]
+    assert parts[2:6] == ["word.encoder_1", "elsewhere.encoder_1", "attention_1", "mlp_1"]
 
 
 def test_a_decoder_and_a_site_without_detectors_are_skipped_with_the_reason(checkpoint: Path, checkout: Path) -> None:

@@ -46,8 +46,9 @@ def whole(inputs: Array, outputs: Array | None = None) -> Frames:
 
 def config(**changes: Any) -> SaeConfig:
     """Settings for planted frames: quick, and enough to find the dictionary."""
-    settings = {"expansion": 2, "k": ACTIVE, "epochs": 20.0, "batch_size": 256, "lr": 8e-3, "groups": (0.5, 1.0)}
-    return SaeConfig.model_validate({**settings, "l1": 0.5, "aux_k": 16, **changes})
+    settings = {"kind": "batchtopk", "expansion": 2, "k": ACTIVE, "epochs": 20.0, "batch_size": 256, "lr": 8e-3}
+    settings |= {"groups": (0.5, 1.0), "l1": 0.5, "aux_k": 16}
+    return SaeConfig.model_validate({**settings, **changes})
 
 
 def matches(found: Array, true: Array) -> tuple[Array, Array]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from phonoscope.sae import models
 from phonoscope.sae.fit import fit_sae
 from tests.sae.planted import ACTIVE, CPU, DIMS, FEATURES, OFFSET, Planted, config, matches, plant, whole
 
@@ -29,6 +31,33 @@ def test_autoencoders_recover_the_dictionary_and_the_density(kind: str, train: P
     assert np.median(np.abs(found.features["density"].to_numpy()[rows] - true)) < 0.1 * ACTIVE / FEATURES
     # the L1 penalty does not fix the L0: below its bias lie many weak activations
     assert found.scores.l0 == pytest.approx(ACTIVE, rel=0.35 if kind == "relu" else 0.1)
+
+
+@pytest.mark.parametrize("kind", ["batchtopk", "jumprelu"])
+def test_mixed_precision_recovers_it_too(
+    kind: str, train: Planted, held_out: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path that CUDA takes, by the CPU's own autocast."""
+    monkeypatch.setattr(models, "MIXED_PRECISION", {"cpu"})
+    found = fit_sae(whole(train.frames), whole(held_out.frames), "autoencoder", config(kind=kind), CPU)
+    assert matches(found.model.decoder.numpy(), train.dictionary)[0].mean() > 0.95
+    assert all(parameter.dtype == torch.float32 for parameter in found.model.parameters())
+    assert found.scores.l0 == pytest.approx(ACTIVE, rel=0.1)
+
+
+def test_mixed_precision_rounds_the_encoders_product_alone(train: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.from_numpy(train.frames[:64])
+    model = models.SparseAutoencoder(
+        models.build_shape("autoencoder", config(kind="topk"), n_inputs=DIMS, n_outputs=DIMS)
+    )
+    torch.nn.init.normal_(model.encoder, generator=torch.Generator().manual_seed(0))
+    exact = model.select(x, 0.1, 0.0)[2]
+    monkeypatch.setattr(models, "MIXED_PRECISION", {"cpu"})
+    rounded = model.select(x, 0.1, 0.0)[2]
+    assert rounded.dtype == torch.float32
+    assert torch.equal(rounded, rounded.bfloat16().float())
+    assert not torch.equal(exact, rounded)
+    torch.testing.assert_close(rounded, exact, rtol=0.02, atol=0.1)
 
 
 def test_transcoders_recover_what_each_input_direction_writes(train: Planted, held_out: Planted) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from phonoscope import paths
+from phonoscope.compute import ComputeConfig, setup_torch
 from phonoscope.errors import DataError, ParamsError
 from phonoscope.files import write_json
 from phonoscope.params import Params, load_params
@@ -84,6 +85,7 @@ def test_a_site_gets_its_model_its_tables_and_its_scores(
     curve = pd.read_csv(paths.sae_training(site))
     assert set(curve) >= {"step", "frames", "reconstruction", "sparsity", "auxk", "l0", "dead_share", "lr"}
     assert np.isfinite(curve.to_numpy()).all()
+    assert not paths.sae_checkpoint(site).exists()
     notes = json.loads((paths.sae_model(site) / "config.json").read_text())["training"]
     assert notes["site"] == site
     assert notes["dead_tokens"] == 240
@@ -97,6 +99,14 @@ def test_the_same_parameters_give_the_same_bytes(params: Params, heard: list[Any
         return [file.read_bytes() for file in files]
 
     assert written() == written()
+
+
+def test_results_are_the_same_for_any_number_of_workers(params: Params, heard: list[Any]) -> None:
+    def written(workers: int) -> dict[str, float]:
+        compute = params.compute.model_copy(update={"workers": workers})
+        return sae.run(params.model_copy(update={"compute": compute}), "encoder_1").metrics
+
+    assert written(1) == written(2)
 
 
 def test_the_report_puts_all_sites_side_by_side(params: Params, heard: list[Any]) -> None:
@@ -137,3 +147,18 @@ def test_k_above_the_width_is_refused(params: Params, heard: list[Any]) -> None:
     wide = params.model_copy(update={"sae": config(sites=SITES, k=2 * DIMS + 1)})
     with pytest.raises(ParamsError, match=r"sae\.k"):
         sae.run(wide, "encoder_1")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_threads_give_their_results_in_order_each_with_its_own_torch_threads(workers: int) -> None:
+    config = ComputeConfig(workers=workers, torch_threads=1)
+    setup_torch(config, seed=0)
+    assert sae.in_threads(config, torch.get_num_threads, lambda: "second", lambda: 3) == (1, "second", 3)
+
+
+def test_a_fault_in_a_thread_is_raised() -> None:
+    def fail() -> None:
+        raise DataError("broken")
+
+    with pytest.raises(DataError, match="broken"):
+        sae.in_threads(ComputeConfig(workers=2), fail, lambda: 1)

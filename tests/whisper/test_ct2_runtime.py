@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from phonoscope.whisper import Whisper
-from phonoscope.whisper.model import FRAME_SAMPLES, _packaged_folder, embed, generate_tokens, run_blocks
+from phonoscope.whisper.model import FRAME_SAMPLES, Encoded, _packaged_folder, embed, generate_tokens, run_blocks
 from phonoscope.whisper.transcript import prompt
 
 from .speech import SENTENCES
@@ -22,7 +22,8 @@ def test_every_token_is_ctranslate2s(packaged: Whisper, speech: list[NDArray[np.
     start = [prompt(packaged)] * len(speech)
     results = runtime.generate(ctranslate2.StorageView.from_array(mel), start, beam_size=1)
     with torch.no_grad():
-        ours = generate_tokens(packaged, run_blocks(packaged, embed(packaged, speech, POSITIONS * FRAME_SAMPLES)))
+        stream = run_blocks(packaged, embed(packaged, speech, POSITIONS * FRAME_SAMPLES))
+        ours = generate_tokens(packaged, Encoded(packaged, stream))
     end = packaged.model.generation_config.eos_token_id
     for found, row in zip(results, ours.tolist(), strict=True):
         text = [token for token in row if token != end and token not in prompt(packaged)]

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
 from phonoscope.errors import DataError
 from phonoscope.whisper import Whisper
-from phonoscope.whisper.model import embed, run_blocks
+from phonoscope.whisper.model import Encoded, embed, run_blocks, transcripts
 from phonoscope.whisper.transcript import Tokens, log_probabilities, prompt, token_batch, tokenize, written
 
 from .speech import SENTENCES, noise
@@ -48,7 +50,7 @@ def test_an_empty_transcript_has_no_tokens_and_only_its_end_is_scored(tiny: Whis
     empty = tokenize(tiny, "")
     assert empty == Tokens((), ())
     stream = run_blocks(tiny, embed(tiny, [noise(4000)], 16_000))
-    (scored,) = log_probabilities(tiny, stream, [empty])
+    (scored,) = log_probabilities(tiny, Encoded(tiny, stream), [empty])
     assert scored.shape == (1,)
 
 
@@ -61,7 +63,7 @@ def test_log_probabilities_are_the_models_own_loss(packaged: Whisper) -> None:
     texts = [tokenize(packaged, text) for text in ("Yes.", SENTENCES[1])]
     with torch.no_grad():
         stream = run_blocks(packaged, embed(packaged, whole, 16_000))
-        scored = log_probabilities(packaged, stream, texts)
+        scored = log_probabilities(packaged, Encoded(packaged, stream), texts)
         for row, found, tokens in zip(stream, scored, texts, strict=True):
             alone = token_batch(packaged, [tokens])
             encoded = packaged.model.model.encoder.layer_norm(row[None])
@@ -70,6 +72,20 @@ def test_log_probabilities_are_the_models_own_loss(packaged: Whisper) -> None:
             loss = cross_entropy(logits[start:], alone[0, start + 1 :], reduction="none")
             assert len(found) == len(tokens.ids) + 1
             torch.testing.assert_close(-found, loss, rtol=1e-4, atol=1e-4)
+
+
+def test_scoring_leaves_the_transcript_as_it_is(packaged: Whisper, speech: list[NDArray[np.float32]]) -> None:
+    """Both use the keys and values that the first of them computed."""
+    texts = [tokenize(packaged, sentence) for sentence in SENTENCES]
+    with torch.no_grad():
+        stream = run_blocks(packaged, embed(packaged, speech, 10 * 16_000))
+        encoded = Encoded(packaged, stream)
+        before = log_probabilities(packaged, encoded, texts)
+        found = transcripts(packaged, encoded)
+        after = log_probabilities(packaged, encoded, texts)
+        assert found == transcripts(packaged, Encoded(packaged, stream))
+    for one, other in zip(before, after, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_a_transcript_beyond_the_text_context_is_refused(tiny: Whisper) -> None:

@@ -131,13 +131,18 @@ def test_a_silent_feature_does_nothing_and_the_control_is_treated_alike(tiny: Wh
 def test_patching_reports_every_part_of_the_sites_block(tiny: Whisper) -> None:
     noisy = [noise(6400, seed) for seed in (5, 6)]
     rows = patching_trial(setting(tiny), [spoken(0), spoken(1)], noisy, [0, 1], [0, 1], [2, 3])
-    parts = ["word.encoder_2", "attention_2", "mlp_2", "features", "features_control"]
+    words = ["word.encoder_2", "elsewhere.encoder_2"]
+    parts = [*words, "attention_2", "mlp_2", "features", "features_control"]
     assert list(by_condition(rows)) == ["clean", "noisy", *parts]
     assert all(row.targets == row.others == 1 for row in rows)
     (clean,) = speech_batches(tiny, [noise(6400, 1)], ["w1 w2"], context_s=1.0)
     assert by_condition(rows, "u1")["clean"].target == pytest.approx(
         float(hear(clean, {}, 3).log_probs[0][1]), abs=1e-5
     )
+    for condition, span in (("word.encoder_2", (12, 20)), ("elsewhere.encoder_2", (4, 12))):
+        there, here = one_batch(tiny, [1]), one_batch(tiny, [6])
+        alone = hear_part(there, here, "encoder_2", word_mask(here, [span]))
+        assert by_condition(rows, "u1")[condition].target == pytest.approx(float(alone.log_probs[0][1]), abs=1e-4)
     all_features = patching_trial(setting(tiny), [spoken(0)], noisy[:1], [0], range(16), [0])
     frames = hear_part(one_batch(tiny, [0]), one_batch(tiny, [5]), "encoder_2", one_batch(tiny, [0]).mask)
     assert by_condition(all_features)["features"].target == pytest.approx(float(frames.log_probs[0][0]), abs=1e-4)

@@ -29,7 +29,7 @@ REQUIREMENT = "dictionary-learning==0.1.0"
 
 
 def bench_folder(folder: Path, *, steps: int, device: str, threads: int, environment: Path) -> dict[str, Any]:
-    """`bench_sae` on the features in a folder of stage `features`, with the default settings."""
+    """`bench_sae` on the features in a folder of stage `features`, with the default settings, as BatchTopK."""
     import pandas as pd
 
     if device not in get_args(DeviceName):
@@ -42,7 +42,14 @@ def bench_folder(folder: Path, *, steps: int, device: str, threads: int, environ
     train, held_out = (np.flatnonzero(split == name) for name in ("train", "eval"))
     where: Any = device
     return bench_sae(
-        values, train, held_out, SaeConfig(), steps=steps, device=where, threads=threads, environment=environment
+        values,
+        train,
+        held_out,
+        SaeConfig(kind="batchtopk"),
+        steps=steps,
+        device=where,
+        threads=threads,
+        environment=environment,
     )
 
 

@@ -14,7 +14,7 @@ class CausalConfig(BaseModel):
 
     features: int = Field(default=6, ge=1)
     """Phone detectors that are tested, best first; each against one random feature of the same density."""
-    utterances: int = Field(default=12, ge=5)
+    utterances: int = Field(default=10, ge=5)
     """Eval utterances at most, of each feature and of the patching."""
     steer: float = Field(default=2.0, gt=0)
     """Strength of steering, in units of the feature's mean activation where it is active."""

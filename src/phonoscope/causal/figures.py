@@ -62,7 +62,7 @@ def draw_patching(table: pd.DataFrame, site: str, confidence: float, noise: str)
     parts = table[~table["part"].isin(["clean", "noisy"])]
     rates = table.set_index("part")["wer"]
     with style():
-        figure = new_figure(8.4, 1.6 + 0.32 * len(parts))
+        figure = new_figure(8.4, 1.8 + 0.32 * len(parts))
         left, right = figure.subplots(1, 2, sharey=True)
         place, value = np.arange(len(parts)), parts["recovered"].to_numpy()
         reach = np.abs(parts[["recovered_low", "recovered_high"]].to_numpy().T - value)
@@ -77,7 +77,7 @@ def draw_patching(table: pd.DataFrame, site: str, confidence: float, noise: str)
             right.axvline(rates[name], color=GREY, linestyle=line, linewidth=1, label=f"{name} run")
         right.set_xlabel("word error rate")
         right.set_title(f"WER, {noise}")
-        right.legend(loc="lower right")
+        figure.legend(loc="outside lower right", ncols=2)
         for axis in (left, right):
             axis.grid(axis="x", color="0.92")
             axis.grid(visible=False, axis="y")

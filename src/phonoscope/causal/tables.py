@@ -61,8 +61,9 @@ def beats_controls(verdict: dict[str, float]) -> bool:
 def patching_table(rows: pd.DataFrame, settings: CausalConfig) -> pd.DataFrame:
     """What each part restores of what the noise took: a row a part.
 
-    Columns: part, layer, recovered (of the target word's log-probability; 0 noisy, 1 clean) with its interval,
-    recovered_all (of all words), logprob (of the target word) and wer; the parts `clean` and `noisy` stand first.
+    Columns: part (its name ends with the layer), recovered (of the target word's log-probability; 0 noisy, 1 clean)
+    with its interval, recovered_all (of all words), logprob (of the target word) and wer; the parts `clean` and `noisy`
+    stand first.
     """
     target = rows.pivot_table(index="utterance", columns="condition", values="target", sort=False)
     every = target + rows.pivot_table(index="utterance", columns="condition", values="other", sort=False)

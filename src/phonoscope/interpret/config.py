@@ -40,5 +40,5 @@ class InterpretConfig(BaseModel):
     """Trees of the random forest that tells the sexes apart."""
     forest_utterances: int = Field(default=2000, ge=10)
     """Utterances at most that the forest sees."""
-    map_points: int = Field(default=600, ge=10)
+    map_points: int = Field(default=400, ge=10)
     """Utterances, and features, at most in a t-SNE map."""

@@ -16,7 +16,14 @@ FOLDS = 5
 
 
 def sex_forest(
-    means: NDArray[np.float64], sex: Labels, speakers: Labels, train: NDArray[np.bool_], *, trees: int, seed: int
+    means: NDArray[np.float64],
+    sex: Labels,
+    speakers: Labels,
+    train: NDArray[np.bool_],
+    *,
+    trees: int,
+    seed: int,
+    workers: int = 1,
 ) -> pd.DataFrame:
     """Precision and recall by sex on utterances held out, and on speakers held out.
 
@@ -34,7 +41,7 @@ def sex_forest(
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
-    forest = RandomForestClassifier(trees, class_weight="balanced", random_state=seed, n_jobs=1)
+    forest = RandomForestClassifier(trees, class_weight="balanced", random_state=seed, n_jobs=workers)
     rows = []
     if len(set(sex[train])) == 2 and not train.all():
         rows += _report("utterance", sex[~train], forest.fit(means[train], sex[train]).predict(means[~train]))

@@ -84,7 +84,9 @@ def spread_utterances(index: pd.DataFrame, max_frames: int) -> NDArray[np.int64]
     return np.flatnonzero(number % max(step, 1) == 0)
 
 
-def interpret(activations: sp.csr_array, index: pd.DataFrame, config: InterpretConfig) -> Interpretation:
+def interpret(
+    activations: sp.csr_array, index: pd.DataFrame, config: InterpretConfig, *, workers: int = 1
+) -> Interpretation:
     """Windows, selectivity, group means, effect sizes, accents and the forest of one site.
 
     Args:
@@ -96,7 +98,7 @@ def interpret(activations: sp.csr_array, index: pd.DataFrame, config: InterpretC
     windows = _windows(frames, config)
     features, phones = _selectivity(frames, config)
     skipped: dict[str, str] = {}
-    effects, power, forest = _sexes(frames, config, skipped)
+    effects, power, forest = _sexes(frames, config, skipped, workers)
     accents, loudest = _accents(frames, config, skipped)
     features = pd.concat([_activity(frames), features, effects.reset_index(drop=True)], axis=1)
     features["accent"] = loudest
@@ -216,7 +218,7 @@ def _utterances(frames: _Frames, most: int) -> Groups:
 
 
 def _sexes(
-    frames: _Frames, config: InterpretConfig, skipped: dict[str, str]
+    frames: _Frames, config: InterpretConfig, skipped: dict[str, str], workers: int
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Effect sizes, power analysis and forest; what cannot be computed goes to `skipped` with its reason."""
     speakers = frames.groups("speaker")
@@ -236,10 +238,10 @@ def _sexes(
         confidence=config.confidence,
         seed=derive_seed(config.seed, "effects"),
     )
-    return effects, power, _forest(frames, config)
+    return effects, power, _forest(frames, config, workers)
 
 
-def _forest(frames: _Frames, config: InterpretConfig) -> pd.DataFrame:
+def _forest(frames: _Frames, config: InterpretConfig, workers: int) -> pd.DataFrame:
     utterances = _utterances(frames, config.forest_utterances)
     sex, speaker, split = (_labels_of(frames, utterances, "utterance", kind) for kind in ("sex", "speaker", "split"))
     known = np.isin(sex, ["F", "M"])
@@ -247,6 +249,7 @@ def _forest(frames: _Frames, config: InterpretConfig) -> pd.DataFrame:
         *(frames.means(utterances)[known], sex[known], speaker[known], split[known] == "train"),
         trees=config.trees,
         seed=derive_seed(config.seed, "forest") % 2**31,
+        workers=workers,
     )
 
 

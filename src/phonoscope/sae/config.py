@@ -20,7 +20,7 @@ class SaeConfig(BaseModel):
     sites: tuple[str, ...] = ("encoder_2", "encoder_3", "encoder_4")
     """Where: a layer (`encoder_<l>`, `decoder_<l>`) gives an autoencoder, `mlp_<l>` a transcoder, `encoder_all` a
     crosscoder over all encoder layers."""
-    kind: Kind = "batchtopk"
+    kind: Kind = "matryoshka"
     """What makes it sparse. `relu` with `expansion` 3 and no dead-feature handling is the v1 baseline."""
     expansion: int = Field(default=8, ge=1, le=64)
     """Features per input dimension."""
@@ -36,7 +36,7 @@ class SaeConfig(BaseModel):
     """`matryoshka`: shares of the features that reconstruct alone, ascending to 1."""
     skip: bool = False
     """Transcoders: add an affine map of the input to the output."""
-    epochs: float = Field(default=8.0, gt=0)
+    epochs: float = Field(default=5.0, gt=0)
     """Passes over the train frames."""
     batch_size: int = Field(default=512, ge=1)
     """Frames a step."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -44,6 +44,14 @@ class Fitted:
         return float((self.features["dead"] == "true").mean())
 
 
+class Trained(NamedTuple):
+    """A trained model that is not scored yet."""
+
+    model: SparseAutoencoder
+    curve: pd.DataFrame
+    dead_tokens: int
+
+
 def fit_sae(
     train: Frames,
     held_out: Frames,
@@ -52,13 +60,27 @@ def fit_sae(
     device: torch.device,
     *,
     layers: int = 1,
-    checkpoint: Path | None = None,
 ) -> Fitted:
-    """Train a model on some frames and score it on others.
+    """Train a model on some frames and score it on others, see `train_sae` and `evaluate_sae`."""
+    trained = train_sae(train, form, config, device, layers=layers)
+    return evaluate_sae(trained, train, held_out, config, device)
+
+
+def train_sae(
+    train: Frames,
+    form: Form,
+    config: SaeConfig,
+    device: torch.device,
+    *,
+    layers: int = 1,
+    checkpoint: Path | None = None,
+) -> Trained:
+    """Train a model.
 
     Args:
         form: what is trained; a crosscoder's frames hold `layers` layers, layer by layer.
-        checkpoint: file that is written from time to time, resumed from if it is there, and removed at the end.
+        checkpoint: file that is written from time to time and at the end, and resumed from if it is there. It is for
+            the caller to remove.
     Raises: `ParamsError` if k exceeds the number of features, `DataError` for frames that cannot be learned from.
     """
     n_inputs, n_outputs = train.inputs.shape[1], train.outputs.shape[1]
@@ -67,20 +89,21 @@ def fit_sae(
     if checkpoint is not None and checkpoint.exists():
         _resume(trainer, checkpoint)
     trainer.run(checkpoint)
-    model = trainer.finish()
-    mean = mean_output(train.batches(device))
+    return Trained(trainer.finish(), trainer.curve_frame(), trainer.dead_tokens)
+
+
+def evaluate_sae(trained: Trained, train: Frames, held_out: Frames, config: SaeConfig, device: torch.device) -> Fitted:
+    """Score a model on held-out frames; the frames it was trained on give the mean, the thresholds, and who is dead."""
+    model, mean = trained.model, mean_output(train.batches(device))
     seen, _ = train.take(train.sample(config.seed, BATCH), device)
-    fitted = Fitted(
+    return Fitted(
         model,
         score(model, held_out.batches(device), mean),
         feature_table(model, train.batches(device), held_out.batches(device)),
-        trainer.curve_frame(),
+        trained.curve,
         l0_curve(model, [seen], list(held_out.batches(device)), mean),
-        trainer.dead_tokens,
+        trained.dead_tokens,
     )
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
-    return fitted
 
 
 def _resume(trainer: SaeTrainer, checkpoint: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from phonoscope.sae.calibrate import calibrate
+from phonoscope.sae.sparse import Pattern, spmm
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,16 +48,23 @@ def score(model: SparseAutoencoder, batches: Batches, mean: Tensor) -> Scores:
     unexplained, total = torch.zeros(layers, dtype=torch.float64), torch.zeros(layers, dtype=torch.float64)
     cosine, active, frames = 0.0, 0, 0
     for x, y in batches:
-        activations = model.encode(x)
-        output = (model.decode(activations) + model.bypass(x)).double()
+        pattern, values = _active(model, x)
+        output = (spmm(pattern, values, model.decoder) + model.decoder_bias + model.bypass(x)).double()
         y, centre = y.double(), mean.double()
         unexplained += (y - output).pow(2).unflatten(1, (layers, -1)).sum(dim=(0, 2)).cpu()
         total += (y - centre).pow(2).unflatten(1, (layers, -1)).sum(dim=(0, 2)).cpu()
         cosine += float(cosine_similarity(y - centre, output - centre, dim=1).sum())
-        active += int(activations.count_nonzero())
+        active += len(values)
         frames += len(x)
     by_layer = tuple((unexplained / total).tolist())
     return Scores(float(unexplained.sum() / total.sum()), cosine / frames, active / frames, by_layer)
+
+
+def _active(model: SparseAutoencoder, x: Tensor) -> tuple[Pattern, Tensor]:
+    """The active entries of x [n, n_inputs] in inference, and their activations [entries]."""
+    pre = model.pre(x)
+    pattern = model.active(pre)
+    return pattern, pre[pattern.rows, pattern.columns]
 
 
 def mean_output(batches: Batches) -> Tensor:
@@ -75,10 +83,11 @@ def firing(model: SparseAutoencoder, batches: Batches) -> dict[str, NDArray[Any]
     counts, sums = (torch.zeros(model.width, dtype=torch.float64) for _ in range(2))
     largest, frames = torch.zeros(model.width), 0
     for x, _ in batches:
-        activations = model.encode(x)
-        counts += activations.count_nonzero(dim=0).cpu()
-        sums += activations.sum(dim=0).double().cpu()
-        largest = torch.maximum(largest, activations.amax(dim=0).cpu())
+        pattern, values = _active(model, x)
+        columns, values = pattern.columns.cpu(), values.cpu()
+        counts += torch.bincount(columns, minlength=model.width)
+        sums += torch.bincount(columns, values.double(), minlength=model.width)
+        largest.scatter_reduce_(0, columns, values, "amax")
         frames += len(x)
     means = sums / counts.clamp(min=1)
     return {
@@ -140,5 +149,9 @@ def activations(model: SparseAutoencoder, features: NDArray[Any], batch: int = B
     parts = []
     for start in range(0, len(features), batch):
         x = torch.from_numpy(np.array(features[start : start + batch], dtype=np.float32)).to(device)
-        parts.append(csr_array(model.encode(x).cpu().numpy()))
+        pattern, values = _active(model, x)
+        entries = (values, pattern.columns, pattern.offsets)
+        part = csr_array(tuple(entry.cpu().numpy() for entry in entries), shape=(len(x), model.width))
+        part.sort_indices()
+        parts.append(part)
     return csr_array(vstack(parts, format="csr"))

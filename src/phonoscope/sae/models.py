@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from phonoscope.sae.config import SaeConfig
 
 Form = Literal["autoencoder", "transcoder", "crosscoder"]
+MIXED_PRECISION = frozenset({"cuda"})
+"""Devices on which training takes the encoder's product in bfloat16; weights and all sums stay float32."""
 
 
 class SaeShape(BaseModel):
@@ -125,7 +127,8 @@ class SparseAutoencoder(nn.Module):
         Also all pre-activations [n, width] without gradients, and BatchTopK's cut (see `batch_top_k`). JumpReLU's
         entries reach half a `bandwidth` below the threshold: their derivative with respect to it does not vanish.
         """
-        with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"):
+        device = x.device.type
+        with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=device in MIXED_PRECISION):
             pre = self.pre(x).float()
             scores = self.scores(pre)
         match self.config.kind:

@@ -17,7 +17,7 @@ from phonoscope.errors import DataError
 from phonoscope.files import atomic_file
 from phonoscope.sae.calibrate import calibrate
 from phonoscope.sae.dead import auxk_loss, count_silence, resample
-from phonoscope.sae.initial import initialise, spread
+from phonoscope.sae.initial import CHUNK, initialise, spread
 from phonoscope.sae.losses import Step, losses
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class SaeTrainer:
             self._resample()
             if self.step % self.config.log_every == 0 or self.step == self.steps:
                 self._note()
-            if checkpoint is not None and self.step % self.config.checkpoint_every == 0:
+            if checkpoint is not None and (self.step % self.config.checkpoint_every == 0 or self.step == self.steps):
                 self.save(checkpoint)
 
     def _train_step(self, step: int) -> dict[str, float]:
@@ -146,12 +146,12 @@ class SaeTrainer:
         self._sums = {}
 
     def finish(self) -> SparseAutoencoder:
-        """The trained model in inference form: in the data's own units, its threshold estimated on the train frames."""
+        """The trained model in inference form: in the data's own units, its threshold estimated on some frames."""
         model = self.model.eval().requires_grad_(False)
         model.rescale(self.input_scale, self.output_scale)
         if model.config.kind in ("batchtopk", "matryoshka"):
-            batches = (x for x, _ in self.frames.batches(self.device))
-            calibrate(model, batches, model.config.k)
+            seen, _ = self.frames.take(self.frames.sample(self.config.seed), self.device)
+            calibrate(model, seen.split(CHUNK), model.config.k)
         return model
 
     def curve_frame(self) -> pd.DataFrame:

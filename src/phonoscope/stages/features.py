@@ -57,7 +57,7 @@ def run(params: Params) -> StageReport:
                 store.add(blocks[store.site.name])
         for store in stores:
             store.close()
-    report = StageReport(metrics=_metrics(params, spoken, windows))
+    report = StageReport(metrics=_metrics(params, spoken, windows, workers))
     write_csv(paths.stage_metrics("features"), report.table())
     return report
 
@@ -140,7 +140,7 @@ class SiteStore:
         write_json(self.folder / "features.json", self._config)
 
 
-def _metrics(params: Params, spoken: Sequence[Utterance], windows: Sequence[Window]) -> dict[str, float]:
+def _metrics(params: Params, spoken: Sequence[Utterance], windows: Sequence[Window], workers: int) -> dict[str, float]:
     """Sizes, what the windows save, and how far they change the frames of some eval utterances."""
     full = _windows(spoken, pack=False, context_s=WINDOW_S)
     found = {
@@ -155,8 +155,9 @@ def _metrics(params: Params, spoken: Sequence[Utterance], windows: Sequence[Wind
         chosen = set(eval_utterances(params.whisper.compare))
         picked = [window for window in full if spoken[window.pieces[0].utterance] in chosen]
         blocks: dict[str, list[Block]] = {name: [] for name in sites}
-        for shard in _shards(spoken, picked, params.whisper.batch_s):
-            for name, more in _extract(params.whisper, params.compute, sites, shard).items():
+        work = partial(_extract, params.whisper, params.compute, sites)
+        for found_blocks in parallel_iter(work, _shards(spoken, picked, params.whisper.batch_s), workers=workers):
+            for name, more in found_blocks.items():
                 blocks[name] += more
         for name in sites:
             found |= _agreement(name, spoken, blocks[name])

@@ -49,7 +49,7 @@ def run(params: Params, site: str) -> StageReport:
         log.warning("%s: %d of %d frames are looked at (interpret.max_frames)", site, len(rows), len(features.index))
     index = features.index.iloc[rows].reset_index(drop=True)
     fired = _activations(params, site, features, rows)
-    found = interpret(fired, index, config)
+    found = interpret(fired, index, config, workers=params.compute.workers)
     write_interpretation(paths.interpretation(site), found, fired, read_manifest(), config.clip_s)
     figures = _figures(found, index, params, site)
     with atomic_dir(paths.interpret_plots(site)) as folder:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from phonoscope.causal.config import CausalConfig
+from phonoscope.causal.tables import LEAST
 from phonoscope.compute import derive_seed
 from phonoscope.errors import DataError
 from phonoscope.stages.features_io import read_features
@@ -62,8 +63,12 @@ class TrialSpeech:
         return [_spoken(*pair) for pair in chosen]
 
     def noisy(self, config: CausalConfig) -> Noisy:
-        """At most `causal.utterances` utterances with noise, and one word of each, drawn at random."""
-        chosen = spread(self._usable, config.utterances)
+        """At most `causal.utterances` utterances with noise, and one word of each, drawn at random.
+
+        Of several words, where there are such utterances: the frames of an only word are the whole utterance.
+        """
+        several = [pair for pair in self._usable if len(pair[1]) > 1]
+        chosen = spread(several if len(several) >= LEAST else self._usable, config.utterances)
         spoken = [_spoken(*pair) for pair in chosen]
         rngs = [np.random.default_rng(derive_seed(config.seed, "noise", one.name)) for one, _ in chosen]
         targets = [int(rng.integers(len(words))) for rng, (_, words) in zip(rngs, chosen, strict=True)]

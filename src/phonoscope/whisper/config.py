@@ -18,10 +18,10 @@ class WhisperConfig(BaseModel):
     """`packaged` (OpenAI's whisper-tiny.en), a folder (transformers' or CTranslate2's form), or a Hub id."""
     normalize: Normalize = "final"
     """`final` applies the model's final layer norm to every layer of the residual stream; `none` leaves it raw."""
-    context_s: float = Field(default=10.0, ge=1.0, le=30.0, multiple_of=0.02)
+    context_s: float = Field(default=8.0, ge=1.0, le=30.0, multiple_of=0.02)
     """Window of one utterance, which silence fills up; one that does not fit gets Whisper's own 30 s."""
     pack: bool = False
-    """Utterances of one speaker share windows of 30 s. It saves little and changes much: see docs/sae.md."""
+    """Utterances of one speaker share windows of 30 s. It saves most of the work and changes much: docs/sae.md."""
     compare: int = Field(default=8, ge=0)
     """Eval utterances that are also encoded in the full 30 s, to see what the windows change."""
     batch_s: float = Field(default=60.0, gt=0)

@@ -36,7 +36,7 @@ class Intervention:
         rows = site_rows(speech, site, normalize)
         self._deviation = rows.deviation
         self._features = dictionary.encode(rows.values)
-        self._raw = [speech.rows(states) for states in activations(speech, self._points, first_block(site))]
+        self._raw = [speech.rows(states) for states in activations(speech, site, self._points)]
 
     def contribution(self, features: Sequence[int]) -> list[Tensor]:
         """What features add to the raw activations of every frame: a tensor [frames, width] for each output point."""
@@ -70,7 +70,7 @@ def part_patches(clean: Speech, noisy: Speech, site: str, where: Tensor) -> dict
     """
     place = find_site(noisy.whisper, site)
     points = outputs(noisy.whisper, place)
-    states = activations(clean, points, first_block(place))
+    states = activations(clean, place, points)
     return {point: substitute(part[where], where) for point, part in zip(points, states, strict=True)}
 
 

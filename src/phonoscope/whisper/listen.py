@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from phonoscope.whisper.hooks import Patch, capture, patched
-from phonoscope.whisper.model import FRAME_SAMPLES, Whisper, embed, run_blocks, transcripts
+from phonoscope.whisper.model import FRAME_SAMPLES, Encoded, Whisper, embed, run_blocks, transcripts
 from phonoscope.whisper.sites import Normaliser, Point, Site, inputs
 from phonoscope.whisper.transcript import Tokens, log_probabilities, prompt, tokenize
 from phonoscope.whisper.windows import Window, batches, plan_windows, speech_mask, window_audio
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from phonoscope.whisper.config import Normalize
 
 MORE_TOKENS = 10
-"""A transcript may have twice the longest reference's tokens and these; what is longer is a loop, and is cut off."""
+"""A transcript may have so many tokens more than the longest reference; what is longer is a loop, and is cut off."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,13 @@ def speech_batches(
         yield Speech(whisper, batch, numbers, tokens, streams, mask)
 
 
-def activations(speech: Speech, points: Sequence[Point], first: int) -> list[torch.Tensor]:
-    """The activations [utterances, positions, width] at points of the encoder from block `first` + 1 on."""
+def activations(speech: Speech, site: Site, points: Sequence[Point]) -> list[torch.Tensor]:
+    """The activations [utterances, positions, width] at points of an encoder site."""
+    if site.is_residual:
+        return [speech.streams[layer] for layer in site.layers]
+    first = first_block(site)
     with capture(points) as taken:
-        run_blocks(speech.whisper, speech.streams[first], first)
+        run_blocks(speech.whisper, speech.streams[first], first, first + 1)
     return [states[0] for states in taken]
 
 
@@ -91,12 +94,25 @@ def hear(speech: Speech, patches: Mapping[Point, Patch], first: int, *, transcri
     """Score and transcribe with the patches in place; the encoder starts again after block `first`."""
     whisper = speech.whisper
     longest = max(len(tokens.ids) for tokens in speech.tokens)
+    stream, first, patches = _resume(speech, patches, first)
     with patched(patches):
-        stream = run_blocks(whisper, speech.streams[first], first)
-        log_probs = log_probabilities(whisper, stream, speech.tokens)
-        most = len(prompt(whisper)) + 2 * longest + MORE_TOKENS
-        texts = transcripts(whisper, stream, max_tokens=most) if transcribe else []
+        encoded = Encoded(whisper, run_blocks(whisper, stream, first))
+        log_probs = log_probabilities(whisper, encoded, speech.tokens)
+        most = len(prompt(whisper)) + longest + MORE_TOKENS
+        texts = transcripts(whisper, encoded, max_tokens=most) if transcribe else []
     return Heard([row.double().cpu() for row in log_probs], texts)
+
+
+def _resume(
+    speech: Speech, patches: Mapping[Point, Patch], first: int
+) -> tuple[torch.Tensor, int, Mapping[Point, Patch]]:
+    """The stream to start from, after which block that is, and the patches left: a block whose whole output is replaced
+    need not run."""
+    blocks = speech.whisper.model.model.encoder.layers
+    if first < len(blocks) and list(patches) == [Point(blocks[first], "output")]:
+        (patch,) = patches.values()
+        return patch(speech.streams[first + 1]), first + 1, {}
+    return speech.streams[first], first, patches
 
 
 class SiteRows(NamedTuple):
@@ -114,6 +130,6 @@ def site_rows(speech: Speech, site: Site, normalize: Normalize) -> SiteRows:
     import torch
 
     normaliser = Normaliser(speech.whisper, site, normalize)
-    taken = activations(speech, inputs(speech.whisper, site), first_block(site))
+    taken = activations(speech, site, inputs(speech.whisper, site))
     values, mean, deviation = zip(*(normaliser.apply(speech.rows(states)) for states in taken), strict=True)
     return SiteRows(torch.cat(values, dim=1), torch.stack(mean, dim=1), torch.stack(deviation, dim=1))

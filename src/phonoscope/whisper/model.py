@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,13 @@ import numpy as np
 
 from phonoscope.errors import DataError, EnvironmentFault
 from phonoscope.whisper.ct2 import load_ct2
+from phonoscope.whisper.transcript import prompt
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
     from transformers import (
+        EncoderDecoderCache,
         GenerationConfig,
         PreTrainedTokenizerBase,
         WhisperFeatureExtractor,
@@ -215,10 +216,6 @@ def _encode(whisper: Whisper, pieces: Sequence[NDArray[np.float32]], window: int
     return run_blocks(whisper, embed(whisper, pieces, window), last=layer)
 
 
-def _not_deprecation(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith("Passing `generation_config` together with")
-
-
 def transcribe(whisper: Whisper, samples_16k: Sequence[NDArray[np.float32]], *, batch_size: int = 16) -> list[str]:
     """Greedy English transcripts, deterministic, without timestamps; windows of 30 s are transcribed one by one.
 
@@ -233,41 +230,63 @@ def transcribe(whisper: Whisper, samples_16k: Sequence[NDArray[np.float32]], *, 
     with torch.no_grad():
         for batch in _batches(pieces, batch_size):
             stream = _encode(whisper, [piece for _, piece in batch], window, blocks)
-            for (utterance, _), text in zip(batch, transcripts(whisper, stream), strict=True):
+            for (utterance, _), text in zip(batch, transcripts(whisper, Encoded(whisper, stream)), strict=True):
                 texts[utterance].append(text)
     return [" ".join(parts).strip() for parts in texts]
 
 
-def transcripts(whisper: Whisper, stream: torch.Tensor, *, max_tokens: int | None = None) -> list[str]:
+class Encoded:
+    """What the decoder attends to, given the residual stream after the encoder's last block, [batch, frames, width].
+
+    Its keys and values are computed once, however often the decoder runs.
+    """
+
+    def __init__(self, whisper: Whisper, stream: torch.Tensor) -> None:
+        from transformers import DynamicCache
+
+        self.states: torch.Tensor = whisper.model.model.encoder.layer_norm(stream)
+        self._whisper, self._cross = whisper, DynamicCache()
+
+    def cache(self) -> EncoderDecoderCache:
+        """Keys and values for one run of the decoder, of which none is its own yet."""
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        return EncoderDecoderCache(DynamicCache(), self._cross)
+
+    def decode(self, tokens: torch.Tensor, cache: EncoderDecoderCache | None = None) -> torch.Tensor:
+        """The decoder's last hidden states [batch, positions, width] of tokens [batch, positions] after the cache's."""
+        decoder = self._whisper.model.model.decoder
+        cache = self.cache() if cache is None else cache
+        found = decoder(tokens, encoder_hidden_states=self.states, past_key_values=cache, use_cache=True)
+        states: torch.Tensor = found.last_hidden_state
+        return states
+
+
+def transcripts(whisper: Whisper, encoded: Encoded, *, max_tokens: int | None = None) -> list[str]:
     """The texts of `generate_tokens`."""
-    tokens = generate_tokens(whisper, stream, max_tokens=max_tokens)
+    tokens = generate_tokens(whisper, encoded, max_tokens=max_tokens)
     return [text.strip() for text in whisper.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
 
 
-def generate_tokens(whisper: Whisper, stream: torch.Tensor, *, max_tokens: int | None = None) -> torch.Tensor:
-    """Greedy English transcripts of windows, given the residual stream after the last block, [batch, frames, width].
-
-    Returns: tokens of shape [batch, positions], filled up with the end's.
+def generate_tokens(whisper: Whisper, encoded: Encoded, *, max_tokens: int | None = None) -> torch.Tensor:
+    """Greedy English transcripts, without timestamps: tokens [batch, positions] from the prompt on, filled with ends.
 
     As in OpenAI's decoder, a window may fill half of the text context (224 tokens): on noise the model can babble.
     `max_tokens`, prompt included, cuts it off earlier.
     """
     import torch
-    from transformers.modeling_outputs import BaseModelOutput
 
-    # WhisperForConditionalGeneration calls generate() in a way that generate() itself calls deprecated
-    logging.getLogger("transformers.generation.utils").addFilter(_not_deprecation)
     most = whisper.model.config.max_target_positions // 2
-    options: dict[str, Any] = {"max_length": most if max_tokens is None else min(max_tokens, most)}
-    if getattr(whisper.model.generation_config, "is_multilingual", False):
-        options |= {"language": "en", "task": "transcribe"}
-    batch, frames, _ = stream.shape
-    tokens: torch.Tensor = whisper.model.generate(
-        encoder_outputs=BaseModelOutput(last_hidden_state=whisper.model.model.encoder.layer_norm(stream)),
-        attention_mask=torch.ones(batch, 2 * frames, dtype=torch.long, device=whisper.device),
-        do_sample=False,
-        num_beams=1,
-        return_timestamps=False,
-        **options,
-    )
+    most = most if max_tokens is None else min(max_tokens, most)
+    generation: Any = whisper.model.generation_config
+    barred, first_barred = generation.suppress_tokens or [], generation.begin_suppress_tokens or []
+    tokens = torch.tensor([prompt(whisper)] * len(encoded.states), device=whisper.device)
+    fresh, cache = tokens, encoded.cache()
+    ended = torch.zeros(len(tokens), dtype=torch.bool, device=whisper.device)
+    while tokens.shape[1] < most and not bool(ended.all()):
+        scores = whisper.model.proj_out(encoded.decode(fresh, cache)[:, -1])
+        scores[:, barred if fresh is not tokens else [*barred, *first_barred]] = -torch.inf
+        fresh = scores.argmax(dim=-1).masked_fill(ended, generation.eos_token_id)[:, None]
+        ended |= fresh[:, 0] == generation.eos_token_id
+        tokens = torch.cat([tokens, fresh], dim=1)
     return tokens

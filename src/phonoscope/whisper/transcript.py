@@ -11,7 +11,7 @@ from phonoscope.errors import DataError
 if TYPE_CHECKING:
     import torch
 
-    from phonoscope.whisper.model import Whisper
+    from phonoscope.whisper.model import Encoded, Whisper
 
 
 @dataclass(frozen=True)
@@ -73,16 +73,13 @@ def token_batch(whisper: Whisper, transcripts: Sequence[Tokens]) -> torch.Tensor
     return torch.tensor([row + [end] * (longest - len(row)) for row in rows], device=whisper.device)
 
 
-def log_probabilities(whisper: Whisper, stream: torch.Tensor, transcripts: Sequence[Tokens]) -> list[torch.Tensor]:
+def log_probabilities(whisper: Whisper, encoded: Encoded, transcripts: Sequence[Tokens]) -> list[torch.Tensor]:
     """Log-probability, in nats, of every token of each window's transcript and of its end, teacher-forced.
 
-    Args:
-        stream: residual stream after the encoder's last block, [batch, frames, width].
     Returns: per window a tensor of shape [tokens + 1].
     """
-    model, tokens = whisper.model, token_batch(whisper, transcripts)
-    encoded = model.model.encoder.layer_norm(stream)
-    states = model.model.decoder(tokens[:, :-1], encoder_hidden_states=encoded, use_cache=False).last_hidden_state
+    tokens = token_batch(whisper, transcripts)
+    states = encoded.decode(tokens[:, :-1])
     start = len(prompt(whisper)) - 1
-    chosen = model.proj_out(states[:, start:]).log_softmax(-1).gather(2, tokens[:, start + 1 :, None])[..., 0]
+    chosen = whisper.model.proj_out(states[:, start:]).log_softmax(-1).gather(2, tokens[:, start + 1 :, None])[..., 0]
     return [row[: len(transcript.ids) + 1] for row, transcript in zip(chosen, transcripts, strict=True)]

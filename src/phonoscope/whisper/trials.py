@@ -106,8 +106,9 @@ def patching_trial(
     """Clean activations put into noisy speech, part by part.
 
     Conditions: `clean`, `noisy`; `word.encoder_<n>`: the frames of the target word in the stream after the site's
-    block; `attention_<n>` and `mlp_<n>`: what that part of the block adds, on all speech frames; `features` and
-    `features_control`: the contribution of some features, on all speech frames. A whole layer would be the clean run.
+    block; `elsewhere.encoder_<n>`, its control: as many frames beside the word; `attention_<n>` and `mlp_<n>`: what
+    that part of the block adds, on all speech frames; `features` and `features_control`: the contribution of some
+    features, on all speech frames. A whole layer would be the clean run.
 
     Args:
         noisy: the same utterances with noise, as long as `spoken`'s.
@@ -125,10 +126,13 @@ def patching_trial(
         last = len(clean.streams) - 1
         rows += _rows(clean, spoken, hear(clean, {}, last), "clean", hit)
         rows += _rows(noise, spoken, hear(noise, {}, last), "noisy", hit)
-        spans = [chosen[spoken[number].name][:2] for number in clean.numbers]
-        word = word_mask(noise, spans)
+        words = [chosen[spoken[number].name] for number in clean.numbers]
+        masks = {
+            "word": word_mask(noise, [word[:2] for word in words]),
+            "elsewhere": word_mask(noise, [_beside(word) for word in words]),
+        }
         for condition, part in _parts(place):
-            where = word if condition.startswith("word") else noise.mask
+            where = masks.get(condition.split(".")[0], noise.mask)
             rows += _rows(noise, spoken, hear_part(clean, noise, part, where), condition, hit)
         there, here = (Intervention(one, place, setting.dictionary, setting.normalize) for one in (clean, noise))
         for condition, group in (("features", features), ("features_control", controls)):
@@ -144,10 +148,17 @@ def _speech(
     return speech_batches(setting.whisper, audio, [one.text for one in spoken], context_s=setting.context_s)
 
 
+def _beside(word: Word) -> tuple[int, int]:
+    """As many frames as a word has, right before it, or after it where there are too few before."""
+    frames = word.end - word.start
+    return (word.start - frames, word.start) if frames <= word.start else (word.end, word.end + frames)
+
+
 def _parts(site: Site) -> Iterator[tuple[str, str]]:
     """The conditions and sites of the parts of a site's blocks."""
     for layer in site.layers:
         yield f"word.encoder_{layer}", f"encoder_{layer}"
+        yield f"elsewhere.encoder_{layer}", f"encoder_{layer}"
         if layer:  # the embeddings are no block
             yield f"attention_{layer}", f"attention_{layer}"
             yield f"mlp_{layer}", f"mlp_{layer}"
