@@ -105,7 +105,7 @@ def _problem(
             truth = logits[np.arange(len(own)), own]
             odds = np.exp(logits, out=logits)
             total, weight = odds.sum(axis=1), weight_of[own]
-            loss += float(weight @ (np.log(total) - truth))
+            loss += float(weight.astype(np.float64) @ (np.log(total.astype(np.float64)) - truth))
             odds *= (weight / total)[:, None]
             odds[np.arange(len(own)), own] -= weight
             gradient[:-1] += features.T @ odds
