@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.preprocessing import StandardScaler
 
+from phonoscope.probes import frames, vectors
 from phonoscope.probes.config import ClassWeight
 from phonoscope.probes.frames import fit_probe_frames, fit_ridge_frames
 from phonoscope.probes.solvers import fit_probe, fit_ridge
@@ -43,3 +46,27 @@ def test_both_paths_give_the_same_regression(alpha: float) -> None:
     by_frame = fit_ridge_frames(codebook[codes], values, alpha=alpha)
     assert by_frame.objective == pytest.approx(by_table.objective, rel=1e-9)
     np.testing.assert_allclose(by_frame.predict(codebook), by_table.predict(codebook), rtol=1e-9)
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", "none"])
+def test_blocks_of_frames_give_what_scikit_learn_gives(
+    class_weight: ClassWeight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors, "BLOCK_FRAMES", 64)
+    monkeypatch.setattr(frames, "HELD_BYTES", 0)
+    rng = np.random.default_rng(4)
+    points = rng.normal(size=(500, 5)) * [1, 10, 0.1, 1, 1] + [0, 3, 50, 0, 0]
+    names = np.array(["a", "b", "c"])[(points[:, :3] @ [1.0, 0.1, 5.0] + rng.normal(size=500) > 250).astype(int)]
+    names[::7] = "c"
+    ours = fit_probe_frames(points, names, C=0.3, class_weight=class_weight, tolerance=1e-9)
+    weighting = None if class_weight == "none" else class_weight
+    theirs = LogisticRegression(C=0.3, class_weight=weighting, max_iter=5_000, tol=1e-9)
+    scaled = StandardScaler().fit_transform(points)
+    theirs.fit(scaled, names)
+    np.testing.assert_allclose(ours.weight, theirs.coef_, atol=1e-4)
+    np.testing.assert_array_equal(np.array(ours.classes)[ours.predict(points)], theirs.predict(scaled))
+    values = points @ rng.normal(size=5) + rng.normal(size=500)
+    values[::9] = np.nan
+    keep = np.isfinite(values)
+    ridge = Ridge(alpha=3.0).fit(StandardScaler().fit_transform(points[keep]), values[keep])
+    np.testing.assert_allclose(fit_ridge_frames(points, values, alpha=3.0).weight[0], ridge.coef_, rtol=1e-8)
