@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 ClassWeight = Literal["balanced", "none"]
 
@@ -70,3 +70,78 @@ class ProbeConfig(BaseModel):
     """Size that rows are reduced to by PCA for the dimension-matched probe (metrics ending in `_matched`)."""
     tolerance: float = Field(default=1e-6, gt=0, le=1e-2)
     """A classifier has converged when no component of its scaled gradient exceeds this."""
+
+
+class MlpConfig(BaseModel):
+    """The probe with one hidden layer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hidden: int = Field(default=64, ge=1)
+    """Units of the hidden layer."""
+    steps: int = Field(default=300, ge=1)
+    """Steps of AdamW."""
+    batch_size: int = Field(default=1024, ge=1)
+    """Frames a step, for inputs that are no table; a table is taken whole."""
+    lr: float = Field(default=0.01, gt=0)
+    """Learning rate, which falls to 0 by a cosine."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """AdamW's weight decay."""
+
+
+InputName = Literal["layer", "cumulative", "latent", "untrained", "codes"]
+
+
+class DepthConfig(BaseModel):
+    """Probing in depth: more inputs, controls and measures."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(default=0, ge=0)
+    """Seed of permuted labels, control tasks, blocks, networks and the bootstrap."""
+    tasks: tuple[str, ...] = ("phone",)
+    """Tasks that are probed: phone, phone_group, voicing, pitch_band, speaker, sex, accent, word."""
+    information: tuple[str, ...] = (
+        *("phone", "phone_group", "voicing", "pitch_band"),
+        *("speaker", "sex", "accent", "word"),
+    )
+    """Tasks whose mutual information with the codes is measured, at every layer."""
+    layers: tuple[int, ...] = (1, 2, 4, 8)
+    """RVQ layers that are probed; those that a codec lacks are left out."""
+    inputs: tuple[InputName, ...] = ("layer", "cumulative", "latent", "untrained")
+    """What is probed: one layer's vectors, the sum of layers 1 to l, the latent before quantization, one layer of the
+    codec with random weights, or (a check) the code as such, one-hot."""
+    everything: bool = False
+    """Every task at every layer, whatever `tasks` and `layers` say."""
+    C: float = Field(default=1.0, gt=0)
+    """Inverse strength of the linear probes' L2 penalty."""
+    class_weight: ClassWeight = "balanced"
+    """As for the probes of every layer."""
+    max_iter: int = Field(default=300, ge=1)
+    """L-BFGS iterations."""
+    tolerance: float = Field(default=1e-4, gt=0, le=1e-2)
+    """Largest component of the scaled gradient of a converged fit."""
+    train_utterances: int = Field(default=240, ge=0)
+    """Train utterances whose frames are probed, evenly spread, for every input the same; 0 takes all."""
+    eval_utterances: int = Field(default=100, ge=0)
+    """Eval utterances that probes are scored on; 0 takes all."""
+    matched_dims: int = Field(default=8, ge=1)
+    """Size that vectors are reduced to by PCA for the dimension-matched probe."""
+    mlp: MlpConfig = MlpConfig()
+    """The probe with one hidden layer."""
+    blocks: tuple[float, ...] = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0)
+    """Rising shares of the train frames at which the blocks of the online code end; the last is 1."""
+    permutations: int = Field(default=20, ge=2)
+    """Permutations of the labels behind the mutual information's null."""
+    text_folds: int = Field(default=5, ge=2)
+    """Folds of held-out texts."""
+    bootstrap: BootstrapConfig = BootstrapConfig()
+    """The intervals."""
+
+    @model_validator(mode="after")
+    def _check(self) -> DepthConfig:
+        if list(self.blocks) != sorted({*self.blocks}) or not (self.blocks[0] > 0 and self.blocks[-1] == 1):
+            raise ValueError("blocks must be rising shares above 0, the last of them 1")
+        if min(self.layers, default=0) < 1:
+            raise ValueError("layers must name at least one layer, from 1")
+        return self

@@ -34,6 +34,14 @@ def reduce_rows(codebook: NDArray[Any], weights: NDArray[Any], dims: int) -> NDA
     return centred @ axes[:, ::-1][:, :dims]
 
 
+def control_labels(totals: NDArray[np.integer], size: int, seed: int) -> NDArray[np.int64]:
+    """The control task of Hewitt and Liang (2019): a random class for each of `size` codes. Shape [size].
+
+    Classes are drawn by their frequency, `totals` [classes]. Nothing but memory of the codes can solve it.
+    """
+    return np.random.default_rng(seed).choice(len(totals), size=size, p=totals / totals.sum())
+
+
 def majority_class(table: ClassTable) -> int:
     """Index of the most frequent class; the first of equals."""
     return int(table.counts.sum(axis=0).argmax())

@@ -9,6 +9,8 @@ which is scikit-learn's (`LogisticRegression`, lbfgs) on the expanded frames, z 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,35 +70,65 @@ def fit_probe(
     return Probe(weight, bias, mean, scale, classes, objective, converged, iterations)
 
 
+@dataclass(frozen=True)
+class Problem:
+    """The data term of a softmax regression, in coordinates along the principal axes of its vectors.
+
+    The penalty is rotation-invariant and the intercept free of it, so standardised vectors are centred under the target
+    weights and turned to their principal axes, where directions that no vector has drop out.
+    """
+
+    data: Callable[[Array], tuple[float, Array]]
+    """Coefficients [rank + 1, classes], the last of them intercepts, -> loss and its gradient, of the same shape."""
+    axes: Array
+    """[dims, rank]"""
+    spread: Array
+    """Square root of the weighted sum of squares along each axis, [rank]."""
+    centre: Array
+    """[dims]"""
+    mass: float
+    """Total weight."""
+    classes: int
+
+
 def _softmax_regression(
     rows: Array, targets: Array, C: float, max_iter: int, tolerance: float
 ) -> tuple[Array, Array, float, bool, int]:
-    """L-BFGS in the coordinates in which the objective's curvature at uniform predictions is the identity.
-
-    The penalty is rotation-invariant and the intercept free of it, so rows are centred under the target weights and
-    turned to their principal axes, where directions that no row has drop out and the curvature of axis i is
-    C * s_i^2 * p (1 - p) + penalty with p = 1 / classes. Without this L-BFGS needs ten times the iterations.
-    """
-    from scipy.optimize import minimize
-
-    mass, classes = targets.sum(axis=1), targets.shape[1]
+    mass = targets.sum(axis=1)
     centre = mass @ rows / mass.sum()
     axes, spread = _principal_axes(rows - centre, mass)
     features = np.column_stack([(rows - centre) @ axes, np.ones(len(rows))])
-    # symmetric two-class weights (w/2, -w/2) have half the squared norm of the binary w
-    penalty = np.append(np.full(len(spread), 2.0 if classes == 2 else 1.0), 0.0)[:, None]
-    curvature = C * np.append(spread**2, mass.sum())[:, None] * (classes - 1) / classes**2 + penalty
-    unit = C * mass.sum() * np.log(classes)  # the objective at zero
-    step = np.repeat(np.sqrt(unit / curvature), classes, axis=1)
 
-    def objective(point: Array) -> tuple[float, Array]:
-        beta = step * point.reshape(step.shape)
+    def data(beta: Array) -> tuple[float, Array]:
         logits = features @ beta
         logits -= logits.max(axis=1, keepdims=True)
         odds = np.exp(logits)
         total = odds.sum(axis=1)
         loss = mass @ np.log(total) - np.vdot(targets, logits)
-        gradient = C * (features.T @ (odds * (mass / total)[:, None] - targets)) + penalty * beta
+        return loss, features.T @ (odds * (mass / total)[:, None] - targets)
+
+    return minimise(Problem(data, axes, spread, centre, mass.sum(), targets.shape[1]), C, max_iter, tolerance)
+
+
+def minimise(problem: Problem, C: float, max_iter: int, tolerance: float) -> tuple[Array, Array, float, bool, int]:
+    """L-BFGS in the coordinates in which the objective's curvature at uniform predictions is the identity.
+
+    The curvature of axis i is C * s_i^2 * p (1 - p) + penalty with p = 1 / classes. Without this L-BFGS needs ten times
+    the iterations. Returns weights [classes, dims], intercepts, objective, whether it converged, and iterations.
+    """
+    from scipy.optimize import minimize
+
+    spread, mass, classes = problem.spread, problem.mass, problem.classes
+    # symmetric two-class weights (w/2, -w/2) have half the squared norm of the binary w
+    penalty = np.append(np.full(len(spread), 2.0 if classes == 2 else 1.0), 0.0)[:, None]
+    curvature = C * np.append(spread**2, mass)[:, None] * (classes - 1) / classes**2 + penalty
+    unit = C * mass * np.log(classes)  # the objective at zero
+    step = np.repeat(np.sqrt(unit / curvature), classes, axis=1)
+
+    def objective(point: Array) -> tuple[float, Array]:
+        beta = step * point.reshape(step.shape)
+        loss, slope = problem.data(beta)
+        gradient = C * slope + penalty * beta
         return (C * loss + 0.5 * np.vdot(beta, penalty * beta)) / unit, (step * gradient).ravel() / unit
 
     found = minimize(
@@ -108,8 +140,8 @@ def _softmax_regression(
         options={"maxiter": max_iter, "maxfun": 2 * max_iter + 20, "gtol": tolerance, "ftol": 0.0, "maxcor": 20},
     )
     beta = step * found.x.reshape(step.shape)
-    weight = axes @ beta[:-1]
-    bias = beta[-1] - centre @ weight
+    weight = problem.axes @ beta[:-1]
+    bias = beta[-1] - problem.centre @ weight
     converged = bool(np.abs(found.jac).max() <= tolerance)
     return weight.T, bias - bias.mean(), float(found.fun * unit), converged, int(found.nit)
 

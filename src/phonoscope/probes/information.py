@@ -1,0 +1,101 @@
+"""Mutual information of codes and labels, and the labels' null."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from phonoscope.compute import derive_seed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def permute_labels(labels: NDArray[Any], units: NDArray[np.integer], seed: int) -> NDArray[Any]:
+    """Labels [n] from other units: each unit takes the sequence of labels of one drawn without replacement.
+
+    A sequence starts at a random frame and is repeated to the length of its new unit. So labels keep how long they
+    last and, but for units of unequal length, how frequent they are, and lose their frames. `units` is [n]. Where a
+    unit has one label this permutes the labels of units.
+    """
+    rng = np.random.default_rng(seed)
+    order = np.argsort(units, kind="stable")
+    _, unit, length = np.unique(units[order], return_inverse=True, return_counts=True)
+    start = np.cumsum(length) - length
+    donor = rng.permutation(len(length))
+    offset = rng.integers(length[donor])
+    position = np.arange(len(labels)) - start[unit]
+    taken = start[donor][unit] + (offset[unit] + position) % length[donor][unit]
+    permuted = np.empty_like(labels)
+    permuted[order] = labels[order][taken]
+    return permuted
+
+
+def count_pairs(codes: NDArray[np.integer], labels: NDArray[np.integer], shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Frames by code and class, `shape`; both inputs are [n]."""
+    flat = codes.astype(np.int64) * shape[1] + labels
+    return np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def pointwise_bits(counts: NDArray[Any]) -> Array:
+    """log2 P(code, class) / (P(code) P(class)) of each cell of `counts` [codes, classes]; 0 where a cell is empty."""
+    total = counts.sum()
+    expected = counts.sum(axis=1, keepdims=True) * (counts.sum(axis=0) / total)
+    return np.log2(np.divide(counts, expected, out=np.ones(counts.shape), where=counts > 0))
+
+
+def plug_in_bits(counts: NDArray[Any]) -> float:
+    """Mutual information in bits of a table's own frequencies, which is too high on average."""
+    return float((counts * pointwise_bits(counts)).sum() / counts.sum())
+
+
+class Information(NamedTuple):
+    """Mutual information in bits. `value` is the plug-in estimate less `null`; `entropy` is that of the labels."""
+
+    value: float
+    low: float
+    high: float
+    null: float
+    entropy: float
+
+
+def mutual_information(
+    codes: NDArray[np.integer],
+    labels: NDArray[np.integer],
+    units: NDArray[np.integer],
+    shape: tuple[int, int],
+    *,
+    draws: int,
+    seed: int,
+    confidence: float = 0.95,
+) -> Information:
+    """Mutual information of codes and labels, both [n], in units [n] (utterances or speakers) that are independent.
+
+    The bias is taken to be the mean over `draws` of `permute_labels`. The interval is normal; its standard error is
+    that of the pointwise information summed by unit, the estimator's influence function, which is 0 where codes and
+    labels are independent, and the null's spread over draws, which is not.
+    `shape` is (codes, classes).
+    """
+    from scipy.stats import norm
+
+    counts = count_pairs(codes, labels, shape)
+    plug_in = plug_in_bits(counts)
+    nulls = [
+        plug_in_bits(count_pairs(codes, permute_labels(labels, units, derive_seed(seed, "labels", draw)), shape))
+        for draw in range(draws)
+    ]
+    surplus = np.bincount(units, weights=pointwise_bits(counts)[codes, labels] - plug_in)
+    present = max(len(np.unique(units)), 2)
+    variance = (surplus**2).sum() * present / (present - 1) / len(codes) ** 2
+    variance += np.var(nulls, ddof=1) * (1 + 1 / draws)
+    value, spread = plug_in - float(np.mean(nulls)), float(norm.isf((1 - confidence) / 2) * np.sqrt(variance))
+    return Information(value, value - spread, value + spread, float(np.mean(nulls)), _entropy_bits(counts.sum(axis=0)))
+
+
+def _entropy_bits(totals: NDArray[Any]) -> float:
+    from scipy.stats import entropy
+
+    return float(entropy(totals, base=2))

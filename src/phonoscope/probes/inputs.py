@@ -1,0 +1,114 @@
+"""What a probe reads: a table of code vectors or explicit frames, behind one interface."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phonoscope.probes import controls
+from phonoscope.probes.frames import fit_probe_index
+from phonoscope.probes.information import count_pairs
+from phonoscope.probes.mlp import MlpProbe, fit_mlp, fit_mlp_index
+from phonoscope.probes.model import Probe
+from phonoscope.probes.solvers import fit_probe
+from phonoscope.probes.tables import ClassTable
+from phonoscope.probes.vectors import FrameVectors, principal_axes, utterance_means
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from phonoscope.probes.config import DepthConfig
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+AnyProbe = Probe | MlpProbe
+
+
+class Input(ABC):
+    """The vectors of n frames, and how probes are fitted to them.
+
+    `labels` [n] index `classes`, negative for frames that are left out; `keep` is [n].
+    """
+
+    @abstractmethod
+    def fit_linear(self, labels: NDArray[np.integer], classes: Sequence[str], config: DepthConfig) -> Probe:
+        """The linear probe. Raises `DataError` if fewer than two classes have frames."""
+
+    @abstractmethod
+    def fit_mlp(self, labels: NDArray[np.integer], classes: Sequence[str], config: DepthConfig, seed: int) -> MlpProbe:
+        """The probe with one hidden layer. Raises `DataError` if fewer than two classes have frames."""
+
+    @abstractmethod
+    def predict(self, probe: AnyProbe, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Indices into `probe.classes` of the frames kept."""
+
+    @abstractmethod
+    def reduced(self, keep: NDArray[np.bool_], dims: int) -> Input:
+        """The same frames on the first principal components of those kept; at most `dims`."""
+
+    @abstractmethod
+    def means(self, utterances: NDArray[np.integer], count: int) -> Array:
+        """The mean vector of each utterance [count, dims]; `utterances` [n] are the frames' own."""
+
+
+@dataclass(frozen=True)
+class TableInput(Input):
+    """Frames whose vector is one of finitely many rows: the fast path."""
+
+    codes: NDArray[np.integer]
+    """[n]"""
+    codebook: NDArray[Any]
+    """[codes, dims]"""
+
+    def table(self, labels: NDArray[np.integer], classes: Sequence[str]) -> ClassTable:
+        """Frames by code and class."""
+        keep = labels >= 0
+        return ClassTable(
+            tuple(classes), count_pairs(self.codes[keep], labels[keep], (len(self.codebook), len(classes)))
+        )
+
+    def fit_linear(self, labels: NDArray[np.integer], classes: Sequence[str], config: DepthConfig) -> Probe:
+        settings: dict[str, Any] = config.model_dump(include={"C", "class_weight", "max_iter", "tolerance"})
+        return fit_probe(self.table(labels, classes), self.codebook, **settings)
+
+    def fit_mlp(self, labels: NDArray[np.integer], classes: Sequence[str], config: DepthConfig, seed: int) -> MlpProbe:
+        table = self.table(labels, classes)
+        return fit_mlp(table, self.codebook, config.mlp, class_weight=config.class_weight, seed=seed)
+
+    def predict(self, probe: AnyProbe, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return probe.predict(self.codebook)[self.codes[keep]]
+
+    def reduced(self, keep: NDArray[np.bool_], dims: int) -> TableInput:
+        frames = np.bincount(self.codes[keep], minlength=len(self.codebook))
+        return replace(self, codebook=controls.reduce_rows(self.codebook, frames, dims))
+
+    def means(self, utterances: NDArray[np.integer], count: int) -> Array:
+        histograms = count_pairs(utterances, self.codes, (count, len(self.codebook)))
+        return histograms @ self.codebook.astype(np.float64) / np.maximum(histograms.sum(axis=1), 1)[:, None]
+
+
+@dataclass(frozen=True)
+class FrameInput(Input):
+    """Frames with vectors of their own: out of core."""
+
+    vectors: FrameVectors
+
+    def fit_linear(self, labels: NDArray[np.integer], classes: Sequence[str], config: DepthConfig) -> Probe:
+        settings: dict[str, Any] = config.model_dump(include={"C", "class_weight", "max_iter", "tolerance"})
+        return fit_probe_index(self.vectors, labels, classes, precision=np.float32, **settings)
+
+    def fit_mlp(self, labels: NDArray[np.integer], classes: Sequence[str], config: DepthConfig, seed: int) -> MlpProbe:
+        return fit_mlp_index(self.vectors, labels, classes, config.mlp, class_weight=config.class_weight, seed=seed)
+
+    def predict(self, probe: AnyProbe, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
+        parts = [probe.predict(block) for _, block in self.vectors.blocks(keep)]
+        return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
+
+    def reduced(self, keep: NDArray[np.bool_], dims: int) -> FrameInput:
+        return FrameInput(principal_axes(self.vectors, keep, dims))
+
+    def means(self, utterances: NDArray[np.integer], count: int) -> Array:
+        return utterance_means(self.vectors, utterances, count)
