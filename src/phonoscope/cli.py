@@ -51,6 +51,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "probe": ("probe",),
     "geometry": ("geometry",),
     "geometry-report": ("codecs", "geometry.bootstrap.confidence", "geometry.perplexity"),
+    "maps": ("codecs", "maps"),
     "sae": (*SAE_KEYS, "whisper", "compute.torch_threads", "compute.device"),
     "sae-report": ("sae.sites",),
     "interpret": ("interpret", "compute.torch_threads", "compute.device"),
@@ -156,6 +157,12 @@ def geometry(name: CodecName, params: ParamsFile = paths.PARAMS) -> None:
 def geometry_report(params: ParamsFile = paths.PARAMS) -> None:
     """Stage: all codecs' geometry in figures, tables and words."""
     run_stage("geometry-report", params)
+
+
+@app.command()
+def maps(params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: frames of chosen RVQ layers in the plane, by phone group, speaker and F0."""
+    run_stage("maps", params)
 
 
 @app.command()

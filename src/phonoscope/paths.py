@@ -30,6 +30,7 @@ GEOMETRY_REPORT = Path("metrics/geometry-report")
 GEOMETRY_FIGURES = Path("plots/geometry/figures")  # pages, and an image of each
 GEOMETRY_OVERVIEW = Path("plots/geometry/overview")  # the images that DVC shows
 COMPARISON_PLOTS = Path("plots/compare")
+MAPS = Path("plots/maps")
 
 
 def stage_metrics(stage: str) -> Path:
