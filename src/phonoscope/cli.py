@@ -284,6 +284,23 @@ def inspect(
         raise typer.Exit(DataError.exit_code)
 
 
+@app.command("probe-tables")
+def probe_tables(
+    tokens: Annotated[Path, typer.Argument(help="Parquet file: utterance, code_1, code_2, ..., and labels.")],
+    codebooks: Annotated[Path, typer.Argument(help="Safetensors file: layer_1, layer_2, ..., each [codes, dims].")],
+    name: Annotated[str, typer.Option(help="The codec's name in the tables; the file's name by default.")] = "",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write tables and probes to.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    params: ParamsFile = paths.PARAMS,
+) -> None:
+    """Probe tokens that another program made; docs/probe-tables.md has the schema. Exit code 4 if it is not kept."""
+    from phonoscope.stages.probe_tables import describe
+    from phonoscope.stages.probe_tables import probe_tables as probe
+
+    report = probe(load_params(params), tokens, codebooks, name=name, output=output)
+    typer.echo(json.dumps(report, indent=2, allow_nan=False) if as_json else describe(report))
+
+
 @app.command("diagnose-vq")
 def diagnose_vq(
     checkpoint: Annotated[Path, typer.Argument(help="A quantizer's or a codec's checkpoint: a file or its folder.")],
