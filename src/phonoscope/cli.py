@@ -49,6 +49,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "encode": ("encode", "codecs.{item}.layers", "compute.torch_threads", "compute.device", "training.seed"),
     "probe": ("probe",),
+    "depth": ("depth", "codecs.{item}.kind", "training", "compute.torch_threads", "compute.device"),
+    "depth-report": ("codecs", "depth.bootstrap.confidence"),
     "geometry": ("geometry",),
     "geometry-report": ("codecs", "geometry.bootstrap.confidence", "geometry.perplexity"),
     "maps": ("codecs", "maps"),
@@ -145,6 +147,18 @@ def encode(name: CodecName, params: ParamsFile = paths.PARAMS) -> None:
 def probe(name: CodecName, params: ParamsFile = paths.PARAMS) -> None:
     """Stage: linear probes over every RVQ layer of one codec."""
     run_stage("probe", params, name)
+
+
+@app.command()
+def depth(name: CodecName, params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: one codec's sums of layers, latents and controls, in depth."""
+    run_stage("depth", params, name)
+
+
+@app.command("depth-report")
+def depth_report(params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: all codecs probed in depth, in figures and a table."""
+    run_stage("depth-report", params)
 
 
 @app.command()

@@ -20,7 +20,7 @@ from phonoscope.errors import ParamsError
 from phonoscope.geometry.config import GeometryConfig
 from phonoscope.interpret.config import InterpretConfig
 from phonoscope.maps.config import MapsConfig
-from phonoscope.probes.config import ProbeConfig
+from phonoscope.probes.config import DepthConfig, ProbeConfig
 from phonoscope.sae.config import SaeConfig
 from phonoscope.tokens.config import EncodeConfig
 from phonoscope.tracking.config import TrackingConfig
@@ -50,6 +50,8 @@ class Params(BaseModel):
     """Tokens and reconstructions."""
     probe: ProbeConfig = ProbeConfig()
     """Linear probes."""
+    depth: DepthConfig = DepthConfig()
+    """Probing in depth."""
     geometry: GeometryConfig = GeometryConfig()
     """Isolated words in codec space."""
     maps: MapsConfig = MapsConfig()

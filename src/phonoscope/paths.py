@@ -29,6 +29,9 @@ GEOMETRY = Path("data/geometry")
 GEOMETRY_REPORT = Path("metrics/geometry-report")
 GEOMETRY_FIGURES = Path("plots/geometry/figures")  # pages, and an image of each
 GEOMETRY_OVERVIEW = Path("plots/geometry/overview")  # the images that DVC shows
+DEPTH = Path("data/depth")
+DEPTH_REPORT = Path("metrics/depth-report")
+DEPTH_PLOTS = Path("plots/depth")
 COMPARISON_PLOTS = Path("plots/compare")
 MAPS = Path("plots/maps")
 
@@ -71,6 +74,22 @@ def probes(codec: str) -> Path:
 
 def probe_metrics(codec: str) -> Path:
     return Path("metrics/probes") / f"{codec}.csv"
+
+
+def depth(codec: str) -> Path:
+    return DEPTH / codec
+
+
+def confusion(codec: str) -> Path:
+    return depth(codec) / "confusion.parquet"
+
+
+def depth_metrics(codec: str) -> Path:
+    return Path("metrics/depth") / f"{codec}.csv"
+
+
+def depth_classes(codec: str) -> Path:
+    return Path("metrics/depth_classes") / f"{codec}.csv"
 
 
 def geometry(codec: str) -> Path:

@@ -31,6 +31,15 @@ TOY: dict[str, Any] = {
         "speaker": {"max_iter": 30},
         "bootstrap": {"samples": 50},
     },
+    "depth": {
+        "layers": [1, 2],
+        "train_utterances": 12,
+        "eval_utterances": 6,
+        "max_iter": 30,
+        "permutations": 2,
+        "mlp": {"hidden": 8, "steps": 10},
+        "bootstrap": {"samples": 50},
+    },
     "interpret": {
         "top_k": 3,
         "clip_features": 2,

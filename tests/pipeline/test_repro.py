@@ -19,7 +19,11 @@ from tests.pipeline.clone import OUTPUTS, TOY, Clone, make_clone
 
 CODECS = tuple(TOY["codecs"])
 AFTER_PROBE = {*(f"probe@{codec}" for codec in CODECS), "compare", "summary"}
-FOREACH = {("codec", "encode", "geometry"): CODECS, ("sae", "interpret", "causal", "browse"): TOY["sae"]["sites"]}
+DEPTH = {f"depth@{codec}" for codec in CODECS}
+FOREACH = {
+    ("codec", "encode", "geometry", "depth"): CODECS,
+    ("sae", "interpret", "causal", "browse"): TOY["sae"]["sites"],
+}
 ONCE = {
     "encoder@codes",
     "encoder@mel",
@@ -28,7 +32,7 @@ ONCE = {
     "split",
     "features",
     "maps",
-    *(f"{part}-report" for part in ("geometry", "sae", "vq", "encoder")),
+    *(f"{part}-report" for part in ("geometry", "sae", "vq", "encoder", "depth")),
     "vq",
 }
 EVERY = AFTER_PROBE | ONCE | {f"{kind}@{item}" for kinds, items in FOREACH.items() for kind in kinds for item in items}
@@ -128,8 +132,8 @@ def test_the_second_repro_executes_nothing(done: Done) -> None:
 @pytest.mark.parametrize(
     ("touched", "stale"),
     [
-        ("src/phonoscope/probes/solvers.py", AFTER_PROBE - {"summary"}),
-        ("src/phonoscope/report/figures.py", {"compare", "geometry-report", "summary"}),
+        ("src/phonoscope/probes/solvers.py", DEPTH | AFTER_PROBE - {"summary"}),
+        ("src/phonoscope/report/figures.py", {"compare", "geometry-report", "depth-report", "summary"}),
         ("src/phonoscope/cli.py", set()),
         ("src/phonoscope/tracking/runs.py", set()),
     ],

@@ -5,8 +5,8 @@ Layer by layer, from contingency tables (stage `probe`):
     `permute_rows`, `reduce_rows`, `lookup_classes`, `lookup_values`, and `paired_difference`, `paired_ratio`.
 
 In depth (stage `depth`):
-    `read_frames(tokens, manifest, TASKS, folder, layers=..., size=...)` -> `TokenFrames`: a token table with the labels of
-    every task; `probe_depth(frames, Vectors(codebooks), manifest, split, DepthConfig(), codec=...)` -> `DepthResult`
+    `read_frames(tokens, manifest, TASKS, folder, layers=..., size=...)` -> `TokenFrames`: a token table with the labels
+    of every task; `probe_depth(frames, Vectors(codebooks), manifest, split, DepthConfig(), codec=...)` -> `DepthResult`
     with the tables `scores`, `classes` and `confusion`. `manifest` is a mapping of columns (utterance, speaker, sex,
     accent, word, text), `split` has train, eval and speaker_folds.
     `TASKS`, `LabelTask`, `PhoneLabels`, `UtteranceLabels`, `register`: the tasks, and how one is added.

@@ -17,7 +17,7 @@ from phonoscope.probes.examples import Examples, Scores
 from phonoscope.probes.inputs import FrameInput, Input, TableInput
 from phonoscope.probes.labels import TASKS, LabelTask, find_task
 from phonoscope.probes.measures import Measure, description_measures, information_measures, probe_measures
-from phonoscope.probes.phone_groups import phone_group
+from phonoscope.probes.phone_groups import phone_group, phone_order
 from phonoscope.probes.splits import make_folds
 from phonoscope.probes.vectors import ArrayVectors, SummedCodes
 
@@ -225,12 +225,13 @@ def _tables(codec: str, done: Sequence[_Done], classes: Mapping[tuple[str, str],
 
 
 def _class_rows(head: Row, confusion: NDArray[np.int64], classes: Sequence[str]) -> Iterator[Row]:
-    """Scores by class; `zero_division=0`."""
+    """Scores by class, phones by their group; `zero_division=0`."""
     true, predicted, hits = confusion.sum(axis=1), confusion.sum(axis=0), confusion.diagonal()
-    for i, name in enumerate(classes):
-        group = phone_group(name) if head[1] == "phone" else name
+    phones = head[1] == "phone"
+    for i in sorted(range(len(classes)), key=lambda i: phone_order(classes[i]) if phones else (0, classes[i])):
+        group = phone_group(classes[i]) if phones else classes[i]
         scores = hits[i] / max(predicted[i], 1), hits[i] / max(true[i], 1), 2 * hits[i] / max(true[i] + predicted[i], 1)
-        yield (*head, name, group, int(true[i]), *map(float, scores))
+        yield (*head, classes[i], group, int(true[i]), *map(float, scores))
 
 
 def _pair_rows(head: Row, confusion: NDArray[np.int64], classes: Sequence[str]) -> Iterator[Row]:

@@ -14,6 +14,8 @@ CLUSTER_METRICS = ("silhouette", "davies_bouldin")
 ENCODER_METRICS = ("accuracy_word", "accuracy_speaker", "parameters", "input_bytes")
 VQ_METRICS = ("accuracy", "perplexity_train", "perplexity_eval", "active_codes_eval")
 SAE_METRICS = ("fvu", "l0", "dead_share", "ce_recovered", "wer_clean", "wer_sae")
+DEPTH_MEASURES = ("mi_bits", "mdl_compression", "selectivity")
+DEPTH_INPUTS = ("cumulative", "latent")
 CODEC_METRICS = ("bitrate_bps", "si_sdr_db", "mel_distance_db", "stoi")
 
 
@@ -44,6 +46,31 @@ def probe_headline(table: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]
     for (codec, task), own in rows.groupby(["codec", "task"], sort=False):
         found.setdefault(str(codec), {})[str(task)] = _by_layer(own)
     return found
+
+
+def depth_headline(table: pd.DataFrame) -> dict[str, float]:
+    """What layer 1 holds of phones (bits, compression, selectivity), and what sums, latent and no training give.
+
+    A measure or an input that was left out is left out here too.
+    """
+    _require(table, "task", "split", "input", "layer", "probe", "measure", "value")
+    rows = table[(table["task"] == "phone") & (table["split"] == "utterances")]
+    first = rows[(rows["layer"] == 1) & rows["probe"].isin(["linear", "table"])]
+    found = {
+        f"phone_{measure}_layer_1": _values(first[(first["input"] == "layer") & (first["measure"] == measure)])
+        for measure in DEPTH_MEASURES
+    }
+    scored = rows[(rows["probe"] == "linear") & (rows["measure"] == "macro_f1")]
+    for name in DEPTH_INPUTS:
+        own = scored[scored["input"] == name]
+        found[f"phone_macro_f1_{name}"] = _values(own[own["layer"] == own["layer"].max()])
+    untrained = first[(first["input"] == "untrained") & (first["measure"] == "mi_bits")]
+    found["phone_mi_bits_untrained_layer_1"] = _values(untrained)
+    return {name: values[0] for name, values in found.items() if values}
+
+
+def _values(rows: pd.DataFrame) -> list[float]:
+    return [float(value) for value in rows["value"]]
 
 
 def geometry_headline(table: pd.DataFrame) -> dict[str, dict[str, float]]:

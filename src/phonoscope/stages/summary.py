@@ -8,6 +8,7 @@ from phonoscope import paths
 from phonoscope.files import write_metrics
 from phonoscope.report.summary import (
     codec_headline,
+    depth_headline,
     encoder_headline,
     flatten,
     geometry_headline,
@@ -42,6 +43,9 @@ def run(params: Params) -> StageReport:
     }
     table = read_table(paths.COMPARISON / "probes.csv", "compare")
     summary["probe"] = probe_headline(table)
+    summary["depth"] = {
+        codec: depth_headline(read_table(paths.depth_metrics(codec), f"depth@{codec}")) for codec in params.codecs
+    }
     summary["compare"] = {"twins": headline(read_table(paths.COMPARISON / "twins.csv", "compare"))}
     summary["vq"] = vq_headline(read_table(paths.VQ_REPORT / "headline.csv", "vq-report"))
     summary["sae"] = {

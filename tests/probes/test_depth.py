@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from phonoscope.errors import ParamsError
+from phonoscope.probes import DepthConfig, DepthResult, Vectors, probe_depth, sample_utterances
+from phonoscope.probes.controls import permute_rows
+
+from .deep import PHONES, Planted, plant, quick
+
+
+def probe(planted: Planted, config: DepthConfig, workers: int = 1) -> DepthResult:
+    return probe_depth(
+        planted.frames, planted.vectors, planted.manifest, planted.split, config, codec="planted", workers=workers
+    )
+
+
+@pytest.fixture(scope="module")
+def planted() -> Planted:
+    return plant()
+
+
+@pytest.fixture(scope="module")
+def result(planted: Planted) -> DepthResult:
+    return probe(planted, quick(tasks=("phone", "speaker")))
+
+
+def pick(result: DepthResult, measure: str, **where: object) -> pd.DataFrame:
+    rows = result.scores[result.scores["measure"] == measure]
+    for column, value in ({"split": "utterances"} | where).items():
+        rows = rows[rows[column] == value]
+    return rows.sort_values("layer")
+
+
+@pytest.mark.parametrize(("task", "at"), [("phone", 0), ("speaker", 1)])
+@pytest.mark.parametrize(
+    ("probe_name", "measure"),
+    [
+        ("linear", "accuracy"),
+        ("linear", "macro_f1"),
+        ("mlp", "accuracy"),
+        ("table", "mi_bits"),
+        ("linear", "mdl_compression"),
+    ],
+)
+def test_each_label_is_found_in_the_layer_that_was_given_it(
+    result: DepthResult, task: str, at: int, probe_name: str, measure: str
+) -> None:
+    rows = pick(result, measure, task=task, input="layer", probe=probe_name)
+    assert rows["layer"].tolist() == [1, 2, 3]
+    value, others = rows["value"].to_numpy()[at], np.delete(rows["value"].to_numpy(), at)
+    assert value > (1.5 if measure == "mdl_compression" else 0.8)
+    assert others.max() < {"mi_bits": 0.05, "mdl_compression": 1.05}.get(measure, 0.4)
+    assert (rows["ci_low"] <= rows["value"]).all()
+    assert (rows["value"] <= rows["ci_high"]).all()
+
+
+def test_sums_and_latents_hold_what_their_layers_hold(result: DepthResult) -> None:
+    for task in ("phone", "speaker"):
+        summed = pick(result, "accuracy", task=task, input="cumulative", probe="linear")
+        assert summed["layer"].tolist() == [2, 3]
+        assert (summed["value"] > 0.75).all()
+        assert pick(result, "accuracy", task=task, input="latent", probe="linear")["value"].item() > 0.7
+
+
+def test_pooled_utterances_tell_the_speaker_better_than_frames(result: DepthResult) -> None:
+    for split in ("utterances", "texts"):
+        frame = pick(result, "accuracy", task="speaker", input="layer", probe="linear", split=split, layer=2)
+        pooled = pick(result, "accuracy", task="speaker", input="layer", probe="pooled", split=split, layer=2)
+        assert pooled["value"].item() == 1.0 > frame["value"].item()
+
+
+def test_permuted_labels_give_chance_within_the_interval() -> None:
+    planted = plant(seed=3)
+    labels, classes = planted.frames.labels["phone"]
+    rng = np.random.default_rng(0)
+    shuffled = replace(planted, frames=replace(planted.frames, labels={"phone": (rng.permutation(labels), classes)}))
+    result = probe(shuffled, quick(information=("phone",)))
+    for measure, chance in (("accuracy", 1 / len(PHONES)), ("mi_bits", 0.0)):
+        rows = pick(result, measure, task="phone", input="layer")
+        rows = rows[rows["probe"].isin(["linear", "table"])]
+        assert ((rows["ci_low"] - 0.01 <= chance) & (chance <= rows["ci_high"] + 0.01)).all()
+
+
+def test_a_permuted_codebook_loses_the_geometry_and_nothing_else(planted: Planted, result: DepthResult) -> None:
+    used = np.ones(32, dtype=bool)
+    books = [permute_rows(book, used, seed=layer) for layer, book in enumerate(planted.vectors.codebooks)]
+    permuted = probe(replace(planted, vectors=Vectors(books)), quick(inputs=("layer", "codes")))
+
+    def value(found: DepthResult, name: str, measure: str) -> float:
+        rows = pick(found, measure, task="phone", input=name, layer=1)
+        return float(rows.loc[rows["probe"].isin(["linear", "table"]), "value"].item())
+
+    assert value(permuted, "layer", "mi_bits") == value(result, "layer", "mi_bits")
+    assert value(permuted, "layer", "accuracy") < value(result, "layer", "accuracy") - 0.2
+    assert value(permuted, "layer", "mdl_compression") < value(result, "layer", "mdl_compression")
+    one_hot = probe(planted, quick(inputs=("codes",)))
+    assert value(permuted, "codes", "accuracy") == value(one_hot, "codes", "accuracy")
+
+
+def test_the_number_of_workers_changes_nothing(planted: Planted) -> None:
+    config = quick(layers=(2,), information=("phone",))
+    one, two = (probe(planted, config, workers=workers) for workers in (1, 2))
+    for name in ("scores", "classes", "confusion"):
+        pd.testing.assert_frame_equal(getattr(one, name), getattr(two, name), check_exact=True)
+
+
+def test_classes_and_confusion_are_those_of_the_eval_frames(planted: Planted, result: DepthResult) -> None:
+    head = {"task": "phone", "split": "utterances", "input": "layer", "layer": 1}
+
+    def chosen(table: pd.DataFrame) -> pd.DataFrame:
+        return table[(table[list(head)] == pd.Series(head)).all(axis=1)]
+
+    classes, pairs = chosen(result.classes), chosen(result.confusion)
+    labels: NDArray[np.int64] = planted.frames.labels["phone"][0][planted.frames.utterances >= 36]
+    assert dict(zip(classes["class"], classes["frames"], strict=True)) == dict(
+        zip(PHONES, np.bincount(labels).tolist(), strict=True)
+    )
+    assert classes["group"].tolist() == ["vowel", "nasal", "stop", "fricative"]
+    assert pairs["frames"].sum() == len(labels)
+    score = pick(result, "macro_f1", task="phone", input="layer", probe="linear", layer=1)["value"].item()
+    assert classes["f1"].mean() == pytest.approx(score)
+    hits = pairs.loc[pairs["class"] == pairs["predicted"], "frames"].sum() / len(labels)
+    assert hits == pytest.approx(
+        pick(result, "accuracy", task="phone", input="layer", probe="linear", layer=1)["value"].item()
+    )
+
+
+def test_everything_takes_all_layers_and_an_unknown_task_is_refused(planted: Planted) -> None:
+    few = probe(planted, quick(layers=(2,), inputs=("layer",), tasks=("phone",)))
+    assert set(pick(few, "accuracy")["layer"]) == {2}
+    assert set(pick(few, "mi_bits")["layer"]) == {1, 2, 3}
+    with pytest.raises(ParamsError, match=r"depth\.tasks: no task 'emotion'; there are phone"):
+        probe(planted, quick(tasks=("emotion",)))
+
+
+def test_the_sample_is_spread_over_both_sides(planted: Planted) -> None:
+    sample = sample_utterances(planted.manifest, planted.split, DepthConfig(train_utterances=9, eval_utterances=0))
+    assert np.flatnonzero(sample[:36]).tolist() == [0, 4, 9, 13, 18, 22, 26, 31, 35]
+    assert sample[36:].all()

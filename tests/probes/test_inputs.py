@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from phonoscope.probes import DepthConfig, FrameInput, MlpConfig, TableInput, fit_probe, lookup_classes
+from phonoscope.probes import frames as frames_module
+from phonoscope.probes.vectors import ArrayVectors, SummedCodes
+
+CLASSES = ("a", "b", "c")
+CONFIG = DepthConfig(tolerance=1e-5, mlp=MlpConfig(hidden=8, steps=300, batch_size=512))
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[TableInput, FrameInput, NDArray[np.int64]]:
+    """The same frames behind both paths; every tenth has no label."""
+    rng = np.random.default_rng(0)
+    codebook = rng.normal(size=(20, 5)).astype(np.float32)
+    codes = rng.integers(20, size=20_000)
+    logits = 3 * codebook[codes] @ rng.normal(size=(5, 3)) + rng.gumbel(size=(len(codes), 3))
+    labels = logits.argmax(axis=1)
+    labels[::10] = -1
+    return TableInput(codes, codebook), FrameInput(ArrayVectors(codebook[codes])), labels
+
+
+def test_the_linear_probe_is_the_same_on_both_paths(pair: tuple[TableInput, FrameInput, NDArray[np.int64]]) -> None:
+    table, frames, labels = pair
+    fits = [source.fit_linear(labels, CLASSES, CONFIG) for source in (table, frames)]
+    assert fits[0].classes == fits[1].classes
+    np.testing.assert_allclose(fits[1].mean, fits[0].mean, atol=1e-9)
+    assert fits[1].objective == pytest.approx(fits[0].objective, rel=1e-5)
+    keep = labels >= 0
+    np.testing.assert_array_equal(frames.predict(fits[1], keep), table.predict(fits[0], keep))
+
+
+def test_the_network_finds_the_same_on_both_paths(pair: tuple[TableInput, FrameInput, NDArray[np.int64]]) -> None:
+    table, frames, labels = pair
+    keep = labels >= 0
+    found = [source.predict(source.fit_mlp(labels, CLASSES, CONFIG, seed=0), keep) for source in (table, frames)]
+    accuracies = [float((part == labels[keep]).mean()) for part in found]
+    assert accuracies[1] == pytest.approx(accuracies[0], abs=0.01)
+    assert (found[0] == found[1]).mean() > 0.95
+
+
+def test_reduction_and_means_are_the_same_on_both_paths(
+    pair: tuple[TableInput, FrameInput, NDArray[np.int64]],
+) -> None:
+    table, frames, labels = pair
+    keep, utterances = labels >= 0, np.arange(len(labels)) // 100
+    reduced = [source.reduced(keep, 2) for source in (table, frames)]
+    assert isinstance(reduced[0], TableInput)
+    assert isinstance(reduced[1], FrameInput)
+    by_table, by_frame = reduced[0].codebook[table.codes], reduced[1].vectors.rows(slice(None))
+    np.testing.assert_allclose(np.abs(by_frame), np.abs(by_table), atol=1e-5)
+    np.testing.assert_allclose(frames.means(utterances, 200), table.means(utterances, 200), atol=1e-6)
+
+
+def test_one_hot_codes_read_out_the_table(pair: tuple[TableInput, FrameInput, NDArray[np.int64]]) -> None:
+    table, _, labels = pair
+    counts = table.table(labels, CLASSES)
+    probe = fit_probe(counts, np.eye(20), C=1e4, class_weight="none", max_iter=2_000)
+    np.testing.assert_array_equal(probe.predict(np.eye(20)), lookup_classes(counts))
+
+
+def test_frames_are_read_block_by_block_where_memory_is_short(
+    pair: tuple[TableInput, FrameInput, NDArray[np.int64]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, frames, labels = pair
+    held = frames.fit_linear(labels, CLASSES, CONFIG)
+    path = tmp_path / "vectors.bin"
+    table.codebook[table.codes].tofile(path)
+    mapped = FrameInput(ArrayVectors(np.memmap(path, dtype=np.float32, mode="r", shape=(len(labels), 5))))
+    monkeypatch.setattr(frames_module, "HELD_BYTES", 0)
+    streamed = mapped.fit_linear(labels, CLASSES, CONFIG)
+    np.testing.assert_array_equal(streamed.weight, held.weight)
+
+
+def test_a_sum_of_codes_is_the_sum_of_their_vectors() -> None:
+    rng = np.random.default_rng(1)
+    books = [rng.normal(size=(8, 3)) for _ in range(3)]
+    codes = rng.integers(8, size=(50, 3))
+    summed = SummedCodes(codes, books[:2])
+    assert summed.shape == (50, 3)
+    np.testing.assert_allclose(summed.rows(slice(None)), books[0][codes[:, 0]] + books[1][codes[:, 1]])
+    np.testing.assert_allclose(summed.rows(np.array([3, 40])), summed.rows(slice(None))[[3, 40]])
