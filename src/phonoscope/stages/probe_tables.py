@@ -68,7 +68,7 @@ def probe_tables(
 def _depth(params: Params, foreign: ForeignTokens, split: dict[str, Any], codec: str, folder: Path) -> DepthResult:
     tasks = tuple(name for name, task in TASKS.items() if _label(task) in foreign.labels)
     config = params.depth.model_copy(update={"tasks": tasks, "information": tasks})
-    columns = {name: foreign.manifest[name].tolist() for name in foreign.manifest}
+    columns = {str(name): foreign.manifest[name].tolist() for name in foreign.manifest}
     size = len(foreign.codebooks[0])
     frames = read_frames(foreign.tokens, columns, tasks, folder, layers=len(foreign.codebooks), size=size)
     vectors = Vectors(foreign.codebooks)
@@ -100,8 +100,6 @@ def describe(report: dict[str, Any]) -> str:
         shown = own.set_index("layer")[["value", "ci_low", "ci_high", "permuted", "lookup", "majority", "converged"]]
         parts.append(f"{task}, {metric}\n{shown.to_string(float_format='{:.3f}'.format)}")
     kinds = ["task", "split", "input", "probe", "measure"]
-    wide = depth.assign(probe=depth["probe"].replace("", "-")).pivot_table(
-        index=kinds, columns="layer", values="value", sort=False
-    )
+    wide = depth.pivot_table(index=kinds, columns="layer", values="value", sort=False)
     parts.append(f"in depth, by layer\n{wide.to_string(float_format='{:.3f}'.format, na_rep='')}")
     return "\n\n".join(parts)
