@@ -112,6 +112,11 @@ def write_metric_tables(folder: Path, si_sdr_db: float = 4.0) -> None:
     for codec in CODECS:
         table = pd.DataFrame(words, columns=["representation", "metric", "value"])
         write_csv(folder / paths.geometry_metrics(codec), table.assign(view="notebook", space="full", label="word"))
+    head = ["task", "split", "input", "layer", "probe", "measure", "value"]
+    deep = [("phone", "utterances", "layer", 1, "table", "mi_bits", 1.5)]
+    deep += [("phone", "utterances", "cumulative", layer, "linear", "macro_f1", layer / 10) for layer in (2, 4)]
+    for codec in CODECS:
+        write_csv(folder / paths.depth_metrics(codec), pd.DataFrame(deep, columns=head))
     variants = [("vq", "accuracy", 0.9), ("vq", "perplexity_eval", 120.0), ("baseline", "accuracy", 0.95)]
     write_csv(folder / paths.VQ_REPORT / "headline.csv", pd.DataFrame(variants, columns=["variant", "metric", "value"]))
     scores = {"fvu": 0.1, "cosine": 0.9, "l0": 32.0, "dead_share": 0.0, "ce_recovered": 0.9}
@@ -153,6 +158,7 @@ def test_summary_collects_every_stage(
     assert written["encoder"]["mel"] == pytest.approx(
         {"accuracy_word": 0.75, "accuracy_speaker": 0.55, "parameters": 100, "input_bytes": 7168}
     )
+    assert written["depth"][CODECS[0]] == {"phone_mi_bits_layer_1": 1.5, "phone_macro_f1_cumulative": 0.4}
     assert report.metrics["codec.speechtokenizer.si_sdr_db"] == 4
     assert report.metrics["probe.speechtokenizer.phone.layer_1"] == probe["phone", "macro_f1", 1]
 

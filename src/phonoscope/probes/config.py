@@ -79,7 +79,7 @@ class MlpConfig(BaseModel):
 
     hidden: int = Field(default=64, ge=1)
     """Units of the hidden layer."""
-    steps: int = Field(default=300, ge=1)
+    steps: int = Field(default=150, ge=1)
     """Steps of AdamW."""
     batch_size: int = Field(default=1024, ge=1)
     """Frames a step, for inputs that are no table; a table is taken whole."""
@@ -100,7 +100,7 @@ class DepthConfig(BaseModel):
     seed: int = Field(default=0, ge=0)
     """Seed of permuted labels, control tasks, blocks, networks and the bootstrap."""
     tasks: tuple[str, ...] = ("phone",)
-    """Tasks that are probed: phone, phone_group, voicing, pitch_band, speaker, sex, accent, word."""
+    """What is probed: phone, phone_group, voicing, pitch_band, speaker, sex, accent, word; pitch is a regression."""
     information: tuple[str, ...] = (
         *("phone", "phone_group", "voicing", "pitch_band"),
         *("speaker", "sex", "accent", "word"),

@@ -18,6 +18,7 @@ from phonoscope.probes.inputs import FrameInput, Input, TableInput
 from phonoscope.probes.labels import TASKS, LabelTask, find_task
 from phonoscope.probes.measures import Measure, description_measures, information_measures, probe_measures
 from phonoscope.probes.phone_groups import phone_group, phone_order
+from phonoscope.probes.pitch import PITCH, Values, pitch_measures
 from phonoscope.probes.splits import make_folds
 from phonoscope.probes.vectors import ArrayVectors, SummedCodes
 
@@ -35,6 +36,7 @@ COLUMNS = (*HEAD, *Measure._fields)
 CLASS_COLUMNS = (*HEAD, "class", "group", "frames", "precision", "recall", "f1")
 CONFUSION_COLUMNS = (*HEAD, "class", "predicted", "frames")
 Row = tuple[Any, ...]
+PROBES = ("linear", "matched", "mlp")
 LATENT_LAYER = 0
 """Stands in column `layer` for an input that belongs to no layer."""
 
@@ -96,7 +98,7 @@ def probe_depth(
     folds) is left out with a warning. The result does not depend on `workers`. Raises `ParamsError` for an unknown
     task, `DataError` if no task is left.
     """
-    tasks = {name: find_task(name, "depth.tasks") for name in (TASKS if config.everything else config.tasks)}
+    tasks = {name: find_task(name, "depth.tasks") for name in class_tasks(config.tasks, config)}
     measured = {name: find_task(name, "depth.information") for name in config.information}
     examples = {
         (name, kind): found
@@ -104,16 +106,23 @@ def probe_depth(
         for kind in task.splits
         if (found := _examples(name, task, kind, frames, manifest, split, config))
     }
-    if not examples:
-        raise DataError("no task can be posed: the token table has no labelled frames on both sides of a split")
     jobs = list(_jobs(examples, set(tasks), set(measured), frames, vectors, config))
-    work = [(job, examples[job.task, job.split]) for job in jobs]
+    work: list[tuple[_Job, Examples | Values]] = [(job, examples[job.task, job.split]) for job in jobs]
+    if PITCH in config.tasks or config.everything:
+        work += _pitch_work(frames, vectors, manifest, split, config)
+    if not work:
+        raise DataError("no task can be posed: the token table has no labelled frames on both sides of a split")
     measure = partial(_measure, sample=sample_utterances(manifest, split, config), config=config)
     done = parallel_map(measure, work, workers=workers, description=f"depth {codec}")
     for result in done:
         if not all(measure.converged for measure in result.measures):
             logger.warning("%s %s, %s %d: not converged; raise depth.max_iter", *result.head)
     return _tables(codec, done, {key: found.classes for key, found in examples.items()})
+
+
+def class_tasks(names: Sequence[str], config: DepthConfig) -> list[str]:
+    """The classification tasks among `names`, or all if `config.everything`."""
+    return list(TASKS) if config.everything else [name for name in names if name != PITCH]
 
 
 def sample_utterances(manifest: Columns, split: Mapping[str, Any], config: DepthConfig) -> NDArray[np.bool_]:
@@ -173,6 +182,22 @@ def _jobs(
                     yield _Job(task, kind, name, layer, source, probed)
 
 
+def _pitch_work(
+    frames: TokenFrames, vectors: Vectors, manifest: Columns, split: Mapping[str, Any], config: DepthConfig
+) -> Iterator[tuple[_Job, Values]]:
+    """The regression of F0 at the chosen layers of every input."""
+    values = Values(frames.f0_hz, frames.utterances, make_folds("utterances", split, manifest)[0])
+    if not values.restricted(sample_utterances(manifest, split, config)).posable:
+        logger.warning("%s: left out; it needs voiced frames on both sides", PITCH)
+        return
+    every = range(1, len(vectors.codebooks) + 1)
+    chosen = [layer for layer in every if config.everything or layer in config.layers]
+    for name in config.inputs:
+        for layer in [LATENT_LAYER] if name == "latent" else chosen:
+            if (source := make_input(name, layer, frames, vectors)) is not None:
+                yield _Job(PITCH, "utterances", name, layer, source, True), values
+
+
 def make_input(name: str, layer: int, frames: TokenFrames, vectors: Vectors) -> Input | None:
     """An input by name; None where there is none (no latents, or the sum of one layer, which is that layer)."""
     if name == "latent":
@@ -187,9 +212,14 @@ def make_input(name: str, layer: int, frames: TokenFrames, vectors: Vectors) -> 
     return TableInput(np.asarray(frames.codes[:, layer - 1]), np.eye(len(codebook)) if name == "codes" else codebook)
 
 
-def _measure(work: tuple[_Job, Examples], sample: NDArray[np.bool_], config: DepthConfig) -> _Done:
+def _measure(work: tuple[_Job, Examples | Values], sample: NDArray[np.bool_], config: DepthConfig) -> _Done:
     job, examples = work
-    seed, first = derive_seed(config.seed, job.task, job.split, job.layer), job.split == TASKS[job.task].splits[0]
+    seed = derive_seed(config.seed, job.task, job.split, job.layer)
+    if isinstance(examples, Values):
+        with threadpool_limits(1):
+            regressed = list(pitch_measures(examples.restricted(sample), job.source, config, seed))
+        return _Done((job.task, job.split, job.input, job.layer), regressed, None)
+    first = job.split == TASKS[job.task].splits[0]
     measures: list[Measure] = []
     scores = None
     informed = examples if job.input != "untrained" else examples.restricted(sample)
@@ -199,7 +229,8 @@ def _measure(work: tuple[_Job, Examples], sample: NDArray[np.bool_], config: Dep
             measures += information_measures(informed, job.source, config, seed)
         if job.probed:
             sampled, pooled = examples.restricted(sample), TASKS[job.task].pooled
-            found, scores = probe_measures(sampled, job.source, config, seed, pooled=pooled)
+            names = ("linear",) if job.input == "untrained" else PROBES
+            found, scores = probe_measures(sampled, job.source, config, seed, names=names, pooled=pooled)
             measures += found
             if isinstance(job.source, TableInput) and job.split == "utterances":
                 measures += description_measures(informed, job.source, config, seed)

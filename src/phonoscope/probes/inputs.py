@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phonoscope.probes import controls
-from phonoscope.probes.frames import fit_probe_index
+from phonoscope.probes.frames import fit_probe_index, fit_ridge_frames
 from phonoscope.probes.information import count_pairs
 from phonoscope.probes.mlp import MlpProbe, fit_mlp, fit_mlp_index
 from phonoscope.probes.model import Probe
-from phonoscope.probes.solvers import fit_probe
-from phonoscope.probes.tables import ClassTable
+from phonoscope.probes.solvers import fit_probe, fit_ridge
+from phonoscope.probes.tables import ClassTable, ValueTable
 from phonoscope.probes.vectors import FrameVectors, principal_axes, utterance_means
 
 if TYPE_CHECKING:
@@ -42,8 +42,12 @@ class Input(ABC):
         """The probe with one hidden layer. Raises `DataError` if fewer than two classes have frames."""
 
     @abstractmethod
-    def predict(self, probe: AnyProbe, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Indices into `probe.classes` of the frames kept."""
+    def fit_values(self, values: NDArray[np.floating]) -> Probe:
+        """Least squares of values [n], NaN for frames that are left out. Raises `DataError` without any."""
+
+    @abstractmethod
+    def predict(self, probe: AnyProbe, keep: NDArray[np.bool_]) -> NDArray[Any]:
+        """Indices into `probe.classes`, or for a regression the values, of the frames kept."""
 
     @abstractmethod
     def reduced(self, keep: NDArray[np.bool_], dims: int) -> Input:
@@ -78,7 +82,11 @@ class TableInput(Input):
         table = self.table(labels, classes)
         return fit_mlp(table, self.codebook, config.mlp, class_weight=config.class_weight, seed=seed)
 
-    def predict(self, probe: AnyProbe, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def fit_values(self, values: NDArray[np.floating]) -> Probe:
+        keep = np.isfinite(values)
+        return fit_ridge(ValueTable.from_frames(self.codes[keep], values[keep], len(self.codebook)), self.codebook)
+
+    def predict(self, probe: AnyProbe, keep: NDArray[np.bool_]) -> NDArray[Any]:
         return probe.predict(self.codebook)[self.codes[keep]]
 
     def reduced(self, keep: NDArray[np.bool_], dims: int) -> TableInput:
@@ -103,9 +111,11 @@ class FrameInput(Input):
     def fit_mlp(self, labels: NDArray[np.integer], classes: Sequence[str], config: DepthConfig, seed: int) -> MlpProbe:
         return fit_mlp_index(self.vectors, labels, classes, config.mlp, class_weight=config.class_weight, seed=seed)
 
-    def predict(self, probe: AnyProbe, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
-        parts = [probe.predict(block) for _, block in self.vectors.blocks(keep)]
-        return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
+    def fit_values(self, values: NDArray[np.floating]) -> Probe:
+        return fit_ridge_frames(self.vectors, values)
+
+    def predict(self, probe: AnyProbe, keep: NDArray[np.bool_]) -> NDArray[Any]:
+        return np.concatenate([probe.predict(block) for _, block in self.vectors.blocks(keep)])
 
     def reduced(self, keep: NDArray[np.bool_], dims: int) -> FrameInput:
         return FrameInput(principal_axes(self.vectors, keep, dims))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -62,16 +62,18 @@ class Fitters:
 
 
 def probe_measures(
-    examples: Examples, source: Input, config: DepthConfig, seed: int, *, pooled: bool
+    examples: Examples, source: Input, config: DepthConfig, seed: int, *, names: Sequence[str], pooled: bool
 ) -> tuple[list[Measure], Scores]:
-    """Accuracy, macro-F1 and selectivity of every probe, and the linear probe's scores.
+    """Accuracy, macro-F1 and selectivity of the probes in `names`, linear among them, and the linear one's scores.
 
     `pooled` adds the linear probe of whole utterances.
     """
     null = examples.permuted(derive_seed(seed, "null"))
     measures: list[Measure] = []
     found: dict[str, Scores] = {}
-    for name, fit in Fitters(config, seed).named().items():
+    fitters = Fitters(config, seed).named()
+    for name in names:
+        fit = fitters[name]
         found[name], reference = score(examples, source, fit), score(null, source, fit)
         measures += _scored(name, found[name], reference, config, seed)
         if isinstance(source, TableInput) and name != "matched":

@@ -22,7 +22,7 @@ INPUT_LOOKS = {
     "untrained": ("one layer, untrained", HUES[4], "D"),
 }
 PROBE_LINES: Mapping[str, Any] = {"linear": "-", "mlp": (0, (3, 1.5))}
-PROBE_NAMES = {"linear": "linear", "mlp": "one hidden layer"}
+PROBE_NAMES = {"linear": "linear", "mlp": "MLP"}
 
 
 def draw_information(table: pd.DataFrame) -> Figure | None:
@@ -38,10 +38,10 @@ def draw_information(table: pd.DataFrame) -> Figure | None:
         for axes, codec in zip(panels, codecs, strict=True):
             own = rows[rows["codec"] == codec].pivot_table(index="task", columns="layer", values="value", sort=False)
             cells = own.reindex(index=tasks, columns=sorted(own.columns))
-            image = _heat(axes, cells.to_numpy(), list(cells.columns), tasks, top, percent=True)
+            image = _heat(axes, cells.to_numpy(), list(cells.columns), tasks, top)
             axes.set_title(codec, loc="left")
             axes.set_xlabel("RVQ layer")
-        _colour_bar(figure, image, panels, "share of the labels' entropy, in %")
+        _colour_bar(figure, image, panels, "share of the labels' entropy")
         _title(figure, "Mutual information of codes and labels, its bias removed")
         return figure
 
@@ -60,7 +60,7 @@ def draw_inputs(table: pd.DataFrame) -> Figure | None:
             axes.set_xlabel("RVQ layer l")
             axes.set_ylabel("phone macro-F1")
         shown = dict(zip(*panels[0].get_legend_handles_labels()[::-1], strict=True))
-        figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=4)
+        figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=3)
         _title(figure, "What is read: one layer, sums of layers, the latent before quantization")
         return figure
 
@@ -170,14 +170,14 @@ def draw_groups(confusion: pd.DataFrame, classes: pd.DataFrame, shown: Sequence[
         for line, (name, layer) in zip(panels, shown, strict=True):
             for axes, codec in zip(line, codecs, strict=True):
                 own = _chosen(pairs, name, layer)
-                image = _heat(axes, _shares(own[own["codec"] == codec], groups), groups, groups, 1.0, percent=True)
+                image = _heat(axes, _shares(own[own["codec"] == codec], groups), groups, groups, 1.0)
                 axes.tick_params(axis="x", rotation=60)
                 axes.set_title(f"{codec}\n{_describe(name, layer)}", loc="left", fontsize=8)
         for axes in panels[:, 0]:
             axes.set_ylabel("phone's group")
         for axes in panels[-1]:
             axes.set_xlabel("predicted phone's group")
-        _colour_bar(figure, image, list(panels.ravel()), "share of the group's frames, in %")
+        _colour_bar(figure, image, list(panels.ravel()), "share of the group's frames")
         _title(figure, "Confusions of phones between groups, linear probe")
         return figure
 
@@ -222,16 +222,18 @@ def _heat(
     rows: Sequence[Any],
     top: float,
     *,
-    percent: bool = False,
     numbers: bool = True,
 ) -> Any:
-    """A heat map from 0 to `top`; cells that are NaN stay white."""
-    image = axes.imshow(cells, vmin=0, vmax=top, cmap="viridis", aspect="auto", interpolation="nearest")
+    """A heat map from 0 to `top`, with numbers in percent or else in a scale that shows small shares; NaN is white."""
+    from matplotlib.colors import PowerNorm
+
+    norm = PowerNorm(1.0 if numbers else 0.5, vmin=0, vmax=top, clip=True)
+    image = axes.imshow(cells, norm=norm, cmap="viridis", aspect="auto", interpolation="nearest")
     axes.set_xticks(range(len(columns)), [str(name) for name in columns])
     axes.set_yticks(range(len(rows)), [str(name) for name in rows])
     axes.grid(visible=False)
     for row, column, value in _finite(cells) if numbers else ():
-        text = f"{100 * value:.0f}" if percent else f"{value:.2f}"
+        text = f"{round(100 * value)}"
         axes.text(
             column, row, text, ha="center", va="center", fontsize=7, color="black" if value > 0.6 * top else "white"
         )
@@ -244,7 +246,7 @@ def _finite(cells: NDArray[Any]) -> Iterator[tuple[int, int, float]]:
 
 
 def _colour_bar(figure: Figure, image: Any, panels: Sequence[Axes], label: str) -> None:
-    figure.colorbar(image, ax=list(panels), label=label, shrink=0.8, fraction=0.03)
+    figure.colorbar(image, ax=list(panels), label=label, shrink=0.8, fraction=0.03, format="{x:.0%}")
 
 
 def _title(figure: Figure, text: str) -> None:

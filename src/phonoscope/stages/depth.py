@@ -10,8 +10,7 @@ import pyarrow as pa
 
 from phonoscope import paths
 from phonoscope.files import atomic_dir, read_safetensors, write_csv, write_parquet
-from phonoscope.probes.depth import probe_depth, sample_utterances
-from phonoscope.probes.labels import TASKS
+from phonoscope.probes.depth import class_tasks, probe_depth, sample_utterances
 from phonoscope.probes.token_frames import read_frames
 from phonoscope.stages.base import StageReport
 from phonoscope.stages.depth_inputs import SampledCodec
@@ -32,7 +31,7 @@ def run(params: Params, codec: str) -> StageReport:
     tensors, _ = read_safetensors(paths.codebooks(codec))
     layers = sum(name.startswith("layer_") for name in tensors)
     books = [tensors[f"layer_{layer}"].numpy() for layer in range(1, layers + 1)]
-    wanted = TASKS if params.depth.everything else {*params.depth.tasks, *params.depth.information}
+    wanted = {*class_tasks(params.depth.tasks, params.depth), *params.depth.information}
     paths.STATE.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=paths.STATE, prefix="depth-") as name:
         folder = Path(name)

@@ -43,7 +43,8 @@ class SampledCodec:
     ) -> None:
         self.params, self.codec, self.frames = params, codec, frames
         self.layers = frames.codes.shape[1]
-        self.rows = manifest[sample].assign(index=np.flatnonzero(sample))
+        files = [str((paths.CORPUS / path).resolve()) for path in manifest.loc[sample, "path"]]
+        self.rows = manifest[sample].assign(index=np.flatnonzero(sample), file=files)
 
     def vectors(self, codebooks: list[NDArray[Any]], folder: Path) -> Vectors:
         """Everything that section depth of the parameters asks for."""
@@ -87,8 +88,9 @@ class SampledCodec:
 
     def _latents(self, model: Path, path: Path) -> NDArray[np.float32]:
         """Latents [frames, dims] of the sampled utterances; the others' rows are never written."""
-        encode = partial(_encode, model, self.layers, self.params.compute)
-        device = device_of(_model(model, self.layers, self.params.compute))
+        folder = model.resolve()  # a worker that is kept from an earlier call may have another working directory
+        encode = partial(_encode, folder, self.layers, self.params.compute)
+        device = device_of(_model(folder, self.layers, self.params.compute))
         workers = self.params.compute.workers if device.type == "cpu" else 1
         found: Any = None
         places, rows = self._places(), self.rows.to_dict("records")
@@ -129,7 +131,7 @@ def _model(folder: Path, layers: int, compute: ComputeConfig) -> Any:
 def _encode(folder: Path, layers: int, compute: ComputeConfig, row: dict[str, Any]) -> NDArray[np.float32]:
     """The latent of one utterance, [frames, dims]; only frames that lie wholly inside the audio."""
     codec = _model(folder, layers, compute)
-    samples, native = read_audio(paths.CORPUS / row["path"])
+    samples, native = read_audio(Path(row["file"]))
     audio = torch.from_numpy(resample(samples, native, codec.sample_rate))[None]
     with torch.inference_mode():
         latent = codec.latent(audio[:, None].to(device_of(codec)))[0]

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pandas as pd
+
+from phonoscope.drawing import png
+from phonoscope.report.depth_figures import draw_groups, draw_information, draw_inputs, draw_phones
+from phonoscope.report.depth_table import depth_markdown
+
+HEAD = {"codec": "a", "task": "phone", "split": "utterances"}
+CLASSES = pd.DataFrame(
+    [
+        {**HEAD, "input": "layer", "layer": 1, "class": phone, "group": group, "frames": 10, "f1": f1}
+        for phone, group, f1 in (("AA", "vowel", 0.5), ("IY", "vowel", 0.25), ("S", "fricative", 1.0))
+    ]
+)
+PAIRS = [("AA", "AA", 6), ("AA", "IY", 4), ("IY", "S", 10), ("S", "S", 10)]
+CONFUSION = pd.DataFrame(
+    [
+        {**HEAD, "input": "layer", "layer": 1, "class": true, "predicted": predicted, "frames": frames}
+        for true, predicted, frames in PAIRS
+    ]
+)
+
+
+def scores(*rows: tuple[str, int, str, str, float]) -> pd.DataFrame:
+    columns = ["input", "layer", "probe", "measure", "value"]
+    table = pd.DataFrame(rows, columns=columns).assign(**HEAD, null=0.01, converged=True)
+    return table.assign(ci_low=table["value"] - 0.1, ci_high=table["value"] + 0.1)
+
+
+def test_a_heat_map_shows_the_share_of_every_layer_and_task() -> None:
+    table = scores(("layer", 1, "table", "mi_share", 0.4), ("layer", 2, "table", "mi_share", -0.001))
+    figure = draw_information(table)
+    assert figure is not None
+    panel = figure.axes[0]
+    assert [text.get_text() for text in panel.texts] == ["40", "0"]
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["1", "2"]
+    assert draw_information(table.assign(measure="mi_bits")) is None
+
+
+def test_confusions_are_shares_of_a_class_and_of_its_group() -> None:
+    phones = draw_phones(CONFUSION, CLASSES, "layer", 1)
+    assert phones is not None
+    image = phones.axes[0].images[0].get_array()
+    assert image is not None
+    assert image.tolist() == [[0.6, 0.4, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]
+    assert len(phones.axes[0].lines) == 2  # one border between two groups, along each axis
+    groups = draw_groups(CONFUSION, CLASSES, [("layer", 1), ("latent", 0)])
+    assert groups is not None
+    assert [text.get_text() for text in groups.axes[0].texts] == ["50", "50", "0", "100"]
+    assert draw_phones(CONFUSION, CLASSES, "latent", 0) is None
+
+
+def test_inputs_are_drawn_with_the_same_bytes_each_time() -> None:
+    table = scores(
+        *(("layer", layer, probe, "macro_f1", 0.3 / layer) for layer in (1, 2) for probe in ("linear", "mlp")),
+        *(("cumulative", 2, "linear", "macro_f1", 0.5), ("latent", 0, "linear", "macro_f1", 0.7)),
+    )
+    figures = [draw_inputs(table), draw_inputs(table)]
+    assert figures[0] is not None
+    assert figures[1] is not None
+    assert png(figures[0]) == png(figures[1])
+
+
+def test_the_table_has_every_row_and_the_phones() -> None:
+    text = depth_markdown(scores(("latent", 0, "linear", "macro_f1", 0.5)), CLASSES, confidence=0.9)
+    assert "| codec | input | layer | probe | measure | value | 90% interval | null |" in text
+    assert "| a | latent | – | linear | macro-F1 | 0.500 | 0.400 to 0.600 | 0.010 |" in text
+    assert "| IY | vowel | 0.250 |" in text
