@@ -84,7 +84,7 @@ def test_foreign_tokens_score_as_our_own_do(corpus: Corpus, params: Params, tmp_
 def test_in_depth_every_task_is_posed_that_has_labels(corpus: Corpus, params: Params, tmp_path: Path) -> None:
     report = probe_tables(params, *save(corpus, tmp_path), output=tmp_path / "out")
     depth = pd.DataFrame(report["depth"])
-    assert set(depth["task"]) == {"phone", "phone_group", "voicing", "pitch_band", "speaker", "sex"}
+    assert set(depth["task"]) == {"phone", "phone_group", "voicing", "pitch", "pitch_band", "speaker", "sex"}
     assert {"linear", "mlp", "matched"} <= set(depth["probe"])
     told = depth[(depth["measure"] == "mi_bits") & (depth["task"] == "phone")].set_index("layer")["value"]
     assert told[1] > told[2] + 0.2  # the layer that was planted with phones
@@ -100,7 +100,7 @@ def test_labels_that_are_not_given_are_not_probed(corpus: Corpus, params: Params
     report = probe_tables(params, *files, name="voiced")
     assert report["codec"] == "voiced"
     assert {row["task"] for row in report["probes"]} == {"pitch"}
-    assert {row["task"] for row in report["depth"]} == {"pitch_band"}
+    assert {row["task"] for row in report["depth"]} == {"pitch", "pitch_band"}
     assert report["train_utterances"] + report["eval_utterances"] == 24
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from phonoscope.errors import DataError
 from phonoscope.files import write_csv, write_json, write_safetensors
-from phonoscope.probes.depth import Vectors, probe_depth
+from phonoscope.probes.depth import Vectors, class_tasks, probe_depth
 from phonoscope.probes.labels import TASKS, LabelTask, PhoneLabels, UtteranceLabels
+from phonoscope.probes.pitch import PITCH
 from phonoscope.probes.run import probe_codec
 from phonoscope.probes.token_frames import read_frames
 from phonoscope.stages.foreign_tokens import ForeignTokens, read_tokens
@@ -66,11 +67,13 @@ def probe_tables(
 
 
 def _depth(params: Params, foreign: ForeignTokens, split: dict[str, Any], codec: str, folder: Path) -> DepthResult:
-    tasks = tuple(name for name, task in TASKS.items() if _label(task) in foreign.labels)
-    config = params.depth.model_copy(update={"tasks": tasks, "information": tasks})
+    named = tuple(name for name, task in TASKS.items() if _label(task) in foreign.labels)
+    posed = (*named, PITCH) if "f0_hz" in foreign.labels else named
+    config = params.depth.model_copy(update={"tasks": posed, "information": named})
+    wanted = sorted({*class_tasks(posed, config), *named})
     columns = {str(name): foreign.manifest[name].tolist() for name in foreign.manifest}
     size = len(foreign.codebooks[0])
-    frames = read_frames(foreign.tokens, columns, tasks, folder, layers=len(foreign.codebooks), size=size)
+    frames = read_frames(foreign.tokens, columns, wanted, folder, layers=len(foreign.codebooks), size=size)
     vectors = Vectors(foreign.codebooks)
     return probe_depth(frames, vectors, columns, split, config, codec=codec, workers=params.compute.workers)
 
