@@ -53,6 +53,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "depth-report": ("codecs", "depth.bootstrap.confidence"),
     "geometry": ("geometry",),
     "geometry-report": ("codecs", "geometry.bootstrap.confidence", "geometry.perplexity"),
+    "maps": ("codecs", "maps"),
     "sae": (*SAE_KEYS, "whisper", "compute.torch_threads", "compute.device"),
     "sae-report": ("sae.sites",),
     "interpret": ("interpret", "compute.torch_threads", "compute.device"),
@@ -173,6 +174,12 @@ def geometry_report(params: ParamsFile = paths.PARAMS) -> None:
 
 
 @app.command()
+def maps(params: ParamsFile = paths.PARAMS) -> None:
+    """Stage: frames of chosen RVQ layers in the plane, by phone group, speaker and F0."""
+    run_stage("maps", params)
+
+
+@app.command()
 def interpret(site: SiteName, params: ParamsFile = paths.PARAMS) -> None:
     """Stage: what the features of one site's sparse autoencoder stand for."""
     run_stage("interpret", params, site)
@@ -289,6 +296,23 @@ def inspect(
     typer.echo(json.dumps(report, indent=2, allow_nan=False) if as_json else describe_clips(report))
     if report["failed"]:
         raise typer.Exit(DataError.exit_code)
+
+
+@app.command("probe-tables")
+def probe_tables(
+    tokens: Annotated[Path, typer.Argument(help="Parquet file: utterance, code_1, code_2, ..., and labels.")],
+    codebooks: Annotated[Path, typer.Argument(help="Safetensors file: layer_1, layer_2, ..., each [codes, dims].")],
+    name: Annotated[str, typer.Option(help="The codec's name in the tables; the file's name by default.")] = "",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write tables and probes to.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    params: ParamsFile = paths.PARAMS,
+) -> None:
+    """Probe tokens that another program made; docs/probe-tables.md has the schema. Exit code 4 if it is not kept."""
+    from phonoscope.stages.probe_tables import describe
+    from phonoscope.stages.probe_tables import probe_tables as probe
+
+    report = probe(load_params(params), tokens, codebooks, name=name, output=output)
+    typer.echo(json.dumps(report, indent=2, allow_nan=False) if as_json else describe(report))
 
 
 @app.command("diagnose-vq")

@@ -19,6 +19,7 @@ from phonoscope.encoders.config import EncoderConfig
 from phonoscope.errors import ParamsError
 from phonoscope.geometry.config import GeometryConfig
 from phonoscope.interpret.config import InterpretConfig
+from phonoscope.maps.config import MapsConfig
 from phonoscope.probes.config import DepthConfig, ProbeConfig
 from phonoscope.sae.config import SaeConfig
 from phonoscope.tokens.config import EncodeConfig
@@ -53,6 +54,8 @@ class Params(BaseModel):
     """Probing in depth."""
     geometry: GeometryConfig = GeometryConfig()
     """Isolated words in codec space."""
+    maps: MapsConfig = MapsConfig()
+    """Frames in the plane, by t-SNE."""
     whisper: WhisperConfig = WhisperConfig()
     """The Whisper checkpoint, and how its activations are taken."""
     sae: SaeConfig = SaeConfig()

@@ -33,6 +33,7 @@ DEPTH = Path("data/depth")
 DEPTH_REPORT = Path("metrics/depth-report")
 DEPTH_PLOTS = Path("plots/depth")
 COMPARISON_PLOTS = Path("plots/compare")
+MAPS = Path("plots/maps")
 
 
 def shards(stage: str, item: str) -> Path:

@@ -66,6 +66,7 @@ TOY: dict[str, Any] = {
         "bootstrap": {"samples": 50},
         "probe": {"max_iter": 20},
     },
+    "maps": {"frames": 300, "max_iter": 250},
     "encoder": {"layers": 2, "steps": 3, "seeds": 2, "arms": ["scrambled", "pretrained"], "log_every": 2},
     "whisper": {"compare": 2},
     "causal": {"features": 2, "utterances": 5, "samples": 50},

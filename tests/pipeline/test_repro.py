@@ -32,6 +32,7 @@ ONCE = {
     "align",
     "split",
     "features",
+    "maps",
     *(f"{part}-report" for part in ("geometry", "sae", "vq", "encoder", "depth")),
     "vq",
 }

@@ -39,6 +39,27 @@ def geometry(
 
 
 @app.command()
+def probes(
+    frames: Annotated[
+        int | None, typer.Option(min=1000, help="Frames; 50,000, or 24 million of two codecs with --large.")
+    ] = None,
+    large: Annotated[bool, typer.Option("--large", help="48 probes of two codecs, without scikit-learn.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes of --large.")] = 2,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """A probe fitted to a table against scikit-learn on the frames behind it."""
+    if large:
+        from phonoscope.bench.large_probes import bench_large
+
+        show(bench_large(frames=frames or 24_000_000, workers=workers, seed=seed), as_json=as_json)
+    else:
+        from phonoscope.bench.probes import bench_probes
+
+        show(bench_probes(frames=frames or 50_000, seed=seed), as_json=as_json)
+
+
+@app.command()
 def sae(
     features: Annotated[Path, typer.Option(help="Folder that stage `features` wrote.")] = DEFAULT_FEATURES,
     steps: Annotated[int, typer.Option(min=1, help="Training steps of each side.")] = 500,
@@ -101,4 +122,5 @@ def show(result: Mapping[str, Any], *, as_json: bool) -> None:
     }
     width = max(map(len, flat))
     for name, value in flat.items():
-        typer.echo(f"{name:<{width}}  {value:,.4g}" if isinstance(value, float) else f"{name:<{width}}  {value}")
+        shown = f"{value:,.4g}" if isinstance(value, float) else "not run" if value is None else value
+        typer.echo(f"{name:<{width}}  {shown}")

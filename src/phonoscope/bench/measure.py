@@ -38,10 +38,10 @@ def measure(work: Callable[..., T], *inputs: Any, prepare: Callable[..., Any] | 
 
 def _measure(work: Callable[..., T], inputs: tuple[Any, ...], prepare: Callable[..., Any] | None) -> Measured[T]:
     made = (prepare(*inputs),) if prepare else inputs
-    before, start = _peak_bytes(), time.perf_counter()
+    before, start = peak_bytes(), time.perf_counter()
     value = work(*made)
     seconds = time.perf_counter() - start
-    return Measured(value, seconds, (_peak_bytes() - before) / 1e6)
+    return Measured(value, seconds, (peak_bytes() - before) / 1e6)
 
 
 def median_s(work: Callable[[], Any], rounds: int) -> float:
@@ -55,7 +55,7 @@ def median_s(work: Callable[[], Any], rounds: int) -> float:
     return median(spent)
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """The most memory this process has held so far."""
     status = Path("/proc/self/status")
     if status.exists():  # getrusage there starts from the parent's peak

@@ -1,0 +1,111 @@
+"""A grid of maps, codecs by layers, whose dots are frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phonoscope.drawing import HUES, new_figure, style
+from phonoscope.maps.embedding import MOST
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from phonoscope.maps.embedding import CodeMap
+
+PALETTE = (*HUES[:6], "#F0E442", "#7A3B1D")
+"""Okabe and Ito's hues, and brown."""
+PALE = "#D4D4D4"
+PERCENTILES = (5, 95)
+PANEL_IN, HALF = 2.6, 0.54
+"""Side of a panel, and half of that in a map's own units."""
+NOTE = (
+    f"A dot is a frame. Frames with the same code have the same vector: {MOST} at most are drawn, in a disc about its\n"
+    "place; where in the disc means nothing. t-SNE keeps neighbours together: distances between islands, and their\n"
+    "sizes, mean nothing. Trustworthiness: 1 if all neighbours in the map are neighbours in truth."
+)
+
+Hues = Mapping[str, Sequence[Any]]
+"""By codec, the colour of every frame."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One layer of one codec; `map` is None where too few codes are in use."""
+
+    codec: str
+    layer: int
+    codes: NDArray[np.integer]
+    """[frames]"""
+    map: CodeMap | None
+
+
+def draw_classes(
+    panels: Sequence[Panel], labels: Mapping[str, Sequence[str]], hues: Mapping[str, str], title: str
+) -> Figure:
+    """Frames coloured by class: `labels` of each codec's frames, `hues` of all classes in the legend's order."""
+    from matplotlib.lines import Line2D
+
+    there = set().union(*labels.values())
+    with style():
+        figure = _grid(panels, {codec: [hues[label] for label in own] for codec, own in labels.items()}, title)
+        keys = [
+            Line2D([], [], marker="o", linestyle="", color=hue, label=name)
+            for name, hue in hues.items()
+            if name in there
+        ]
+        figure.legend(handles=keys, loc="outside right upper")
+    return figure
+
+
+def draw_values(panels: Sequence[Panel], values: Mapping[str, NDArray[Any]], title: str, label: str) -> Figure:
+    """Frames coloured by a value, over the 5th to 95th percentile of all; those without one (NaN) are pale."""
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize, to_hex
+
+    every = np.concatenate(list(values.values()))
+    low, high = np.nanpercentile(every, PERCENTILES) if np.isfinite(every).any() else (0.0, 1.0)
+    scale = ScalarMappable(Normalize(float(low), float(high)), colormaps["coolwarm"])
+    hues = {
+        codec: [to_hex(hue) if there else PALE for hue, there in zip(scale.to_rgba(own), np.isfinite(own), strict=True)]
+        for codec, own in values.items()
+    }
+    with style():
+        figure = _grid(panels, hues, title)
+        bar = figure.colorbar(scale, ax=figure.axes, extend="both", shrink=0.5, pad=0.02)
+        bar.set_label(label)
+    return figure
+
+
+def _grid(panels: Sequence[Panel], hues: Hues, title: str) -> Figure:
+    codecs, layers = (list(dict.fromkeys(found)) for found in zip(*((p.codec, p.layer) for p in panels), strict=True))
+    layers.sort()
+    figure = new_figure(PANEL_IN * len(layers) + 1.6, (PANEL_IN + 0.25) * len(codecs) + 0.8)
+    grid = figure.subplots(len(codecs), len(layers), squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for panel in panels:
+        _draw(grid[codecs.index(panel.codec), layers.index(panel.layer)], panel, np.array(hues[panel.codec]))
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    figure.supxlabel(NOTE, x=0.01, ha="left", fontsize=8)
+    return figure
+
+
+def _draw(axes: Axes, panel: Panel, hues: NDArray[Any]) -> None:
+    name = f"{panel.codec.replace('_', ' ')}, layer {panel.layer}"
+    if panel.map is None:
+        axes.set_title(f"{name}: hardly a code in use", loc="left")
+        return
+    found = panel.map
+    axes.set_title(f"{name}\n{len(found.codes)} codes, trustworthiness {found.trustworthiness:.2f}", loc="left")
+    drawn, places, radius = found.place(panel.codes)
+    order = np.argsort(hues[drawn] != PALE, kind="stable")  # pale ones under the others
+    diameter_pt = 2 * radius * PANEL_IN * 72 / (2 * HALF)
+    axes.scatter(places[order, 0], places[order, 1], c=hues[drawn][order], s=diameter_pt**2, linewidths=0)
+    axes.set(xlim=(-HALF, HALF), ylim=(-HALF, HALF), aspect="equal")

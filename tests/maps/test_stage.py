@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.image import imread
+
+from phonoscope import paths
+from phonoscope.errors import DataError
+from phonoscope.files import write_safetensors
+from phonoscope.maps.config import MapsConfig
+from phonoscope.params import Params, load_params
+from phonoscope.stages.maps import COLUMNS, run
+
+from .planted import codebook, tokens, write_tokens
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+FIGURES = ["phone", "pitch", "speaker"]
+
+
+@pytest.fixture
+def params() -> Params:
+    everything = load_params(PARAMS)
+    codecs = {name: everything.codecs[name] for name in ("encodec", "dac")}
+    maps = MapsConfig(layers=(1, 2), frames=200, max_iter=250, perplexity=8, speakers=2)
+    return everything.model_copy(update={"codecs": codecs, "maps": maps})
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for rank, (codec, layers) in enumerate({"encodec": 1, "dac": 2}.items()):
+        table = tokens(layers=layers, seed=rank)
+        write_tokens(paths.tokens(codec), table)
+        books = {f"layer_{layer + 1}": torch.from_numpy(codebook(layer)) for layer in range(layers)}
+        write_safetensors(paths.codebooks(codec), books, {"codec": codec})
+    names = sorted(table["utterance"].unique())
+    paths.MANIFEST.parent.mkdir(parents=True)
+    pd.DataFrame({"utterance": names, "speaker": [f"s{i % 3}" for i in range(len(names))]}).to_parquet(paths.MANIFEST)
+    return tmp_path
+
+
+def written() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in [paths.stage_metrics("maps"), *sorted(paths.MAPS.iterdir())]}
+
+
+def test_the_stage_draws_three_figures_and_tells_how_far_to_trust_them(checkout: Path, params: Params) -> None:
+    report = run(params)
+    assert [figure.stem for figure in report.figures] == FIGURES
+    for figure in report.figures:
+        assert np.ptp(imread(io.BytesIO(figure.read_bytes()))) > 0.5
+    rows = pd.read_csv(paths.stage_metrics("maps"))
+    assert tuple(rows.columns) == COLUMNS
+    assert rows[["codec", "layer"]].to_numpy().tolist() == [["encodec", 1], ["dac", 1], ["dac", 2]]
+    assert rows["frames"].tolist() == [200] * 3
+    assert (rows["trustworthiness"] > 0.85).all()
+    key = "dac.layer_2.trustworthiness"
+    assert report.metrics[key] == pytest.approx(rows["trustworthiness"].iloc[2], rel=1e-8)
+
+
+def test_a_second_run_writes_the_same_bytes_whatever_the_workers(checkout: Path, params: Params) -> None:
+    run(params)
+    first = written()
+    run(params.model_copy(update={"compute": params.compute.model_copy(update={"workers": 1})}))
+    assert written() == first
+    assert [Path(name).stem for name in first] == ["maps", *FIGURES]
+
+
+def test_missing_inputs_name_their_stage(checkout: Path, params: Params) -> None:
+    paths.tokens("dac").unlink()
+    with pytest.raises(DataError, match=r"no such token table; run `dvc repro encode`"):
+        run(params)
+    assert not paths.MAPS.exists()
