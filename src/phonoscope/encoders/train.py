@@ -34,8 +34,6 @@ class WindowClassifier(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> dict[str, Tensor]:
         features = self.encoder(x, mask).relu()
         return {task: head(features) for task, head in self.heads.items()}
-POOL = 8
-"""Batches between whose windows those of similar length are sought."""
 
 
 @dataclass(frozen=True)
@@ -117,18 +115,13 @@ def _losses(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[str, T
 
 
 def _batches(windows: Windows, size: int, seed: int) -> Iterator[np.ndarray[Any, np.dtype[np.int64]]]:
-    """Row indices of batch after batch, epoch after epoch; the rest that fills no batch is left out of its epoch.
-
-    A batch holds windows of similar length, since it is cut to its longest: sorted within pools of `POOL` batches.
-    """
+    """Row indices of batch after batch, epoch after epoch; the rest that fills no batch is left out of its epoch."""
     generator = np.random.default_rng(seed)
     size = min(size, len(windows.x))
     while True:
         order = generator.permutation(len(windows.x))
-        for start in range(0, len(order) - size + 1, POOL * size):
-            pool = order[start : start + POOL * size]
-            pool = pool[np.argsort(windows.lengths[pool], kind="stable")][: len(pool) // size * size]
-            yield from generator.permutation(pool.reshape(-1, size))
+        for start in range(0, len(order) - size + 1, size):
+            yield order[start : start + size]
 
 
 def _tensors(
