@@ -36,8 +36,8 @@ COMPARISON_PLOTS = Path("plots/compare")
 MAPS = Path("plots/maps")
 
 
-def shards(stage: str, item: str) -> Path:
-    return STATE / "shards" / stage / item
+def encode_shards(codec: str) -> Path:
+    return STATE / "shards" / "encode" / codec
 
 
 def stage_metrics(stage: str) -> Path:

@@ -30,9 +30,9 @@ class EncoderConfig(BaseModel):
     """Start of the embedding: `codec` takes the codec's own vectors, one table a codebook."""
     combine: Literal["concat", "sum"] = "concat"
     """A frame's vectors side by side, or added up, as the codec itself does with its own."""
-    steps: int = Field(default=80, ge=1)
+    steps: int = Field(default=70, ge=1)
     """Gradient steps of one training."""
-    batch_size: int = Field(default=32, ge=2)
+    batch_size: int = Field(default=20, ge=2)
     """Windows a step."""
     lr: float = Field(default=3e-3, gt=0)
     """Peak learning rate of AdamW; a one-cycle schedule."""

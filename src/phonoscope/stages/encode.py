@@ -81,7 +81,7 @@ def run(params: Params, codec: str) -> StageReport:
         work = resumable(
             partial(_encode_shard, open_model),
             _shards(manifest, shard_key(codec, params.codec(codec).layers, files=_weights(codec))),
-            paths.shards("encode", codec),
+            paths.encode_shards(codec),
             workers=workers,
             description="encode",
         )
