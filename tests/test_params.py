@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 from ruamel.yaml import YAML
@@ -240,6 +240,7 @@ def refusal(path: Path) -> str:
 
 
 @given(key=st.sampled_from(sorted(dotted(DEFAULTS))), value=ANYTHING)
+@example(key="depth.blocks", value=[])
 def test_any_value_of_any_key_is_taken_or_refused(
     key: str, value: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -142,7 +142,7 @@ class DepthConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> DepthConfig:
-        if list(self.blocks) != sorted({*self.blocks}) or not (self.blocks[0] > 0 and self.blocks[-1] == 1):
+        if list(self.blocks) != sorted({*self.blocks}) or min(self.blocks, default=0) <= 0 or self.blocks[-1] != 1:
             raise ValueError("blocks must be rising shares above 0, the last of them 1")
         if min(self.layers, default=0) < 1:
             raise ValueError("layers must name at least one layer, from 1")
