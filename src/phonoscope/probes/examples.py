@@ -64,6 +64,15 @@ class Examples:
         means = source.means(self.utterances, count)
         return replace(self, labels=labels, utterances=np.arange(count)), FrameInput(ArrayVectors(means))
 
+    def posable(self) -> bool:
+        """Whether there is a fold with train frames of two classes and eval frames."""
+        return any(self.can_score(fold) for fold in self.folds)
+
+    def can_score(self, fold: Fold) -> bool:
+        kept = self.labels >= 0
+        classes = np.unique(self.labels[kept & fold.train[self.utterances]])
+        return len(classes) > 1 and bool((kept & fold.evaluation[self.utterances]).any())
+
 
 class Scores(NamedTuple):
     """A probe's scores on all folds' eval frames."""
@@ -89,10 +98,10 @@ def score(examples: Examples, source: Input, fit: Fitter) -> Scores:
     kept = examples.labels >= 0
     total: Scores | None = None
     for fold in examples.folds:
+        if not examples.can_score(fold):
+            continue
         training = kept & fold.train[examples.utterances]
         evaluation = kept & fold.evaluation[examples.utterances]
-        if not evaluation.any() or len(np.unique(examples.labels[training])) < 2:
-            continue
         reader, probe = fit(source, np.where(training, examples.labels, -1), examples.classes)
         column = np.array([examples.classes.index(name) for name in probe.classes])
         true, predicted = examples.labels[evaluation], column[reader.predict(probe, evaluation)]

@@ -77,7 +77,7 @@ def probe_measures(
         found[name], reference = score(examples, source, fit), score(null, source, fit)
         measures += _scored(name, found[name], reference, config, seed)
         if isinstance(source, TableInput) and name != "matched":
-            measures.append(_selectivity(name, found[name], reference, examples, source, fit, config, seed))
+            measures += _selectivity(name, found[name], reference, examples, source, fit, config, seed)
     if pooled:
         linear = Fitters(config, seed).linear
         parts = [score(*some.pooled(source), linear) for some in (examples, null)]
@@ -110,15 +110,21 @@ def _selectivity(
     fit: Fitter,
     config: DepthConfig,
     seed: int,
-) -> Measure:
-    """Accuracy less that on the control task, a random class for every code (Hewitt and Liang 2019)."""
+) -> Iterator[Measure]:
+    """Accuracy less that on the control task, a random class for every code (Hewitt and Liang 2019).
+
+    None where the codes in training have one random class, as those of a collapsed layer may.
+    """
     totals = np.bincount(examples.labels[examples.labels >= 0], minlength=len(examples.classes))
     of_code = control_labels(totals, len(source.codebook), derive_seed(seed, "control"))
-    control = score(examples.relabelled(of_code[source.codes]), source, fit)
+    relabelled = examples.relabelled(of_code[source.codes])
+    if not relabelled.posable():
+        return
+    control = score(relabelled, source, fit)
     own, chance = (_present(part.statistics, found.statistics) for part in (found, control))
     estimate = paired_difference(own, chance, "accuracy", config.bootstrap, seed=derive_seed(seed, "bootstrap"))
     reference = null.statistics.scores()["accuracy"][0] - control.statistics.scores()["accuracy"][0]
-    return Measure(name, "selectivity", *estimate, float(reference), found.converged and control.converged)
+    yield Measure(name, "selectivity", *estimate, float(reference), found.converged and control.converged)
 
 
 def information_measures(examples: Examples, source: TableInput, config: DepthConfig, seed: int) -> list[Measure]:
