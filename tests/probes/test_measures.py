@@ -18,4 +18,4 @@ def test_a_collapsed_layer_has_no_control_task() -> None:
     source = TableInput(np.zeros(count, np.int64), np.eye(4))
     config = DepthConfig()
     measures, _ = probe_measures(examples, source, config, 0, names=["linear"], pooled=False)
-    assert {measure.metric for measure in measures} == {"accuracy", "macro_f1"}
+    assert {measure.measure for measure in measures} == {"accuracy", "macro_f1"}
