@@ -21,7 +21,7 @@ from phonoscope.params import load_params
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 BASE = {"errors", "paths", "files", "audio", "compute", "drawing", "events", "shards"}
-PLUMBING = {"cli", "__main__", "params", "paths", "errors", "tracking", "stages.base"}
+PLUMBING = {"cli", "commands", "__main__", "params", "paths", "errors", "tracking", "stages.base"}
 """In no stage's deps: they decide neither content nor form of an output, and every new parameter touches them."""
 UNHASHED = {"compute.workers", "tracking"}
 """Parameters in no stage's params: they change no output."""
@@ -91,7 +91,7 @@ def closure(module: str) -> set[str]:
 
 def level(module: str) -> int:
     """0 base, 1 parts and tracking, 2 params, 3 stages and, beside them, bench, 4 the command line."""
-    return {"params": 2, "stages": 3, "bench": 3, "cli": 4, "__main__": 5}.get(
+    return {"params": 2, "stages": 3, "bench": 3, "commands": 4, "cli": 5, "__main__": 6}.get(
         part_of(module), 0 if module in BASE else 1
     )
 

@@ -1,4 +1,4 @@
-"""The command line: one command a stage, and a few for the user."""
+"""The command line: one command a stage; those for the user are in `commands`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ import typer
 
 from phonoscope import paths
 from phonoscope.bench.cli import app as bench_app
-from phonoscope.errors import CheckFailed, DataError, EnvironmentFault, PhonoscopeError
+from phonoscope.commands import ParamsFile
+from phonoscope.commands import app as commands_app
+from phonoscope.errors import EnvironmentFault, PhonoscopeError
 from phonoscope.params import Params, load_params
 from phonoscope.sae.config import SaeConfig
 
@@ -27,9 +29,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(bench_app, name="bench")
-ParamsFile = Annotated[Path, typer.Option("--params", help="The parameters' file.")]
-FAULTY = 3
-"""Exit code of `diagnose-vq` for a quantizer with a fault."""
 CodecName = Annotated[str, typer.Argument(help="A codec of params.yaml's section codecs.")]
 SiteName = Annotated[str, typer.Argument(help="A site of params.yaml's key sae.sites.")]
 
@@ -251,128 +250,7 @@ def summary(params: ParamsFile = paths.PARAMS) -> None:
     run_stage("summary", params)
 
 
-@app.command()
-def fetch(
-    name: Annotated[str, typer.Argument(help="librispeech, speech_commands or fsdd.")],
-    destination: Annotated[Path, typer.Argument(help="Folder to download into.")],
-    subset: Annotated[str, typer.Option(help="LibriSpeech's subset.")] = "train-clean-100",
-) -> None:
-    """Download a public corpus, resuming and verifying checksums."""
-    from phonoscope.corpus.fetch import fetch as fetch_corpus
-
-    root = fetch_corpus(name, destination, subset)
-    typer.echo(f"corpus.source={name} corpus.root={root}")
-
-
-@app.command("sync-mlflow")
-def sync_mlflow() -> None:
-    """Add runs to MLflow for results that DVC restored from its run cache."""
-    from phonoscope import tracking
-
-    added = tracking.sync_mlflow(Path(), load_params().tracking)
-    typer.echo(f"MLflow: {added} runs added" if added else "MLflow: nothing to add")
-
-
-@app.command()
-def ui() -> None:
-    """Start the MLflow UI on this checkout's tracking store."""
-    from phonoscope import tracking
-
-    command = tracking.ui_command(Path())
-    os.execvp(command[0], command)
-
-
-@app.command()
-def inspect(
-    clips: Annotated[list[Path], typer.Argument(help="Sound files.")],
-    name: Annotated[str, typer.Option("--codec", help="A codec of params.yaml's section codecs.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
-    params: ParamsFile = paths.PARAMS,
-) -> None:
-    """Show a clip's codes and what each representation makes of them. Exit code 4 if a file cannot be used."""
-    from phonoscope.stages.inspect import describe_clips, inspect_clips
-
-    report = inspect_clips(load_params(params), name, clips)
-    typer.echo(json.dumps(report, indent=2, allow_nan=False) if as_json else describe_clips(report))
-    if report["failed"]:
-        raise typer.Exit(DataError.exit_code)
-
-
-@app.command("probe-tables")
-def probe_tables(
-    tokens: Annotated[Path, typer.Argument(help="Parquet file: utterance, code_1, code_2, ..., and labels.")],
-    codebooks: Annotated[Path, typer.Argument(help="Safetensors file: layer_1, layer_2, ..., each [codes, dims].")],
-    name: Annotated[str, typer.Option(help="The codec's name in the tables; the file's name by default.")] = "",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write tables and probes to.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
-    params: ParamsFile = paths.PARAMS,
-) -> None:
-    """Probe tokens that another program made; docs/probe-tables.md has the schema. Exit code 4 if it is not kept."""
-    from phonoscope.stages.probe_tables import describe
-    from phonoscope.stages.probe_tables import probe_tables as probe
-
-    report = probe(load_params(params), tokens, codebooks, name=name, output=output)
-    typer.echo(json.dumps(report, indent=2, allow_nan=False) if as_json else describe(report))
-
-
-@app.command("diagnose-vq")
-def diagnose_vq(
-    checkpoint: Annotated[Path, typer.Argument(help="A quantizer's or a codec's checkpoint: a file or its folder.")],
-    data: Annotated[
-        Path | None, typer.Option(help="A token table (.parquet), or encoder outputs [N, D] (.npy, .safetensors).")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict and its evidence as JSON.")] = False,
-) -> None:
-    """Say what is wrong with a vector quantizer. Exit code 0 healthy, 3 faulty, 4 unreadable."""
-    from phonoscope.stages.diagnose_vq import describe, diagnose_checkpoint
-
-    found = diagnose_checkpoint(checkpoint, data)
-    report = {"verdict": found.verdict, "evidence": found.evidence}
-    typer.echo(json.dumps(report, indent=2, allow_nan=False) if as_json else describe(found))
-    if not found.healthy:
-        raise typer.Exit(FAULTY)
-
-
-@app.command()
-def verify(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
-    params: ParamsFile = paths.PARAMS,
-) -> None:
-    """Check every output against dvc.lock, DVC's cache, and what is inside. Exit code 0 sound, 1 not."""
-    from phonoscope.stages.verify import describe
-    from phonoscope.stages.verify import verify as check
-
-    found = check(Path(), load_params(params).compute.workers)
-    typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else describe(found))
-    if found.faults:
-        raise typer.Exit(CheckFailed.exit_code)
-
-
-@app.command()
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
-) -> None:
-    """Say what stands in the way of the next `dvc repro`, and what mends it. Exit code 0 nothing, 1 something."""
-    from phonoscope.stages.doctor import describe, diagnose
-
-    faults = diagnose(Path())
-    report = {"ok": not faults, "faults": [fault.to_dict() for fault in faults]}
-    typer.echo(json.dumps(report, indent=2) if as_json else describe(faults))
-    if faults:
-        raise typer.Exit(CheckFailed.exit_code)
-
-
-@app.command("train-packaged")
-def train_packaged(
-    name: Annotated[str, typer.Argument(help="encodec, dac, speechtokenizer or speechtokenizer_undistilled.")],
-    destination: Annotated[Path, typer.Option(help="Folder for the packaged models.")] = paths.STATE
-    / "packaged-models",
-    params: ParamsFile = paths.PARAMS,
-) -> None:
-    """Train the packaged models again, from synthetic speech. Takes hours; resumes where it stopped."""
-    from phonoscope.stages.train_packaged import train_packaged as train
-
-    train(name, load_params(params).compute, destination)
+app.add_typer(commands_app)
 
 
 def _stop(signum: int, frame: object) -> None:
