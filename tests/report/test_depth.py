@@ -62,6 +62,16 @@ def test_inputs_are_drawn_with_the_same_bytes_each_time() -> None:
     assert png(figures[0]) == png(figures[1])
 
 
+def test_all_values_of_all_codecs_are_within_the_axis() -> None:
+    low = scores(("layer", 1, "linear", "macro_f1", 0.3), ("latent", 0, "linear", "macro_f1", 0.4))
+    high = low.assign(codec="b", value=low["value"] + 0.4)
+    figure = draw_inputs(pd.concat([low, high]))
+    assert figure is not None
+    bottom, top = figure.axes[1].get_ylim()
+    assert bottom == 0
+    assert top > 0.8
+
+
 def test_the_table_has_every_row_and_the_phones() -> None:
     text = depth_markdown(scores(("latent", 0, "linear", "macro_f1", 0.5)), CLASSES, confidence=0.9)
     assert "| codec | input | layer | probe | measure | value | 90% interval | null |" in text

@@ -59,6 +59,7 @@ def draw_inputs(table: pd.DataFrame) -> Figure | None:
             axes.set_title(codec, loc="left")
             axes.set_xlabel("RVQ layer l")
             axes.set_ylabel("phone macro-F1")
+        panels[0].set_ylim(bottom=0)  # of all panels, so after the last
         shown = dict(zip(*panels[0].get_legend_handles_labels()[::-1], strict=True))
         figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=3)
         _title(figure, "What is read: one layer, sums of layers, the latent before quantization")
@@ -82,7 +83,6 @@ def _draw_inputs(axes: Axes, rows: pd.DataFrame) -> None:
     nulls = rows[rows["probe"] == "linear"]
     axes.axhline(nulls["null"].mean(), color=GREY, linewidth=0.9, linestyle=(0, (1, 1.5)), label="permuted labels")
     axes.set_xticks(layers)
-    axes.set_ylim(bottom=0)
 
 
 CONTROLS = (
