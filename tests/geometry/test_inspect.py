@@ -11,7 +11,7 @@ import soundfile as sf
 import torch
 from typer.testing import CliRunner
 
-from phonoscope import cli, paths
+from phonoscope import cli, commands, paths
 from phonoscope.codecs.base import encode
 from phonoscope.codecs.checkpoints import load_codec, save_codec
 from phonoscope.compute import ComputeConfig
@@ -112,7 +112,7 @@ def test_the_command_tells_by_its_exit_code(
 ) -> None:
     params = load_params(Path(__file__).parents[2] / paths.PARAMS)
     codecs = {"dac": params.codecs["dac"].model_copy(update={"layers": 3})}
-    monkeypatch.setattr(cli, "load_params", lambda path: params.model_copy(update={"codecs": codecs}))
+    monkeypatch.setattr(commands, "load_params", lambda path: params.model_copy(update={"codecs": codecs}))
     monkeypatch.chdir(folder)
     done = CliRunner().invoke(cli.app, ["inspect", *clips, "--codec", "dac", "--json"])
     assert done.exit_code == code, done.output
