@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup repro smoke test check chaos ui lock clean
+.PHONY: help setup repro smoke test check chaos scale ui lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 10
@@ -44,8 +44,11 @@ repro: setup  ## run the pipeline: what has not changed is not run again
 smoke: setup  ## the whole pipeline at toy scale, in a temporary clone
 	$(BIN)/python -m tests.pipeline.clone
 
-chaos: setup  ## the pipeline interrupted, moved and run twice at once; takes an hour or more
+chaos: setup  ## the pipeline interrupted, moved, starved and run twice at once; takes an hour or more
 	PYTHONPATH=src $(BIN)/python -m tests.pipeline.chaos
+
+scale: setup  ## 20,000 utterances through corpus, align, split and encode; takes half an hour
+	PYTHONPATH=src $(BIN)/python -m tests.pipeline.scale
 
 check: setup  ## lint, format, types
 	$(BIN)/ruff check src tests

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from joblib.externals.loky import reusable_executor
 
 # no deadline: what takes long on a busy machine is not wrong
 settings.register_profile("phonoscope", deadline=None, derandomize=True)
@@ -22,3 +24,11 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "pipeline" not in item.path.parts)
+
+
+@pytest.fixture(autouse=True)
+def no_workers_are_left() -> Iterator[None]:
+    """Worker processes stand in the folder of the test that started them, which is not the next one's."""
+    yield
+    if reusable_executor._executor is not None:
+        reusable_executor._executor.shutdown(wait=True)

@@ -36,8 +36,9 @@ COMPARISON_PLOTS = Path("plots/compare")
 MAPS = Path("plots/maps")
 
 
-def encode_shards(codec: str) -> Path:
-    return STATE / "shards" / "encode" / codec
+def shards(stage: str, item: str = "") -> Path:
+    """Where the finished shards of an interrupted stage wait."""
+    return STATE / "shards" / stage / item
 
 
 def stage_metrics(stage: str) -> Path:

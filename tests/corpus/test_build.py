@@ -45,7 +45,7 @@ def zoo(root: Path) -> list[RawItem]:
 
 
 def test_bad_files_are_listed_and_good_ones_kept(tmp_path: Path) -> None:
-    corpus = write_corpus(zoo(tmp_path), tmp_path / "out", max_rejected=0.5)
+    corpus = write_corpus(zoo(tmp_path), tmp_path / "out", tmp_path / "kept", max_rejected=0.5)
     assert corpus.manifest.num_rows == 9
     reasons = dict(zip(corpus.rejected["path"], corpus.rejected["reason"], strict=True))
     expected = {
@@ -67,7 +67,7 @@ def test_too_many_bad_files_stop_the_build(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"8 of 17 .*share of 0\.471.*max_rejected = 0\.4.*empty\.wav: no samples; missing\.wav"
     ):
-        write_corpus(zoo(tmp_path), tmp_path / "out", max_rejected=0.4)
+        write_corpus(zoo(tmp_path), tmp_path / "out", tmp_path / "kept", max_rejected=0.4)
 
 
 def test_a_small_sample_of_a_large_corpus_is_judged_by_the_whole(tmp_path: Path) -> None:
@@ -75,19 +75,19 @@ def test_a_small_sample_of_a_large_corpus_is_judged_by_the_whole(tmp_path: Path)
     path = trees.put(tmp_path / "a.wav")
     good = [item(f"ann-0-{number:02d}", path=path) for number in range(96)]
     bad = [Rejected(f"{number}.wav", "broken") for number in range(4)]
-    corpus = write_corpus([*good, *bad], tmp_path / "out", max_utterances=4, max_rejected=0.05)
+    corpus = write_corpus([*good, *bad], tmp_path / "out", tmp_path / "kept", max_utterances=4, max_rejected=0.05)
     assert (corpus.manifest.num_rows, len(corpus.rejected)) == (4, 4)
 
 
 def test_nothing_usable_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no usable utterance among 1\. x\.wav: broken"):
-        write_corpus([Rejected("x.wav", "broken")], tmp_path / "out", max_rejected=1)
+        write_corpus([Rejected("x.wav", "broken")], tmp_path / "out", tmp_path / "kept", max_rejected=1)
 
 
 def test_manifest_describes_the_files(tmp_path: Path) -> None:
     trees.fsdd(tmp_path / "in")
     items = open_source(CorpusConfig(source="fsdd", root=str(tmp_path / "in")))
-    corpus = write_corpus(items, tmp_path / "out")
+    corpus = write_corpus(items, tmp_path / "out", tmp_path / "kept")
     manifest = corpus.manifest.to_pandas()
     assert manifest["utterance"].is_monotonic_increasing
     assert len(manifest) == 40
@@ -102,7 +102,7 @@ def test_manifest_describes_the_files(tmp_path: Path) -> None:
 
 def test_16_bit_samples_are_kept_exactly(tmp_path: Path) -> None:
     path = trees.put(tmp_path / "a.wav", np.random.default_rng(0).uniform(-1, 1, 4000).astype(np.float32))
-    write_corpus([item("ann-0-a", path=path)], tmp_path / "out")
+    write_corpus([item("ann-0-a", path=path)], tmp_path / "out", tmp_path / "kept")
     before, after = (sf.read(p, dtype="int16")[0] for p in (path, tmp_path / "out/ann/0/ann-0-a.flac"))
     np.testing.assert_array_equal(before, after)
 
@@ -114,8 +114,8 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
         for text in ("one", "two")
     ]
     files = list(open_source(CorpusConfig(source="fsdd", root=str(tmp_path / "in"))))
-    one = write_corpus([*files, *spoken], tmp_path / "one", workers=1)
-    two = write_corpus([*spoken[::-1], *files[::-1]], tmp_path / "two", workers=2)
+    one = write_corpus([*files, *spoken], tmp_path / "one", tmp_path / "kept", workers=1)
+    two = write_corpus([*spoken[::-1], *files[::-1]], tmp_path / "two", tmp_path / "kept", workers=2)
     assert one.manifest.equals(two.manifest)
     assert one.phone_events.equals(two.phone_events)
     assert one.phone_events.num_rows > 4

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from joblib.externals.loky import get_reusable_executor
 from matplotlib.image import imread
 
 from phonoscope import paths
@@ -66,15 +64,6 @@ def test_the_stage_draws_three_figures_and_tells_how_far_to_trust_them(checkout:
     assert report.metrics[key] == pytest.approx(rows["trustworthiness"].iloc[2], rel=1e-8)
 
 
-@pytest.fixture
-def fresh_workers() -> Iterator[None]:
-    """Worker processes that stand in this test's folder."""
-    get_reusable_executor().shutdown(wait=True)
-    yield
-    get_reusable_executor().shutdown(wait=True)
-
-
-@pytest.mark.usefixtures("fresh_workers")
 def test_a_second_run_writes_the_same_bytes_whatever_the_workers(checkout: Path, params: Params) -> None:
     run(params)
     first = written()

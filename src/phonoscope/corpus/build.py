@@ -6,14 +6,15 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phonoscope.audio import check_audio, write_flac
-from phonoscope.compute import derive_seed, parallel_map
-from phonoscope.corpus.items import Loaded, RawItem, Rejected, check_id
+from phonoscope.compute import derive_seed
+from phonoscope.corpus.items import AudioFile, Loaded, RawItem, Rejected, check_id
 from phonoscope.errors import DataError
+from phonoscope.files import write_parquet
+from phonoscope.shards import resumable, shard_key, take_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +50,14 @@ def phone_event_schema() -> pa.Schema:
 
     times = [("start_s", pa.float64()), ("end_s", pa.float64())]
     return pa.schema([("utterance", pa.string()), *times, ("symbol", pa.string()), ("word_index", pa.int32())])
+
+
+def _schemas() -> dict[str, pa.Schema]:
+    """What a shard has tables of."""
+    import pyarrow as pa
+
+    rejected = pa.schema([("path", pa.string()), ("reason", pa.string())])
+    return {"manifest": manifest_schema(), "phone_events": phone_event_schema(), "rejected": rejected}
 
 
 def screen(items: Iterable[RawItem | Rejected]) -> tuple[list[RawItem], list[Rejected]]:
@@ -132,21 +141,30 @@ def _reason(item: RawItem, error: DataError) -> str:
     return str(error).removeprefix(f"{path}: ") if path else str(error)
 
 
-def _write_shard(
-    shard: Sequence[RawItem], folder: Path
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[Rejected]]:
+def _key(shard: Sequence[RawItem]) -> str:
+    files = [item.audio.path for item in shard if isinstance(item.audio, AudioFile)]
+    return shard_key([repr(item) for item in shard], files=files)
+
+
+def _write_shard(shard: Sequence[RawItem], folder: Path) -> None:
+    """Write the FLACs of some items below `audio`, and their parts of the tables."""
+    import pyarrow as pa
+
     rows: list[dict[str, Any]] = []
     events: list[dict[str, Any]] = []
     rejected: list[Rejected] = []
+    (folder / "audio").mkdir()
     for item in shard:
         try:
-            row, phones = _write_utterance(item, folder)
+            row, phones = _write_utterance(item, folder / "audio")
         except DataError as error:
             rejected.append(Rejected(item.origin, _reason(item, error)))
             continue
         rows.append(row)
         events.extend(phones)
-    return rows, events, rejected
+    parts = {"manifest": rows, "phone_events": events, "rejected": [vars(item) for item in rejected]}
+    for name, schema in _schemas().items():
+        write_parquet(folder / f"{name}.parquet", pa.Table.from_pylist(parts[name], schema=schema))
 
 
 def _refuse_too_many(rejected: Sequence[Rejected], tried: int, share: float, max_rejected: float) -> None:
@@ -163,6 +181,7 @@ def _refuse_too_many(rejected: Sequence[Rejected], tried: int, share: float, max
 def write_corpus(
     items: Iterable[RawItem | Rejected],
     folder: Path,
+    kept: Path,
     *,
     max_utterances: int = 0,
     max_rejected: float = 0.1,
@@ -172,25 +191,30 @@ def write_corpus(
     """Write `<speaker>/<chapter>/<utterance>.flac` below `folder`, and return the tables that describe them.
 
     An utterance that cannot be used is listed with its reason and left out. The outcome does not depend on `workers`.
+    Finished shards wait in `kept` until all are done, so that an interrupted run can be taken up.
     Raises: `DataError` with counts and the first reasons if more than the share `max_rejected` is rejected.
     """
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     accepted, refused = screen(items)
     chosen = sorted(sample(accepted, max_utterances, seed), key=lambda item: item.utterance)
     shards = [chosen[start : start + SHARD_UTTERANCES] for start in range(0, len(chosen), SHARD_UTTERANCES)]
-    results = parallel_map(partial(_write_shard, folder=folder), shards, workers=workers, description="corpus")
-    rows = [row for shard_rows, _, _ in results for row in shard_rows]
-    events = [event for _, shard_events, _ in results for event in shard_events]
-    failed = [item for _, _, shard_rejected in results for item in shard_rejected]
+    parts: dict[str, list[pa.Table]] = {name: [schema.empty_table()] for name, schema in _schemas().items()}
+    for shard in resumable(_write_shard, shards, _key, kept, workers=workers, description="corpus"):
+        take_files(shard / "audio", folder)
+        for name, tables in parts.items():
+            tables.append(pq.read_table(shard / f"{name}.parquet"))
+    table = {name: pa.concat_tables(tables).combine_chunks() for name, tables in parts.items()}
+    failed = [Rejected(**row) for row in table["rejected"].to_pylist()]
     rejected = sorted(refused + failed, key=lambda item: (item.path, item.reason))
     # what failed in a sample stands for as large a part of all that could have been drawn
     bad = len(refused) + len(failed) * len(accepted) / max(len(chosen), 1)
     share = bad / max(len(accepted) + len(refused), 1)
     _refuse_too_many(rejected, len(chosen) + len(refused), share, max_rejected)
     return Corpus(
-        manifest=pa.Table.from_pylist(rows, schema=manifest_schema()),
-        phone_events=pa.Table.from_pylist(events, schema=phone_event_schema()),
+        manifest=table["manifest"],
+        phone_events=table["phone_events"],
         rejected=pd.DataFrame([vars(item) for item in rejected], columns=["path", "reason"]),
     )

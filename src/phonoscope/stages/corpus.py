@@ -22,6 +22,7 @@ def run(params: Params) -> StageReport:
         corpus = write_corpus(
             items,
             folder,
+            paths.shards("corpus"),
             max_utterances=config.max_utterances,
             max_rejected=config.max_rejected,
             seed=config.seed,

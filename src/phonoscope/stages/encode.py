@@ -78,10 +78,12 @@ def run(params: Params, codec: str) -> StageReport:
     workers = params.compute.workers if device_of(model).type == "cpu" else 1
     with atomic_dir(paths.tokens_dir(codec)) as folder:
         counts = np.zeros((model.n_layers, model.codebook_size), dtype=np.int64)
+        key = shard_key(codec, params.codec(codec).layers, files=_weights(codec))
         work = resumable(
             partial(_encode_shard, open_model),
-            _shards(manifest, shard_key(codec, params.codec(codec).layers, files=_weights(codec))),
-            paths.encode_shards(codec),
+            _shards(manifest),
+            partial(_key, key),
+            paths.shards("encode", codec),
             workers=workers,
             description="encode",
         )
@@ -90,10 +92,10 @@ def run(params: Params, codec: str) -> StageReport:
         ) as file:
             latents = []
             for shard in work:
-                table = shard["tokens"]
+                table = pq.read_table(shard / "tokens.parquet")
                 file.write_table(table, row_group_size=table.num_rows)  # a row group never splits an utterance
                 counts += code_usage(table, *counts.shape)
-                latents.append(shard["latents"])
+                latents.append(pq.read_table(shard / "latents.parquet"))
         write_parquet(folder / paths.latents(codec).name, pa.concat_tables(latents))
         _write_codebooks(model, codec, folder / paths.codebooks(codec).name)
     chosen = spread(read_split()["eval"], params.encode.reconstructions)
@@ -120,23 +122,25 @@ def _weights(codec: str) -> list[Path]:
     return sorted(path for path in paths.codec_model(codec).iterdir() if path.is_file())
 
 
-def _shards(manifest: pd.DataFrame, key: str) -> Iterator[tuple[str, Shard]]:
-    """Groups of utterances with their F0 tracks; `key` is of what they share."""
+def _shards(manifest: pd.DataFrame) -> Iterator[Shard]:
+    """Groups of utterances with their F0 tracks."""
     tracks = pd.read_parquet(paths.F0_TRACKS)
     groups = dict(iter(tracks.groupby("utterance", observed=True, sort=False)))
     for start in range(0, len(manifest), SHARD_UTTERANCES):
         rows = manifest.iloc[start : start + SHARD_UTTERANCES]
-        grids = [(paths.ALIGNMENTS / path).with_suffix(".TextGrid") for path in rows["path"]]
-        shard = rows, pd.concat([groups[name] for name in rows["utterance"]])
-        yield shard_key(key, rows["sha256"].tolist(), _digest(shard[1]), files=grids), shard
+        yield rows, pd.concat([groups[name] for name in rows["utterance"]])
 
 
-def _digest(frame: pd.DataFrame) -> str:
-    return hashlib.sha256(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes()).hexdigest()
+def _key(shared: str, shard: Shard) -> str:
+    """`shared` is the key of what all shards rest on."""
+    rows, tracks = shard
+    grids = [(paths.ALIGNMENTS / path).with_suffix(".TextGrid") for path in rows["path"]]
+    digest = hashlib.sha256(pd.util.hash_pandas_object(tracks, index=False).to_numpy().tobytes()).hexdigest()
+    return shard_key(shared, rows["utterance"].tolist(), rows["sha256"].tolist(), digest, files=grids)
 
 
-def _encode_shard(open_model: Callable[[], Any], shard: Shard) -> dict[str, pa.Table]:
-    """Tables of some utterances: `tokens`, and `latents` with their mean latents."""
+def _encode_shard(open_model: Callable[[], Any], shard: Shard, folder: Path) -> None:
+    """Write `tokens.parquet` of some utterances, and `latents.parquet` with their mean latents."""
     model, (manifest, tracks) = open_model(), shard
     labels, rate = AlignedLabels(manifest, tracks), frame_rate_hz(model)
     tables, means = [], {}
@@ -147,7 +151,8 @@ def _encode_shard(open_model: Callable[[], Any], shard: Shard) -> dict[str, pa.T
             codes, latent = (part[0].cpu().numpy() for part in encode_with_latent(model, audio.to(device_of(model))))
         tables.append(token_table(EncodedUtterance(row["utterance"], codes.astype(np.int16)), labels, rate))
         means[row["utterance"]] = latent
-    return {"tokens": pa.concat_tables(tables).unify_dictionaries(), "latents": latent_table(means)}
+    write_parquet(folder / "tokens.parquet", pa.concat_tables(tables).unify_dictionaries())
+    write_parquet(folder / "latents.parquet", latent_table(means))
 
 
 def _score(open_model: Callable[[], Any], samples: NDArray[np.float32]) -> list[tuple[int, str, float | None]]:

@@ -1,0 +1,149 @@
+"""Disturbing a pipeline that runs, and telling whether it came through."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from ruamel.yaml import YAML
+
+from phonoscope.integrity.contents import check_content
+from phonoscope.stages.doctor import diagnose
+from phonoscope.stages.verify import UNVOICED
+from tests.pipeline.clone import Clone
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An undisturbed run."""
+
+    locked: dict[str, Any]
+    """Hashes of all outputs by stage."""
+    wall_s: float
+    targets: tuple[str, ...]
+
+    @property
+    def outputs(self) -> list[str]:
+        return [path for stage in self.locked.values() for path in stage]
+
+
+@dataclass
+class Outcome:
+    """What a case came to."""
+
+    name: str
+    strikes: int = 0
+    mends: list[str] = field(default_factory=list)
+    """What `doctor` named on the way, and was done."""
+    faults: list[str] = field(default_factory=list)
+
+    def row(self) -> str:
+        mends = ", ".join(f"{self.mends.count(name)} x {name}" for name in sorted(set(self.mends))) or "none"
+        return f"| {self.name} | {self.strikes} | {mends} | {'; '.join(self.faults) or 'held'} |"
+
+
+def locked(clone: Clone) -> dict[str, Any]:
+    """The hashes of all outputs by stage, as dvc.lock has them."""
+    content = YAML(typ="safe").load((clone.root / "dvc.lock").read_text(encoding="utf-8"))
+    return {name: {out["path"]: out["md5"] for out in stage["outs"]} for name, stage in content["stages"].items()}
+
+
+def start(clone: Clone, *arguments: str, environment: Mapping[str, str] = {}) -> subprocess.Popen[bytes]:
+    """`dvc repro` in the background; what it says is appended to `<clone>.log`."""
+    with clone.root.with_suffix(".log").open("ab") as log:
+        return subprocess.Popen(
+            ["dvc", "repro", *arguments],
+            cwd=clone.root,
+            env=clone.environment() | environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def stage_of(dvc: subprocess.Popen[bytes]) -> int | None:
+    """The process of the stage that runs, if one does."""
+    for child in psutil.Process(dvc.pid).children(recursive=True):
+        if "phonoscope" in child.cmdline() and Path(child.cmdline()[0]).name.startswith("python"):
+            return child.pid
+    return None
+
+
+def strike(dvc: subprocess.Popen[bytes], number: signal.Signals, victim: str) -> bool:
+    """Send a signal to DVC or to its stage; whether there was one to send it to."""
+    try:
+        pid = dvc.pid if victim == "dvc" else stage_of(dvc)
+        if pid is None or dvc.poll() is not None:
+            return False
+        os.kill(pid, number)
+    except (psutil.Error, ProcessLookupError):
+        return False
+    return True
+
+
+def half_written(clone: Clone, outputs: Iterable[str]) -> list[str]:
+    """Files at final paths that cannot be read."""
+    found = []
+    for name in outputs:
+        path = clone.root / name
+        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and ".tmp" not in str(p))
+        for file in files:
+            reason = check_content(file, UNVOICED)
+            if reason and file.exists():  # another writer may have replaced it meanwhile
+                found.append(f"{file.relative_to(clone.root)}: {reason}")
+    return found
+
+
+def mend(clone: Clone) -> list[str]:
+    """Do what `doctor` says of DVC's own files; the rest does not stand in a repro's way."""
+    done = []
+    for fault in diagnose(clone.root):
+        if fault.path == "dvc.lock":
+            if clone.run("git", "checkout", "--", "dvc.lock", check=False).returncode:
+                (clone.root / "dvc.lock").unlink()  # not committed yet
+        elif fault.path.endswith("rwlock"):
+            (clone.root / fault.path).unlink()
+        else:
+            continue
+        done.append(fault.path)
+    return done
+
+
+def forget(clone: Clone) -> None:
+    """Remove all results and DVC's cache, so that the next repro has everything to do."""
+    clone.run("rm", "-rf", ".dvc/cache", ".dvc/tmp", "data", "models", "metrics", "plots", "dvc.lock", ".phonoscope")
+
+
+def finish(clone: Clone, reference: Reference, outcome: Outcome, *, environment: Mapping[str, str] = {}) -> Outcome:
+    """A repro to the end: it must succeed, lock the reference's hashes and pass `verify`."""
+    wait_for_orphans(clone)
+    outcome.mends += mend(clone)
+    if code := start(clone, *reference.targets, environment=environment).wait():
+        outcome.faults.append(f"the last repro exited with {code}")
+        return outcome
+    there = locked(clone)
+    outcome.faults += [f"{stage} differs" for stage in reference.locked if there.get(stage) != reference.locked[stage]]
+    outcome.faults += [fault["path"] for fault in verify(clone) if "has not run" not in fault["reason"]]
+    return outcome
+
+
+def verify(clone: Clone) -> list[dict[str, str]]:
+    """The faults that `phonoscope verify` names."""
+    command = ("env", "PYTHONPATH=src", "python", "-m", "phonoscope", "--quiet", "verify", "--json")
+    faults: list[dict[str, str]] = json.loads(clone.run(*command, check=False).stdout)["faults"]
+    return faults
+
+
+def wait_for_orphans(clone: Clone) -> None:
+    """Wait for stages that outlived their DVC."""
+    here = str(clone.root.resolve())
+    for process in psutil.process_iter(["cwd", "cmdline"]):
+        if process.info["cwd"] == here and "phonoscope" in (process.info["cmdline"] or []):
+            process.wait()
