@@ -6,6 +6,8 @@ Dirichlet after removing an entry and renormalising is a Dirichlet over the rest
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Beta, Dirichlet, kl_divergence
@@ -61,7 +63,7 @@ class BaseMeasure(nn.Module):
         return self.raw
 
 
-class _Learned(BaseMeasure):
+class _Learned(BaseMeasure, ABC):
     """A base measure with a posterior, whose parameters `raw` are logs of positive numbers.
 
     The expected constant of Dir(alpha beta) has no closed form; the bound of Hughes, Kim and Sudderth (2015,
@@ -69,9 +71,9 @@ class _Learned(BaseMeasure):
     hence superadditive: ln G(sum x) - sum ln G(x_k) >= sum ln x_k - ln(sum x).
     """
 
+    @abstractmethod
     def mean_log(self) -> Tensor:
         """E[log beta], [K]."""
-        raise NotImplementedError
 
     def log_normaliser(self, alpha: float, allowed: Tensor) -> Tensor:
         logs = self.mean_log() + torch.tensor(alpha, dtype=torch.float64).log()

@@ -7,6 +7,7 @@ What a component has seen is kept as sufficient statistics; a posterior is the p
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch.distributions import Dirichlet, Gamma, StudentT, kl_divergence
 Statistics = tuple[Tensor, ...]
 
 
-class Emission(nn.Module):
+class Emission(nn.Module, ABC):
     """p(x | component k) with a posterior over its parameters. Everything is float64."""
 
     names: tuple[str, ...]
@@ -30,21 +31,21 @@ class Emission(nn.Module):
     def centre(self, x: Tensor) -> None:
         """Set the prior from data: frames [N, ...]."""
 
+    @abstractmethod
     def expected_log_likelihood(self, x: Tensor) -> Tensor:
         """E[log p(x | k)] under the posterior of component k's parameters: frames [...] give [..., K]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def log_predictive(self, x: Tensor) -> Tensor:
         """log E[p(x | k)], the density of one new frame: frames [...] give [..., K]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def statistics(self, x: Tensor, weights: Tensor) -> Statistics:
         """Sufficient statistics of frames [N, ...] under weights [N, K]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def kl(self) -> Tensor:
         """KL(posterior || prior), summed over components."""
-        raise NotImplementedError
 
     def shares(self) -> Tensor:
         """Share of all frames in each component, [K], sums to 1."""

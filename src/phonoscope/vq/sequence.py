@@ -6,6 +6,7 @@ variational step with a constant rate, since the encoder before it moves (Hoffma
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,7 +34,7 @@ class SequenceOutput:
     """What `learn` needs."""
 
 
-class SequenceLayer(nn.Module):
+class SequenceLayer(nn.Module, ABC):
     """Frames in, features out. A forward pass changes no state, whatever the mode; only `start` and `learn` do.
 
     Frames are codes [B, T] int64 or vectors [B, T, D], with a mask [B, T] of leading real frames, one at least; what
@@ -46,28 +47,28 @@ class SequenceLayer(nn.Module):
         super().__init__()
         self.config, self.seed = config, seed
 
+    @abstractmethod
     def start(self, x: Tensor, mask: Tensor) -> None:
         """Set the model from one batch, before the first forward pass."""
-        raise NotImplementedError
 
-    def forward(self, x: Tensor, mask: Tensor) -> SequenceOutput:
-        raise NotImplementedError
+    @abstractmethod
+    def forward(self, x: Tensor, mask: Tensor) -> SequenceOutput: ...
 
+    @abstractmethod
     def learn(self, x: Tensor, mask: Tensor, out: SequenceOutput, *, utterances: int) -> None:
         """One stochastic step from the batch that gave `out`, of a corpus of so many utterances."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def elbo(self, mask: Tensor, out: SequenceOutput, *, utterances: int) -> float:
         """The ELBO per frame of the batch that gave `out`, in nats, with its share of the corpus's KL terms."""
         return float((out.evidence - self._kl() * len(mask) / utterances) / mask.sum())
 
+    @abstractmethod
     def shares(self) -> Tensor:
         """Share of all frames learnt from in each component or state, [K], sums to 1."""
-        raise NotImplementedError
 
-    def _kl(self) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def _kl(self) -> Tensor: ...
 
 
 def _blank(x: Tensor, mask: Tensor) -> Tensor:
