@@ -82,7 +82,7 @@ def _read_config(folder: Path) -> tuple[str, dict[str, Any]]:
         return config["kind"], dict(config["architecture"])
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; run `dvc repro codec`") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: not a codec's config ({error!r}); run `dvc repro codec`") from error
 
 
@@ -169,7 +169,7 @@ def _official_speechtokenizer(path: Path, n_layers: int | None) -> SeanetCodec:
         codec = build_speechtokenizer(json.loads(config.read_text(encoding="utf-8")), n_layers)
     except FileNotFoundError as error:
         raise DataError(f"{config}: no such file; SpeechTokenizer's config.json lies beside its .pt") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{config}: not SpeechTokenizer's config ({error!r})") from error
     _load_strict(codec, _torch_load(weights), weights)
     return codec
