@@ -4,7 +4,7 @@ atheris is not in requirements.lock: `python -m venv /tmp/fuzz && /tmp/fuzz/bin/
 
     PYTHONPATH=.:src:.venv/lib/python3.11/site-packages /tmp/fuzz/bin/python -m tests.fuzz textgrid -max_total_time=300
 
-with `textgrid`, `metadata`, `ct2` or `params`; what follows goes to libFuzzer. It stops at the first find, with its bytes.
+with `textgrid`, `metadata`, `ct2` or `params`; the rest goes to libFuzzer. It stops at the first find, with its bytes.
 """
 
 from __future__ import annotations

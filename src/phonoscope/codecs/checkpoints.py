@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import pickle
@@ -109,7 +110,21 @@ def load_packaged(name: str, n_layers: int | None = None) -> Codec:
     if not (PACKAGED / name / "config.json").is_file():
         there = ", ".join(sorted(path.parent.name for path in PACKAGED.glob("*/config.json"))) or "none"
         raise DataError(f"codecs.{name}.checkpoint: no packaged model {name!r}; there are {there}")
+    _check_sum(PACKAGED / name / "model.safetensors")
     return load_codec(PACKAGED / name, n_layers)
+
+
+def _check_sum(weights: Path) -> None:
+    """Raise `DataError` unless packaged weights have the SHA-256 that stands in `SHA256SUMS` beside their folder."""
+    listing = weights.parents[1] / "SHA256SUMS"
+    lines = [line.split() for line in listing.read_text(encoding="utf-8").splitlines()] if listing.is_file() else []
+    with weights.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if [found, weights.relative_to(listing.parent).as_posix()] not in lines:
+        raise DataError(
+            f"{weights}: SHA-256 is {found}, which {listing.name} does not have; `git checkout` the file, or, if you "
+            f"trained it again, write its `sha256sum` into {listing}"
+        )
 
 
 def open_codec(name: str, config: CodecConfig) -> Any:
