@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup repro smoke test check chaos scale ui lock clean
+.PHONY: help setup repro smoke test check chaos scale audit ui lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 10
@@ -57,6 +57,9 @@ check: setup  ## lint, format, types
 
 test: check  ## lint, format, types and all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+audit:  ## known vulnerabilities of the packages in requirements.lock (needs uv and PyPI)
+	uvx pip-audit --strict --disable-pip --require-hashes -r requirements.lock
 
 ui: setup  ## the MLflow UI
 	$(BIN)/phonoscope ui

@@ -261,3 +261,34 @@ def test_a_tag_makes_no_object(tmp_path: Path, tag: str) -> None:
     path.write_text(f"corpus: {tag}\n")
     with pytest.raises(ParamsError):
         load_params(path)
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, name in zip("abcdefghijk", "bcdefghijkl", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param(LAUGHS, r"alias \*a; write the value out", id="a billion laughs"),
+        pytest.param("a: &a [*a]\n", "alias", id="a list that holds itself"),
+        pytest.param("[" * 20_000, "nested more than 20 deep", id="brackets"),
+        pytest.param("{a: " * 20_000, "nested more than 20 deep", id="braces"),
+        pytest.param("".join(f"{'  ' * depth}a:\n" for depth in range(500)), "nested more than 20 deep", id="indents"),
+        pytest.param("a: 2001-99-99\n", "not readable YAML", id="no date"),
+        pytest.param("? [1, 2]\n: 3\n", "not readable YAML", id="a list as a key"),
+        pytest.param(f"a: {'9' * 5000}\n", "not readable YAML", id="a number of 5000 digits"),
+    ],
+)
+def test_a_small_file_that_stands_for_much_is_refused_at_once(tmp_path: Path, content: str, reason: str) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(content)
+    with pytest.raises(ParamsError, match=reason):
+        load_params(path)
+
+
+def test_a_folder_is_no_file_of_parameters(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="not readable YAML"):
+        load_params(tmp_path)

@@ -27,14 +27,16 @@ def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
     """
     import soundfile as sf
 
-    if not path.exists():
-        raise DataError(f"{path}: no such audio file")
     try:
+        if not path.exists():
+            raise DataError(f"{path}: no such audio file")
         with sf.SoundFile(path) as file:
             declared, rate = file.frames, file.samplerate
             samples = file.read(dtype="float32", always_2d=True)
     except sf.LibsndfileError as error:
         raise DataError(f"{path}: not a readable audio file ({error.error_string.strip()})") from error
+    except (OSError, ValueError, MemoryError) as error:  # a name or a declared length that no machine can take
+        raise DataError(f"{path}: not a readable audio file ({error})") from error
     if len(samples) < declared:
         raise DataError(f"{path}: truncated, {len(samples)} of {declared} samples are there")
     _refuse_cut_wav(path)

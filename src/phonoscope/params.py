@@ -28,6 +28,7 @@ from phonoscope.vq.config import VqConfig
 from phonoscope.whisper.config import WhisperConfig
 
 SMALL_LAYERS = {"encodec": 8, "dac": 12, "speechtokenizer": 8}
+MAX_DEPTH = 20  # of nested sections and lists; params.yaml needs 4
 """RVQ layers of the models that are built here, by kind."""
 
 
@@ -125,23 +126,42 @@ class Params(BaseModel):
 
 def load_params(path: Path = paths.PARAMS) -> Params:
     """Read and check params.yaml. Raises `ParamsError` naming the key, the reason and the nearest valid key."""
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
-        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        content = _read_yaml(path.read_text(encoding="utf-8"))
+        # as JSON, where a list may become a tuple
+        text = json.dumps(content, default=str)
     except FileNotFoundError as error:
         raise ParamsError(f"{path}: no such file; run in the root of the checkout or give --params") from error
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, OSError, ValueError, TypeError, RecursionError) as error:
         raise ParamsError(f"{path}: not readable YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise ParamsError(f"{path}: holds no mapping of sections")
     try:
-        # strictly, so that `true` is no 1 and "3" no 3; as JSON, where a list may become a tuple
-        return Params.model_validate_json(json.dumps(content, default=str), strict=True)
+        return Params.model_validate_json(text, strict=True)  # strictly, so that `true` is no 1 and "3" no 3
     except ValidationError as error:
         faults = dict.fromkeys(_explain(fault) for fault in error.errors())
         raise ParamsError("; ".join(f"{path}: {fault}" for fault in faults)) from error
+
+
+def _read_yaml(text: str) -> Any:
+    """Plain YAML 1.2.
+
+    Raises `ValueError` for an alias, as a few lines of them stand for gigabytes or for themselves, and for a nesting
+    that would take the parser minutes.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
+
+    depth = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if isinstance(event, AliasEvent):
+            raise ValueError(f"alias *{event.anchor}; write the value out")
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    return YAML(typ="safe").load(text)
 
 
 def _explain(fault: Any) -> str:

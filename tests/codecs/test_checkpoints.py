@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -271,5 +272,7 @@ def test_unknown_packaged_model_lists_those_there_are(tmp_path: Path, monkeypatc
     save_codec(build("encodec"), "encodec", tmp_path / "encodec")
     with pytest.raises(DataError, match=r"there are encodec$"):
         load_packaged("mine")
+    digest = hashlib.sha256((tmp_path / "encodec" / "model.safetensors").read_bytes()).hexdigest()
+    (tmp_path / "SHA256SUMS").write_text(f"{digest}  encodec/model.safetensors\n")
     with pytest.raises(DataError, match=r"codecs\.encodec\.kind is dac, but the packaged encodec is of kind encodec"):
         open_codec("encodec", CodecConfig(kind="dac", layers=3))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,9 +9,11 @@ import pytest
 import torch
 
 from phonoscope.audio import resample
+from phonoscope.codecs import checkpoints
 from phonoscope.codecs.base import bitrate_bps, encode, frame_rate_hz
 from phonoscope.codecs.checkpoints import PACKAGED, load_packaged
 from phonoscope.codecs.train import perplexity
+from phonoscope.errors import DataError
 
 NAMES = ["encodec", "dac", "speechtokenizer", "speechtokenizer_undistilled"]
 TEXT = "The quick brown fox jumps over the lazy dog, while seven young boys watch the ship leave the old harbour."
@@ -29,6 +33,23 @@ def test_files_are_small_half_precision_and_come_with_their_recipe(name: str) ->
     files = {file.name: file.stat().st_size for file in (PACKAGED / name).iterdir()}
     assert {"model.safetensors", "config.json", "recipe.json", "curve.csv"} <= set(files)
     assert files["model.safetensors"] < 5_000_000
+
+
+def test_every_packaged_model_has_its_checksum() -> None:
+    listed = [line.split()[1] for line in (PACKAGED / "SHA256SUMS").read_text(encoding="utf-8").splitlines()]
+    assert listed == sorted(path.relative_to(PACKAGED).as_posix() for path in PACKAGED.glob("*/model.safetensors"))
+
+
+def test_weights_with_another_checksum_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(PACKAGED, tmp_path / "packaged")
+    monkeypatch.setattr(checkpoints, "PACKAGED", tmp_path / "packaged")
+    monkeypatch.setattr(checkpoints, "load_codec", lambda *_: pytest.fail("they are opened"))
+    weights = tmp_path / "packaged" / "dac" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(DataError, match=r"dac/model\.safetensors: SHA-256 is .*SHA256SUMS.*git checkout"):
+        load_packaged("dac")
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import tarfile
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torchaudio.datasets import librispeech, speechcommands
 
 from phonoscope.corpus import fetch
@@ -162,6 +166,132 @@ def test_unpack_refuses_damaged_archives(tmp_path: Path, keep: float) -> None:
     with pytest.raises(DataError, match="remove it and fetch it again"):
         fetch.unpack(path, tmp_path / "to")
     assert not (tmp_path / "to").exists()
+
+
+def refused(path: Path, reason: str) -> None:
+    """Unpacking is refused with archive, reason and mend, and leaves nothing."""
+    before = sorted(path.parent.rglob("*"))
+    with pytest.raises(DataError, match=reason) as caught:
+        fetch.unpack(path, path.parent / "to")
+    assert str(path) in str(caught.value)
+    assert "remove it and fetch it again" in str(caught.value)
+    assert sorted(path.parent.rglob("*")) == before
+
+
+def archive_of(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        for member, content in members:
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def gzipped(path: Path, *blocks: bytes) -> Path:
+    with gzip.open(path, "wb") as file:
+        for block in blocks:
+            file.write(block)
+    return path
+
+
+def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size, member.type = size, kind
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+class Counter:
+    """Bytes written below a folder while unpacking is going on, at the most."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.written = 0
+        copy = tarfile.copyfileobj
+
+        def counted(source: io.BufferedIOBase, target: io.BufferedIOBase, *options: object) -> None:
+            try:
+                copy(source, target, *options)
+            finally:
+                self.written += target.tell()
+
+        monkeypatch.setattr(tarfile, "copyfileobj", counted)
+
+
+def test_a_gzip_bomb_stops_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "SMALL_BYTES", 100_000)
+    members = [(tarfile.TarInfo(f"{number}.wav"), bytes(30_000)) for number in range(100)]
+    path, counter = archive_of(tmp_path / "bomb.tar.gz", *members), Counter(monkeypatch)
+    assert path.stat().st_size * fetch.MAX_EXPANSION < 300_000
+    refused(path, "unpacks to more than")
+    assert 0 < counter.written <= max(100_000, path.stat().st_size * fetch.MAX_EXPANSION)
+
+
+def test_a_member_that_declares_too_much_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, counter = gzipped(tmp_path / "huge.tar.gz", header("a.wav", 2**40), bytes(1024)), Counter(monkeypatch)
+    refused(path, "unpacks to more than")
+    assert counter.written == 0
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_a_header_of_gigabytes_is_not_read(tmp_path: Path, kind: bytes) -> None:
+    path = gzipped(tmp_path / "header.tar.gz", header("x", 8 * 2**30, kind), *[bytes(2**20)] * 8)
+    tracemalloc.start()
+    try:
+        refused(path, "a header of 8589934592 bytes")
+        assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_sparse_member_counts_with_its_holes(tmp_path: Path) -> None:
+    sparse = tarfile.TarInfo("a.wav")
+    sparse.pax_headers = {"GNU.sparse.map": "0,1", "GNU.sparse.size": str(2**45), "GNU.sparse.numblocks": "1"}
+    refused(archive_of(tmp_path / "sparse.tar.gz", (sparse, b"x")), "unpacks to more than")
+
+
+def test_too_many_members_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "MAX_MEMBERS", 10)
+    members = [(tarfile.TarInfo(f"{number}.wav"), b"") for number in range(11)]
+    refused(archive_of(tmp_path / "many.tar.gz", *members), "more than 10 members")
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [
+        (tarfile.CHRTYPE, ""),
+        (tarfile.BLKTYPE, ""),
+        (tarfile.FIFOTYPE, ""),
+        (tarfile.SYMTYPE, "/etc/passwd"),
+        (tarfile.SYMTYPE, "../../x"),
+        (tarfile.LNKTYPE, "../x"),
+    ],
+)
+def test_special_files_and_links_out_are_refused(tmp_path: Path, kind: bytes, target: str) -> None:
+    member = tarfile.TarInfo("a.wav")
+    member.type, member.linkname = kind, target
+    refused(archive_of(tmp_path / "special.tar.gz", (member, b"")), "cannot be unpacked")
+
+
+def test_limits_leave_room_for_every_corpus_there_is() -> None:
+    assert fetch.MAX_MEMBERS > 2 * 148_688  # train-other-500: the most recordings
+    assert fetch.MAX_UNPACKED_BYTES > 2 * 32e9  # train-other-500: the most bytes
+
+
+@given(data=st.data())
+@settings(max_examples=200)
+def test_any_change_of_an_archive_is_refused_or_unpacked(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("tar")
+    member = tarfile.TarInfo("a/b.wav")
+    member.pax_headers = {"comment": "spoken", "path": "a/ü.wav", "size": "600"}
+    path = archive_of(folder / "a.tar.gz", (member, bytes(600)))
+    content = bytearray(gzip.decompress(path.read_bytes()))[: data.draw(st.integers(0, 4096))]
+    for place in data.draw(st.lists(st.integers(0, max(0, len(content) - 1)), max_size=4)):
+        content[place : place + 1] = data.draw(st.binary(min_size=1, max_size=1))
+    gzipped(path, bytes(content))
+    try:
+        fetch.unpack(path, folder / "to")
+    except DataError:
+        assert not (folder / "to").exists()
 
 
 @pytest.mark.parametrize(("name", "subset"), [("common_voice", ""), ("timit", ""), ("librispeech", "train-x")])

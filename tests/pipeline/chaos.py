@@ -32,6 +32,7 @@ from tests.pipeline.disturb import (
     start,
     strike,
 )
+from tests.pipeline.queue_case import queued
 
 VICTIMS = ("dvc", "stage")
 FREE_MIB = (2, 8, 32, 64, 128, 192)
@@ -134,7 +135,7 @@ def mounted(folder: Path, what: str, *options: str) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-CASES = {case.__name__: case for case in (forced, moved, twice_at_once, read_only, full_disk)}
+CASES = {case.__name__: case for case in (forced, moved, twice_at_once, queued, read_only, full_disk)}
 NEED_ROOT = ("read_only", "full_disk")
 SIGNALS = {number.name: number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)}
 ONLY = Annotated[list[str] | None, typer.Option(help=f"Of {', '.join([*CASES, *SIGNALS])}; all if it is not given.")]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -172,6 +173,8 @@ def test_adapting_starts_from_the_checkpoint_and_changes_it(checkout: Path, para
     before = load_codec(paths.codec_model("mine")).model.state_dict()
     adapting = {"mine": params.codecs["mine"].model_copy(update={"checkpoint": "packaged", "adapt_steps": 3})}
     paths.codec_model("mine").rename(checkout / "mine")
+    digest = hashlib.sha256((checkout / "mine" / "model.safetensors").read_bytes()).hexdigest()
+    (checkout / "SHA256SUMS").write_text(f"{digest}  mine/model.safetensors\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoints, "PACKAGED", checkout)
         report = codec_stage.run(params.model_copy(update={"codecs": adapting}), "mine")

@@ -46,7 +46,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         for number in range(4)
     ]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0, 0]
+    assert [process.wait(timeout=600) for process in processes] == [0, 0, 0, 0]
     return root
 
 

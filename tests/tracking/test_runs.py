@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import random
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from phonoscope.stages.base import StageReport
 from phonoscope.tracking import (
@@ -40,6 +42,15 @@ def test_stages_hang_under_one_parent(checkout: Path, store: Store, experiment: 
     assert probe.data.tags["dvc.stage"] == "probe@dac"
     assert probe.data.tags["dvc.exp_baseline_rev"] == "b" * 40
     assert probe.data.tags["package.numpy"] == np.__version__
+    machine = {key.removeprefix("machine."): value for key, value in probe.data.tags.items() if "machine." in key}
+    assert machine["cpu_count"] == str(os.cpu_count())
+    assert machine["python"] == platform.python_version()
+    assert machine["platform"] == platform.platform()
+    assert machine["cpu_model"]
+    assert machine["torch_threads"] == str(torch.get_num_threads())
+    assert machine["torch_instructions"] == torch.backends.cpu.get_cpu_capability()
+    assert int(machine["blas_threads"]) >= 1
+    assert machine["omp_num_threads"] == "1"
     assert probe.data.params == {"probe.phone.C": "0.1", "probe.phone.class_weight": "null"}
     assert [run.info.status for run in (probe, encode, parent)] == ["FINISHED"] * 3
     assert probe.data.metrics["stage.wall_s"] >= 0
@@ -106,6 +117,9 @@ def test_cost_and_environment_are_recorded_even_untracked(tmp_path: Path) -> Non
     environment = json.loads((tmp_path / ".phonoscope/environment.json").read_text())
     assert environment["packages"]["numpy"] == np.__version__
     assert environment["cpu_count"] == os.cpu_count()
+    assert environment["cpu_model"]
+    assert environment["platform"] == platform.platform()
+    assert {"torch_threads", "torch_instructions", "blas_threads", "omp_num_threads"} <= environment.keys()
     (row,) = map(json.loads, (tmp_path / ".phonoscope/timings.jsonl").read_text().splitlines())
     assert row["stage"] == "split"
     assert row["status"] == "FINISHED"

@@ -22,7 +22,7 @@ from phonoscope.tracking import (
     tracking_uri,
     ui_command,
 )
-from phonoscope.tracking.store import Store, flatten, param_texts, redacted
+from phonoscope.tracking.store import Store, flatten, open_store, param_texts, redacted
 
 CONFIG = TrackingConfig()
 REQUIRED = TrackingConfig(required=True)
@@ -62,6 +62,7 @@ def test_other_dvc_root_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_ui_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = ui_command(tmp_path)
     assert command[command.index("--backend-store-uri") + 1] == f"sqlite:///{tmp_path}/mlflow.db"
+    assert command[command.index("--host") + 1] == "127.0.0.1"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://user:secret@server/mlflow")
     with pytest.raises(EnvironmentFault, match="https://server/mlflow") as caught:
         ui_command(tmp_path)
@@ -90,17 +91,33 @@ def _not_a_database(folder: Path) -> str:
     return f"sqlite:///{folder}/text.db"
 
 
+def _read_only_folder(folder: Path) -> str:
+    """A folder that not even root may write into: of the kernel's own."""
+    return "sqlite:////proc/sys/mlflow.db"
+
+
 def _removed_file_store(folder: Path) -> str:
     return (folder / "mlruns").as_uri()
 
 
-@pytest.fixture(params=[_unreachable_server, _folder_that_cannot_be, _not_a_database, _removed_file_store])
+@pytest.fixture(
+    params=[_unreachable_server, _folder_that_cannot_be, _not_a_database, _removed_file_store, _read_only_folder]
+)
 def broken_uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     make: Callable[[Path], str] = request.param
     uri = make(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     return uri
+
+
+def test_a_folder_that_cannot_be_written_is_no_lock_to_wait_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", _read_only_folder(tmp_path))
+    monkeypatch.setattr("filelock.FileLock.acquire", lambda *_, **__: pytest.fail("it waits for a lock"))
+    with pytest.raises(OSError, match="/proc/sys"):
+        open_store(tmp_path, CONFIG)
 
 
 def test_broken_store_costs_one_warning(broken_uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

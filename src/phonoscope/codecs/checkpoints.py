@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import pickle
@@ -82,7 +83,7 @@ def _read_config(folder: Path) -> tuple[str, dict[str, Any]]:
         return config["kind"], dict(config["architecture"])
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; run `dvc repro codec`") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: not a codec's config ({error!r}); run `dvc repro codec`") from error
 
 
@@ -109,7 +110,21 @@ def load_packaged(name: str, n_layers: int | None = None) -> Codec:
     if not (PACKAGED / name / "config.json").is_file():
         there = ", ".join(sorted(path.parent.name for path in PACKAGED.glob("*/config.json"))) or "none"
         raise DataError(f"codecs.{name}.checkpoint: no packaged model {name!r}; there are {there}")
+    _check_sum(PACKAGED / name / "model.safetensors")
     return load_codec(PACKAGED / name, n_layers)
+
+
+def _check_sum(weights: Path) -> None:
+    """Raise `DataError` unless packaged weights have the SHA-256 that stands in `SHA256SUMS` beside their folder."""
+    listing = weights.parents[1] / "SHA256SUMS"
+    lines = [line.split() for line in listing.read_text(encoding="utf-8").splitlines()] if listing.is_file() else []
+    with weights.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if [found, weights.relative_to(listing.parent).as_posix()] not in lines:
+        raise DataError(
+            f"{weights}: SHA-256 is {found}, which {listing.name} does not have; `git checkout` the file, or, if you "
+            f"trained it again, write its `sha256sum` into {listing}"
+        )
 
 
 def open_codec(name: str, config: CodecConfig) -> Any:
@@ -169,7 +184,7 @@ def _official_speechtokenizer(path: Path, n_layers: int | None) -> SeanetCodec:
         codec = build_speechtokenizer(json.loads(config.read_text(encoding="utf-8")), n_layers)
     except FileNotFoundError as error:
         raise DataError(f"{config}: no such file; SpeechTokenizer's config.json lies beside its .pt") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{config}: not SpeechTokenizer's config ({error!r})") from error
     _load_strict(codec, _torch_load(weights), weights)
     return codec

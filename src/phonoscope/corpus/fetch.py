@@ -7,6 +7,7 @@ import hashlib
 import logging
 import tarfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,11 @@ log = logging.getLogger(__name__)
 RETRIES = 5
 TIMEOUT_S = 60
 CHUNK_BYTES = 1 << 20
+MAX_MEMBERS = 1_000_000  # Speech Commands has 105,829 recordings, LibriSpeech's train-other-500 148,688
+MAX_UNPACKED_BYTES = 100 * 10**9  # train-other-500 has 30 GB
+MAX_EXPANSION = 20  # speech does not become half as small: FLAC is packed already, 16-bit samples are nearly noise
+SMALL_BYTES = 16 << 20  # so much may come out of any archive: a small one is padding and headers mostly
+MAX_HEADER_BYTES = 1 << 20  # tarfile reads a header whole, however long it says it is; data come in smaller pieces
 
 _LIBRISPEECH = "http://www.openslr.org/resources/12/"
 _SPEECH_COMMANDS = "http://download.tensorflow.org/data/"
@@ -141,17 +147,57 @@ def download(archive: Archive, path: Path) -> None:
     part.replace(path)
 
 
-def unpack(path: Path, folder: Path) -> None:
-    """Unpack a tar archive; entries that point out of `folder`, devices and the like are refused.
+class _BoundedGzip(gzip.GzipFile):
+    """A gzip stream that refuses to be read beyond `limit` unpacked bytes, or much at once."""
 
-    Raises: `DataError` if the archive is damaged or holds such an entry.
+    def __init__(self, path: Path, limit: int) -> None:
+        super().__init__(path, "rb")
+        self._limit = limit
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {size} bytes, more than {MAX_HEADER_BYTES:,}")
+        content = super().read(size)
+        _refuse_beyond(self._limit, self.tell())
+        return content
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        _refuse_beyond(self._limit, offset)
+        return super().seek(offset, whence)
+
+
+def _refuse_beyond(limit: int, unpacked: int) -> None:
+    if unpacked > limit:
+        raise tarfile.ReadError(f"it unpacks to more than {limit:,} bytes, which no corpus of its size does")
+
+
+def _bounded_members(archive: tarfile.TarFile, limit: int) -> Iterator[tarfile.TarInfo]:
+    """The members one by one, as long as their number and the sizes they declare are plausible."""
+    declared = 0
+    for number, member in enumerate(archive, 1):
+        declared += member.size
+        _refuse_beyond(limit, declared)
+        if number > MAX_MEMBERS:
+            raise tarfile.ReadError(f"more than {MAX_MEMBERS:,} members")
+        yield member
+
+
+def unpack(path: Path, folder: Path) -> None:
+    """Unpack a `.tar.gz`; entries that point out of `folder`, devices and the like are refused.
+
+    What comes out is bounded: in all, by the archive's size, and by the number of members. On refusal nothing is left.
+    Raises: `DataError` if the archive is damaged, holds such an entry or too much; `EnvironmentFault` if the disk
+    does not take it.
     """
+    limit = min(MAX_UNPACKED_BYTES, max(SMALL_BYTES, MAX_EXPANSION * path.stat().st_size))
     with atomic_dir(folder) as temporary:
         try:
-            with tarfile.open(path) as archive:
-                archive.extractall(temporary, filter="data")
-        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+            with _BoundedGzip(path, limit) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+                archive.extractall(temporary, _bounded_members(archive, limit), filter="data")
+        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError) as error:
             raise DataError(f"{path}: cannot be unpacked ({error}); remove it and fetch it again") from error
+        except OSError as error:
+            raise EnvironmentFault(f"{path}: cannot be unpacked into {folder} ({error}); check the disk") from error
 
 
 def fetch(name: str, destination: Path, subset: str = "") -> Path:

@@ -17,7 +17,7 @@ def read_table(path: Path, stage: str) -> pd.DataFrame:
         return pd.read_csv(path)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; run `dvc repro {stage}`") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise DataError(f"{path}: not a readable CSV ({error}); run `dvc repro --force {stage}`") from error
 
 
@@ -25,7 +25,14 @@ def read_manifest() -> pd.DataFrame:
     """The corpus's manifest, a row an utterance. Raises `DataError` if it is missing."""
     if not paths.MANIFEST.exists():
         raise DataError(f"{paths.MANIFEST}: no such file; run `dvc repro corpus`")
-    return pd.read_parquet(paths.MANIFEST)
+    return _read_parquet(paths.MANIFEST, "corpus")
+
+
+def _read_parquet(path: Path, stage: str, columns: list[str] | None = None) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path, columns=columns)
+    except (OSError, ValueError, MemoryError) as error:  # Arrow's own errors are among these
+        raise DataError(f"{path}: not a readable table ({error}); run `dvc repro --force {stage}`") from error
 
 
 def read_aligned_manifest() -> pd.DataFrame:
@@ -33,7 +40,7 @@ def read_aligned_manifest() -> pd.DataFrame:
     manifest = read_manifest()
     if not paths.F0_TRACKS.exists():
         raise DataError(f"{paths.F0_TRACKS}: no such file; run `dvc repro align`")
-    aligned = pd.read_parquet(paths.F0_TRACKS, columns=["utterance"])["utterance"].unique()
+    aligned = _read_parquet(paths.F0_TRACKS, "align", ["utterance"])["utterance"].unique()
     return manifest[manifest["utterance"].isin(aligned)].reset_index(drop=True)
 
 
@@ -43,3 +50,5 @@ def read_split() -> dict[str, list[str]]:
         return json.loads(paths.SPLIT.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(f"{paths.SPLIT}: no such file; run `dvc repro split`") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{paths.SPLIT}: not readable as JSON ({error}); run `dvc repro --force split`") from error

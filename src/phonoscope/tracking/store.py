@@ -32,7 +32,8 @@ T = TypeVar("T")
 
 PARENT_KEY = "phonoscope.parent_key"
 SQLITE = "sqlite:///"
-LOCK_TIMEOUT_S = 60
+LOCAL_HOST = "127.0.0.1"  # said to MLflow, whose own default MLFLOW_HOST changes
+LOCK_TIMEOUT_S = 300  # creating the store takes seconds, on a machine full of work minutes; a dead holder holds nothing
 BUSY_TIMEOUT_S = 5
 MAX_KEY, MAX_PARAM, MAX_TAG = 250, 6000, 8000  # characters, MLflow's own limits
 BATCH = 100  # the smallest of MLflow's limits on one batch: parameters and tags
@@ -73,11 +74,14 @@ def tracking_uri(root: Path) -> str:
 
 
 def ui_command(root: Path) -> list[str]:
-    """The command that serves the MLflow UI. Raises `EnvironmentFault` for a remote server, which has its own."""
+    """The command that serves the MLflow UI on this machine alone: it asks for no password.
+
+    Raises `EnvironmentFault` for a remote server, which has its own.
+    """
     uri = tracking_uri(root)
     if urlsplit(uri).scheme in ("http", "https"):
         raise EnvironmentFault(f"MLFLOW_TRACKING_URI is the server {redacted(uri)}; open that address in a browser")
-    server = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--workers", "1"]
+    server = [sys.executable, "-m", "mlflow", "ui", "--host", LOCAL_HOST, "--backend-store-uri", uri, "--workers", "1"]
     # the server would start eight more processes for jobs that tracking does not use
     return ["env", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false", "MLFLOW_DISABLE_TELEMETRY=true", *server]
 
@@ -229,6 +233,8 @@ def open_store(root: Path, config: TrackingConfig) -> Store:
     database = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
     lock = FileLock(f"{database}.lock" if database else checkout / paths.STATE / "mlflow.lock", timeout=LOCK_TIMEOUT_S)
     Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    with Path(lock.lock_file).open("a"):  # where this is not permitted, filelock would wait as for another process
+        pass
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     with lock:

@@ -1,0 +1,160 @@
+"""Binary files that are cut, changed or lie about their sizes: read, or refused by our own error, in little memory."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile as sf
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phonoscope.audio import read_audio
+from phonoscope.codecs.checkpoints import build_small, load_codec, save_codec
+from phonoscope.errors import DataError
+from phonoscope.files import read_safetensors, write_safetensors
+from phonoscope.sae.store import load_sae
+from tests.bytes import damaged
+from tests.whisper.ct2_writer import ct2_bytes
+
+AUDIO = ("WAV", "FLAC", "OGG", "MP3", "AIFF", "W64", "RF64")
+
+
+def audio_bytes(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    sf.write(buffer, np.random.default_rng(0).normal(0, 0.1, 800).astype(np.float32), 16_000, format=kind)
+    return buffer.getvalue()
+
+
+def tensor_bytes(folder: Path) -> bytes:
+    path = folder / "whole.safetensors"
+    write_safetensors(path, {"a": torch.zeros(3, 2), "b": torch.ones(4, dtype=torch.int16)}, {"frame_rate_hz": 50})
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", AUDIO)
+@given(data=st.data())
+def test_any_sound_file_is_read_or_refused(
+    kind: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / f"fuzz.{kind.lower()}"
+    path.write_bytes(data.draw(damaged(audio_bytes(kind))))
+    with suppress(DataError):
+        samples, rate = read_audio(path)
+        assert samples.ndim == 1
+        assert rate > 0
+
+
+@given(data=st.data())
+@settings(max_examples=200)
+def test_any_safetensors_file_is_read_or_refused(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzz.safetensors"
+    path.write_bytes(data.draw(damaged(tensor_bytes(tmp_path_factory.getbasetemp()))))
+    with suppress(DataError):
+        assert all(tensor.numel() < 100 for tensor in read_safetensors(path)[0].values())
+
+
+@pytest.fixture(scope="module")
+def codec_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("codec")
+    save_codec(build_small("dac", 1), "dac", folder)
+    return folder
+
+
+@pytest.mark.parametrize(("load", "name"), [(load_codec, "config.json"), (load_sae, "config.json")])
+@given(data=st.data())
+@settings(max_examples=60)
+def test_any_config_of_a_model_is_taken_or_refused(
+    load: Callable[[Path], object], name: str, data: st.DataObject, codec_folder: Path
+) -> None:
+    folder = codec_folder.with_name("damaged")
+    folder.mkdir(exist_ok=True)
+    for weights in ("model.safetensors", "sae.safetensors"):
+        (folder / weights).write_bytes(tensor_bytes(codec_folder))
+    (folder / name).write_bytes(data.draw(damaged((codec_folder / "config.json").read_bytes())))
+    with pytest.raises(DataError):  # the weights fit no model
+        load(folder)
+
+
+def lying_flac() -> bytes:
+    """50 days of it: the 36 bits of STREAMINFO's sample count are all set."""
+    content = bytearray(audio_bytes("FLAC"))
+    content[21] |= 0x0F
+    content[22:26] = b"\xff" * 4
+    return bytes(content)
+
+
+def lying_wav() -> bytes:
+    content = bytearray(audio_bytes("WAV"))
+    place = content.index(b"data") + 4
+    content[place : place + 4] = content[4:8] = struct.pack("<I", 0x70000000)
+    return bytes(content)
+
+
+def lying_safetensors() -> bytes:
+    header = json.dumps({"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}).encode()
+    return struct.pack("<Q", len(header)) + header
+
+
+def lying_ct2() -> bytes:
+    return ct2_bytes({"a": np.zeros(2, np.float16)}).replace(
+        b"\1\2\0\0\0\4\4\0\0\0", b"\1\xff\xff\xff\x7f\4\xfe\xff\xff\xff"
+    )
+
+
+def lying_parquet() -> bytes:
+    buffer = io.BytesIO()
+    pd.DataFrame({"utterance": ["a"] * 50}).to_parquet(buffer)
+    content = buffer.getvalue()
+    return content[:-8] + struct.pack("<I", 0x7FFFFFFF) + content[-4:]
+
+
+LIES = {
+    "lie.flac": (lying_flac, "phonoscope.audio:read_audio"),
+    "lie.wav": (lying_wav, "phonoscope.audio:read_audio"),
+    "lie.safetensors": (lying_safetensors, "phonoscope.files:read_safetensors"),
+    "long.safetensors": (lambda: struct.pack("<Q", 2**62) + b"{}", "phonoscope.files:read_safetensors"),
+    "lie.bin": (lying_ct2, "phonoscope.whisper.ct2:read_ct2"),
+    "data/corpus/manifest.parquet": (lying_parquet, "phonoscope.stages.tables:read_manifest"),
+}
+READ = """
+import importlib, resource, sys
+from phonoscope.errors import DataError
+reads = []
+for file, target in zip(sys.argv[1::2], sys.argv[2::2]):
+    module, name = target.split(":")
+    reads.append((file, getattr(importlib.import_module(module), name)))
+from pathlib import Path
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for file, read in reads:
+    try:
+        read(*([] if "manifest" in file else [Path(file)]))
+    except DataError as error:
+        assert file in str(error), error
+    else:
+        sys.exit(f"{file} was read")
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_a_file_that_lies_about_its_size_costs_no_memory(tmp_path: Path) -> None:
+    arguments = []
+    for name, (make, target) in LIES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(make())
+        arguments += [name, target]
+    done = subprocess.run(
+        [sys.executable, "-c", READ, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 300  # MiB more at the peak, libraries included, where the lies are of GiB

@@ -1,0 +1,145 @@
+"""No module of the source calls what runs code out of data, reads pickles or leaves a gap in the file system."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src"
+FILES = sorted(SOURCE.rglob("*.py"))
+
+FORBIDDEN_MODULES = {"cPickle", "cloudpickle", "dill", "jsonpickle", "marshal", "pickle", "pty", "shelve", "telnetlib"}
+FORBIDDEN_CALLS = {
+    "__import__",
+    "compile",
+    "eval",
+    "exec",
+    "joblib.load",
+    "os.popen",
+    "os.system",
+    "pandas.eval",
+    "pandas.read_pickle",
+    "pd.eval",
+    "pd.read_pickle",
+    "subprocess.getoutput",
+    "subprocess.getstatusoutput",
+    "tempfile.mktemp",
+    "torch.hub.load",
+    "yaml.full_load",
+    "yaml.load",
+    "yaml.load_all",
+    "yaml.unsafe_load",
+}
+SAFE_YAML = {"safe", "rt"}
+
+
+def _name(node: ast.expr) -> str:
+    """`a.b.c` of an attribute chain; what is no name in it is `?`."""
+    if isinstance(node, ast.Name):
+        return node.id
+    return f"{_name(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else "?"
+
+
+def _keyword(call: ast.Call, name: str) -> object:
+    """The constant value of a keyword; None if it is not given, `...` if it is no constant."""
+    for keyword in call.keywords:
+        if keyword.arg == name:
+            return keyword.value.value if isinstance(keyword.value, ast.Constant) else ...
+    return None
+
+
+def _is(call: ast.Call, name: str) -> bool:
+    return _name(call.func) == name or _name(call.func).endswith(f".{name}")
+
+
+def _pickles(node: ast.AST) -> Iterator[str]:
+    """Imports of modules that unpickle. Of pickle itself the error that torch raises may be named, and nothing else."""
+    names: list[str] = []
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names if alias.name != "pickle" or alias.asname]
+    elif isinstance(node, ast.ImportFrom):
+        names = [str(node.module)] if [alias.name for alias in node.names] != ["UnpicklingError"] else []
+    elif isinstance(node, ast.Attribute) and _name(node) != "pickle.UnpicklingError":
+        names = [_name(node)] if _name(node).startswith("pickle.") else []
+    yield from (f"use of {name}" for name in names if name.split(".")[0] in FORBIDDEN_MODULES)
+
+
+RULES: dict[str, Callable[[ast.Call], bool]] = {
+    "runs code or unpickles": lambda call: _name(call.func) in FORBIDDEN_CALLS,
+    "runs a shell": lambda call: _keyword(call, "shell") not in (None, False),
+    "np.load with pickles": lambda call: _keyword(call, "allow_pickle") not in (None, False),
+    "torch.load without weights_only=True": lambda call: (
+        _is(call, "torch.load") and _keyword(call, "weights_only") is not True
+    ),
+    "a checkpoint that may be a pickle": lambda call: (
+        _is(call, "from_pretrained") and _keyword(call, "use_safetensors") not in (None, True)
+    ),
+    "code of a checkpoint": lambda call: _keyword(call, "trust_remote_code") not in (None, False),
+    "extraction without filter": lambda call: (
+        (_is(call, "extractall") or _is(call, "unpack_archive")) and _keyword(call, "filter") != "data"
+    ),
+    "a YAML reader that makes objects": lambda call: _is(call, "YAML") and _keyword(call, "typ") not in SAFE_YAML,
+    "a server for everybody": lambda call: any(
+        isinstance(part, ast.Constant) and part.value in ("0.0.0.0", "::") for part in ast.walk(call)
+    ),
+    "a certificate that is not checked": lambda call: _keyword(call, "verify") is False,
+}
+
+
+def violations(text: str) -> list[str]:
+    """What the rules find in a module's text, by line."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        reasons = list(_pickles(node))
+        if isinstance(node, ast.Call):
+            reasons += [reason for reason, broken in RULES.items() if broken(node)]
+        found += [f"{getattr(node, 'lineno', 0)}: {reason}" for reason in reasons]
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(SOURCE).as_posix())
+def test_no_module_breaks_a_rule(file: Path) -> None:
+    assert violations(file.read_text(encoding="utf-8")) == []
+
+
+def test_the_error_of_a_refused_pickle_may_be_named() -> None:
+    assert violations("import pickle\ntry: pass\nexcept pickle.UnpicklingError: pass") == []
+    assert violations("from pickle import UnpicklingError") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import pickle\npickle.load(file)",
+        "import pickle as p",
+        "from pickle import loads",
+        "from marshal import loads",
+        "import shelve as s",
+        "eval('1')",
+        "exec(text)",
+        "os.system('ls')",
+        "joblib.load(path)",
+        "tempfile.mktemp()",
+        "yaml.load(text)",
+        "YAML().load(text)",
+        "YAML(typ='unsafe')",
+        "subprocess.run('ls', shell=True)",
+        "subprocess.run('ls', shell=flag)",
+        "np.load(path, allow_pickle=True)",
+        "np.load(path, allow_pickle=flag)",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "Model.from_pretrained(name, use_safetensors=False)",
+        "AutoModel.from_pretrained(name, trust_remote_code=True)",
+        "archive.extractall(folder)",
+        "archive.extractall(folder, filter='tar')",
+        "shutil.unpack_archive(path)",
+        "serve(host='0.0.0.0')",
+        "requests.get(url, verify=False)",
+    ],
+)
+def test_the_rules_see_what_they_forbid(text: str) -> None:
+    assert violations(text) != []
