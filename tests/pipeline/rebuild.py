@@ -1,4 +1,4 @@
-"""Every stage of a checkout again, in DVC's order but in one process: `dvc repro --force` without 47 starts of Python."""
+"""Every stage of a checkout again, in DVC's order but in one process: without a start of Python for each."""
 
 from __future__ import annotations
 
