@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,18 +132,33 @@ def load_params(path: Path = paths.PARAMS) -> Params:
 
     try:
         content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        text = json.dumps(content, default=str)
     except FileNotFoundError as error:
         raise ParamsError(f"{path}: no such file; run in the root of the checkout or give --params") from error
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError, TypeError, RecursionError, IsADirectoryError) as error:  # 2001-13-13, a list as key
         raise ParamsError(f"{path}: not readable YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise ParamsError(f"{path}: holds no mapping of sections")
+    if endless := list(_not_finite(content, ())):
+        raise ParamsError("; ".join(f"{path}: {fault}" for fault in endless))
     try:
         # strictly, so that `true` is no 1 and "3" no 3; as JSON, where a list may become a tuple
-        return Params.model_validate_json(json.dumps(content, default=str), strict=True)
+        return Params.model_validate_json(text, strict=True)
     except ValidationError as error:
         faults = dict.fromkeys(_explain(fault) for fault in error.errors())
         raise ParamsError("; ".join(f"{path}: {fault}" for fault in faults)) from error
+
+
+def _not_finite(value: Any, location: tuple[str, ...]) -> Iterator[str]:
+    """NaN and infinity, which YAML and pydantic take for numbers."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _not_finite(inner, (*location, str(name)))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _not_finite(inner, location)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{'.'.join(location)}: must be finite, got {value}"
 
 
 def _explain(fault: Any) -> str:

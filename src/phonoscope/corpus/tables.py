@@ -36,12 +36,17 @@ def read_rows(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
     return [{str(column): str(cell).strip() for column, cell in row.items()} for row in rows]
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file that are not empty. Raises `DataError` if there are none."""
+def read_text(path: Path) -> str:
+    """The content of a text file, with or without a byte order mark. Raises `DataError` if it is not UTF-8."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not readable as UTF-8 text ({error})") from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that are not empty. Raises `DataError` if there are none."""
+    lines = [line.strip() for line in read_text(path).splitlines()]
     if not any(lines):
         raise DataError(f"{path}: empty")
     return [line for line in lines if line]

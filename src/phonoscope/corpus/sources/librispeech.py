@@ -7,6 +7,7 @@ from pathlib import Path
 
 from phonoscope.corpus.config import CorpusConfig
 from phonoscope.corpus.items import AudioFile, RawItem, Rejected, relative_name, sex_code
+from phonoscope.corpus.tables import read_text
 from phonoscope.errors import DataError, ParamsError
 
 
@@ -14,14 +15,14 @@ def read_sexes(path: Path) -> dict[str, str]:
     """Speaker id -> `F` or `M`, from SPEAKERS.TXT (`id | sex | subset | minutes | name`, comments begin with `;`)."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; corpus.root must be the LibriSpeech folder that holds SPEAKERS.TXT")
-    rows = [line.split("|") for line in path.read_text(encoding="utf-8").splitlines() if line.strip()[:1] not in ";"]
+    rows = [line.split("|") for line in read_text(path).splitlines() if line.strip()[:1] not in ";"]
     return {row[0].strip(): sex_code(row[1]) for row in rows if len(row) > 1}
 
 
 def _transcripts(chapter: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
     for path in sorted(chapter.glob("*.trans.txt")):
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in read_text(path).splitlines():
             utterance, _, text = line.strip().partition(" ")
             texts[utterance] = text.strip()
     return texts

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from phonoscope.corpus.config import CorpusConfig
 from phonoscope.corpus.items import AudioFile, RawItem, Rejected, relative_name
+from phonoscope.corpus.tables import read_text
 from phonoscope.errors import DataError, ParamsError
 
 DIVIDER = "_nohash_"
@@ -35,7 +36,7 @@ def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
     """
     root = _root(root)
     listing = root / "testing_list.txt"
-    testing = set(listing.read_text(encoding="utf-8").split()) if listing.is_file() else set()
+    testing = set(read_text(listing).split()) if listing.is_file() else set()
     for word in _words(root, config.words):
         for path in sorted((root / word).glob("*.wav")):
             origin = relative_name(path, root)
