@@ -190,7 +190,7 @@ PARAMS: dict[str, tuple[str, list[str]]] = {
     "no such day": ("corpus: {seed: 2001-13-13}", ["params.yaml", "not readable YAML"]),
     "a list as key": ("corpus: {[takes]: 2}", ["params.yaml", "not readable YAML"]),
     "itself": ("corpus: &self {takes: *self}", ["params.yaml", "not readable YAML"]),
-    "deep": (f"corpus: {'[' * 2000}", ["params.yaml", "not readable YAML"]),
+    "deep": (f"corpus: {'[' * 400}", ["params.yaml", "not readable YAML"]),
     "empty": ("", ["params.yaml", "no mapping"]),
 }
 """Contents of params.yaml that are refused, and what the line must say."""

@@ -102,6 +102,13 @@ def test_a_refusal_of_an_input_says_which_stage_mends_it(tmp_path: Path) -> None
         assert str(seen.value) == expected
 
 
+def test_a_refusal_that_names_no_file_is_given_the_unsound_one(tmp_path: Path) -> None:
+    (tmp_path / "scores.csv").write_text("score\ninf\n")
+    reason = r"^no column 'value' \(.*scores\.csv: column score holds inf; run `dvc repro probe@dac`\)$"
+    with pytest.raises(DataError, match=reason), blamed([Input(tmp_path, "probe@dac")]):
+        raise DataError("no column 'value'")
+
+
 @pytest.mark.parametrize("error", [EnvironmentFault("no CUDA"), OSError(errno.ENOSPC, "No space left on device")])
 def test_a_fault_of_the_machine_is_not_the_inputs(tmp_path: Path, error: Exception) -> None:
     (tmp_path / "scores.json").write_text('{"a": NaN}')

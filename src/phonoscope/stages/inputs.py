@@ -161,16 +161,16 @@ FITTING: dict[str, Callable[[Path], str | None]] = {
 def blamed(inputs: Sequence[Input]) -> Iterator[None]:
     """Where a stage fails in a way that it did not foresee, raise `DataError` for the input that is not as it was made.
 
-    A refusal of an input is given the stage to run if it does not say; all others, an error of the machine (a full
-    disk) and a failure on sound inputs pass as they are.
+    A refusal keeps its words, and is given the file or the stage to run if it names none. An error of the machine (a
+    full disk) and a failure on sound inputs pass as they are.
     """
     try:
         yield
     except DataError as error:
-        given = next((given for given in inputs if given.path.as_posix() in str(error)), None)
-        if given is None or "dvc repro" in str(error):
+        completed = _completed(error, inputs)
+        if completed is None:
             raise
-        raise DataError(f"{str(error).rstrip('.')}; run `dvc repro {given.writer}`") from error
+        raise completed from error
     except PhonoscopeError:
         raise
     except Exception as error:
@@ -178,6 +178,16 @@ def blamed(inputs: Sequence[Input]) -> Iterator[None]:
         if refusal is None:
             raise
         raise DataError(f"{refusal} ({type(error).__name__}: {error})") from error
+
+
+def _completed(error: DataError, inputs: Sequence[Input]) -> DataError | None:
+    """The refusal with what it lacks, the stage to run or the input that it is about; None if it lacks nothing."""
+    said = str(error).rstrip(".")
+    named = [given for given in inputs if given.path.as_posix() in said]
+    if named and "dvc repro" not in said:
+        return DataError(f"{said}; run `dvc repro {named[0].writer}`")
+    refusal = None if named else _unsound(inputs)
+    return DataError(f"{said} ({refusal})") if refusal else None
 
 
 def _unsound(inputs: Sequence[Input]) -> DataError | None:
@@ -190,7 +200,10 @@ def _unsound(inputs: Sequence[Input]) -> DataError | None:
         for path in given.files():
             if reason := check_content(path, UNVOICED):
                 return given.refusal(path, reason)
-    outputs, _, cache, _ = locked_outputs(Path())
+    try:
+        outputs, _, cache, _ = locked_outputs(Path())
+    except DataError:  # without a dvc.lock there is nothing to compare with
+        return None
     for given in inputs:
         for output in outputs:
             if output.stage == given.writer and given.path.is_relative_to(output.path):
