@@ -150,7 +150,6 @@ SHAPES: list[tuple[str, str, Change, str]] = [
     ("browse@encoder_3", "data/interpret/encoder_3/features.parquet", without("density"), DIFFERS),
     ("compare", "models/probes/speechtokenizer/speaker.safetensors", tensors(dict.popitem), DIFFERS),
     ("geometry-report", "data/geometry/dac/clips.parquet", without("word"), DIFFERS),
-    ("encoder-report", "metrics/encoders/codes.csv", csv_without("value"), DIFFERS),
     ("sae-report", "metrics/sae_scores/encoder_3.csv", csv_without("value"), DIFFERS),
     ("vq-report", "models/vq/vq/checks.json", text(lambda checks: checks.clear()), DIFFERS),
     ("vq-report", "metrics/vq/vq.csv", csv_without("epoch"), DIFFERS),
