@@ -83,17 +83,22 @@ def stage_params(params: Params, stage: str, item: str | None = None) -> dict[st
 
 
 def run_stage(stage: str, params_file: Path, item: str | None = None) -> None:
-    """Check the parameters, run one stage, track it."""
+    """Check the parameters and what other stages wrote for this one, run it, track it."""
     params = load_params(params_file)
     params.check_folders(stage)
     if item is not None:
         params.check_item(stage, item)
-    from phonoscope import tracking
+    from phonoscope.stages.inputs import blamed, check_inputs, stage_inputs
 
     name = f"{stage}@{item}" if item else stage
+    inputs = stage_inputs(name, params.model_dump(mode="json"))
+    check_inputs(inputs)
+    from phonoscope import tracking
+
     with tracking.stage_run(name, stage_params(params, stage, item), params.tracking) as recorder:
         run = importlib.import_module(f"phonoscope.stages.{stage.replace('-', '_')}").run
-        report = run(params, item) if item else run(params)
+        with blamed(inputs):
+            report = run(params, item) if item else run(params)
         recorder.log(report)
         if stage == "summary":
             tracking.finish_parent(recorder, json.loads(paths.SUMMARY.read_text(encoding="utf-8")))

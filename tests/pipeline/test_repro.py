@@ -16,6 +16,8 @@ from ruamel.yaml import YAML
 
 from phonoscope import paths
 from phonoscope.files import require_finite
+from tests.commandline import phonoscope
+from tests.pipeline.broken import BREAKS, SHAPES, Change, changed, largest, removed, stage_deps
 from tests.pipeline.clone import OUTPUTS, TOY, Clone, make_clone
 
 CODECS = tuple(TOY["codecs"])
@@ -181,6 +183,43 @@ def test_verify_names_a_flipped_bit_in_dvcs_cache(done: Done) -> None:
         code, report = verify(done.clone)
     assert code == 1
     assert {Path(fault["path"]) for fault in report["faults"] if fault["where"] == "cache"} == set(chosen)
+
+
+@pytest.fixture
+def untracked(done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The clone's parameters for a stage run in this process, in the clone's folder."""
+    content = YAML(typ="safe").load((done.clone.root / paths.PARAMS).read_text(encoding="utf-8"))
+    content |= {"tracking": {"enabled": False}, "compute": content["compute"] | {"workers": 1}}
+    (tmp_path / "params.yaml").write_text(json.dumps(content), encoding="utf-8")
+    monkeypatch.chdir(done.clone.root)
+    return tmp_path / "params.yaml"
+
+
+def test_every_stage_names_what_is_missing_cut_or_empty(done: Done, untracked: Path) -> None:
+    stages = stage_deps(done.clone.root)
+    assert {stage.partition("@")[0] for stage in stages} == {stage.partition("@")[0] for stage in EVERY}
+    for stage, deps in stages.items():
+        for dep in deps:
+            file = largest(dep)
+            assert file, dep
+            for broken, context in [
+                (dep, removed(dep)),
+                *((file, changed(file, change)) for change in BREAKS.values()),
+            ]:
+                with context:
+                    line = phonoscope(*stage.split("@"), "--params", str(untracked)).refusal(4)
+                assert broken.as_posix() in line
+                assert "dvc repro" in line
+    assert done.clone.run("git", "status", "--porcelain").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("stage", "file", "change", "said"), SHAPES, ids=[f"{stage}: {said}" for stage, _, _, said in SHAPES]
+)
+def test_what_does_not_fit_is_named(untracked: Path, stage: str, file: str, change: Change, said: str) -> None:
+    with changed(Path(file), change):
+        line = phonoscope(*stage.split("@"), "--params", str(untracked)).refusal(4)
+    assert all(part in line for part in (Path(file).parent.as_posix(), said, "dvc repro")), line
 
 
 @pytest.mark.parametrize(

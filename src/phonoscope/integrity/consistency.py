@@ -64,18 +64,42 @@ def check_tokens(
 
     Reads one row group after the other, so that a table of any size takes constant memory.
     """
+    if missing := _missing_columns(tokens, sizes):
+        yield missing
+        return
+    seen: set[str] = set()
+    for frame in _token_groups(tokens, sizes):
+        yield from _codes(frame, sizes)
+        yield from _frames(frame, frame_rate_hz, durations_s, seen)
+
+
+def check_codes(tokens: Path, sizes: Sequence[int]) -> Iterator[str]:
+    """What is wrong with a token table by itself: its columns, and codes out of their codebook (`sizes` by layer)."""
+    if missing := _missing_columns(tokens, sizes):
+        yield missing
+        return
+    for frame in _token_groups(tokens, sizes):
+        yield from _codes(frame, sizes)
+
+
+def _token_columns(sizes: Sequence[int]) -> list[str]:
+    return ["utterance", "frame", *(f"code_{layer}" for layer in range(1, len(sizes) + 1))]
+
+
+def _missing_columns(tokens: Path, sizes: Sequence[int]) -> str:
     import pyarrow.parquet as pq
 
-    columns = [f"code_{layer}" for layer in range(1, len(sizes) + 1)]
+    there = pq.read_schema(tokens).names
+    missing = [name for name in _token_columns(sizes) if name not in there]
+    return f"lacks the column {missing[0]}" if missing else ""
+
+
+def _token_groups(tokens: Path, sizes: Sequence[int]) -> Iterator[pd.DataFrame]:
+    import pyarrow.parquet as pq
+
     with pq.ParquetFile(tokens) as file:
-        if missing := [name for name in ("utterance", "frame", *columns) if name not in file.schema_arrow.names]:
-            yield f"lacks the column {missing[0]}"
-            return
-        seen: set[str] = set()
         for group in range(file.num_row_groups):
-            frame = file.read_row_group(group, columns=["utterance", "frame", *columns]).to_pandas()
-            yield from _codes(frame, sizes)
-            yield from _frames(frame, frame_rate_hz, durations_s, seen)
+            yield file.read_row_group(group, columns=_token_columns(sizes)).to_pandas()
 
 
 def _codes(frame: pd.DataFrame, sizes: Sequence[int]) -> Iterator[str]:

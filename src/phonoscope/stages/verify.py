@@ -50,7 +50,7 @@ def verify(root: Path, workers: int = 1) -> Verification:
 
     Raises: `DataError` if dvc.yaml or dvc.lock cannot be read.
     """
-    outputs, cached, cache, faults = _locked(root)
+    outputs, cached, cache, faults = locked_outputs(root)
     for found in parallel_iter(
         partial(check_output, root, cache=cache), outputs, workers=workers, description="outputs"
     ):
@@ -70,7 +70,7 @@ def verify(root: Path, workers: int = 1) -> Verification:
     return Verification(len(outputs), len(objects), len(files), sorted(set(faults)))
 
 
-def _locked(root: Path) -> tuple[list[Output], list[Output], Path, list[Fault]]:
+def locked_outputs(root: Path) -> tuple[list[Output], list[Output], Path, list[Fault]]:
     """Outputs that dvc.lock has, those of them that DVC caches, its cache's folder, and outputs that no lock has."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo

@@ -1,0 +1,158 @@
+"""What stages read of each other, broken: a stage that is added to dvc.yaml joins by itself."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from dvc.repo import Repo
+from dvc.stage import PipelineStage
+from safetensors.numpy import load, save
+
+from tests.pipeline.clone import OUTPUTS
+
+FORMS = {".parquet", ".safetensors", ".npy", ".json", ".csv"}
+"""What is cut and emptied; a recording or a TextGrid that is concerns its utterance alone."""
+Change = Callable[[bytes], bytes]
+BREAKS: dict[str, Change] = {"cut": lambda whole: whole[: len(whole) // 2], "emptied": lambda whole: b""}
+
+
+def stage_deps(root: Path) -> dict[str, list[Path]]:
+    """By DVC's own account, what the first stage of every kind reads of other stages."""
+    stages: dict[str, list[Path]] = {}
+    kinds = set()
+    for stage in Repo(str(root)).index.stages:
+        kind = stage.addressing.partition("@")[0]
+        if isinstance(stage, PipelineStage) and kind not in kinds:
+            kinds.add(kind)
+            deps = [Path(dep.def_path) for dep in stage.deps if dep.def_path.split("/")[0] in OUTPUTS]
+            stages[stage.addressing] = [dep for dep in deps if dep.parts[0] != "params.yaml"]
+    return stages
+
+
+def largest(dep: Path) -> Path | None:
+    """The largest file of an input that has a form."""
+    files = [dep] if dep.is_file() else sorted(dep.rglob("*"))
+    return max((file for file in files if file.suffix in FORMS), key=lambda file: file.stat().st_size, default=None)
+
+
+@contextmanager
+def removed(path: Path) -> Iterator[None]:
+    aside = path.rename(path.with_name(f"{path.name}.aside"))
+    try:
+        yield
+    finally:
+        aside.rename(path)
+
+
+@contextmanager
+def changed(path: Path, change: Change) -> Iterator[None]:
+    before = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(change(before))
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+
+
+def table(change: Callable[[pd.DataFrame], object]) -> Change:
+    """Changes a Parquet file's table."""
+
+    def make(whole: bytes) -> bytes:
+        frame = pd.read_parquet(io.BytesIO(whole))
+        change(frame)
+        return bytes(frame.to_parquet())
+
+    return make
+
+
+def without(column: str) -> Change:
+    return table(lambda frame: frame.pop(column))
+
+
+def code(value: int) -> Change:
+    def change(frame: pd.DataFrame) -> None:
+        frame.loc[3, "code_2"] = value
+
+    return table(change)
+
+
+def text(change: Callable[[Any], object]) -> Change:
+    """Changes a JSON file's content."""
+
+    def make(whole: bytes) -> bytes:
+        content = json.loads(whole)
+        change(content)
+        return json.dumps(content).encode()
+
+    return make
+
+
+def csv_without(column: str) -> Change:
+    return lambda whole: pd.read_csv(io.BytesIO(whole)).drop(columns=column).to_csv(index=False).encode()
+
+
+def array(change: Callable[[Any], Any]) -> Change:
+    def make(whole: bytes) -> bytes:
+        buffer = io.BytesIO()
+        np.save(buffer, change(np.load(io.BytesIO(whole))))
+        return buffer.getvalue()
+
+    return make
+
+
+def tensors(change: Callable[[dict[str, Any]], object]) -> Change:
+    """Changes a safetensors file's tensors."""
+
+    def make(whole: bytes) -> bytes:
+        content = load(whole)
+        change(content)
+        header = json.loads(whole[8 : 8 + int.from_bytes(whole[:8], "little")])
+        return bytes(save(content, header["__metadata__"]))
+
+    return make
+
+
+def narrower(name: str) -> Change:
+    """Takes the last column of one tensor."""
+    return tensors(lambda content: content.update({name: np.ascontiguousarray(content[name][..., :-1])}))
+
+
+def weight(content: dict[str, Any]) -> None:
+    name = max(content, key=lambda name: content[name].ndim)
+    content[name] = np.ascontiguousarray(content[name][:-1])
+
+
+DIFFERS = "differs from dvc.lock"
+SHAPES: list[tuple[str, str, Change, str]] = [
+    ("split", "data/corpus/manifest.parquet", without("speaker"), "no column speaker"),
+    ("probe@dac", "data/corpus/manifest.parquet", without("utterance"), "no column utterance"),
+    ("probe@dac", "data/split.json", text(lambda split: split.pop("eval")), "no utterances in eval"),
+    ("probe@dac", "data/tokens/dac/tokens.parquet", code(5000), "code 5000 is not in a codebook of 1024"),
+    ("geometry@dac", "data/tokens/dac/tokens.parquet", code(-1), "code -1 is not in a codebook of 1024"),
+    ("maps", "data/tokens/dac/tokens.parquet", without("code_1"), "lacks the column code_1"),
+    ("depth@dac", "data/tokens/dac/tokens.parquet", without("phone"), "lacks the columns ['phone']"),
+    ("probe@dac", "data/tokens/dac/codebooks.safetensors", narrower("layer_2"), "layer_2 has the shape (1024, 127)"),
+    ("encode@dac", "data/alignments/f0.parquet", without("f0_hz"), DIFFERS),
+    ("features", "data/alignments/f0.parquet", without("utterance"), DIFFERS),
+    ("encode@dac", "models/codecs/dac/model.safetensors", tensors(weight), "the weights do not fit the model"),
+    ("depth@dac", "models/codecs/dac/model.safetensors", tensors(weight), "the weights do not fit the model"),
+    ("sae@encoder_3", "data/features/encoder_3/features.npy", array(lambda values: values[:-1]), "features.npy"),
+    ("interpret@encoder_3", "models/sae/encoder_3/sae.safetensors", narrower("encoder"), "no sparse autoencoder"),
+    ("causal@encoder_3", "models/sae/encoder_3/sae.safetensors", narrower("encoder"), "no sparse autoencoder"),
+    ("browse@encoder_3", "data/interpret/encoder_3/features.parquet", without("density"), DIFFERS),
+    ("compare", "models/probes/speechtokenizer/speaker.safetensors", tensors(dict.popitem), DIFFERS),
+    ("geometry-report", "data/geometry/dac/clips.parquet", without("word"), DIFFERS),
+    ("sae-report", "metrics/sae_scores/encoder_3.csv", csv_without("value"), DIFFERS),
+    ("vq-report", "models/vq/vq/checks.json", text(lambda checks: checks.clear()), DIFFERS),
+    ("vq-report", "metrics/vq/vq.csv", csv_without("epoch"), DIFFERS),
+    ("summary", "metrics/geometry/dac.csv", csv_without("value"), DIFFERS),
+]
+"""Whole files that do not fit: the stage, the file, what is done to it and what the line must say."""
