@@ -41,7 +41,7 @@ def shard_key(*parts: Any, files: Iterable[Path] = ()) -> str:
         try:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a name with NUL is a ValueError
             digest.update(str(error).encode())
     return digest.hexdigest()
 
