@@ -5,6 +5,7 @@ Every case ends with a repro that must lock the same hashes as one that nobody d
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -34,25 +35,30 @@ from tests.pipeline.disturb import (
 )
 from tests.pipeline.queue_case import queued
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 VICTIMS = ("dvc", "stage")
-FREE_MIB = (2, 8, 32, 64, 128, 192)
+FREE_MIB = (2, 12, 40)
 DISK_MIB = 1_500
 TARGETS = Annotated[list[str] | None, typer.Argument(help="DVC targets; all stages if there is none.")]
 
 
-def interrupted(root: Path, reference: Reference, number: signal.Signals, moments: int, seed: int) -> Outcome:
-    """Repro after repro, each struck at a random moment, DVC and its stage by turns; then one to the end."""
-    clone = make_clone(root / number.name / "phonoscope", TOY)
-    outcome, draw = Outcome(f"{number.name} to DVC and to its stage by turns"), random.Random(f"{seed} {number.name}")
-    progress = tqdm(total=moments, desc=outcome.name, disable=None)
-    while outcome.strikes < moments:
+def interrupted(root: Path, reference: Reference, moments: int, seed: int) -> Outcome:
+    """Repro after repro, each struck at a random moment, by all signals and victims by turns; then one to the end."""
+    clone = make_clone(root / "interrupted" / "phonoscope", TOY)
+    outcome = Outcome(f"{', '.join(number.name for number in SIGNALS)} to DVC and to its stage, {moments} each")
+    weapons = itertools.cycle(itertools.product(SIGNALS, VICTIMS))
+    total, draw = moments * len(SIGNALS) * len(VICTIMS), random.Random(seed)
+    progress = tqdm(total=total, desc="strikes", disable=None)
+    while outcome.strikes < total:
         dvc = start(clone, *reference.targets)
         try:
-            dvc.wait(draw.expovariate(moments / reference.wall_s) + 2.0)  # DVC itself starts for two seconds
+            dvc.wait(draw.expovariate(total / reference.wall_s) + 2.0)  # DVC itself starts for two seconds
         except subprocess.TimeoutExpired:
-            if strike(dvc, number, VICTIMS[outcome.strikes % 2]):
-                outcome.strikes += 1
-                progress.update()
+            number, victim = next(weapons)
+            while not strike(dvc, number, victim) and dvc.poll() is None:  # no stage yet, or between two
+                time.sleep(0.1)
+            outcome.strikes += 1
+            progress.update()
             dvc.wait()
         else:
             if dvc.returncode == 0:  # everything is there: begin again
@@ -62,12 +68,15 @@ def interrupted(root: Path, reference: Reference, number: signal.Signals, moment
     return finish(clone, reference, outcome)
 
 
-def moved(root: Path, reference: Reference) -> Outcome:
-    """A fresh clone under a path with spaces and other letters, one worker, another locale and time zone."""
+def elsewhere(root: Path, reference: Reference) -> Outcome:
+    """A path with spaces and other letters, one worker, another locale and time zone; and two repros at once in it."""
     clone = make_clone(root / "ein Ördner с пробелами" / "phonoscope", TOY)
     clone.set_params({"compute": {"workers": 1}})
-    outcome = Outcome("another path, locale, time zone and number of workers")
-    return finish(clone, reference, outcome, environment={"LC_ALL": "C", "LANG": "C", "TZ": "Asia/Kolkata"})
+    environment = {"LC_ALL": "C", "LANG": "C", "TZ": "Asia/Kolkata"}
+    for process in [start(clone, *reference.targets, environment=environment) for _ in range(2)]:
+        process.wait()  # one may be refused, neither may harm the other
+    outcome = Outcome("two `dvc repro` at once, under another path, locale, time zone and number of workers", strikes=1)
+    return finish(clone, reference, outcome, environment=environment)
 
 
 def forced(root: Path, reference: Reference) -> Outcome:
@@ -77,29 +86,31 @@ def forced(root: Path, reference: Reference) -> Outcome:
     return finish(clone, reference, outcome)
 
 
-def twice_at_once(root: Path, reference: Reference) -> Outcome:
-    """Two repros in one checkout: one may be refused, neither may harm the other."""
-    clone = make_clone(root / "twice" / "phonoscope", TOY)
-    for process in [start(clone, *reference.targets), start(clone, *reference.targets)]:
-        process.wait()
-    return finish(clone, reference, Outcome("two `dvc repro` at once", strikes=1))
+def starved(root: Path, reference: Reference) -> Outcome:
+    """Folders of outputs that cannot be written, then a file system with a little room and more until all fits.
 
-
-def full_disk(root: Path, reference: Reference) -> Outcome:
-    """A file system with a little room, then with more, until the pipeline fits."""
+    Both by mounts, for which it takes root: root may write into any folder.
+    """
     with mounted(root / "disk", "tmpfs", "-o", f"size={DISK_MIB}m") as disk:
-        clone, outcome = make_clone(disk / "phonoscope", TOY), Outcome("a full disk")
-        ballast = disk / "ballast"
+        clone, outcome = make_clone(disk / "phonoscope", TOY), Outcome("read-only output folders, then a full disk")
+        for name in sorted({Path(output).parts[0] for output in reference.outputs}):
+            folder = clone.root / name
+            with mounted(folder, str(folder), "--bind"):
+                subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
+                _must_fail(clone, reference, outcome, f"{name} read-only")
         for free_mib in FREE_MIB:
-            fill(ballast, free_mib)
-            if start(clone, *reference.targets).wait() == 0:
-                break
-            outcome.strikes += 1
-            outcome.faults += half_written(clone, reference.outputs)
-            ballast.unlink()
-            outcome.mends += mend(clone)
-        ballast.unlink(missing_ok=True)
+            fill(disk / "ballast", free_mib)
+            _must_fail(clone, reference, outcome, f"{free_mib} MiB free")
+            (disk / "ballast").unlink()
         return finish(clone, reference, outcome)
+
+
+def _must_fail(clone: Clone, reference: Reference, outcome: Outcome, why: str) -> None:
+    if start(clone, *reference.targets).wait() == 0:
+        outcome.faults.append(f"a repro with {why} ended well")
+    outcome.strikes += 1
+    outcome.faults += half_written(clone, reference.outputs)
+    outcome.mends += mend(clone)
 
 
 def fill(ballast: Path, free_mib: int) -> None:
@@ -107,20 +118,6 @@ def fill(ballast: Path, free_mib: int) -> None:
     system = os.statvfs(ballast.parent)
     with ballast.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, max(system.f_bavail * system.f_frsize - (free_mib << 20), 1))
-
-
-def read_only(root: Path, reference: Reference) -> Outcome:
-    """Folders of outputs that cannot be written: by a mount, since root may write to any."""
-    clone, outcome = make_clone(root / "read-only" / "phonoscope", TOY), Outcome("a read-only output folder")
-    for name in sorted({Path(output).parts[0] for output in reference.outputs}):
-        folder = clone.root / name
-        folder.mkdir(exist_ok=True)
-        with mounted(folder, str(folder), "--bind"):
-            subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
-            if start(clone, *reference.targets).wait() == 0:
-                outcome.faults.append(f"a repro with {name} read-only ended well")
-        outcome.strikes += 1
-    return finish(clone, reference, outcome)
 
 
 @contextmanager
@@ -135,20 +132,17 @@ def mounted(folder: Path, what: str, *options: str) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-CASES = {case.__name__: case for case in (forced, moved, twice_at_once, queued, read_only, full_disk)}
-NEED_ROOT = ("read_only", "full_disk")
-SIGNALS = {number.name: number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)}
-ONLY = Annotated[list[str] | None, typer.Option(help=f"Of {', '.join([*CASES, *SIGNALS])}; all if it is not given.")]
+CASES = {case.__name__: case for case in (forced, elsewhere, queued, starved, interrupted)}
+ONLY = Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(CASES)}; all if it is not given.")]
 
 
 def main(
     targets: TARGETS = None,
     only: ONLY = None,
-    moments: Annotated[int, typer.Option(help="Strikes for each signal.")] = 20,
+    moments: Annotated[int, typer.Option(help="Strikes by each signal on each of DVC and its stage.")] = 10,
     seed: Annotated[int, typer.Option(help="Of the moments.")] = 0,
 ) -> None:
     """Disturb the pipeline in every way there is, and print a table of what became of it."""
-    chosen = only or [*CASES, *SIGNALS]
     with tempfile.TemporaryDirectory(prefix="phonoscope-chaos-") as folder:
         root, begun = Path(folder), time.perf_counter()
         clone = make_clone(root / "reference" / "phonoscope", TOY)
@@ -156,16 +150,13 @@ def main(
         reference = Reference(locked(clone), time.perf_counter() - begun, tuple(targets or []))
         typer.echo(f"reference: {len(reference.locked)} stages in {reference.wall_s:.0f} s", err=True)
         outcomes = []
-        for name in chosen:
-            if name in NEED_ROOT and os.geteuid():
+        for name in only or CASES:
+            if name == starved.__name__ and os.geteuid():
                 typer.echo(f"{name}: left out, only root may mount", err=True)
                 continue
-            if name in CASES:
-                outcome = CASES[name](root, reference)
-            else:
-                outcome = interrupted(root, reference, SIGNALS[name], moments, seed)
-            typer.echo(outcome.row(), err=True)
-            outcomes.append(outcome)
+            more = {"moments": moments, "seed": seed} if name == interrupted.__name__ else {}
+            outcomes.append(CASES[name](root, reference, **more))
+            typer.echo(outcomes[-1].row(), err=True)
     typer.echo("\n| case | strikes | mended on the way | outcome |\n|---|---:|---|---|")
     typer.echo("\n".join(outcome.row() for outcome in outcomes))
     sys.exit(any(outcome.faults for outcome in outcomes))
