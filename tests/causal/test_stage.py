@@ -21,7 +21,7 @@ from phonoscope.sae.store import save_sae
 from phonoscope.stages import causal, features
 from phonoscope.stages.trial_speech import TrialSpeech
 
-from ..whisper.checkout import own_workers, write_corpus
+from ..whisper.checkout import write_corpus
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 WIDTH = 64
@@ -105,14 +105,6 @@ def test_each_detector_is_held_against_its_control(checkpoint: Path, checkout: P
     assert {path.name for path in paths.causal_plots("encoder_2").iterdir()} == {"features.png", "patching.png"}
     assert report.metrics["tested"] == 2
     assert all(np.isfinite(value) for value in report.metrics.values())
-
-
-def test_results_are_the_same_for_any_number_of_workers(checkpoint: Path, checkout: Path) -> None:
-    causal.run(params(checkpoint), "encoder_2")
-    first = paths.causal_json("encoder_2").read_bytes()
-    with own_workers():
-        causal.run(params(checkpoint, workers=2), "encoder_2")
-    assert paths.causal_json("encoder_2").read_bytes() == first
 
 
 def test_a_transcoder_is_tested_at_its_mlp(checkpoint: Path, checkout: Path) -> None:

@@ -101,18 +101,6 @@ def test_the_stages_write_models_scores_curves_claims_and_figures(here: Path) ->
     assert all(figure.read_bytes().startswith(b"\x89PNG") for figure in report.figures)
 
 
-def test_a_second_run_and_more_workers_give_the_same_bytes(here: Path) -> None:
-    def written() -> dict[str, bytes]:
-        files = [*paths.encoder("codes").iterdir(), paths.encoder_metrics("codes"), paths.encoder_training("codes")]
-        return {file.name: file.read_bytes() for file in files}
-
-    encoder.run(params(), "codes")
-    before = written()
-    two = params().model_copy(update={"compute": params().compute.model_copy(update={"workers": 2})})
-    encoder.run(two, "codes")
-    assert written() == before
-
-
 def test_the_encoder_can_start_from_the_codecs_vectors_added_up(here: Path) -> None:
     encoder.run(params(start="codec", combine="sum", steps=1), "codes")
     table = load_file(paths.encoder("codes") / "seed_0.safetensors")["encoder.embedding.table.weight"]

@@ -182,16 +182,6 @@ def test_headline_is_the_default_view_in_the_full_space(encodec: Ran) -> None:
     assert headline["latent"].keys() == {"silhouette_word", "davies_bouldin_word"}
 
 
-def test_workers_change_no_byte(checkout: Path, dac: Ran, params: Params) -> None:
-    run(params.model_copy(update={"compute": params.compute.model_copy(update={"workers": 2})}), "dac")
-    files = [
-        paths.geometry_metrics("dac"),
-        *(paths.geometry("dac") / f"{name}.parquet" for name in ("clips", "coordinates")),
-    ]
-    for file in files:
-        assert file.read_bytes() == (dac.root / file).read_bytes(), file
-
-
 def test_a_corpus_without_isolated_words_gives_empty_tables(
     checkout: Path, params: Params, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -108,23 +108,6 @@ def test_the_report_has_tables_figures_and_headlines(ran: Ran) -> None:
     assert all(figure.read_bytes().startswith(b"\x89PNG") for figure in figures)
 
 
-def digest(root: Path) -> dict[str, bytes]:
-    return {
-        str(file.relative_to(root)): file.read_bytes()
-        for folder in (paths.VQ_MODELS, paths.VQ_METRICS, paths.VQ_REPORT, paths.VQ_PLOTS)
-        for file in sorted((root / folder).rglob("*"))
-        if file.is_file()
-    }
-
-
-def test_workers_change_no_byte(ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_corpus(TONES)
-    run(params(workers=2))
-    run_report(params(workers=2))
-    assert digest(tmp_path) == digest(ran.root)
-
-
 @pytest.mark.parametrize(
     ("words", "match"),
     [({"yes": 500.0}, "0 digit classes"), ({"one": 300.0, "yes": 500.0}, "1 digit classes in 4 clips")],

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from joblib.externals.loky import get_reusable_executor
 
 from phonoscope import paths
 from phonoscope.alignment import Alignment, Interval, write_textgrid
@@ -24,14 +21,6 @@ SECONDS = 0.6
 SPEAKERS = ("ann", "bob")
 PER_SPEAKER = 8
 EVAL_PER_SPEAKER = 5
-
-
-@contextmanager
-def own_workers() -> Iterator[None]:
-    """Worker processes that start in this test's folder and end with it: joblib keeps them for the next call."""
-    get_reusable_executor().shutdown(wait=True)
-    yield
-    get_reusable_executor().shutdown(wait=True)
 
 
 def write_corpus(empty: tuple[str, ...] = ()) -> list[str]:

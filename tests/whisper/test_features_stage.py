@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from phonoscope.stages.listening import eval_speech, spread, utterances
 from phonoscope.whisper import Whisper, encoder_features
 from phonoscope.whisper.sites import Normaliser, find_site
 
-from .checkout import EVAL_PER_SPEAKER, RATE, own_workers, write_corpus
+from .checkout import EVAL_PER_SPEAKER, RATE, write_corpus
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SITES = ("encoder_2", "encoder_all", "mlp_1", "decoder_1")
@@ -44,11 +43,6 @@ def params(checkpoint: Path, *, sites: tuple[str, ...] = SITES, workers: int = 1
             "compute": ComputeConfig(device="cpu", workers=workers),
         }
     )
-
-
-def digests() -> dict[str, str]:
-    files = sorted(path for path in paths.FEATURES.rglob("*") if path.is_file())
-    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def audio(name: str) -> np.ndarray[Any, Any]:
@@ -133,15 +127,6 @@ def test_what_the_windows_save_and_change_is_reported(checkpoint: Path, checkout
     assert full["encoder_2.window_difference"] < 1e-4 < packed["encoder_2.window_difference"]
     table = pd.read_csv(paths.stage_metrics("features"))
     assert dict(zip(table["metric"], table["value"], strict=True)) == pytest.approx(full)
-
-
-def test_files_are_the_same_for_any_number_of_workers(checkpoint: Path, checkout: list[str]) -> None:
-    features.run(params(checkpoint, workers=1))
-    first = digests()
-    with own_workers():
-        features.run(params(checkpoint, workers=2))
-    assert digests() == first
-    assert len(first) == 3 * len(SITES)
 
 
 def test_a_site_that_does_not_exist_is_refused_and_leaves_nothing(checkpoint: Path, checkout: list[str]) -> None:
