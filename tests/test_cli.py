@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from phonoscope import commands
 from phonoscope.cli import SECTIONS, app, stage_params
 from phonoscope.params import load_params
+from tests import commandline
 from tests.test_params import FILE, written
 
 SOURCE = FILE.parent / "src"
@@ -78,6 +80,21 @@ def test_a_stage_without_its_inputs_names_the_stage_to_run(tmp_path: Path, stage
     done = phonoscope(tmp_path, *stage, changes={"corpus.root": root, "alignment.root": root})
     assert done.returncode == 4, done.stderr
     assert "dvc repro" in refusal(done)
+
+
+@pytest.mark.parametrize(
+    ("number", "mend"), [(errno.ENOSPC, "free some disk space"), (errno.EROFS, "make it writable")]
+)
+def test_what_the_machine_refuses_is_told_with_its_mend(
+    number: int, mend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*arguments: object) -> None:
+        raise OSError(number, os.strerror(number), "data/corpus")
+
+    monkeypatch.setattr("phonoscope.cli.run_stage", refused)
+    line = commandline.phonoscope("corpus").refusal(5)
+    assert "data/corpus" in line
+    assert mend in line
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

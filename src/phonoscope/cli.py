@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import logging
@@ -32,6 +33,10 @@ app.add_typer(bench_app, name="bench")
 CodecName = Annotated[str, typer.Argument(help="A codec of params.yaml's section codecs.")]
 SiteName = Annotated[str, typer.Argument(help="A site of params.yaml's key sae.sites.")]
 
+_FULL = "; free some disk space, `phonoscope doctor` tells how much is needed"
+_CLOSED = "; make it writable, or change its owner"
+MENDS = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EACCES: _CLOSED, errno.EPERM: _CLOSED, errno.EROFS: _CLOSED}
+"""What to do about a machine's refusals."""
 SAE_KEYS = tuple(f"sae.{key}" for key in SaeConfig.model_fields if key not in ("sites", "checkpoint_every"))
 """All of section sae that a site's training depends on: another site in the list leaves it as it is."""
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -271,5 +276,6 @@ def main() -> None:
     except (PhonoscopeError, OSError) as error:
         if os.environ.get("PHONOSCOPE_DEBUG"):
             raise
-        sys.stderr.write(f"phonoscope: {' '.join(str(error).split())}\n")
+        mend = MENDS.get(error.errno or 0, "") if isinstance(error, OSError) else ""
+        sys.stderr.write(f"phonoscope: {' '.join(str(error).split())}{mend}\n")
         sys.exit(error.exit_code if isinstance(error, PhonoscopeError) else EnvironmentFault.exit_code)
