@@ -77,12 +77,18 @@ def stage_of(dvc: subprocess.Popen[bytes]) -> int | None:
 
 
 def strike(dvc: subprocess.Popen[bytes], number: signal.Signals, victim: str) -> bool:
-    """Send a signal to DVC or to its stage; whether there was one to send it to."""
+    """Send a signal to DVC or to its stage; whether there was one to send it to.
+
+    SIGINT goes to DVC and all below it, as a terminal sends it: alone, DVC leaves it to its stage.
+    """
     try:
         pid = dvc.pid if victim == "dvc" else stage_of(dvc)
         if pid is None or dvc.poll() is not None:
             return False
-        os.kill(pid, number)
+        if victim == "dvc" and number == signal.SIGINT:
+            os.killpg(pid, number)
+        else:
+            os.kill(pid, number)
     except (psutil.Error, ProcessLookupError):
         return False
     return True
