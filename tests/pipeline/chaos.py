@@ -44,6 +44,7 @@ TARGETS = Annotated[list[str] | None, typer.Argument(help="DVC targets; all stag
 
 def interrupted(root: Path, reference: Reference, moments: int, seed: int) -> Outcome:
     """Repro after repro, each struck at a random moment, by all signals and victims by turns; then one to the end."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs, and all below, ignore it
     clone = make_clone(root / "interrupted" / "phonoscope", TOY)
     outcome = Outcome(f"{', '.join(number.name for number in SIGNALS)} to DVC and to its stage, {moments} each")
     weapons = itertools.cycle(itertools.product(SIGNALS, VICTIMS))
