@@ -31,7 +31,7 @@ from tests.pipeline.disturb import (
     locked,
     mend,
     start,
-    strike,
+    strike_until_ended,
 )
 from tests.pipeline.queue_case import queued
 
@@ -53,14 +53,12 @@ def interrupted(root: Path, reference: Reference, moments: int, seed: int) -> Ou
     while outcome.strikes < total:
         dvc = start(clone, *reference.targets)
         try:
-            dvc.wait(draw.expovariate(total / reference.wall_s) + 2.0)  # DVC itself starts for two seconds
+            dvc.wait(draw.expovariate(total / (2 * reference.wall_s)) + 2.0)  # DVC itself starts for two seconds
         except subprocess.TimeoutExpired:
             number, victim = next(weapons)
-            while not strike(dvc, number, victim) and dvc.poll() is None:  # no stage yet, or between two
-                time.sleep(0.1)
+            strike_until_ended(dvc, number, victim)
             outcome.strikes += 1
             progress.update()
-            dvc.wait()
         else:
             if dvc.returncode == 0:  # everything is there: begin again
                 forget(clone)

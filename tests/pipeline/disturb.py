@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from phonoscope.integrity.contents import check_content
 from phonoscope.stages.doctor import diagnose
 from phonoscope.stages.verify import UNVOICED
 from tests.pipeline.clone import Clone
+
+PATIENCE_S = 10.0
+POLL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,14 @@ def strike(dvc: subprocess.Popen[bytes], number: signal.Signals, victim: str) ->
     except (psutil.Error, ProcessLookupError):
         return False
     return True
+
+
+def strike_until_ended(dvc: subprocess.Popen[bytes], number: signal.Signals, victim: str) -> None:
+    """Strike, and again after a while if DVC lives on: between two stages there is none, and it ignores SIGINT."""
+    while dvc.poll() is None:
+        patience_s = PATIENCE_S if strike(dvc, number, victim) else POLL_S
+        with suppress(subprocess.TimeoutExpired):
+            dvc.wait(patience_s)
 
 
 def half_written(clone: Clone, outputs: Iterable[str]) -> list[str]:
