@@ -217,10 +217,13 @@ def test_every_stage_names_what_is_missing_cut_or_empty(done: Done, untracked: P
 @pytest.mark.parametrize(
     ("stage", "file", "change", "said"), SHAPES, ids=[f"{stage}: {said}" for stage, _, _, said in SHAPES]
 )
-def test_what_does_not_fit_is_named(untracked: Path, stage: str, file: str, change: Change, said: str) -> None:
+def test_what_does_not_fit_is_named_and_nothing_written(
+    done: Done, untracked: Path, stage: str, file: str, change: Change, said: str
+) -> None:
     with changed(Path(file), change):
         line = phonoscope(*stage.split("@"), "--params", str(untracked)).refusal(4)
     assert all(part in line for part in (Path(file).parent.as_posix(), said, "dvc repro")), line
+    assert done.clone.run("git", "status", "--porcelain").stdout == ""
 
 
 @pytest.mark.parametrize(

@@ -30,14 +30,14 @@ def run(params: Params) -> StageReport:
         for path in (paths.sae_scores, paths.sae_metrics, paths.sae_training, paths.sae_l0)
     )
     tables = {"l0": stack(l0), "density": density_histogram(features), "layers": layer_curves(scores)}
-    for name, table in tables.items():
-        write_csv(paths.SAE_REPORT / f"{name}.csv", table)
     figures = {
         "l0": draw_l0(tables["l0"], scores),
         "density": draw_density(tables["density"], scores),
         "layers": draw_layers(scores),
         "training": draw_training(curves),
     }
+    for name, table in tables.items():
+        write_csv(paths.SAE_REPORT / f"{name}.csv", table)
     with atomic_dir(paths.SAE_PLOTS) as folder:
         for name, figure in figures.items():
             (folder / f"{name}.png").write_bytes(png(figure))
