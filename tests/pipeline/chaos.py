@@ -37,7 +37,7 @@ from tests.pipeline.queue_case import queued
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 VICTIMS = ("dvc", "stage")
-FREE_MIB = (2, 12, 40)
+FREE_MIB = (2, 6, 16)
 DISK_MIB = 1_500
 TARGETS = Annotated[list[str] | None, typer.Argument(help="DVC targets; all stages if there is none.")]
 
