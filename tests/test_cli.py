@@ -4,14 +4,17 @@ import errno
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from phonoscope import commands
-from phonoscope.cli import SECTIONS, app, stage_params
+from phonoscope.cli import SECTIONS, _alone, app, stage_params
 from phonoscope.params import load_params
 from tests import commandline
 from tests.test_params import FILE, written
@@ -95,6 +98,48 @@ def test_what_the_machine_refuses_is_told_with_its_mend(
     line = commandline.phonoscope("corpus").refusal(5)
     assert "data/corpus" in line
     assert mend in line
+
+
+def test_a_missing_package_is_told_with_its_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: object) -> None:
+        raise ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow")
+
+    monkeypatch.setattr("phonoscope.cli.run_stage", refused)
+    line = commandline.phonoscope("corpus").refusal(5)
+    assert "'pyarrow'" in line
+    assert "make setup" in line
+
+
+def test_a_stage_waits_for_another_process_that_runs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """DVC, when killed, leaves its stage running; the next repro would write beside it."""
+    monkeypatch.chdir(tmp_path)
+    events: list[str] = []
+    first_is_at_work, go = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with _alone("probe@dac"):
+            first_is_at_work.set()
+            go.wait()
+            events.append("first")
+
+    def second() -> None:
+        with _alone("probe@dac"):
+            events.append("second")
+
+    with ThreadPoolExecutor(2) as pool:
+        ahead = pool.submit(first)
+        first_is_at_work.wait()
+        behind = pool.submit(second)
+        while not behind.done() and "waiting for another process" not in caplog.text:
+            time.sleep(0.01)
+        with _alone("probe@encodec"):
+            events.append("another stage")
+        go.set()
+        ahead.result()
+        behind.result()
+    assert events == ["another stage", "first", "second"]
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from functools import partial
 from pathlib import Path
 
@@ -66,3 +68,17 @@ def test_files_are_taken_over_beside_those_that_are_there(tmp_path: Path) -> Non
         "new": "new",
     }
     assert (tmp_path / "shard" / "deep" / "new").samefile(tmp_path / "out" / "deep" / "new")
+
+
+@pytest.mark.parametrize("refused", [errno.EXDEV, errno.EPERM])
+def test_files_are_copied_where_the_file_system_refuses_links(
+    refused: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(source: Path, target: Path) -> None:
+        raise OSError(refused, "no links", str(source), None, str(target))
+
+    monkeypatch.setattr(os, "link", link)
+    (tmp_path / "shard").mkdir()
+    (tmp_path / "shard" / "new").write_text("new")
+    take_files(tmp_path / "shard", tmp_path / "out")
+    assert (tmp_path / "out" / "new").read_text() == "new"

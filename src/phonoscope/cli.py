@@ -9,6 +9,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +24,7 @@ from phonoscope.errors import EnvironmentFault, PhonoscopeError
 from phonoscope.params import Params, load_params
 from phonoscope.sae.config import SaeConfig
 
+log = logging.getLogger(__name__)
 app = typer.Typer(
     help="Look inside speech representations.",
     no_args_is_help=True,
@@ -65,7 +68,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "features": ("whisper", "sae.sites", "compute.torch_threads", "compute.device"),
     "encoder": ("encoder", "compute.torch_threads", "compute.device"),
     "encoder-report": ("encoder", "compute.torch_threads", "compute.device"),
-    "vq": ("vq", "compute.torch_threads", "compute.device"),
+    "vq": ("vq", "compute.torch_threads"),
     "vq-report": ("vq.arms",),
     "causal": ("causal", "whisper", "compute.torch_threads", "compute.device"),
     "compare": ("codecs", "probe.bootstrap", "probe.matched_dims", "probe.seed"),
@@ -93,20 +96,40 @@ def run_stage(stage: str, params_file: Path, item: str | None = None) -> None:
     params.check_folders(stage)
     if item is not None:
         params.check_item(stage, item)
-    from phonoscope.stages.inputs import blamed, check_inputs, stage_inputs
-
     name = f"{stage}@{item}" if item else stage
-    inputs = stage_inputs(name, params.model_dump(mode="json"))
-    check_inputs(inputs)
-    from phonoscope import tracking
+    with _alone(name):
+        from phonoscope.stages.inputs import blamed, check_inputs, stage_inputs
 
-    with tracking.stage_run(name, stage_params(params, stage, item), params.tracking) as recorder:
-        run = importlib.import_module(f"phonoscope.stages.{stage.replace('-', '_')}").run
-        with blamed(inputs):
-            report = run(params, item) if item else run(params)
-        recorder.log(report)
-        if stage == "summary":
-            tracking.finish_parent(recorder, json.loads(paths.SUMMARY.read_text(encoding="utf-8")))
+        inputs = stage_inputs(name, params.model_dump(mode="json"))
+        check_inputs(inputs)
+        from phonoscope import tracking
+
+        with tracking.stage_run(name, stage_params(params, stage, item), params.tracking) as recorder:
+            run = importlib.import_module(f"phonoscope.stages.{stage.replace('-', '_')}").run
+            with blamed(inputs):
+                report = run(params, item) if item else run(params)
+            recorder.log(report)
+            if stage == "summary":
+                tracking.finish_parent(recorder, json.loads(paths.SUMMARY.read_text(encoding="utf-8")))
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """A killed `dvc` leaves its stage running, and the next run of that stage would write the same files: it waits."""
+    from filelock import FileLock, Timeout
+
+    folder = paths.STATE / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{name}.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.warning("%s: waiting for another process that runs this stage", name)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @app.callback()
@@ -279,3 +302,8 @@ def main() -> None:
         mend = MENDS.get(error.errno or 0, "") if isinstance(error, OSError) else ""
         sys.stderr.write(f"phonoscope: {' '.join(str(error).split())}{mend}\n")
         sys.exit(error.exit_code if isinstance(error, PhonoscopeError) else EnvironmentFault.exit_code)
+    except ModuleNotFoundError as error:
+        if os.environ.get("PHONOSCOPE_DEBUG"):
+            raise
+        sys.stderr.write(f"phonoscope: {error}; `make setup` installs what requirements.lock lists\n")
+        sys.exit(EnvironmentFault.exit_code)

@@ -24,7 +24,7 @@ FAULTY = 3
 def fetch(
     name: Annotated[str, typer.Argument(help="librispeech, speech_commands or fsdd.")],
     destination: Annotated[Path, typer.Argument(help="Folder to download into.")],
-    subset: Annotated[str, typer.Option(help="LibriSpeech's subset.")] = "train-clean-100",
+    subset: Annotated[str, typer.Option(help="A part of it; LibriSpeech's default is train-clean-100.")] = "",
 ) -> None:
     """Download a public corpus, resuming and verifying checksums."""
     from phonoscope.corpus.fetch import fetch as fetch_corpus

@@ -6,6 +6,7 @@ stage depends on. A shard's name is a hash of all that its result rests on, so a
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -21,6 +22,8 @@ from phonoscope.compute import parallel_iter
 from phonoscope.files import atomic_dir
 
 T = TypeVar("T")
+NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
+"""What a file system without hard links, or another one, says to a link."""
 
 
 @cache
@@ -73,5 +76,13 @@ def _make(function: Callable[[T, Path], None], key: Callable[[T], str], folder: 
 
 
 def take_files(source: Path, folder: Path) -> None:
-    """Link all files below `source` into `folder`, without copying their content."""
-    shutil.copytree(source, folder, copy_function=os.link, dirs_exist_ok=True)
+    """Link all files below `source` into `folder`, without copying their content where the file systems allow it."""
+    for file in sorted(path for path in source.rglob("*") if path.is_file()):
+        target = folder / file.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(file, target)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            shutil.copyfile(file, target)

@@ -18,6 +18,7 @@ from torchaudio.datasets import librispeech, speechcommands
 from phonoscope.corpus import fetch
 from phonoscope.corpus.fetch import ARCHIVES, Archive
 from phonoscope.errors import DataError, EnvironmentFault, ParamsError
+from tests.commandline import phonoscope
 from tests.corpus import trees
 
 
@@ -95,6 +96,13 @@ def test_fetch_returns_the_root_and_fetches_once(tiny: Archive, server: Server, 
     assert len(list((root / "recordings").glob("*.wav"))) == 40
     assert fetch.fetch("fsdd", tmp_path / "to", "tiny") == root
     assert len(server.ranges) == 1
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_command_fetches_the_first_archive_unless_told(tmp_path: Path) -> None:
+    seen = phonoscope("fetch", "fsdd", str(tmp_path / "to"))
+    assert (seen.code, seen.out.split()[0]) == (0, "corpus.source=fsdd"), seen
+    assert phonoscope("fetch", "fsdd", str(tmp_path / "to"), "--subset", "tiny") == seen
 
 
 def test_a_broken_download_goes_on(

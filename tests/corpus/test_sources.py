@@ -87,6 +87,7 @@ def test_common_voice(tmp_path: Path) -> None:
         ("b" * 128, "../cv_2.mp3", "Text.", "male", ""),
         ("b" * 128, "cv_3.mp3", "", "male", ""),
         ("b" * 128, "cv_4.mp3", "Yes.", "", "England English|Scottish"),
+        ("b" * 128, "", "Yes.", "", ""),
     ]
     lines = ["client_id\tpath\tsentence\tgender\taccents", *("\t".join(row) for row in rows)]
     (tmp_path / "validated.tsv").write_text("\n".join(lines) + "\n")
@@ -95,7 +96,7 @@ def test_common_voice(tmp_path: Path) -> None:
     assert (item.text, item.sex, item.accent) == ('He said "go', "F", "United States English")
     assert item.stratum == "F/United States English"
     assert items["bbbbbbbbbbbbbbbb-clips-cv_4"].accent == "England English"
-    assert [entry.path for entry in rejected] == ["clips/../cv_2.mp3", "clips/cv_3.mp3"]
+    assert [entry.path for entry in rejected] == ["clips/../cv_2.mp3", "clips/cv_3.mp3", "clips/"]
 
 
 def test_folder(tmp_path: Path) -> None:
@@ -107,12 +108,13 @@ def test_folder(tmp_path: Path) -> None:
         "/x.wav,ann,,,,\n"
         "y.wav,,,,,\n"
         "z.wav,ann,,,,test\n"
+        ".,ann,,,,\n"
     )
     items, rejected = read("folder", tmp_path)
     assert sorted(items) == ["Dr_Who-0-day_1_a_b", "ann-0-x"]
     assert items["Dr_Who-0-day_1_a_b"].sex == "M"
     assert items["ann-0-x"].word == "yes"
-    assert [entry.path for entry in rejected] == ["../x.wav", "/x.wav", "y.wav", "z.wav"]
+    assert [entry.path for entry in rejected] == ["../x.wav", "/x.wav", "y.wav", "z.wav", "."]
 
 
 def test_folder_needs_its_columns(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -117,6 +118,11 @@ class Clone:
         self.run("git", "add", "--all")
         self.run("git", "commit", "--quiet", "--message", message)
 
+    def cloned(self, root: Path) -> Clone:
+        """A `git clone` of it."""
+        self.run("git", "clone", "--quiet", str(self.root), str(root))
+        return Clone(root).identify()
+
     def set_params(self, changes: Mapping[str, Any]) -> None:
         """Change params.yaml, keeping its comments."""
         yaml, path = YAML(), self.root / "params.yaml"
@@ -138,6 +144,11 @@ def _update(content: Any, changes: Mapping[str, Any]) -> None:
             _update(content[name], value)
         else:
             content[name] = value
+
+
+def executed(output: str) -> set[str]:
+    """The stages that DVC says it runs."""
+    return set(re.findall(r"Running stage '([^']+)'", output))
 
 
 def make_clone(root: Path, changes: Mapping[str, Any]) -> Clone:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,8 @@ from phonoscope import paths
 from phonoscope.files import require_finite
 from tests.commandline import phonoscope
 from tests.pipeline.broken import BREAKS, SHAPES, Change, changed, largest, removed, stage_deps
-from tests.pipeline.clone import OUTPUTS, TOY, Clone, make_clone
+from tests.pipeline.clone import OUTPUTS, TOY, Clone, executed
+from tests.pipeline.conftest import Done
 
 CODECS = tuple(TOY["codecs"])
 AFTER_PROBE = {*(f"probe@{codec}" for codec in CODECS), "compare", "summary"}
@@ -39,11 +38,6 @@ ONCE = {
     "vq",
 }
 EVERY = AFTER_PROBE | ONCE | {f"{kind}@{item}" for kinds, items in FOREACH.items() for kind in kinds for item in items}
-
-
-def executed(output: str) -> set[str]:
-    """The stages that DVC says it runs."""
-    return set(re.findall(r"Running stage '([^']+)'", output))
 
 
 def locked(clone: Clone) -> dict[str, object]:
@@ -75,23 +69,6 @@ def appended(path: Path, text: str) -> Iterator[None]:
         yield
     finally:
         path.write_bytes(before)
-
-
-@dataclass(frozen=True)
-class Done:
-    """A clone after its first repro, which is committed."""
-
-    clone: Clone
-    output: str
-
-
-@pytest.fixture(scope="session")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    one_worker = {"compute": {"workers": 1}}  # at this scale a worker's start costs more than its work
-    clone = make_clone(tmp_path_factory.mktemp("clone") / "phonoscope", TOY | one_worker)
-    output = clone.dvc("repro")
-    clone.commit("Results")
-    return Done(clone, output)
 
 
 def test_repro_runs_every_stage_once_and_leaves_its_results(done: Done) -> None:
@@ -296,9 +273,8 @@ def test_diffs_show_what_an_experiment_changed(done: Done, tmp_path: Path) -> No
 def pulled(done: Done, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone of the clone, filled from a remote that is a local folder."""
     folder = tmp_path_factory.mktemp("elsewhere")
-    other = Clone(folder / "phonoscope")
-    done.clone.run("git", "clone", "--quiet", str(done.clone.root), str(other.root))
-    for clone in (done.clone, other.identify()):
+    other = done.clone.cloned(folder / "phonoscope")
+    for clone in (done.clone, other):
         clone.dvc("remote", "add", "--local", "--default", "store", str(folder / "remote"))
     done.clone.dvc("push")
     other.dvc("pull")
@@ -311,13 +287,3 @@ def test_a_pulled_clone_has_the_results_and_runs_nothing(done: Done, pulled: Clo
         assert files
         assert all((pulled.root / file).read_bytes() == (done.clone.root / file).read_bytes() for file in files)
     assert executed(pulled.dvc("repro")) == set()
-
-
-def test_built_again_with_another_number_of_workers_every_hash_is_the_same(pulled: Clone) -> None:
-    with appended(pulled.root / "params.yaml", ""):
-        pulled.set_params({"compute": {"workers": 2}})
-        output = pulled.run("env", "PYTHONPATH=src:.", "python", "-m", "tests.pipeline.rebuild").stdout
-    assert f"{len(EVERY)} stages" in output
-    code, report = verify(pulled)
-    assert (code, report["faults"]) == (0, [])
-    assert report["checked"]["outputs"] > len(EVERY)

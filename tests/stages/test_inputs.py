@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,16 @@ def test_what_does_not_is_named_with_the_mend(tmp_path: Path, name: str, content
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=rf"{name}: {reason}.*; run `dvc repro split`"):
         check_inputs([Input(tmp_path, "split")])
+
+
+def test_a_flipped_bit_anywhere_in_a_token_table_passes_or_is_refused(tmp_path: Path) -> None:
+    given = tokens(tmp_path, [0, 7])
+    path = tmp_path / paths.tokens("").name
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+        with suppress(DataError):
+            check_inputs([given])
 
 
 def test_what_is_missing_is_named_with_the_mend(tmp_path: Path) -> None:

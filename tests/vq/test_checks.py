@@ -12,7 +12,7 @@ from phonoscope.vq.variants import main_variants
 from .words import BRIEF, MELS, planted_words
 
 MATERIAL = planted_words()
-EVALUATOR = Evaluator(MATERIAL, 0, batch_size=8, device=torch.device("cpu"), beta=0.4)
+EVALUATOR = Evaluator(MATERIAL, 0, batch_size=8, beta=0.4)
 
 
 def trained(name: str, passes: int = 12) -> DigitClassifier:

@@ -11,7 +11,7 @@ from .words import BRIEF, MELS, planted_clips, planted_words
 
 
 def evaluator(material: Material) -> Evaluator:
-    return Evaluator(material, 0, batch_size=5, device=torch.device("cpu"), beta=0.4)
+    return Evaluator(material, 0, batch_size=5, beta=0.4)
 
 
 def classifier() -> DigitClassifier:

@@ -29,7 +29,7 @@ STUDY = BRIEF.model_copy(update={"arms": ("older",), "arm_seeds": 2, "steps": 3}
 
 def params(workers: int = 1) -> Params:
     loaded = load_params(PARAMS)
-    compute = loaded.compute.model_copy(update={"workers": workers, "device": "cpu"})
+    compute = loaded.compute.model_copy(update={"workers": workers})
     return loaded.model_copy(update={"vq": STUDY, "compute": compute})
 
 

@@ -49,12 +49,12 @@ def synthesize(text: str, *, rate_wpm: int = BASE_RATE_WPM) -> tuple[NDArray[np.
     Returns: samples of shape [samples] and the rate in Hz (22,050), the same for the same text on one machine.
     Raises: `DataError` if nothing is spoken, `EnvironmentFault` if the packages are missing.
     """
+    voice = _voice()
     from piper.config import SynthesisConfig
 
     config = SynthesisConfig(
         length_scale=BASE_RATE_WPM / rate_wpm, noise_scale=0.0, noise_w_scale=0.0, normalize_audio=True, volume=VOLUME
     )
-    voice = _voice()
     chunks = [chunk.audio_float_array for chunk in voice.synthesize(text, syn_config=config)]
     if not chunks:
         raise DataError(f"the neural voice says nothing for {text!r}")

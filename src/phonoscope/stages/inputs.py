@@ -96,9 +96,17 @@ def check_inputs(inputs: Iterable[Input]) -> None:
         if not given.path.exists():
             raise given.refusal(given.path, "no such file" if given.path.suffix else "no such folder")
         for path in given.files():
-            reason = check_structure(path) or FITTING.get(path.name, _fits)(path)
-            if reason:
+            if reason := _reason(path):
                 raise given.refusal(path, reason)
+
+
+def _reason(path: Path) -> str | None:
+    try:
+        return check_structure(path) or FITTING.get(path.name, _fits)(path)
+    except Exception as error:  # damaged bytes fail in a reader's depths, in as many ways as there are readers
+        if isinstance(error, OSError) and error.errno not in ABSENT:
+            raise
+        return f"cannot be read ({type(error).__name__}: {error})"
 
 
 def _fits(path: Path) -> str | None:

@@ -49,20 +49,15 @@ class RunResult:
 class Run:
     """A variant's training from one seed."""
 
-    def __init__(
-        self, variant: Variant, index: int, config: VqConfig, material: Material, device: torch.device
-    ) -> None:
-        self.index, self.material, self.device = index, material, device
+    def __init__(self, variant: Variant, index: int, config: VqConfig, material: Material) -> None:
+        self.index, self.material = index, material
         self.config, self.frozen_epochs = variant.settings(config), variant.frozen_epochs(config)
         self.seed = derive_seed(config.seed, "run", index)
         torch.manual_seed(self.seed)
         mels = material.train.mel.shape[1]
         self.model = DigitClassifier(variant, self.config, mels=mels, classes=material.classes, seed=self.seed)
-        self.model.to(device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.config.lr, fused=True)
-        self.evaluator = Evaluator(
-            material, config.seed, batch_size=self.config.batch_size, device=device, beta=self.config.beta
-        )
+        self.evaluator = Evaluator(material, config.seed, batch_size=self.config.batch_size, beta=self.config.beta)
         self.noise = torch.Generator().manual_seed(derive_seed(self.seed, "augment"))
         self.rows: Rows = []
         self.step = 0
@@ -83,7 +78,7 @@ class Run:
     def train(self) -> None:
         """Start from data, then train to the end, measuring after every epoch."""
         order = np.random.default_rng(derive_seed(self.seed, "start")).permutation(len(self.material.train))
-        some = self.material.train.batch(order[: START_BATCHES * self.config.batch_size]).to(self.device)
+        some = self.material.train.batch(order[: START_BATCHES * self.config.batch_size])
         self.model.start(some.mel, some.lengths, data_driven=self.config.start == "data")
         while self.step < self.steps:
             self.epoch += 1
@@ -98,7 +93,7 @@ class Run:
         return [self._learn(self.material.train.batch(clips)) for clips in left]
 
     def _learn(self, batch: Batch) -> Record:
-        batch = (augment(batch, self.noise) if self.config.augment else batch).to(self.device)
+        batch = augment(batch, self.noise) if self.config.augment else batch
         decision = self.model(batch.mel, batch.lengths)
         loss = F.cross_entropy(decision.logits, batch.labels)
         if decision.quantized:
@@ -132,7 +127,7 @@ class Run:
         checks |= check_codebook(self.model, self.evaluator)
         vectors = {split: np.concatenate([one.vectors for one in found[split]]) for split in ("train", "eval")}
         evidence = {split: torch.from_numpy(each[:KEPT_VECTORS]) for split, each in vectors.items()}
-        weights = {key: value.detach().cpu().clone() for key, value in self.model.state_dict().items()}
+        weights = {key: value.detach().clone() for key, value in self.model.state_dict().items()}
         return RunResult(name, self.index, self.rows, checks, weights, evidence)
 
 
@@ -141,10 +136,11 @@ def train_run(job: tuple[Variant, int], *, config: VqConfig, material: Material,
     from threadpoolctl import threadpool_limits
 
     variant, index = job
-    device = setup_torch(compute, config.seed)
+    # on the CPU: batches of 32 short clips leave an accelerator idle
+    setup_torch(compute.model_copy(update={"device": "cpu"}), config.seed)
     # filling takes a tenth of the time, and all of it is written to
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     with threadpool_limits(compute.torch_threads):
-        run = Run(variant, index, config, material, device)
+        run = Run(variant, index, config, material)
         run.train()
         return run.result(variant.name)

@@ -40,8 +40,8 @@ class Evaluator:
     would use fewer codes than a mixed one. `beta` weighs the commitment loss within the quantizer's.
     """
 
-    def __init__(self, material: Material, seed: int, *, batch_size: int, device: torch.device, beta: float) -> None:
-        self.material, self.batch_size, self.device, self.beta = material, batch_size, device, beta
+    def __init__(self, material: Material, seed: int, *, batch_size: int, beta: float) -> None:
+        self.material, self.batch_size, self.beta = material, batch_size, beta
         rng = np.random.default_rng(derive_seed(seed, "panel"))
         order, held_out = rng.permutation(len(material.train)), rng.permutation(len(material.held_out))
         size = max(1, min(len(held_out), len(order) // 2))
@@ -63,13 +63,12 @@ class Evaluator:
         }
 
     def _pass(self, model: DigitClassifier, batch: Batch) -> Record:
-        batch = batch.to(self.device)
         decision = model(batch.mel, batch.lengths)
         return Record.of(decision, batch.labels, model.elbo(decision, utterances=len(self.material.train)))
 
     def first_batch(self) -> Batch:
         """The first batch of eval."""
-        return self.material.held_out.batch(self.chosen["eval"][: self.batch_size]).to(self.device)
+        return self.material.held_out.batch(self.chosen["eval"][: self.batch_size])
 
     def rows(self, model: DigitClassifier, found: Passes, vq_weight: float, *, each: bool = False) -> Rows:
         """A row for train and one for eval, as batch 0; if `each`, also one for every batch, from 1.

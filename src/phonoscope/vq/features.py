@@ -53,9 +53,6 @@ class Batch:
     lengths: Tensor
     labels: Tensor
 
-    def to(self, device: torch.device) -> Batch:
-        return Batch(self.mel.to(device), self.lengths.to(device), self.labels.to(device))
-
 
 class LogMel:
     """Log-mel spectrogram at 50 Hz of audio at one rate: [samples] -> [frames, mels]."""

@@ -70,8 +70,21 @@ def whole_rows(table: pd.DataFrame, mode: str, split: str) -> pd.DataFrame:
 
 def settled(table: pd.DataFrame, mode: str, split: str, column: str) -> pd.Series[float]:
     """A measure of each seed: its median over the last half of the run's epochs."""
+    return _settled_rows(table, mode, split).groupby("seed")[column].median()
+
+
+def evaluations(table: pd.DataFrame) -> pd.DataFrame:
+    """Every headline metric that the variant has, a row for each seed and epoch of the last half (the index)."""
+    columns = {}
+    for name, (mode, split, column) in HEADLINE.items():
+        if column in table:
+            columns[name] = _settled_rows(table, mode, split).set_index(["seed", "epoch"])[column]
+    return pd.DataFrame(columns)
+
+
+def _settled_rows(table: pd.DataFrame, mode: str, split: str) -> pd.DataFrame:
     rows = whole_rows(table, mode, split)
-    return rows[rows["epoch"] > rows["epoch"].max() * (1 - SETTLED)].groupby("seed")[column].median()
+    return rows[rows["epoch"] > rows["epoch"].max() * (1 - SETTLED)]
 
 
 def last(table: pd.DataFrame, mode: str, split: str, column: str) -> pd.Series[float]:

@@ -16,6 +16,8 @@ def _problem(row: dict[str, str]) -> str:
     path = PurePosixPath(row["file"])
     if not row["file"] or not row["speaker"]:
         return "file or speaker is empty"
+    if not path.name:
+        return f"file is {row['file']!r}, which names no file"
     if path.is_absolute() or ".." in path.parts or "\\" in row["file"]:
         return "file must be a path below corpus.root, with forward slashes and without '..'"
     if row.get("split", "") not in SPLITS:
