@@ -179,6 +179,7 @@ def test_deps_cover_the_import_closure(stage: str) -> None:
     listed = {dep for dep in deps if dep.parts[0] == "src"}
     idle = sorted(str(dep) for dep in listed if not any({file, *file.parents} & {dep} for file in code))
     assert not idle, f"{stage}: in deps, but not imported"
+    assert Path("requirements.lock") in deps
 
 
 @pytest.mark.parametrize("stage", stage_names())

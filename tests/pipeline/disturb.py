@@ -141,11 +141,11 @@ def forget(clone: Clone) -> None:
 
 def finish(clone: Clone, reference: Reference, outcome: Outcome, *, environment: Mapping[str, str] = {}) -> Outcome:
     """A repro to the end: it must succeed, lock the reference's hashes and pass `verify`."""
-    wait_for_orphans(clone)
     outcome.mends += mend(clone)
     if code := start(clone, *reference.targets, environment=environment).wait():
         outcome.faults.append(f"the last repro exited with {code}")
         return outcome
+    wait_for_orphans(clone)  # DVC may have taken from its run cache what one of them still makes
     there = locked(clone)
     outcome.faults += [f"{stage} differs" for stage in reference.locked if there.get(stage) != reference.locked[stage]]
     outcome.faults += [fault["path"] for fault in verify(clone) if "has not run" not in fault["reason"]]
