@@ -64,7 +64,10 @@ def test_an_official_checkpoint_with_tokens_and_with_latents(kind: str, tmp_path
     bad[:, 1] = 7
     found = diagnose_checkpoint(checkpoint, tokens(tmp_path / "collapsed.parquet", bad))
     assert found.verdict == "collapsed"
-    assert found.evidence["reasons"] == ["layer 2: perplexity_dataset is 1.00 with 32 codes"]
+    assert found.evidence["reasons"] == [
+        "layer 2: perplexity_dataset is 1.00 with 32 codes",
+        "layer 2: 31 of 32 codes are dead by their dataset usage",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["encodec", "speechtokenizer"])
@@ -128,12 +131,22 @@ def test_an_unknown_layout_exits_4_with_one_line(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_the_encoder_outputs_that_the_ablation_keeps_are_data(tmp_path: Path) -> None:
+    folder, data = trained("ema", tmp_path), Clusters(count=40, dim=16)
+    write_safetensors(folder / "evidence.safetensors", {"train": data.draw(300), "eval": data.draw(200)}, {})
+    found = diagnose_checkpoint(folder / "model.safetensors", folder / "evidence.safetensors")
+    assert found.verdict == "healthy", found.evidence["reasons"]
+    assert found.evidence["layers"][0]["vectors"] == 500
+
+
 def wrong_data(folder: Path) -> list[tuple[Path, str]]:
     np.save(folder / "wide.npy", np.zeros((5, 17), dtype=np.float32))
     np.save(folder / "whole.npy", np.zeros((5, 16), dtype=np.int64))
     np.save(folder / "nan.npy", np.full((5, 16), np.nan, dtype=np.float32))
     np.save(folder / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     write_safetensors(folder / "two.safetensors", {"a": torch.zeros(2, 16), "b": torch.zeros(2, 16)}, {})
+    write_safetensors(folder / "unlike.safetensors", {"train": torch.zeros(2, 16), "eval": torch.zeros(2, 8)}, {})
+    np.save(folder / "narrow.npy", np.zeros((5, 0), dtype=np.float32))
     (folder / "text.parquet").write_text("no parquet")
     pq.write_table(pa.table({"utterance": ["u"]}), folder / "empty.parquet")
     (folder / "codes.csv").write_text("code_1\n3\n")
@@ -144,6 +157,8 @@ def wrong_data(folder: Path) -> list[tuple[Path, str]]:
         (folder / "nan.npy", "not finite"),
         (folder / "objects.npy", "not an array of numbers"),
         (folder / "two.safetensors", "found 2"),
+        (folder / "unlike.safetensors", r"floats \[N, D\], not torch.float32 \[2, 8\]|\[2, 16\]"),
+        (folder / "narrow.npy", r"not \[5, 0\]"),
         (folder / "text.parquet", "not a table of tokens"),
         (folder / "empty.parquet", "no codes in columns code_1"),
         (tokens(folder / "far.parquet", np.array([[64]])), "code 64, but its codebook only 64 codes"),

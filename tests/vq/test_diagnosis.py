@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from scipy.spatial.distance import pdist, squareform
 from torch import Tensor
+from vector_quantize_pytorch import ResidualVQ, VectorQuantize
 
 from phonoscope.errors import DataError
 from phonoscope.vq.diagnosis import VERDICTS, Diagnosis, Observed, diagnose, observe_counts, observe_vectors
 from phonoscope.vq.quantizers import build_quantizer
-from phonoscope.vq.states import Book, QuantizerState, read_state
+from phonoscope.vq.states import Book, Projection, QuantizerState, read_state
 from phonoscope.vq.usage import CodeUsage
 
 from .clusters import Clusters
@@ -96,6 +97,96 @@ def test_a_dataset_is_measured_as_the_quantizer_itself_does() -> None:
         assert [numbers["perplexity_ema"] for numbers in found] == pytest.approx(quantizer.perplexity_ema().tolist())
 
 
+def test_codes_learned_by_gradient_are_not_held_against_buffers_that_nothing_updates() -> None:
+    data = Clusters(count=40, dim=16)
+    torch.manual_seed(0)  # the package draws from the global generator
+    quantizer = VectorQuantize(16, 64, learnable_codebook=True, ema_update=False).train()
+    optimiser = torch.optim.Adam(quantizer.parameters(), 1e-2)
+    for _ in range(100):
+        optimiser.zero_grad()
+        quantizer(data.draw(300)[None])[2].sum().backward()
+        optimiser.step()
+    state = read_state(quantizer.state_dict())
+    moved = state.books[0].vectors.norm(dim=1) / state.books[0].sums.norm(dim=1)  # type: ignore[union-attr]
+    assert float(moved.median()) > 1.5
+    found = diagnose(state)
+    assert found.verdict == "healthy", found.evidence["reasons"]
+    assert layer(found)["perplexity_ema"] is None
+    assert [reason.split(";")[0] for reason in found.evidence["not_judged"]] == [
+        "usage: the checkpoint's cluster sizes were never updated",
+        "scale of the codes: the checkpoint's EMA sums were never updated",
+    ]
+    found = diagnose(state, observe_vectors(state, data.draw(2000)))
+    assert layer(found)["norm_over_input"] == pytest.approx(float(state.books[0].vectors.norm(dim=1).median()))
+    assert found.evidence["not_judged"] == []
+
+
+@pytest.mark.parametrize("start", [0.0, 1.0])
+def test_a_fresh_codebook_is_not_faulty(start: float) -> None:
+    sizes = torch.full((64,), start).double()
+    assert diagnose(state_of(healthy_book(sizes=sizes, sums=rows()))).healthy
+    one_updated = sizes.index_fill(0, torch.tensor(5), 1.05)  # the sums count from the first update on
+    assert diagnose(state_of(healthy_book(sizes=one_updated, sums=rows() * 9))).verdict == "inconsistent_sums"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_unit_codes_are_known_by_those_in_use_in_any_precision(dtype: torch.dtype) -> None:
+    data = Clusters(count=60, dim=16, spread=0.5)
+    torch.manual_seed(0)
+    quantizer = VectorQuantize(16, 64, use_cosine_sim=True, kmeans_init=True).train()
+    for _ in range(30):
+        quantizer(data.draw(500)[None])
+    for name in ("embed", "embed_avg", "cluster_size"):
+        getattr(quantizer._codebook, name)[0, [3, 9]] = 0
+    tensors = {name: value.to(dtype) if value.ndim else value for name, value in quantizer.state_dict().items()}
+    state, z = read_state(tensors), data.draw(3000)
+    usage = CodeUsage(1, 64)
+    usage.add(quantizer.eval()(z[None])[1][0, :, None])
+    found = diagnose(state, observe_vectors(state, z))
+    assert found.verdict == "healthy", found.evidence["reasons"]
+    assert layer(found)["unit_codes"]
+    assert layer(found)["perplexity_dataset"] == pytest.approx(float(usage.perplexity_dataset()), rel=0.01)
+
+
+def test_data_of_another_scale_are_named_though_the_sums_are_right() -> None:
+    quantizer, data = trained("ema", layers=3, unit_inputs=False)
+    state = read_state(quantizer.state_dict())
+    assert diagnose(state, observe_vectors(state, data.draw(2000))).healthy
+    for factor in (100, 0.01):
+        found = diagnose(state, observe_vectors(state, data.draw(2000) * factor))
+        assert found.verdict == "codes_off_scale"
+        assert layer(found)["norm_over_input"] == pytest.approx(1 / factor, rel=0.2)
+        assert layer(found)["norm_over_centroid"] == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("used", [12, 20])
+def test_a_plain_collapse_shows_where_only_data_tell(used: int) -> None:
+    state = state_of(Book("book", rows(1024)))
+    found = diagnose(state, [Observed(torch.tensor([15_000 // used] * used + [0] * (1024 - used)))])
+    assert (found.verdict, layer(found)["dead_dataset"]) == ("dead_codes", 1024 - used)
+    few = diagnose(state, [Observed(torch.tensor([4000 // used] * used + [0] * (1024 - used)))])
+    assert few.evidence["not_judged"][0] == "dead codes: the data have fewer than 5 vectors a code"
+
+
+def test_codes_that_the_data_only_missed_are_not_counted_as_dead() -> None:
+    shares = torch.linspace(1, 100, 1024).pow(-1.0).index_fill(0, torch.arange(800, 1024), 0)
+    drawn = torch.multinomial(shares, 2000, replacement=True, generator=torch.Generator().manual_seed(0))
+    numbers = layer(diagnose(state_of(Book("book", rows(1024))), [Observed(torch.bincount(drawn, minlength=1024))]))
+    assert numbers["unused_dataset"] > 350
+    assert 224 <= numbers["dead_dataset"] < 300
+
+
+def test_a_shared_projection_is_passed_once() -> None:
+    torch.manual_seed(0)
+    quantizer = ResidualVQ(dim=16, codebook_dim=4, num_quantizers=3, codebook_size=32, kmeans_init=True).train()
+    z = torch.randn(800, 16, generator=torch.Generator().manual_seed(0))
+    quantizer(z[None])
+    codes = quantizer.eval()(z[None])[1][0]
+    state = read_state(quantizer.state_dict())
+    for index, seen in enumerate(observe_vectors(state, z)):
+        assert torch.equal(seen.counts, torch.bincount(codes[:, index], minlength=32))
+
+
 PLANTED: dict[str, tuple[Book, list[Observed]]] = {
     "not_finite": (healthy_book(vectors=rows().index_fill(0, torch.tensor([3]), float("nan"))), []),
     "inconsistent_sums": (healthy_book(sums=rows() * 15), []),
@@ -168,6 +259,30 @@ def test_what_was_not_measured_is_said() -> None:
 def test_vectors_that_do_not_fit_are_refused(vectors: Tensor) -> None:
     with pytest.raises(DataError, match="vectors"):
         observe_vectors(state_of(healthy_book()), vectors)
+
+
+def test_layers_that_do_not_fit_each_other_take_no_vectors() -> None:
+    wide = Projection(torch.zeros(16, 8).double(), torch.zeros(16).double())
+    narrow = Book("b.embed", rows(64, 8))
+    for books, said in (
+        ([Book("a.embed", rows()), narrow], "a.embed to b.embed do not fit each other"),
+        ([Book("a.embed", rows(64, 8)), narrow], "do not fit each other"),
+        ([Book("l.1.embed", rows()), Book("l.2.embed", rows(64, 8))], "do not fit each other"),
+        ([Book("book", rows(64, 4), project_in=wide)], "codes of 4 dimensions between projections to 16 and from 4"),
+        ([Book("book", rows(), project_in=wide)], "do not fit each other"),
+    ):
+        state = state_of(*books)
+        assert diagnose(state).healthy
+        with pytest.raises(DataError, match=said):
+            observe_vectors(state, torch.randn(50, 8))
+
+
+def test_codes_that_are_not_finite_stop_the_measuring() -> None:
+    broken = healthy_book(vectors=rows().index_fill(0, torch.tensor([3]), float("nan")))
+    state = state_of(broken, healthy_book())
+    found = diagnose(state, observe_vectors(state, rows(200).float()))
+    assert found.verdict == "not_finite"
+    json.dumps(found.evidence, allow_nan=False)
 
 
 def test_codes_that_do_not_fit_are_refused() -> None:

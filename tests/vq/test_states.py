@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from vector_quantize_pytorch import ResidualVQ, SimVQ
+import torch.nn.functional as F
+from vector_quantize_pytorch import ResidualVQ, SimVQ, VectorQuantize
 
 from phonoscope.codecs.checkpoints import save_codec
 from phonoscope.errors import DataError
@@ -95,6 +96,48 @@ def test_other_libraries_and_plain_buffers_are_read() -> None:
         torch.testing.assert_close(book.sums, table.double() * 3)
 
 
+def dac_layer() -> dict[str, torch.Tensor]:
+    """A layer of 16 codes of 4 dimensions between maps from and to 8."""
+    maps = {"in_proj": torch.randn(4, 8, 1), "out_proj": torch.randn(8, 4, 1)}
+    biases = {f"{name}.bias": torch.randn(len(weight)) for name, weight in maps.items()}
+    return {"codebook.weight": torch.randn(16, 4), **{f"{name}.weight": maps[name] for name in maps}, **biases}
+
+
+def test_a_projection_without_a_bias_has_none() -> None:
+    tensors = dac_layer()
+    bare = {name: tensor for name, tensor in tensors.items() if not name.endswith("bias")}
+    zero = {name: torch.zeros_like(tensor) if name.endswith("bias") else tensor for name, tensor in tensors.items()}
+    z = torch.randn(200, 8, generator=torch.Generator().manual_seed(0)).double()
+    codes = [read_state(each).books[0].search(z) for each in (bare, zero)]
+    assert torch.equal(codes[0], codes[1])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"codebook_dim": 4}, {"codebook_dim": 4, "layernorm_after_project_in": True}, {"use_cosine_sim": True}],
+)
+def test_a_package_quantizer_is_searched_as_it_searches_itself(changes: dict[str, Any]) -> None:
+    torch.manual_seed(0)  # the package draws from the global generator
+    quantizer, z = VectorQuantize(8, 16, kmeans_init=True, **changes), torch.randn(500, 8)
+    quantizer.train()(z[None])
+    (book,) = read_state(quantizer.state_dict()).books
+    quantized, codes, _ = quantizer.eval()(z[None])
+    assert torch.equal(book.search(z.double()), codes[0])
+    torch.testing.assert_close(book.decode(codes[0]).float(), quantized[0], atol=1e-5, rtol=1e-5)
+
+
+def test_codes_shrunk_to_zero_do_not_win_a_search_by_direction() -> None:
+    torch.manual_seed(0)
+    quantizer, z = VectorQuantize(8, 64, use_cosine_sim=True), torch.randn(500, 8)
+    dead = torch.tensor([3, 9])
+    for name in ("embed", "embed_avg", "cluster_size"):
+        getattr(quantizer._codebook, name)[0, dead] = 0
+    for tensors in (quantizer.state_dict(), {"codebook": quantizer._codebook.embed}):
+        (book,) = read_state(tensors).books
+        assert book.unit
+        assert torch.equal(book.search(F.normalize(z.double())), quantizer.eval()(z[None])[1][0])
+
+
 @pytest.mark.parametrize(
     ("tensors", "said"),
     [
@@ -103,6 +146,12 @@ def test_other_libraries_and_plain_buffers_are_read() -> None:
         ({"codebook": torch.zeros(2, 5, 3)}, r"codebook: a codebook is \[codes, dimensions\], not \(2, 5, 3\)"),
         ({"codebook": torch.zeros(0, 3)}, "a codebook is"),
         ({"a.embed": torch.zeros(5, 3), "a.cluster_size": torch.zeros(4)}, "5 codes, but 4 cluster sizes"),
+        ({"a.embed": torch.zeros(5, 3), "a.cluster_size": torch.tensor(1.0)}, "5 codes, but 1 cluster sizes"),
+        ({"a.embed": torch.zeros(5, 3), "a.cluster_size": -torch.ones(5)}, "a cluster size is negative"),
+        ({"a.frozen_codebook": torch.zeros(5, 3), "a.code_transform.weight": torch.zeros(4, 4)}, "do not fit"),
+        ({**dac_layer(), "in_proj.bias": torch.zeros(5)}, r"in_proj: no linear map .* \[4, 8, 1\], \[5\]"),
+        ({**dac_layer(), "in_proj.weight": torch.zeros(4, 8, 3)}, "convolution of width 1"),
+        ({**dac_layer(), "in_proj.weight": torch.zeros(4)}, "in_proj: no linear map"),
     ],
 )
 def test_an_unknown_layout_is_refused(tensors: dict[str, torch.Tensor], said: str) -> None:

@@ -17,7 +17,7 @@ COLUMNS = {
     "perplexity_ema": "perplexity (EMA)",
     "perplexity_dataset": "perplexity (dataset)",
     "dead_ema": "dead (EMA)",
-    "dead_dataset": "unused (dataset)",
+    "unused_dataset": "unused (dataset)",
     "duplicates": "duplicates",
     "code_norm_median": "code norm",
     "norm_over_centroid": "/ centroid",
@@ -89,23 +89,24 @@ def _added(total: Any, counts: Any) -> Any:
 
 
 def _read_vectors(path: Path) -> Tensor:
-    """Encoder outputs [..., D] as [N, D]."""
+    """Encoder outputs [..., D] as [N, D]; those of train and eval of `phonoscope vq` together."""
     import numpy as np
     import torch
 
     if path.suffix == ".npy":
         try:
-            vectors = torch.from_numpy(np.load(path))
+            parts = [torch.from_numpy(np.load(path))]
         except (ValueError, TypeError, EOFError) as error:
             raise DataError(f"not an array of numbers ({error})") from error
     else:
         tensors = load_tensors(path)
-        if len(tensors) != 1:
-            raise DataError(f"there should be one tensor of encoder outputs, found {len(tensors)}")
-        vectors = next(iter(tensors.values()))
-    if not vectors.is_floating_point() or vectors.ndim < 2:
-        raise DataError(f"encoder outputs are floats [N, D], not {vectors.dtype} {list(vectors.shape)}")
-    return vectors.reshape(-1, vectors.shape[-1])
+        if len(tensors) != 1 and tensors.keys() != {"train", "eval"}:
+            raise DataError(f"there should be one tensor of encoder outputs, or train and eval, found {len(tensors)}")
+        parts = list(tensors.values())
+    for part in parts:
+        if not part.is_floating_point() or part.ndim < 2 or part.shape[-1] != parts[0].shape[-1]:
+            raise DataError(f"encoder outputs are floats [N, D], not {part.dtype} {list(part.shape)}")
+    return torch.cat([part.flatten(0, -2) for part in parts])
 
 
 def describe(diagnosis: Diagnosis) -> str:

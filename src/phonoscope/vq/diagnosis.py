@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from phonoscope.errors import DataError
-from phonoscope.vq.states import Book, QuantizerState
+from phonoscope.vq.states import LIVE, Book, QuantizerState
 from phonoscope.vq.usage import active_codes, perplexity
 
 VERDICTS = {
@@ -27,9 +28,7 @@ VERDICTS = {
 }
 """What a quantizer can be found to be, the gravest first."""
 
-LIVE = 1e-3  # EMA count from which the smoothing's epsilon no longer matters to a code
 DEAD_USAGE = 0.01  # of uniform usage
-UNIT_TOLERANCE = 1e-3
 COPY_TOLERANCE = 1e-3  # of the median norm
 RATIO_TOLERANCE = 1.5  # a factor, either way
 SCALE_TOLERANCE = 10.0
@@ -37,7 +36,7 @@ MOST_DUPLICATES = 0.1  # of the codes
 MOST_DEAD = 0.5
 COLLAPSED = 0.01
 VECTORS_FOR_COLLAPSE = 100
-VECTORS_A_CODE_FOR_DEAD = 20
+VECTORS_A_CODE_FOR_DEAD = 5
 
 
 @dataclass(frozen=True)
@@ -61,14 +60,20 @@ class Diagnosis:
 
 
 def observe_vectors(state: QuantizerState, vectors: Tensor) -> list[Observed]:
-    """Run encoder outputs [N, D] through the layers. Raises `DataError` if they do not fit or are not finite."""
-    first = state.books[0]
-    takes = first.project_in.weight.shape[1] if first.project_in else first.vectors.shape[1]
+    """Run encoder outputs [N, D] through the layers, up to one whose codes are not finite.
+
+    Raises: `DataError` if they do not fit or are not finite, or the layers do not fit each other.
+    """
+    takes = _width(state)
     if vectors.ndim != 2 or vectors.shape[1] != takes or not len(vectors):
         raise DataError(f"the quantizer takes vectors [N, {takes}], not {list(vectors.shape)}")
     if not torch.isfinite(vectors).all():
         raise DataError("the vectors hold values that are not finite")
     residual = F.normalize(vectors.double()) if state.unit_inputs else vectors.double()
+    if state.project_in:
+        residual = state.project_in(residual)
+        if not torch.isfinite(residual).all():
+            raise DataError("the projection before the first layer gives values that are not finite")
     observed = []
     for book in state.books:
         inputs = book.project_in(residual) if book.project_in else residual
@@ -76,7 +81,29 @@ def observe_vectors(state: QuantizerState, vectors: Tensor) -> list[Observed]:
         counts = torch.bincount(codes, minlength=len(book.vectors))
         observed.append(Observed(counts, float(inputs.norm(dim=1).median())))
         residual = residual - book.decode(codes)
+        if not torch.isfinite(residual).all():
+            break
     return observed
+
+
+def _width(state: QuantizerState) -> int:
+    """How many dimensions the quantizer takes. Raises `DataError` if its layers cannot be passed one after another."""
+    widths = set()
+    for book in state.books:
+        codes = book.vectors.shape[1]
+        inside, takes = book.project_in.weight.shape if book.project_in else (codes, codes)
+        gives, outside = book.project_out.weight.shape if book.project_out else (codes, codes)
+        if not inside == codes == outside:
+            reason = f"codes of {codes} dimensions between projections to {inside} and from {outside}"
+            raise DataError(f"cannot be quantized: {book.name} has {reason}; give a table of tokens, or no data")
+        widths |= {takes, gives}
+    if state.project_in:
+        widths.add(state.project_in.weight.shape[0])
+    if len(widths) > 1 or len({re.sub(r"\d+", "", book.name) for book in state.books}) > 1:
+        names = f"{state.books[0].name} to {state.books[-1].name}"
+        mend = "give a checkpoint of one quantizer, a table of tokens, or no data"
+        raise DataError(f"cannot be quantized: {names} do not fit each other as layers of one quantizer; {mend}")
+    return state.project_in.weight.shape[1] if state.project_in else widths.pop()
 
 
 def observe_counts(state: QuantizerState, counts: Sequence[Tensor]) -> list[Observed]:
@@ -110,11 +137,20 @@ def diagnose(state: QuantizerState, observed: Sequence[Observed] = ()) -> Diagno
 
 def _not_judged(state: QuantizerState, observed: Sequence[Observed]) -> list[str]:
     missing = []
-    if len(observed) < len(state.books) and any(book.sizes is None for book in state.books):
-        missing.append("usage: the checkpoint has no cluster sizes; give --data")
-    needs_sums = any(book.sums is None and not book.cosine for book in state.books)
+    untold = [book for book in state.books if not book.updated]
+    stale = any(book.sizes is not None for book in untold)
+    if any(not book.updated for book in state.books[len(observed) :]):
+        why = "the checkpoint's cluster sizes were never updated" if stale else "the checkpoint has no cluster sizes"
+        missing.append(f"usage: {why}; give --data")
+    pairs = list(zip(state.books, observed, strict=False))
+    if any(
+        not book.updated and seen.counts.sum() < VECTORS_A_CODE_FOR_DEAD * len(book.vectors) for book, seen in pairs
+    ):
+        missing.append(f"dead codes: the data have fewer than {VECTORS_A_CODE_FOR_DEAD} vectors a code")
+    needs_sums = any((book.sums is None or not book.updated) and not book.unit for book in state.books)
     if needs_sums and not any(seen.norm for seen in observed):
-        missing.append("scale of the codes: the checkpoint has no EMA sums; give --data with encoder outputs")
+        why = "the checkpoint's EMA sums were never updated" if stale else "the checkpoint has no EMA sums"
+        missing.append(f"scale of the codes: {why}; give --data with encoder outputs")
     return missing
 
 
@@ -122,35 +158,29 @@ def measure(book: Book, seen: Observed | None = None) -> dict[str, Any]:
     """One layer's numbers; those that the state or the data do not tell are None."""
     codes, dimensions = book.vectors.shape
     numbers: dict[str, Any] = {"name": book.name, "codes": codes, "dimensions": dimensions}
-    buffers = [tensor for tensor in (book.vectors, book.sizes, book.sums) if tensor is not None]
+    maps = [tensor for side in (book.project_in, book.project_out) if side for tensor in side.tensors()]
+    buffers = [tensor for tensor in (book.vectors, book.sizes, book.sums, *maps) if tensor is not None]
     numbers["not_finite"] = sum(int((~torch.isfinite(tensor)).sum()) for tensor in buffers)
     if numbers["not_finite"]:
         return numbers
     norms = book.vectors.norm(dim=1)
-    unit = book.cosine or bool((norms - 1).abs().max() < UNIT_TOLERANCE)
     return {
         **numbers,
         "code_norm_min": float(norms.min()),
         "code_norm_median": float(norms.median()),
         "code_norm_max": float(norms.max()),
-        "unit_codes": unit,
+        "unit_codes": book.unit,
         "duplicates": _duplicates(F.normalize(book.vectors) if book.cosine else book.vectors),
-        **_ema_usage(book, unit),
-        **_dataset_usage(seen, None if unit else float(norms[_live(book)].median())),
+        **_ema_usage(book),
+        **_dataset_usage(seen, None if book.unit else float(norms[book.live].median())),
     }
 
 
-def _live(book: Book) -> Tensor:
-    """Which codes [K] have been in use of late; all where the state does not tell."""
-    live = torch.ones(len(book.vectors), dtype=torch.bool) if book.sizes is None else book.sizes > LIVE
-    return live if bool(live.any()) else ~live
-
-
-def _ema_usage(book: Book, unit: bool) -> dict[str, Any]:
+def _ema_usage(book: Book) -> dict[str, Any]:
     """Usage by the EMA counts, and the codes' norms over those of their centroids (sums over counts)."""
     keys = ("ema_count", "perplexity_ema", "dead_ema", "centroid_norm_median", "norm_over_centroid")
     sizes = book.sizes
-    if sizes is None or not bool(sizes.sum() > 0):
+    if sizes is None or not book.updated:
         return dict.fromkeys(keys)
     dead = sizes < DEAD_USAGE * sizes.mean()
     centroid = ratio = None
@@ -158,19 +188,27 @@ def _ema_usage(book: Book, unit: bool) -> dict[str, Any]:
     if book.sums is not None and bool(live.any()):
         centroids = book.sums[live].norm(dim=1) / sizes[live]
         centroid = float(centroids.median())
-        ratio = None if unit else float((book.vectors[live].norm(dim=1) / centroids.clamp(min=1e-12)).median())
+        ratio = None if book.unit else float((book.vectors[live].norm(dim=1) / centroids.clamp(min=1e-12)).median())
     usage = (float(sizes.sum()), float(perplexity(sizes)), int(dead.sum()))
     return dict(zip(keys, (*usage, centroid, ratio), strict=True))
 
 
 def _dataset_usage(seen: Observed | None, code_norm: float | None) -> dict[str, Any]:
-    keys = ("vectors", "perplexity_dataset", "active_dataset", "dead_dataset", "input_norm_median", "norm_over_input")
+    usage = ("vectors", "perplexity_dataset", "active_dataset", "unused_dataset", "dead_dataset")
+    keys = (*usage, "input_norm_median", "norm_over_input")
     if seen is None:
         return dict.fromkeys(keys)
-    active = int(active_codes(seen.counts))
-    usage = (int(seen.counts.sum()), float(perplexity(seen.counts)), active, len(seen.counts) - active)
+    counts, active = seen.counts, int(active_codes(seen.counts))
+    unused = len(counts) - active
+    numbers = (int(counts.sum()), float(perplexity(counts)), active, unused, max(0, unused - _unseen(counts)))
     over = code_norm / seen.norm if seen.norm and code_norm is not None else None
-    return dict(zip(keys, (*usage, seen.norm, over), strict=True))
+    return dict(zip(keys, (*numbers, seen.norm, over), strict=True))
+
+
+def _unseen(counts: Tensor) -> int:
+    """How many codes at least are in use though the data have none of them yet (Chao 1984, without its bias)."""
+    once, twice = int((counts == 1).sum()), int((counts == 2).sum())
+    return once * (once - 1) // (2 * (twice + 1))
 
 
 def _duplicates(rows: Tensor, batch: int = 2048) -> int:
@@ -200,17 +238,21 @@ def _near(value: float, target: float) -> bool:
 
 def _scale_faults(numbers: dict[str, Any]) -> list[tuple[str, str]]:
     n, by_sums, by_inputs = numbers["ema_count"], numbers["norm_over_centroid"], numbers["norm_over_input"]
-    against, ratio = ("their centroids", by_sums) if by_sums is not None else ("the inputs", by_inputs)
-    if ratio is None or _near(ratio, 1):
+    mend = "divide the EMA sums by n times the smoothed shares, as in (N + eps) / (n + K eps) * n"
+    if by_sums is not None and not _near(by_sums, 1):
+        if _near(by_sums, n):
+            against = f"code norms are {by_sums:.4g} times those of their centroids, and n is {n:.4g}"
+            return [("unscaled_ema", f"{against}; {mend}")]
+        return [("inconsistent_sums", f"code norms are {by_sums:.3g} times those of their centroids, not once")]
+    if by_inputs is None:
         return []
     # against the inputs the ratio is n times the length of a centroid, which is well below that of its vectors
-    if n is not None and (_near(ratio, n) if by_sums is not None else max(SCALE_TOLERANCE, n / 20) < ratio < 2 * n):
-        mend = "divide the EMA sums by n times the smoothed shares, as in (N + eps) / (n + K eps) * n"
-        return [("unscaled_ema", f"code norms are {ratio:.4g} times those of {against}, and n is {n:.4g}; {mend}")]
-    if by_sums is not None:
-        return [("inconsistent_sums", f"code norms are {ratio:.3g} times those of their centroids, not once")]
-    if not 1 / SCALE_TOLERANCE < ratio < SCALE_TOLERANCE:
-        return [("codes_off_scale", f"code norms are {ratio:.3g} times those of the inputs")]
+    if by_sums is None and n is not None and max(SCALE_TOLERANCE, n / 20) < by_inputs < 2 * n:
+        against = f"code norms are {by_inputs:.4g} times those of the inputs, and n is {n:.4g}"
+        return [("unscaled_ema", f"{against}; {mend}")]
+    if not 1 / SCALE_TOLERANCE < by_inputs < SCALE_TOLERANCE:
+        fault = f"code norms are {by_inputs:.3g} times those of the inputs"
+        return [("codes_off_scale", f"{fault}; give data scaled as in training, or train on these")]
     return []
 
 

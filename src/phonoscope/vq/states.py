@@ -5,28 +5,40 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from phonoscope.errors import DataError
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".th", ".ckpt", ".bin")
 KNOWN = "EnCodec, DAC, SpeechTokenizer (their own files or transformers'), vector-quantize-pytorch, EMA buffers by name"
+LIVE = 1e-3  # EMA count from which the smoothing's epsilon no longer matters to a code
+UNIT_TOLERANCE = 1e-2  # bfloat16 keeps two to three digits
 
 
 @dataclass(frozen=True)
 class Projection:
-    """A linear map before the search or after it: weight [d_out, d_in], bias [d_out]."""
+    """A linear map before the search or after it: weight [d_out, d_in], bias [d_out].
+
+    norm: weight and bias [d_out] of a layer norm that follows.
+    """
 
     weight: Tensor
     bias: Tensor
+    norm: tuple[Tensor, Tensor] | None = None
+
+    def tensors(self) -> list[Tensor]:
+        return [self.weight, self.bias, *(self.norm or ())]
 
     def __call__(self, vectors: Tensor) -> Tensor:
-        return vectors @ self.weight.t() + self.bias
+        mapped = vectors @ self.weight.t() + self.bias
+        return F.layer_norm(mapped, mapped.shape[1:], *self.norm) if self.norm else mapped
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,25 @@ class Book:
     project_in: Projection | None = None
     project_out: Projection | None = None
 
+    @cached_property
+    def updated(self) -> bool:
+        """Whether the EMA ever ran: where codes learn by gradient, its buffers are kept but stay at ones or zeros."""
+        return self.sizes is not None and not bool((self.sizes == 1).all() or (self.sizes == 0).all())
+
+    @cached_property
+    def live(self) -> Tensor:
+        """Which codes [K] have been in use of late; all but zero vectors where the state does not tell."""
+        norms = self.vectors.norm(dim=1)
+        live = (norms > 0) if self.sizes is None or not self.updated else (norms > 0) & (self.sizes > LIVE)
+        return live if bool(live.any()) else torch.ones_like(live)
+
+    @cached_property
+    def unit(self) -> bool:
+        """Whether codes have no length to judge: the live ones are unit vectors. Dead ones may have shrunk to zero."""
+        norms = self.vectors.norm(dim=1)
+        short, long = norms[self.live].min() < 1 - UNIT_TOLERANCE, norms.max() > 1 + UNIT_TOLERANCE
+        return self.cosine or (bool(norms.isfinite().all()) and not bool(short or long))
+
     def search(self, vectors: Tensor, batch: int = 8192) -> Tensor:
         """Nearest codes of residuals [N, D]: [N]."""
         return torch.cat([self._nearest(part) for part in vectors.split(batch)])
@@ -51,7 +82,9 @@ class Book:
     def _nearest(self, vectors: Tensor) -> Tensor:
         points, rows = self.project_in(vectors) if self.project_in else vectors, self.vectors
         if self.cosine:
-            points, rows = torch.nn.functional.normalize(points), torch.nn.functional.normalize(rows)
+            points, rows = F.normalize(points), F.normalize(rows)
+        elif self.unit:
+            return (points @ rows.t()).argmax(dim=-1)  # by distance, a code shrunk to zero would win
         return torch.cdist(points, rows).argmin(dim=-1)
 
     def decode(self, codes: Tensor) -> Tensor:
@@ -68,6 +101,8 @@ class QuantizerState:
     books: list[Book]
     unit_inputs: bool = False
     """Inputs are L2-normalised before the search."""
+    project_in: Projection | None = None
+    """Before the first layer, for all of them."""
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -119,7 +154,9 @@ def read_state(tensors: Mapping[str, Tensor]) -> QuantizerState:
     for _, book in found:
         _check(book)
     unit = any(bool(tensor.any()) for name, tensor in tensors.items() if name.rpartition(".")[2] == "unit_inputs")
-    return QuantizerState(_layout(found[0][0], tensors), [book for _, book in found], unit)
+    stack = re.fullmatch(r"(.*?)layers\.\d+\._codebook\.embed", found[0][0])
+    shared = _linear(tensors, f"{stack[1]}project_in") if stack else None
+    return QuantizerState(_layout(found[0][0], tensors), [book for _, book in found], unit, shared)
 
 
 def _book(tensors: Mapping[str, Tensor], name: str) -> Book | None:
@@ -138,23 +175,46 @@ def _book(tensors: Mapping[str, Tensor], name: str) -> Book | None:
     if leaf == "weight" and owner.endswith("codebook"):
         return _factorised(tensors, name, owner.removesuffix("codebook"))
     if leaf == "frozen_codebook" and f"{dot}code_transform.weight" in tensors:
-        rows = tensors[name].double() @ tensors[f"{dot}code_transform.weight"].double().t()
-        return Book(owner, rows)
+        rows, weight = tensors[name].double(), tensors[f"{dot}code_transform.weight"].double()
+        if rows.ndim != 2 or weight.ndim != 2 or rows.shape[1] != weight.shape[1]:
+            raise DataError(f"{owner}: codes {list(rows.shape)} do not fit their transform {list(weight.shape)}")
+        return Book(owner, rows @ weight.t())
     return None
 
 
 def _ema(tensors: Mapping[str, Tensor], name: str, sizes: str, sums: list[str]) -> Book:
     """Buffers of one codebook; a leading axis of one head is dropped."""
-    vectors = tensors[name].double()
-    if vectors.ndim == 3 and len(vectors) == 1:
-        vectors = vectors[0]
-    there = [tensors[key].double().reshape(vectors.shape) for key in sums if _fits(tensors.get(key), vectors)]
-    size = tensors.get(sizes)
-    return Book(name, vectors, None if size is None else size.double().reshape(-1), there[0] if there else None)
+    vectors, size = _one_head(tensors[name]), tensors.get(sizes)
+    there = [_one_head(tensors[key]) for key in sums if key in tensors]
+    fitting = [tensor for tensor in there if tensor.shape == vectors.shape]
+    owner = name.rpartition(".")[0]
+    sides: list[Projection | None] = [None, None]
+    if owner.endswith("_codebook"):
+        sides = [_linear(tensors, f"{owner.removesuffix('_codebook')}{side}") for side in ("project_in", "project_out")]
+    return Book(
+        name,
+        vectors,
+        None if size is None else size.double().reshape(-1),
+        fitting[0] if fitting else None,
+        project_in=sides[0],
+        project_out=sides[1],
+    )
 
 
-def _fits(tensor: Tensor | None, vectors: Tensor) -> bool:
-    return tensor is not None and tensor.numel() == vectors.numel()
+def _one_head(tensor: Tensor) -> Tensor:
+    return (tensor[0] if tensor.ndim == 3 and len(tensor) == 1 else tensor).double()
+
+
+def _linear(tensors: Mapping[str, Tensor], name: str) -> Projection | None:
+    """A linear map, alone or first in a sequence with a layer norm."""
+    plain, first = _projection(tensors, name), _projection(tensors, f"{name}.0")
+    weight, bias = (tensors.get(f"{name}.1.{leaf}") for leaf in ("weight", "bias"))
+    if plain or first is None or weight is None:
+        return plain or first
+    bias = torch.zeros_like(weight) if bias is None else bias
+    if not weight.shape == bias.shape == first.bias.shape:
+        raise DataError(f"{name}: its layer norm is of {list(weight.shape)}, its map gives {list(first.bias.shape)}")
+    return replace(first, norm=(weight.double(), bias.double()))
 
 
 def _factorised(tensors: Mapping[str, Tensor], name: str, parent: str) -> Book | None:
@@ -166,17 +226,22 @@ def _factorised(tensors: Mapping[str, Tensor], name: str, parent: str) -> Book |
 
 
 def _projection(tensors: Mapping[str, Tensor], name: str) -> Projection | None:
-    """A 1x1 convolution, plain or in one of torch's two forms of weight norm."""
-    forms = [("weight_g", "weight_v"), ("parametrizations.weight.original0", "parametrizations.weight.original1")]
-    for g, v in forms:
+    """A linear map or 1x1 convolution, plain or in one of torch's two forms of weight norm."""
+    weight, length = tensors.get(f"{name}.weight"), None
+    for g, v in (("weight_g", "weight_v"), ("parametrizations.weight.original0", "parametrizations.weight.original1")):
         if f"{name}.{g}" in tensors and f"{name}.{v}" in tensors:
-            direction = tensors[f"{name}.{v}"].double().flatten(1)
-            length = tensors[f"{name}.{g}"].double().flatten()[:, None]
-            weight = direction / direction.norm(dim=1, keepdim=True) * length
-            return Projection(weight, tensors[f"{name}.bias"].double())
-    if f"{name}.weight" not in tensors:
+            weight, length = tensors[f"{name}.{v}"], tensors[f"{name}.{g}"]
+    if weight is None:
         return None
-    return Projection(tensors[f"{name}.weight"].double().flatten(1), tensors[f"{name}.bias"].double())
+    bias = tensors.get(f"{name}.bias", weight.new_zeros(weight.shape[:1]))
+    sizes = [tensor.numel() for tensor in (bias, length) if tensor is not None]
+    if weight.ndim < 2 or weight.shape[2:].numel() != 1 or any(size != len(weight) for size in sizes):
+        shapes = ", ".join(str(list(tensor.shape)) for tensor in (weight, bias, length) if tensor is not None)
+        raise DataError(f"{name}: no linear map or convolution of width 1, its tensors are {shapes}")
+    matrix = weight.double().flatten(1)
+    if length is not None:
+        matrix = F.normalize(matrix) * length.double().reshape(-1, 1)
+    return Projection(matrix, bias.double().reshape(-1))
 
 
 def _check(book: Book) -> None:
@@ -184,6 +249,8 @@ def _check(book: Book) -> None:
         raise DataError(f"{book.name}: a codebook is [codes, dimensions], not {tuple(book.vectors.shape)}")
     if book.sizes is not None and len(book.sizes) != len(book.vectors):
         raise DataError(f"{book.name}: {len(book.vectors)} codes, but {len(book.sizes)} cluster sizes")
+    if book.sizes is not None and bool((book.sizes < 0).any()):
+        raise DataError(f"{book.name}: a cluster size is negative")
 
 
 def _layout(name: str, tensors: Mapping[str, Tensor]) -> str:
