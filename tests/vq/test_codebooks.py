@@ -59,6 +59,14 @@ def test_dead_codes_are_replaced_by_the_batch_at_the_end_of_the_window() -> None
     assert float(torch.cdist(one.rows(), vectors).min(dim=1).values.max()) < 1e-3
 
 
+def test_a_unit_code_that_decayed_to_nothing_is_not_the_nearest() -> None:
+    one = book(unit_codes=True).eval()
+    one.embed[0] = 0.0
+    one.embed[0, 3, 0] = 1.0
+    oblique = torch.tensor([[0.4, (1 - 0.4**2) ** 0.5, 0.0, 0.0]])
+    assert one.assign(oblique, update=False).codes.tolist() == [3]
+
+
 def test_usage_is_relative_to_uniform_whatever_the_batch() -> None:
     for batch in (12, 1200):
         one = book(dead_window=1, dead_usage=0.3).train()

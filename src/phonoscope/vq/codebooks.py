@@ -104,7 +104,9 @@ class EmaCodebook(Codebook):
     def assign(self, vectors: Tensor, *, update: bool) -> Assigned:
         self.restarted = 0
         points, book = self.transform_input(vectors.float()), self.rows()
-        codes = torch.addmm(-book.square().sum(dim=1) / 2, points, book.t()).max(dim=1).indices
+        # unit codes are all of one length, but for those that no vector held up: these have shrunk, and are not near
+        offsets = book.new_zeros(len(book)) if self.use_cosine_sim else -book.square().sum(dim=1) / 2
+        codes = torch.addmm(offsets, points, book.t()).max(dim=1).indices
         rows = F.embedding(codes, book)
         if update:
             self._learn(points, codes)
