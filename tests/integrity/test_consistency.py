@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 
-from phonoscope.integrity.consistency import check_manifest, check_rows, check_split, check_tokens
+from phonoscope.integrity.consistency import check_manifest, check_rows, check_split, check_tokens, check_utterances
 
 RATE = 8000
 SPEAKERS = {"a-1": "a", "a-2": "a", "b-1": "b", "b-2": "b"}
@@ -50,16 +50,20 @@ def test_a_manifests_disagreements_are_named(corpus: tuple[pd.DataFrame, Path]) 
     ("change", "reason"),
     [
         ({}, None),
-        ({"eval": ["a-1", "b-2"]}, "a-1 is in train and in eval"),
-        ({"eval": []}, "eval is empty"),
-        ({"train": ["a-1", "a-1"]}, "train holds an utterance twice"),
-        ({"eval": ["c-9", "b-2"]}, "eval holds c-9, which the manifest lacks"),
+        ({"eval": ["a-1", "a-2", "b-2"]}, "a-1 is in train and in eval"),
+        ({"train": ["a-1", "a-1", "b-1"]}, "train holds an utterance twice"),
+        ({"eval": ["a-2", "b-2", "c-9"]}, "eval holds c-9, which the manifest lacks"),
         ({"speaker_folds": [["a"], ["a", "b"]]}, "a speaker is in two folds"),
         ({"speaker_folds": [["a"]]}, "speaker b is in no fold"),
+        ({"train": ["a-1"]}, "b-1 of the manifest is in neither train nor eval"),
     ],
 )
 def test_a_splits_faults_are_named(change: dict[str, Any], reason: str | None) -> None:
     assert list(check_split(SPLIT | change, SPEAKERS)) == ([] if reason is None else [reason])
+
+
+def test_an_empty_side_of_a_split_is_named() -> None:
+    assert "eval is empty" in check_split(SPLIT | {"eval": []}, SPEAKERS)
 
 
 def write_tokens(path: Path, groups: list[dict[str, Any]]) -> None:
@@ -105,3 +109,20 @@ def test_an_array_has_a_row_for_each_of_its_index(tmp_path: Path) -> None:
     for rows, expected in ((5, []), (6, ["5 rows, but its index has 6"])):
         pq.write_table(pa.table({"frame": np.arange(rows)}), tmp_path / "index.parquet")
         assert list(check_rows(tmp_path / "features.npy", tmp_path / "index.parquet")) == expected
+
+
+@pytest.mark.parametrize(
+    ("utterances", "reason"),
+    [
+        (["a", "b"], None),
+        (["a"], "lacks b, which was aligned"),
+        (["a", "b", "c"], "holds c, which was not aligned"),
+    ],
+)
+def test_the_utterances_of_a_table_are_those_that_were_aligned(
+    tmp_path: Path, utterances: list[str], reason: str | None
+) -> None:
+    write_tokens(tmp_path / "tracks.parquet", [tokens_of("a", 3), tokens_of("b", 2)])
+    write_tokens(tmp_path / "tokens.parquet", [tokens_of(utterance, 2) for utterance in utterances])
+    found = list(check_utterances(tmp_path / "tokens.parquet", tmp_path / "tracks.parquet"))
+    assert found == ([] if reason is None else [reason])

@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import save
 
 from phonoscope.integrity.contents import CHECKS, check_content
+from phonoscope.integrity.structure import check_structure
 
 
 def npy(values: list[float]) -> bytes:
@@ -25,6 +26,12 @@ def npy(values: list[float]) -> bytes:
 def parquet(values: list[float], name: str = "score") -> bytes:
     buffer = io.BytesIO()
     pq.write_table(pa.table({name: values, "phone": ["AA"] * len(values)}), buffer)
+    return buffer.getvalue()
+
+
+def nested(column: pa.Array) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"score": column}), buffer)
     return buffer.getvalue()
 
 
@@ -49,12 +56,23 @@ SOUND: dict[str, Callable[[], bytes]] = {
     ".flac": flac,
     ".png": png,
 }
-NOT_FINITE: dict[str, bytes] = {
-    ".safetensors": save({"good": torch.ones(2), "w": torch.tensor([1.0, float("inf")])}),
-    ".parquet": parquet([0.5, float("nan")]),
-    ".npy": npy([0.5, float("-inf")]),
-    ".json": b'{"a": NaN}',
-    ".csv": b"name,value\na,1.5\nb,nan\n",
+NOT_FINITE: dict[str, tuple[str, bytes]] = {
+    "tensor": (".safetensors", save({"good": torch.ones(2), "w": torch.tensor([1.0, float("inf")])})),
+    "column": (".parquet", parquet([0.5, float("nan")])),
+    "list": (".parquet", nested(pa.array([[0.5], [1.0, float("nan")]]))),
+    "fixed list": (".parquet", nested(pa.FixedSizeListArray.from_arrays(pa.array([0.5, 1, float("inf"), 2]), 2))),
+    "list of structs": (".parquet", nested(pa.array([[{"a": 0.5}], [{"a": float("-inf")}]]))),
+    "array": (".npy", npy([0.5, float("-inf")])),
+    "constant": (".json", b'{"a": NaN}'),
+    "too large": (".json", b'{"a": [1e999]}'),
+    "cell": (".csv", b"name,value\na,1.5\nb,nan\n"),
+    "cell after an empty one": (".csv", b"name,value\na,\nb,-inf\nc,1\n"),
+    "only infinity": (".csv", b"name,value\na,inf\n"),
+}
+FINITE: dict[str, tuple[str, bytes]] = {
+    "names": (".csv", b"word,speaker,value\ninfinity,nan,1\nseven,bob,\n"),
+    "one name": (".csv", b"speaker,value\nnan,1\nnan,2\n"),
+    "empty lists": (".parquet", nested(pa.array([[], None, [1.0, None]]))),
 }
 
 
@@ -75,11 +93,38 @@ def test_a_sound_file_passes_and_a_cut_or_empty_one_does_not(tmp_path: Path, suf
     assert "not readable" in str(check_content(path))
 
 
-@pytest.mark.parametrize("suffix", NOT_FINITE)
-def test_numbers_that_are_not_finite_are_found(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("name", NOT_FINITE)
+def test_numbers_that_are_not_finite_are_found(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"file{NOT_FINITE[name][0]}"
+    path.write_bytes(NOT_FINITE[name][1])
+    assert any(word in str(check_content(path)).lower() for word in ("nan", "inf", "1e999"))
+
+
+@pytest.mark.parametrize("name", FINITE)
+def test_names_and_nothing_are_no_numbers(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"file{FINITE[name][0]}"
+    path.write_bytes(FINITE[name][1])
+    assert check_content(path) is None
+
+
+@pytest.mark.parametrize("suffix", SOUND)
+def test_no_flipped_bit_ends_a_check(tmp_path: Path, suffix: str) -> None:
+    """Each byte in turn: headers are where readers fail in ways of their own."""
     path = tmp_path / f"file{suffix}"
-    path.write_bytes(NOT_FINITE[suffix])
-    assert any(word in str(check_content(path)).lower() for word in ("nan", "infinity"))
+    content = SOUND[suffix]()
+    for at in range(min(len(content), 1500)):
+        flipped = bytearray(content)
+        flipped[at] ^= 1 << at % 8
+        path.write_bytes(flipped)
+        assert check_content(path) != ""
+        assert check_structure(path) != ""
+
+
+def test_a_deep_file_is_not_readable(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    path.write_bytes(b"[" * 100_000)
+    assert "not readable" in str(check_content(path))
+    assert "not readable" in str(check_structure(path))
 
 
 def test_nan_has_a_meaning_in_some_columns_but_infinity_has_none(tmp_path: Path) -> None:

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from dvc.stage.cache import _get_cache_hash
+from dvc.utils.serialize import dump_yaml, load_yaml
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 from hypothesis import given, settings
@@ -13,11 +18,13 @@ from phonoscope.integrity.hashes import (
     Output,
     cache_objects,
     cached_object,
-    check_cached,
-    check_object,
+    check_cache,
     check_output,
+    check_run,
     file_md5,
     folder_md5,
+    is_damaged,
+    run_entries,
 )
 
 NAMES = st.text("abz_ é/", min_size=1, max_size=6).filter(lambda name: "//" not in f"/{name}/" and "." not in name)
@@ -66,8 +73,8 @@ Stored = tuple[Path, Output, Path]
 def test_what_is_as_it_was_has_no_fault(stored: Stored) -> None:
     root, output, cache = stored
     assert check_output(root, output, cache) == []
-    assert [check_object(path) for path in cache_objects(cache)] == [None] * 4
-    assert list(check_cached(output, cache)) == []
+    assert [is_damaged(path) for path in cache_objects(cache)] == [False] * 4
+    assert list(check_cache([output], cache, [], [])) == []
 
 
 @settings(max_examples=30)
@@ -84,7 +91,7 @@ def test_any_flipped_bit_is_found_and_its_file_named(
     (fault,) = check_output(root, output, cache)
     assert (fault.path, fault.where) == (f"data/out/{name}", "workspace")
     assert "stage@x" in fault.reason
-    assert "dvc checkout --force data/out" in fault.mend
+    assert fault.mend == f"remove `data/out/{name}`, then run `dvc checkout --force data/out`"
 
 
 def test_without_a_listing_the_folder_is_named(stored: Stored) -> None:
@@ -113,21 +120,79 @@ def test_a_missing_output_and_one_of_another_kind_are_named(stored: Stored) -> N
     assert "changed places" in changed.reason
     (differs,) = check_output(root, Output("s", Path("data/out/a.csv"), "0" * 32), cache)
     assert differs.path == "data/out/a.csv"
-    assert output.mend in check_output(root, Output(output.stage, output.path, "0" * 32 + ".dir"), cache)[0].mend
+    assert output.rebuild in check_output(root, Output(output.stage, output.path, "0" * 32 + ".dir"), cache)[0].mend
+
+
+def test_a_file_that_cannot_be_read_is_named(stored: Stored) -> None:
+    root, output, cache = stored
+    link = root / "data/out/a.csv"
+    link.unlink()
+    link.symlink_to("/proc/self/mem")  # opens, and fails as a broken sector does
+    (fault,) = check_output(root, output, cache)
+    assert fault.path == "data/out/a.csv"
 
 
 def test_a_damaged_object_of_the_cache_is_named(stored: Stored) -> None:
     _, output, cache = stored
     damaged = cached_object(cache, output.md5)
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    (fault,) = filter(None, map(check_object, cache_objects(cache)))
-    assert fault.path == damaged.as_posix()
-    assert fault.where == "cache"
+    assert [path for path in cache_objects(cache) if is_damaged(path)] == [damaged]
+    (fault,) = check_cache([output], cache, [damaged], [])
+    assert (fault.path, fault.where) == (damaged.as_posix(), "cache")
+    assert fault.mend == f"remove `{damaged}`, then run `dvc commit --force stage@x`"
+    (fault,) = check_cache([output], cache, [damaged], [output.path])
+    assert "dvc repro --force --single-item stage@x" in fault.mend
+    (fault,) = check_cache([], cache, [damaged], [])
+    assert fault.mend == f"remove `{damaged}`"
 
 
 def test_a_missing_object_of_the_cache_is_named(stored: Stored) -> None:
     root, output, cache = stored
     cached_object(cache, file_md5(root / "data/out/a.csv")).unlink()
-    assert [fault.path for fault in check_cached(output, cache)] == ["data/out/a.csv"]
+    assert [fault.path for fault in check_cache([output], cache, [], [])] == ["data/out/a.csv"]
     cached_object(cache, output.md5).unlink()
-    assert [fault.path for fault in check_cached(output, cache)] == ["data/out"]
+    assert [fault.path for fault in check_cache([output], cache, [], [])] == ["data/out"]
+    assert list(check_cache([replace(output, cached=False)], cache, [], [])) == []
+
+
+ENTRY: dict[str, Any] = {
+    "cmd": "python -m x",
+    "deps": [{"path": "a é", "hash": "md5", "md5": "0" * 32, "size": 11, "nfiles": 2}],
+    "params": {"params.yaml": {"x": {"rate": 1e-05, "on": True, "none": None, "names": ["a", "1"]}}},
+    "outs": [{"path": "data/b", "hash": "md5", "md5": "f" * 32, "size": 5}],
+}
+
+
+def run_entry(runs: Path) -> Path:
+    """An entry of the run cache, named and written by DVC's own code."""
+    key = _get_cache_hash(deepcopy(ENTRY), key=True)
+    path = runs / key[:2] / key / _get_cache_hash(ENTRY)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dump_yaml(path, ENTRY)
+    return path
+
+
+def test_a_flipped_bit_in_the_run_cache_is_found_where_it_matters_to_dvc(tmp_path: Path) -> None:
+    path = run_entry(tmp_path)
+    assert run_entries(tmp_path) == [path]
+    assert check_run(path) is None
+    content = path.read_bytes()
+    for at in range(len(content)):
+        flipped = bytearray(content)
+        flipped[at] ^= 1 << at % 8
+        path.write_bytes(flipped)
+        try:
+            sound = _get_cache_hash(load_yaml(path)) == path.name
+        except Exception:  # whatever it is, it is damage
+            sound = False
+        assert (check_run(path) is None) == sound, bytes(flipped)
+
+
+def test_a_misplaced_entry_of_the_run_cache_is_named(tmp_path: Path) -> None:
+    path = run_entry(tmp_path)
+    moved = tmp_path / "aa" / ("a" * 64) / path.name
+    moved.parent.mkdir(parents=True)
+    path.rename(moved)
+    fault = check_run(moved)
+    assert fault is not None
+    assert fault.mend == f"remove `{moved}`"

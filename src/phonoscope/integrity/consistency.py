@@ -50,6 +50,8 @@ def check_split(split: Mapping[str, Any], speakers: Mapping[str, str]) -> Iterat
             yield f"{name} holds an utterance twice"
     if both := sorted(set(sides["train"]) & set(sides["eval"])):
         yield f"{both[0]} is in train and in eval"
+    if absent := sorted(speakers.keys() - {*sides["train"], *sides["eval"]}):
+        yield f"{absent[0]} of the manifest is in neither train nor eval"
     folds = [speaker for fold in split.get("speaker_folds", []) for speaker in fold]
     if len(set(folds)) < len(folds):
         yield "a speaker is in two folds"
@@ -122,6 +124,21 @@ def _frames(frame: pd.DataFrame, rate: float, durations_s: Mapping[str, float], 
             yield f"{name}: its frames are not numbered from 0 to {len(rows) - 1}"
         elif abs(len(rows) - durations_s[name] * rate) > SLACK_FRAMES:
             yield f"{name}: {len(rows)} frames for {durations_s[name]:.3f} s at {rate:g} a second"
+
+
+def check_utterances(table: Path, tracks: Path) -> Iterator[str]:
+    """Whether a table has every utterance that was aligned, which is what the F0 tracks have, and no other."""
+    there, aligned = _utterances(table), _utterances(tracks)
+    if missing := sorted(aligned - there):
+        yield f"lacks {missing[0]}, which was aligned"
+    if foreign := sorted(there - aligned):
+        yield f"holds {foreign[0]}, which was not aligned"
+
+
+def _utterances(table: Path) -> set[str]:
+    import pandas as pd
+
+    return set(pd.read_parquet(table, columns=["utterance"])["utterance"].unique())
 
 
 def check_rows(array: Path, index: Path) -> Iterator[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from phonoscope.errors import DataError
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 BATCH = 1 << 22
 """Values of a memory-mapped array that are looked at together."""
@@ -21,8 +22,9 @@ def check_content(path: Path, may_be_nan: Collection[str] = ()) -> str | None:
         return None
     try:
         return check(path, may_be_nan)
-    except (DataError, OSError, ValueError, EOFError, SyntaxError) as error:
-        return f"not readable ({' '.join(str(error).removeprefix(f'{path}: ').split())})"
+    except Exception as error:  # what a reader makes of damaged bytes cannot be foreseen, and none may end a check
+        words = str(error).removeprefix(f"{path}: ") or type(error).__name__
+        return f"not readable ({' '.join(words.split())})"
 
 
 def _safetensors(path: Path, may_be_nan: Collection[str]) -> str | None:
@@ -36,18 +38,31 @@ def _safetensors(path: Path, may_be_nan: Collection[str]) -> str | None:
 
 
 def _parquet(path: Path, may_be_nan: Collection[str]) -> str | None:
-    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches():
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                if pa.types.is_floating(column.type):
-                    allowed = pc.or_(pc.is_finite(column), pc.is_nan(column) if name in may_be_nan else False)
+                for values in _floats(column):
+                    allowed = pc.or_(pc.is_finite(values), pc.is_nan(values) if name in may_be_nan else False)
                     if not pc.all(allowed, min_count=0).as_py():
                         return f"column {name} holds NaN or infinity"
     return None
+
+
+def _floats(column: pa.Array) -> Iterator[pa.Array]:
+    """The floating-point values of a column, also within lists, structs and dictionaries."""
+    import pyarrow as pa
+
+    if pa.types.is_floating(column.type):
+        yield column
+    elif pa.types.is_dictionary(column.type):
+        yield from _floats(column.dictionary)
+    elif pa.types.is_nested(column.type):
+        inside = column.flatten()  # of a struct a list of its fields, of a list its values
+        for part in inside if isinstance(inside, list) else [inside]:
+            yield from _floats(part)
 
 
 def _npy(path: Path, may_be_nan: Collection[str]) -> str | None:
@@ -64,26 +79,34 @@ def _json(path: Path, may_be_nan: Collection[str]) -> str | None:
     def refuse(constant: str) -> float:
         raise ValueError(f"it holds {constant}")
 
-    json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    def number(text: str) -> float:
+        value = float(text)
+        return value if math.isfinite(value) else refuse(text)  # 1e999 is infinity
+
+    json.loads(path.read_text(encoding="utf-8"), parse_float=number, parse_constant=refuse)
     return None
 
 
 def _csv(path: Path, may_be_nan: Collection[str]) -> str | None:
+    """An empty cell is nothing: what does not apply to a row is written so."""
     import pandas as pd
 
-    frame = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     for name in frame:
-        bad = [value for value in frame[name].dropna().unique() if _not_finite(value)]
-        if bad:
+        cells = frame[name].unique()
+        numbers = _numbers(cells)
+        if bad := [cell for cell, number in numbers.items() if not math.isfinite(number)]:
             return f"column {name} holds {bad[0]}"
     return None
 
 
-def _not_finite(value: Any) -> bool:
+def _numbers(cells: Iterable[str]) -> dict[str, float]:
+    """The filled cells of a column of numbers; nothing of a column of text, where nan may be a name."""
     try:
-        return not math.isfinite(float(value))
-    except (TypeError, ValueError):
-        return False
+        numbers = {cell: float(cell) for cell in cells if cell}
+    except ValueError:
+        return {}
+    return numbers if any(math.isfinite(n) or cell in ("inf", "-inf") for cell, n in numbers.items()) else {}
 
 
 def _audio(path: Path, may_be_nan: Collection[str]) -> str | None:

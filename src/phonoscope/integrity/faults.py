@@ -13,7 +13,7 @@ class Fault:
     path: str
     """The file, or the key."""
     where: Literal["workspace", "cache", "content", "machine"]
-    """A file that differs from dvc.lock, an object of DVC's cache, what is inside a file, or the machine."""
+    """A file that differs from dvc.lock, a file of DVC's cache, what is inside a file, or the machine."""
     reason: str
     mend: str
 
