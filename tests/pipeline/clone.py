@@ -124,7 +124,7 @@ class Clone:
         return Clone(root).identify()
 
     def set_params(self, changes: Mapping[str, Any]) -> None:
-        """Change params.yaml, keeping its comments."""
+        """Change params.yaml, keeping its comments; None removes a key."""
         yaml, path = YAML(), self.root / "params.yaml"
         content = yaml.load(path.read_text(encoding="utf-8"))
         _update(content, changes)
@@ -142,6 +142,8 @@ def _update(content: Any, changes: Mapping[str, Any]) -> None:
     for name, value in changes.items():
         if isinstance(value, Mapping):
             _update(content[name], value)
+        elif value is None:
+            del content[name]
         else:
             content[name] = value
 

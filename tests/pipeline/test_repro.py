@@ -17,9 +17,8 @@ from phonoscope.files import require_finite
 from tests.commandline import phonoscope
 from tests.pipeline.broken import BREAKS, SHAPES, Change, changed, largest, removed, stage_deps
 from tests.pipeline.clone import OUTPUTS, TOY, Clone, executed
-from tests.pipeline.conftest import Done
+from tests.pipeline.conftest import CODECS, Done
 
-CODECS = tuple(TOY["codecs"])
 AFTER_PROBE = {*(f"probe@{codec}" for codec in CODECS), "compare", "summary"}
 DEPTH = {f"depth@{codec}" for codec in CODECS}
 FOREACH = {

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -15,10 +16,10 @@ from phonoscope.stages import doctor
 from tests.pipeline.clone import Clone
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A git and DVC repository with one stage that has run."""
-    clone = Clone(tmp_path / "checkout")
+    clone = Clone(tmp_path_factory.mktemp("made") / "checkout")
     clone.root.mkdir()
     clone.run("git", "init", "--quiet")
     clone.identify()
@@ -30,6 +31,12 @@ def checkout(tmp_path: Path) -> Path:
     clone.dvc("repro", "--quiet")
     clone.commit("one")
     return clone.root
+
+
+@pytest.fixture
+def checkout(made: Path, tmp_path: Path) -> Path:
+    """A copy of `made`."""
+    return Path(shutil.copytree(made, tmp_path / "checkout", symlinks=True))
 
 
 def found(root: Path) -> list[tuple[str, str]]:

@@ -119,7 +119,6 @@ def test_the_command_prints_one_json_object(
     done = CliRunner().invoke(app, ["probe-tables", str(tokens), str(books), "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["codec"] == "mine"
-    assert "pitch, r2" in CliRunner().invoke(app, ["probe-tables", str(tokens), str(books)]).stdout
 
 
 def test_a_wrong_file_is_one_line_and_exit_code_4(corpus: Corpus, tmp_path: Path) -> None:
