@@ -38,16 +38,18 @@ def run(params: Params) -> StageReport:
         "answer": answer(table, twins, utterances=utterances, confidence=confidence),
         "table": markdown_tables(table),
     }
+    dims, reduced = {codec: _dims(codec) for codec in codecs}, params.probe.matched_dims
+    images = {
+        task: png(draw_task(table, task, dims=dims, matched_dims=reduced, confidence=confidence)) for task in tasks
+    }
     for name, frame in frames.items():
         write_csv(paths.COMPARISON / f"{name}.csv", frame)
     for name, text in texts.items():
         with atomic_file(paths.COMPARISON / f"{name}.md") as temporary:
             temporary.write_text(text, encoding="utf-8")
-    dims, reduced = {codec: _dims(codec) for codec in codecs}, params.probe.matched_dims
     with atomic_dir(paths.COMPARISON_PLOTS) as folder:
-        for task in tasks:
-            figure = draw_task(table, task, dims=dims, matched_dims=reduced, confidence=confidence)
-            (folder / f"{task}.png").write_bytes(png(figure))
+        for task, image in images.items():
+            (folder / f"{task}.png").write_bytes(image)
     return StageReport(headline(twins), figures=[paths.COMPARISON_PLOTS / f"{task}.png" for task in tasks])
 
 
