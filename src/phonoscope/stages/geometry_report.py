@@ -37,12 +37,12 @@ def run(params: Params) -> StageReport:
     table = combine_geometry(
         {codec: read_table(paths.geometry_metrics(codec), f"geometry@{codec}") for codec in codecs}
     )
+    drawn = [pictures for codec in codecs for pictures in _pictures(codec, table, params.geometry.perplexity)]
     texts = {"answer": geometry_answer(table, confidence=confidence), "table": markdown_tables(table)}
     for name, text in texts.items():
         with atomic_file(paths.GEOMETRY_REPORT / f"{name}.md") as temporary:
             temporary.write_text(text, encoding="utf-8")
     write_csv(paths.GEOMETRY_REPORT / "scores.csv", score_rows(table))
-    drawn = [pictures for codec in codecs for pictures in _pictures(codec, table, params.geometry.perplexity)]
     with atomic_dir(paths.GEOMETRY_FIGURES) as folder, atomic_dir(paths.GEOMETRY_OVERVIEW) as overview:
         write_plotlyjs(folder)
         draw = partial(_draw, folder=folder, overview=overview)

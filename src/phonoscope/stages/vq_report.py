@@ -36,14 +36,15 @@ def run(params: Params) -> StageReport:
     headlines = {name: headline(table) for name, table in tables.items()}
     found = Findings(tables, {name: _checks(name) for name in names})
     curves = perplexity_curves({name: tables[name] for name in PANELS})
-    write_csv(paths.VQ_REPORT / "perplexities.csv", curves)
-    write_csv(paths.VQ_REPORT / "headline.csv", headline_table(headlines))
-    with atomic_file(paths.VQ_REPORT / "report.md") as temporary:
-        temporary.write_text(report(found, headlines), encoding="utf-8")
+    text = report(found, headlines)
     shown = {"baseline": "baseline", **PANELS}
     books = {name: _tensor(name, "model", "quantizer.layers.0.embed")[0] for name in PANELS}
     vectors = {name: (_tensor(name, "evidence", "train"), _tensor(name, "evidence", "eval")) for name in shown}
     figures = (draw_perplexities(curves, PANELS), draw_features(vectors, books, shown), draw_norms(tables, PANELS))
+    write_csv(paths.VQ_REPORT / "perplexities.csv", curves)
+    write_csv(paths.VQ_REPORT / "headline.csv", headline_table(headlines))
+    with atomic_file(paths.VQ_REPORT / "report.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
     with atomic_dir(paths.VQ_PLOTS) as folder:
         for name, figure in zip(FIGURES, figures, strict=True):
             (folder / f"{name}.png").write_bytes(png(figure))
