@@ -296,14 +296,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stop)
     try:
         app(standalone_mode=True)
-    except (PhonoscopeError, OSError) as error:
+    except (PhonoscopeError, OSError, ModuleNotFoundError) as error:
         if os.environ.get("PHONOSCOPE_DEBUG"):
             raise
         mend = MENDS.get(error.errno or 0, "") if isinstance(error, OSError) else ""
+        if isinstance(error, ModuleNotFoundError):
+            mend = "; `make setup` installs what requirements.lock lists"
         sys.stderr.write(f"phonoscope: {' '.join(str(error).split())}{mend}\n")
         sys.exit(error.exit_code if isinstance(error, PhonoscopeError) else EnvironmentFault.exit_code)
-    except ModuleNotFoundError as error:
-        if os.environ.get("PHONOSCOPE_DEBUG"):
-            raise
-        sys.stderr.write(f"phonoscope: {error}; `make setup` installs what requirements.lock lists\n")
-        sys.exit(EnvironmentFault.exit_code)

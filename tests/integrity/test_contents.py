@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,6 +119,17 @@ def test_no_flipped_bit_ends_a_check(tmp_path: Path, suffix: str) -> None:
         path.write_bytes(flipped)
         assert check_content(path) != ""
         assert check_structure(path) != ""
+
+
+@pytest.mark.parametrize("check", [check_content, check_structure])
+def test_a_missing_package_is_no_fault_of_the_file(
+    check: Callable[[Path], str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file.parquet"
+    path.write_bytes(SOUND[".parquet"]())
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(ModuleNotFoundError):
+        check(path)
 
 
 def test_a_deep_file_is_not_readable(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ def check_content(path: Path, may_be_nan: Collection[str] = ()) -> str | None:
         return None
     try:
         return check(path, may_be_nan)
+    except ImportError:  # a missing package is no fault of the file
+        raise
     except Exception as error:  # what a reader makes of damaged bytes cannot be foreseen, and none may end a check
         words = str(error).removeprefix(f"{path}: ") or type(error).__name__
         return f"not readable ({' '.join(words.split())})"

@@ -20,6 +20,8 @@ def check_structure(path: Path) -> str | None:
         if not path.stat().st_size:
             return "empty"
         return check(path)
+    except ImportError:  # a missing package is no fault of the file
+        raise
     except Exception as error:  # what a reader makes of damaged bytes cannot be foreseen
         return f"not readable, or cut off ({' '.join(str(error).split()) or type(error).__name__})"
 

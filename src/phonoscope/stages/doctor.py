@@ -18,7 +18,7 @@ from phonoscope.errors import ParamsError
 from phonoscope.integrity.faults import Fault
 from phonoscope.params import load_params
 from phonoscope.tracking import main_checkout
-from phonoscope.tracking.provenance import _is_dvc, git
+from phonoscope.tracking.provenance import git, is_dvc
 from phonoscope.tracking.store import BUSY_TIMEOUT_S
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _has_dvc_above(process: psutil.Process) -> bool:
     import psutil
 
     try:
-        return any(map(_is_dvc, process.parents()))
+        return any(map(is_dvc, process.parents()))
     except psutil.Error:
         return True  # it has ended meanwhile
 

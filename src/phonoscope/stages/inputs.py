@@ -103,6 +103,8 @@ def check_inputs(inputs: Iterable[Input]) -> None:
 def _reason(path: Path) -> str | None:
     try:
         return check_structure(path) or FITTING.get(path.name, _fits)(path)
+    except ImportError:  # a missing package is no fault of the file
+        raise
     except Exception as error:  # damaged bytes fail in a reader's depths, in as many ways as there are readers
         if isinstance(error, OSError) and error.errno not in ABSENT:
             raise

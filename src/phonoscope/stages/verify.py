@@ -119,6 +119,8 @@ def _disagreements(root: Path, unsound: dict[str, str]) -> Iterator[tuple[str, s
         try:
             for reason in check():
                 yield name.as_posix(), reason
+        except ImportError:  # a missing package is no fault of the file
+            raise
         except Exception as error:  # damaged content that can be read may hold anything
             read = " and ".join(other.as_posix() for other in others)
             beside = f" with {read}" if read else ""

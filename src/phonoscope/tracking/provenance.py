@@ -63,7 +63,8 @@ class Repro:
     by_dvc: bool
 
 
-def _is_dvc(process: psutil.Process) -> bool:
+def is_dvc(process: psutil.Process) -> bool:
+    """Whether it is `dvc`, however it was started; not of a process that has ended."""
     import psutil
 
     try:
@@ -83,7 +84,7 @@ def current_repro() -> Repro:
         return Repro(_digest("experiment", tags.get(EXP_BASELINE, ""), tags[EXP_NAME]), 0.0, by_dvc=True)
     own = psutil.Process()
     try:
-        starter = next(filter(_is_dvc, own.parents()), own)
+        starter = next(filter(is_dvc, own.parents()), own)
         return Repro(_digest("process", platform.node(), starter.pid), starter.create_time(), by_dvc=starter != own)
     except psutil.NoSuchProcess:
         return Repro(_digest("process", platform.node(), own.pid), own.create_time(), by_dvc=False)

@@ -52,13 +52,13 @@ class Record:
         """Detached copies of what a pass gave."""
         logits, quantized = decision.logits.detach(), decision.quantized
         return Record(
-            labels.cpu().numpy(),
-            (logits.argmax(dim=1) == labels).cpu().numpy(),
-            F.cross_entropy(logits, labels, reduction="none").double().cpu().numpy(),
-            decision.lengths.cpu().numpy(),
-            decision.vectors.detach().cpu().numpy(),
-            decision.passed.detach().cpu().numpy(),
-            quantized.codes[:, 0].cpu().numpy() if quantized else np.empty(0, dtype=np.int64),
+            labels.numpy(),
+            (logits.argmax(dim=1) == labels).numpy(),
+            F.cross_entropy(logits, labels, reduction="none").double().numpy(),
+            decision.lengths.numpy(),
+            decision.vectors.detach().numpy(),
+            decision.passed.detach().numpy(),
+            quantized.codes[:, 0].numpy() if quantized else np.empty(0, dtype=np.int64),
             sum(quantized.restarted) if quantized else 0,
             elbo,
         )
@@ -106,7 +106,7 @@ def measure(
 
 
 def _codebook_measures(records: Sequence[Record], counts: Sequence[int], quantizer: Quantizer) -> dict[str, float]:
-    book, ema, sizes = quantizer.codebooks()[0].cpu(), quantizer.perplexity_ema(), quantizer.cluster_sizes()
+    book, ema, sizes = quantizer.codebooks()[0], quantizer.perplexity_ema(), quantizer.cluster_sizes()
     assert ema is not None
     assert sizes is not None
     size = len(book)
