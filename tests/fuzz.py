@@ -18,9 +18,9 @@ import atheris
 
 with atheris.instrument_imports(include=["phonoscope", "praatio"]):
     from phonoscope.alignment.textgrid import read_textgrid
-    from phonoscope.corpus.config import CorpusConfig
+    from phonoscope.config.corpus import CorpusConfig
+    from phonoscope.config.params import load_params
     from phonoscope.corpus.sources import open_source
-    from phonoscope.params import load_params
     from phonoscope.whisper.ct2 import read_ct2
 
 from phonoscope.errors import PhonoscopeError

@@ -16,12 +16,12 @@ from dvc.stage import PipelineStage
 
 from phonoscope import paths
 from phonoscope.cli import SECTIONS
-from phonoscope.params import load_params
+from phonoscope.config.params import load_params
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 BASE = {"errors", "paths", "files", "audio", "compute", "drawing", "events", "shards"}
-PLUMBING = {"cli", "commands", "__main__", "params", "paths", "errors", "tracking", "stages.base"}
+PLUMBING = {"cli", "commands", "__main__", "params", "paths", "errors", "tracking", "pipeline.base"}
 """In no stage's deps: they decide neither content nor form of an output, and every new parameter touches them."""
 UNHASHED = {"compute.workers", "tracking"}
 """Parameters in no stage's params: they change no output."""

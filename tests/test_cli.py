@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from phonoscope import commands
 from phonoscope.cli import SECTIONS, _alone, app, stage_params
-from phonoscope.params import load_params
+from phonoscope.commands.app import app as commands_app
+from phonoscope.config.params import load_params
 from tests import commandline
-from tests.test_params import FILE, written
+from tests.config.test_params import FILE, written
 
 SOURCE = FILE.parent / "src"
 HEAVY = ("torch", "transformers", "mlflow", "sklearn", "scipy", "librosa", "matplotlib", "pandas", "pyarrow", "numba")
@@ -189,7 +189,7 @@ def test_bad_usage_exits_2(tmp_path: Path) -> None:
 def test_every_stage_is_a_command_and_every_command_is_explained() -> None:
     stages = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     assert stages == SECTIONS.keys()
-    every = app.registered_commands + commands.app.registered_commands
+    every = app.registered_commands + commands_app.registered_commands
     assert all(command.callback and command.callback.__doc__ for command in every)
 
 

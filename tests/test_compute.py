@@ -11,7 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phonoscope.compute import ComputeConfig, derive_seed, parallel_map, pick_device, seed_everything, setup_torch
+from phonoscope.compute import derive_seed, parallel_map, pick_device, seed_everything, setup_torch
+from phonoscope.config.compute import ComputeConfig
 from phonoscope.errors import EnvironmentFault
 
 

@@ -125,7 +125,7 @@ LIES = {
     "lie.safetensors": (lying_safetensors, "phonoscope.files:read_safetensors"),
     "long.safetensors": (lambda: struct.pack("<Q", 2**62) + b"{}", "phonoscope.files:read_safetensors"),
     "lie.bin": (lying_ct2, "phonoscope.whisper.ct2:read_ct2"),
-    "data/corpus/manifest.parquet": (lying_parquet, "phonoscope.stages.tables:read_manifest"),
+    "data/corpus/manifest.parquet": (lying_parquet, "phonoscope.pipeline.tables:read_manifest"),
 }
 READ = """
 import importlib, resource, sys

@@ -18,11 +18,11 @@ import typer
 
 from phonoscope import paths
 from phonoscope.bench.cli import app as bench_app
-from phonoscope.commands import ParamsFile
-from phonoscope.commands import app as commands_app
+from phonoscope.commands.app import ParamsFile
+from phonoscope.commands.app import app as commands_app
+from phonoscope.config.params import Params, load_params
+from phonoscope.config.sae import SaeConfig
 from phonoscope.errors import EnvironmentFault, PhonoscopeError
-from phonoscope.params import Params, load_params
-from phonoscope.sae.config import SaeConfig
 
 log = logging.getLogger(__name__)
 app = typer.Typer(
@@ -98,14 +98,14 @@ def run_stage(stage: str, params_file: Path, item: str | None = None) -> None:
         params.check_item(stage, item)
     name = f"{stage}@{item}" if item else stage
     with _alone(name):
-        from phonoscope.stages.inputs import blamed, check_inputs, stage_inputs
+        from phonoscope.pipeline.inputs import blamed, check_inputs, stage_inputs
 
         inputs = stage_inputs(name, params.model_dump(mode="json"))
         check_inputs(inputs)
         from phonoscope import tracking
 
         with tracking.stage_run(name, stage_params(params, stage, item), params.tracking) as recorder:
-            run = importlib.import_module(f"phonoscope.stages.{stage.replace('-', '_')}").run
+            run = importlib.import_module(f"phonoscope.pipeline.{stage.replace('-', '_')}").run
             with blamed(inputs):
                 report = run(params, item) if item else run(params)
             recorder.log(report)

@@ -6,30 +6,17 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     import torch
 
+    from phonoscope.config.compute import ComputeConfig, DeviceName
+
 T = TypeVar("T")
 R = TypeVar("R")
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
-
-
-class ComputeConfig(BaseModel):
-    """How the work is done. `workers` changes no output and is in no stage's params."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    workers: int = Field(default=2, ge=1)
-    """Processes that shards of utterances are spread over."""
-    torch_threads: int = Field(default=1, ge=1)
-    """Threads of one torch process. Trained weights differ between thread counts, so it is fixed, not detected."""
-    device: DeviceName = "auto"
-    """Where torch works; `auto` takes CUDA, then Apple's MPS, then the CPU."""
 
 
 def derive_seed(seed: int, *names: str | int) -> int:

@@ -16,7 +16,7 @@ from phonoscope.audio import write_flac
 from phonoscope.corpus.espeak import synthesize
 from phonoscope.errors import DataError, ParamsError
 from phonoscope.events import PhoneEvent
-from phonoscope.stages import align
+from phonoscope.pipeline import align
 
 TEXTS = {
     "a": "seven",

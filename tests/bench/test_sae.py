@@ -12,8 +12,8 @@ import pytest
 
 from phonoscope.bench import sae
 from phonoscope.bench.environment import run_in
+from phonoscope.config.sae import SaeConfig
 from phonoscope.errors import DataError, EnvironmentFault, ParamsError
-from phonoscope.sae.config import SaeConfig
 
 STAND_IN = '''
 """A trainer of the reference's shape that learns nothing: it keeps a random dictionary."""

@@ -12,7 +12,7 @@ from phonoscope import paths
 from phonoscope.audio import write_flac
 from phonoscope.files import write_csv
 from phonoscope.interpret.run import interpret
-from phonoscope.stages.interpret import write_interpretation as write
+from phonoscope.pipeline.interpret import write_interpretation as write
 from tests.interpret.planted import plant
 
 from .planted import CAUSAL, CONFIG

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from phonoscope.browse.page import Interpreted
-from phonoscope.interpret.config import InterpretConfig
+from phonoscope.config.interpret import InterpretConfig
 from phonoscope.interpret.run import interpret
 from tests.interpret.planted import plant
 

@@ -18,7 +18,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from phonoscope.stages import browse
+from phonoscope.pipeline import browse
 
 from .checkout import PARAMS, SITE, write_interpretation
 

@@ -7,7 +7,7 @@ import pytest
 
 from phonoscope import paths
 from phonoscope.errors import DataError
-from phonoscope.stages.browse import run
+from phonoscope.pipeline.browse import run
 
 from .checkout import PARAMS, SITE, write_interpretation
 

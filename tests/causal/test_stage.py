@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from phonoscope import paths
-from phonoscope.causal.config import CausalConfig
-from phonoscope.compute import ComputeConfig
+from phonoscope.config.causal import CausalConfig
+from phonoscope.config.compute import ComputeConfig
+from phonoscope.config.params import Params, load_params
 from phonoscope.errors import DataError
 from phonoscope.files import write_parquet
-from phonoscope.params import Params, load_params
+from phonoscope.pipeline import causal, features
+from phonoscope.pipeline.trial_speech import TrialSpeech
 from phonoscope.sae.models import SaeShape, SparseAutoencoder
 from phonoscope.sae.store import save_sae
-from phonoscope.stages import causal, features
-from phonoscope.stages.trial_speech import TrialSpeech
 
 from ..whisper.checkout import write_corpus
 

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phonoscope.causal.config import CausalConfig
 from phonoscope.causal.figures import draw_features, draw_patching
 from phonoscope.causal.tables import (
     LEAST,
@@ -14,6 +13,7 @@ from phonoscope.causal.tables import (
     patching_table,
     word_error_rate,
 )
+from phonoscope.config.causal import CausalConfig
 from phonoscope.drawing import png
 
 SETTINGS = CausalConfig(samples=200)

@@ -12,7 +12,7 @@ import torch
 from phonoscope.codecs import checkpoints
 from phonoscope.codecs.base import bitrate_bps, encode, frame_rate_hz
 from phonoscope.codecs.checkpoints import load_codec, load_official, load_packaged, open_codec, save_codec
-from phonoscope.codecs.config import CodecConfig
+from phonoscope.config.codecs import CodecConfig
 from phonoscope.errors import DataError
 
 from .tiny import EVERY, alive, build, voice

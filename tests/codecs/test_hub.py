@@ -9,8 +9,8 @@ import torch
 
 from phonoscope.codecs.base import bitrate_bps, encode, frame_rate_hz
 from phonoscope.codecs.checkpoints import open_codec
-from phonoscope.codecs.config import CodecConfig
 from phonoscope.codecs.hub import load_transformers
+from phonoscope.config.codecs import CodecConfig
 from phonoscope.errors import DataError, EnvironmentFault
 
 from .tiny import TRANSFORMERS, alive, build, voice

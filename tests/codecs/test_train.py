@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from phonoscope.codecs import train
-from phonoscope.codecs.config import TrainingConfig
 from phonoscope.codecs.train import CURVE_COLUMNS, GAIN_DB, Clips, CodecTrainer
+from phonoscope.config.codecs import TrainingConfig
 from phonoscope.errors import DataError
 
 from .tiny import build, voice

@@ -12,8 +12,8 @@ import soundfile as sf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.build import sample, screen, write_corpus
-from phonoscope.corpus.config import CorpusConfig
 from phonoscope.corpus.espeak import Request
 from phonoscope.corpus.items import AudioFile, EspeakSpeech, RawItem, Rejected
 from phonoscope.corpus.sources import open_source

@@ -9,7 +9,7 @@ from pathlib import Path
 import pocketsphinx
 import pytest
 
-from phonoscope.corpus.config import CorpusConfig
+from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.items import EspeakSpeech, RawItem
 from phonoscope.corpus.sources import open_source
 from phonoscope.corpus.sources.synthetic import read_speakers

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phonoscope.corpus.config import CorpusConfig
+from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.items import EspeakSpeech, NeuralSpeech, RawItem, Rejected
 from phonoscope.corpus.sources import SOURCES, open_source
 from phonoscope.corpus.sources.synthetic import deal

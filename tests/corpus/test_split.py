@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phonoscope.corpus.config import SplitConfig
+from phonoscope.config.corpus import SplitConfig
 from phonoscope.corpus.split import make_split, normalise_text, speaker_folds
 from phonoscope.errors import DataError
 

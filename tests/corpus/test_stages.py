@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from phonoscope import paths
-from phonoscope.compute import ComputeConfig
-from phonoscope.corpus.config import CorpusConfig, SplitConfig
+from phonoscope.config.compute import ComputeConfig
+from phonoscope.config.corpus import CorpusConfig, SplitConfig
 from phonoscope.errors import DataError
-from phonoscope.stages import corpus as corpus_stage
-from phonoscope.stages import split as split_stage
+from phonoscope.pipeline import corpus as corpus_stage
+from phonoscope.pipeline import split as split_stage
 from tests.corpus import trees
 
 

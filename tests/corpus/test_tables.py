@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phonoscope.corpus.config import CorpusConfig
+from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.items import RawItem
 from phonoscope.corpus.sources import open_source
 from phonoscope.corpus.tables import read_lines, read_rows, read_text

@@ -14,13 +14,13 @@ from safetensors.torch import load_file
 
 from phonoscope import paths
 from phonoscope.audio import write_flac
-from phonoscope.encoders.config import EncoderConfig
+from phonoscope.config.encoders import EncoderConfig
+from phonoscope.config.params import Params, load_params
 from phonoscope.encoders.study import reduce_dims
 from phonoscope.encoders.train import WindowClassifier
 from phonoscope.errors import DataError, ParamsError
 from phonoscope.files import read_safetensors, write_json, write_safetensors
-from phonoscope.params import Params, load_params
-from phonoscope.stages import encoder, encoder_report
+from phonoscope.pipeline import encoder, encoder_report
 
 BRIEF = EncoderConfig(
     codec="toy",

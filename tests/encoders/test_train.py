@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from phonoscope.config.encoders import EncoderConfig
 from phonoscope.encoders import AudioEncoder, Windows
-from phonoscope.encoders.config import EncoderConfig
 from phonoscope.encoders.train import Trained, evaluate, train_encoder
 from phonoscope.encoders.windows import Clip, cut_windows
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from phonoscope.config.geometry import BootstrapConfig, GeometryConfig, WordProbeConfig
 from phonoscope.geometry.codebooks import Codebooks
-from phonoscope.geometry.config import BootstrapConfig, GeometryConfig, WordProbeConfig
 
 BRIEF = GeometryConfig(
     words=("yes", "no"),

@@ -11,13 +11,14 @@ import soundfile as sf
 import torch
 from typer.testing import CliRunner
 
-from phonoscope import cli, commands, paths
+from phonoscope import cli, paths
 from phonoscope.codecs.base import encode
 from phonoscope.codecs.checkpoints import load_codec, save_codec
-from phonoscope.compute import ComputeConfig
-from phonoscope.geometry.config import GeometryConfig
-from phonoscope.params import load_params
-from phonoscope.stages.inspect import describe_clips, inspect_clips
+from phonoscope.commands import app as commands_app
+from phonoscope.commands.inspect import describe_clips, inspect_clips
+from phonoscope.config.compute import ComputeConfig
+from phonoscope.config.geometry import GeometryConfig
+from phonoscope.config.params import load_params
 from tests.codecs.tiny import build, voice
 
 FOUR = ("codes_mean", "codes_concat", "latent_sum", "projections_concat")
@@ -112,7 +113,7 @@ def test_the_command_tells_by_its_exit_code(
 ) -> None:
     params = load_params(Path(__file__).parents[2] / paths.PARAMS)
     codecs = {"dac": params.codecs["dac"].model_copy(update={"layers": 3})}
-    monkeypatch.setattr(commands, "load_params", lambda path: params.model_copy(update={"codecs": codecs}))
+    monkeypatch.setattr(commands_app, "load_params", lambda path: params.model_copy(update={"codecs": codecs}))
     monkeypatch.chdir(folder)
     done = CliRunner().invoke(cli.app, ["inspect", *clips, "--codec", "dac", "--json"])
     assert done.exit_code == code, done.output

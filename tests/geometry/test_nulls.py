@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import silhouette_score
 
+from phonoscope.config.geometry import BootstrapConfig
 from phonoscope.geometry import GeometryConfig, cluster_scores
-from phonoscope.geometry.config import BootstrapConfig
 from phonoscope.geometry.words import random_ranking
 
 WORDS = ["yes", "yes", "no", "no", "yes", "no", "no", "zero", "zero"]

@@ -8,9 +8,9 @@ from scipy.sparse import csr_array
 from scipy.stats import t
 from sklearn.metrics import davies_bouldin_score, silhouette_samples, silhouette_score
 
+from phonoscope.config.geometry import BootstrapConfig
 from phonoscope.errors import DataError
 from phonoscope.geometry import GeometryConfig, cluster_scores
-from phonoscope.geometry.config import BootstrapConfig
 from phonoscope.geometry.scores import quadratic_sample, speaker_interval
 
 CONFIG = GeometryConfig(permutations=49, bootstrap=BootstrapConfig(samples=200))

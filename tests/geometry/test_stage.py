@@ -12,15 +12,15 @@ import pytest
 import torch
 
 from phonoscope import paths
+from phonoscope.config.params import Params, load_params
 from phonoscope.errors import DataError
 from phonoscope.files import write_safetensors
 from phonoscope.geometry import study
 from phonoscope.geometry.codebooks import Codebooks
 from phonoscope.geometry.study import AXES, CLIP_COLUMNS, COLUMNS, COORDINATE_COLUMNS
-from phonoscope.params import Params, load_params
+from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.geometry import run
 from phonoscope.report.summary import geometry_headline
-from phonoscope.stages.base import StageReport
-from phonoscope.stages.geometry import run
 from phonoscope.tokens.encode import latent_table
 
 from .planted import BRIEF, affine_codebooks, plain_codebooks, said, write_tokens

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from phonoscope.config.interpret import InterpretConfig
 from phonoscope.drawing import png
-from phonoscope.interpret.config import InterpretConfig
 from phonoscope.interpret.figures import draw_accents, draw_effects, draw_feature_map, draw_selectivity
 from phonoscope.interpret.run import Interpretation, clip_features, interpret, speakers_by, spread_utterances
 

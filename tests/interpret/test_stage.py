@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from phonoscope import paths
 from phonoscope.audio import write_flac
+from phonoscope.config.interpret import InterpretConfig
+from phonoscope.config.params import Params, load_params
 from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors
-from phonoscope.interpret.config import InterpretConfig
-from phonoscope.params import Params, load_params
+from phonoscope.pipeline.features_io import write_index
+from phonoscope.pipeline.interpret import COLUMNS, run
 from phonoscope.sae.models import SaeShape, SparseAutoencoder
 from phonoscope.sae.store import save_sae
-from phonoscope.stages.features_io import write_index
-from phonoscope.stages.interpret import COLUMNS, run
 
 from .planted import WIDTH, plant
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-from phonoscope.maps.config import MapsConfig
+from phonoscope.config.maps import MapsConfig
 from phonoscope.maps.embedding import MOST, CodeMap, _principal, map_codes
 
 from .planted import CODES, KINDS, codebook

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from phonoscope.config.maps import MapsConfig
 from phonoscope.errors import DataError
-from phonoscope.maps.config import MapsConfig
 from phonoscope.maps.frames import sample_frames
 
 from .planted import tokens, write_tokens

@@ -10,11 +10,11 @@ import torch
 from matplotlib.image import imread
 
 from phonoscope import paths
+from phonoscope.config.maps import MapsConfig
+from phonoscope.config.params import Params, load_params
 from phonoscope.errors import DataError
 from phonoscope.files import write_safetensors
-from phonoscope.maps.config import MapsConfig
-from phonoscope.params import Params, load_params
-from phonoscope.stages.maps import COLUMNS, run
+from phonoscope.pipeline.maps import COLUMNS, run
 
 from .planted import codebook, tokens, write_tokens
 

@@ -15,9 +15,9 @@ from typing import Any
 import psutil
 from ruamel.yaml import YAML
 
+from phonoscope.commands.doctor import diagnose
+from phonoscope.commands.verify import UNVOICED
 from phonoscope.integrity.contents import check_content
-from phonoscope.stages.doctor import diagnose
-from phonoscope.stages.verify import UNVOICED
 from tests.pipeline.clone import Clone
 
 PATIENCE_S = 10.0

@@ -21,7 +21,7 @@ from phonoscope.alignment import Alignment, force_align, write_textgrid
 from phonoscope.audio import read_audio, resample, write_flac
 from phonoscope.codecs.checkpoints import build_official
 from phonoscope.codecs.initialise import initialise_from_data
-from phonoscope.corpus.config import CorpusConfig
+from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.items import AudioFile, RawItem
 from phonoscope.corpus.sources import fsdd
 

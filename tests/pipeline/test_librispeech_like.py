@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from phonoscope.alignment import Alignment, Interval, read_textgrid
 from phonoscope.alignment.textgrid import find_textgrids
 from phonoscope.audio import read_audio, write_flac
-from phonoscope.corpus.config import CorpusConfig
+from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.items import RawItem
 from phonoscope.corpus.sources import librispeech
 from tests.pipeline.librispeech_like import DIGITS, RATE_HZ, SUBSET, make_corpus

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from phonoscope.config.probes import BootstrapConfig
 from phonoscope.probes import DepthConfig, MlpConfig, TokenFrames, Vectors
-from phonoscope.probes.config import BootstrapConfig
 
 PHONES = ("AA", "B", "M", "S")
 SPEAKERS = tuple(f"s{i}" for i in range(6))

@@ -14,13 +14,13 @@ from phonoscope import paths
 from phonoscope.audio import write_flac
 from phonoscope.codecs.base import encode
 from phonoscope.codecs.checkpoints import save_codec
-from phonoscope.codecs.config import CodecConfig, TrainingConfig
-from phonoscope.compute import ComputeConfig
+from phonoscope.config.codecs import CodecConfig, TrainingConfig
+from phonoscope.config.compute import ComputeConfig
+from phonoscope.config.params import Params, load_params
 from phonoscope.errors import DataError
 from phonoscope.files import write_safetensors
-from phonoscope.params import Params, load_params
+from phonoscope.pipeline import depth, depth_report
 from phonoscope.probes.depth import COLUMNS
-from phonoscope.stages import depth, depth_report
 
 from ..codecs.tiny import alive, voice
 from .deep import quick

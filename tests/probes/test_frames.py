@@ -5,8 +5,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
+from phonoscope.config.probes import ClassWeight
 from phonoscope.probes import frames, vectors
-from phonoscope.probes.config import ClassWeight
 from phonoscope.probes.frames import fit_probe_frames, fit_ridge_frames
 from phonoscope.probes.solvers import fit_probe, fit_ridge
 from phonoscope.probes.tables import ValueTable

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from phonoscope.probes.config import DepthConfig
+from phonoscope.config.probes import DepthConfig
 from phonoscope.probes.examples import Examples
 from phonoscope.probes.inputs import TableInput
 from phonoscope.probes.measures import probe_measures

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, r2_score
 
+from phonoscope.config.probes import BootstrapConfig, PhoneConfig, ProbeConfig
 from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors, write_safetensors
-from phonoscope.probes.config import BootstrapConfig, PhoneConfig, ProbeConfig
 from phonoscope.probes.run import COLUMNS, ProbeResult, probe_codec
 from phonoscope.probes.store import TaskResult
 

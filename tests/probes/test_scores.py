@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, r2_score
 
+from phonoscope.config.probes import BootstrapConfig
 from phonoscope.errors import DataError
-from phonoscope.probes.config import BootstrapConfig
 from phonoscope.probes.scores import (
     ClassStatistics,
     ValueStatistics,

@@ -9,8 +9,8 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
+from phonoscope.config.probes import ClassWeight
 from phonoscope.errors import DataError
-from phonoscope.probes.config import ClassWeight
 from phonoscope.probes.model import Probe
 from phonoscope.probes.solvers import class_weights, fit_probe, fit_ridge, standardisation
 from phonoscope.probes.tables import ClassTable, ValueTable

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from phonoscope import paths
+from phonoscope.config.params import Params, load_params
 from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors, write_safetensors
-from phonoscope.params import Params, load_params
+from phonoscope.pipeline.probe import run
 from phonoscope.probes import BootstrapConfig, ProbeConfig, TaskResult
 from phonoscope.probes.run import COLUMNS
-from phonoscope.stages.probe import run
 
 from .planted import make_corpus
 

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pytest
 
 from phonoscope import paths
+from phonoscope.config.geometry import GeometryConfig
 from phonoscope.errors import DataError
 from phonoscope.files import write_csv, write_parquet
-from phonoscope.geometry.config import GeometryConfig
+from phonoscope.pipeline import geometry_report
 from phonoscope.report.geometry_answer import NO_WORDS
 from phonoscope.report.projections import TSNE_CAUTION
-from phonoscope.stages import geometry_report
 from tests.report.planted_geometry import clips, coordinates, scores
 
 PARAMS: Any = SimpleNamespace(

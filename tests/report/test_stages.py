@@ -13,12 +13,12 @@ import torch
 
 from phonoscope import paths
 from phonoscope.compute import derive_seed
+from phonoscope.config.probes import BootstrapConfig, ProbeConfig
 from phonoscope.errors import DataError
 from phonoscope.files import write_csv, write_safetensors
-from phonoscope.probes.config import BootstrapConfig, ProbeConfig
+from phonoscope.pipeline import compare, summary
 from phonoscope.probes.run import ProbeResult, probe_codec
 from phonoscope.probes.scores import paired_ratio
-from phonoscope.stages import compare, summary
 from tests.probes.planted import make_corpus
 
 CODECS = ["speechtokenizer", "speechtokenizer_undistilled"]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from phonoscope.sae.config import SaeConfig
+from phonoscope.config.sae import SaeConfig
 from phonoscope.sae.data import Frames
 
 Array = NDArray[Any]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from phonoscope.sae.config import SaeConfig
+from phonoscope.config.sae import SaeConfig
 from phonoscope.sae.losses import Step, heaviside, jump_relu, losses
 from phonoscope.sae.models import SaeShape, SparseAutoencoder
 

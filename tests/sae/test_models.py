@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from phonoscope.config.sae import SaeConfig
 from phonoscope.errors import ParamsError
-from phonoscope.sae.config import SaeConfig
 from phonoscope.sae.models import SaeShape, SparseAutoencoder, build_shape
 
 SHAPE = {"form": "autoencoder", "kind": "topk", "n_inputs": 6, "n_outputs": 6, "width": 10, "k": 3}

@@ -13,12 +13,13 @@ import pytest
 import torch
 
 from phonoscope import paths
-from phonoscope.compute import ComputeConfig, setup_torch
+from phonoscope.compute import setup_torch
+from phonoscope.config.compute import ComputeConfig
+from phonoscope.config.params import Params, load_params
 from phonoscope.errors import DataError, ParamsError
 from phonoscope.files import write_json
-from phonoscope.params import Params, load_params
+from phonoscope.pipeline import sae, sae_report
 from phonoscope.sae.store import load_sae
-from phonoscope.stages import sae, sae_report
 from tests.sae.planted import DIMS, config, plant
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"

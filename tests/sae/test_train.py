@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from phonoscope.config.sae import SaeConfig
 from phonoscope.errors import DataError
-from phonoscope.sae.config import SaeConfig
 from phonoscope.sae.data import Frames
 from phonoscope.sae.fit import train_sae
 from phonoscope.sae.initial import geometric_median, initialise

@@ -14,14 +14,14 @@ import torch
 
 from phonoscope import paths
 from phonoscope.codecs.checkpoints import load_codec
-from phonoscope.codecs.config import CodecConfig
 from phonoscope.codecs.seanet import OFFICIAL_SPEECHTOKENIZER
-from phonoscope.compute import ComputeConfig
+from phonoscope.config.codecs import CodecConfig
+from phonoscope.config.compute import ComputeConfig
+from phonoscope.config.params import Params, load_params
 from phonoscope.files import read_safetensors
-from phonoscope.params import Params, load_params
-from phonoscope.stages import codec as codec_stage
-from phonoscope.stages import encode as encode_stage
-from phonoscope.stages import probe as probe_stage
+from phonoscope.pipeline import codec as codec_stage
+from phonoscope.pipeline import encode as encode_stage
+from phonoscope.pipeline import probe as probe_stage
 
 from .conftest import DURATIONS_S
 

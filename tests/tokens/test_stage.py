@@ -18,14 +18,14 @@ from phonoscope.audio import read_audio, resample
 from phonoscope.codecs import checkpoints
 from phonoscope.codecs.base import encode, encode_with_latent
 from phonoscope.codecs.checkpoints import load_codec
-from phonoscope.codecs.config import CodecConfig, TrainingConfig
 from phonoscope.codecs.seanet import build_speechtokenizer
-from phonoscope.compute import ComputeConfig
+from phonoscope.config.codecs import CodecConfig, TrainingConfig
+from phonoscope.config.compute import ComputeConfig
+from phonoscope.config.params import Params, load_params
 from phonoscope.errors import DataError, ParamsError
 from phonoscope.files import read_safetensors
-from phonoscope.params import Params, load_params
-from phonoscope.stages import codec as codec_stage
-from phonoscope.stages import encode as encode_stage
+from phonoscope.pipeline import codec as codec_stage
+from phonoscope.pipeline import encode as encode_stage
 
 from ..codecs.tiny import ARCHITECTURES
 from .conftest import DURATIONS_S, PHONES

@@ -19,7 +19,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 FIRST_USE = """
 import sys
 from pathlib import Path
-from phonoscope.stages.base import StageReport
+from phonoscope.pipeline.base import StageReport
 from phonoscope.tracking import TrackingConfig, stage_run
 
 with stage_run(sys.argv[1], {}, TrackingConfig(required=True)) as recorder:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from phonoscope.stages.base import StageReport
+from phonoscope.pipeline.base import StageReport
 from phonoscope.tracking import (
     TrackingConfig,
     finish_parent,

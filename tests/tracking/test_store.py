@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from phonoscope.errors import EnvironmentFault
-from phonoscope.stages.base import StageReport
+from phonoscope.pipeline.base import StageReport
 from phonoscope.tracking import (
     TrackingConfig,
     finish_parent,

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
-from phonoscope.compute import ComputeConfig
+from phonoscope.config.compute import ComputeConfig
+from phonoscope.config.vq import VqConfig
 from phonoscope.vq.ablation import Run, RunResult, train_run
-from phonoscope.vq.config import VqConfig
 from phonoscope.vq.variants import arm_variants, main_variants
 
 from .words import BRIEF, planted_words

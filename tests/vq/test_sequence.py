@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from phonoscope.vq.config import SequenceConfig
+from phonoscope.config.vq import SequenceConfig
 from phonoscope.vq.sequence import SequenceKind, SequenceLayer, build_sequence
 
 from .planted import codes_of, everything, segments, vectors_of

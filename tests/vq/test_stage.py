@@ -11,13 +11,13 @@ import pytest
 
 from phonoscope import paths
 from phonoscope.audio import write_flac
+from phonoscope.config.params import Params, load_params
 from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors, write_json
-from phonoscope.params import Params, load_params
+from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.vq import run
+from phonoscope.pipeline.vq_report import run as run_report
 from phonoscope.report.summary import vq_headline
-from phonoscope.stages.base import StageReport
-from phonoscope.stages.vq import run
-from phonoscope.stages.vq_report import run as run_report
 from phonoscope.vq.variants import arm_variants, main_variants
 
 from .words import BRIEF

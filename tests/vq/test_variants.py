@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from phonoscope.vq.config import VqConfig
+from phonoscope.config.vq import VqConfig
 from phonoscope.vq.variants import arm_variants, main_variants, runs
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from phonoscope.vq.config import VqConfig
+from phonoscope.config.vq import VqConfig
 from phonoscope.vq.evaluation import Material
 from phonoscope.vq.features import Clips
 

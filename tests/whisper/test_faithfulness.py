@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import gelu
 
+from phonoscope.config.whisper import Normalize
 from phonoscope.errors import DataError, ParamsError
 from phonoscope.whisper import Whisper
-from phonoscope.whisper.config import Normalize
 from phonoscope.whisper.faithfulness import faithfulness
 
 from .speech import SENTENCES, noise

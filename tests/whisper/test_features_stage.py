@@ -11,13 +11,13 @@ import torch
 from phonoscope import paths
 from phonoscope.alignment import Interval
 from phonoscope.audio import read_audio, resample, write_flac
-from phonoscope.compute import ComputeConfig
+from phonoscope.config.compute import ComputeConfig
+from phonoscope.config.params import Params, load_params
 from phonoscope.errors import DataError, ParamsError
-from phonoscope.params import Params, load_params
-from phonoscope.stages import features
-from phonoscope.stages.features_index import centred_labels
-from phonoscope.stages.features_io import read_features
-from phonoscope.stages.listening import eval_speech, spread, utterances
+from phonoscope.pipeline import features
+from phonoscope.pipeline.features_index import centred_labels
+from phonoscope.pipeline.features_io import read_features
+from phonoscope.pipeline.listening import eval_speech, spread, utterances
 from phonoscope.whisper import Whisper, encoder_features
 from phonoscope.whisper.sites import Normaliser, find_site
 

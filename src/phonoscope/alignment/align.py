@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phonoscope.alignment.config import AlignmentConfig
 from phonoscope.alignment.events import align_events
 from phonoscope.alignment.forced import SAMPLE_RATE_HZ, force_align
 from phonoscope.alignment.intervals import Alignment
 from phonoscope.alignment.textgrid import read_textgrid
 from phonoscope.audio import resample
+from phonoscope.config.alignment import AlignmentConfig
 from phonoscope.errors import DataError
 from phonoscope.events import PhoneEvent
 

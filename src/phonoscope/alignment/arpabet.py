@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phonoscope.alignment.config import Stress
+from phonoscope.config.alignment import Stress
 from phonoscope.errors import DataError
 
 SILENCE = "SIL"

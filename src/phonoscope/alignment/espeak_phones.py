@@ -8,7 +8,7 @@ off-glide of a centring diphthong (`e@` in RP) is no phone of its own, for ARPAB
 from __future__ import annotations
 
 from phonoscope.alignment.arpabet import SILENCE, VOWELS
-from phonoscope.alignment.config import Stress
+from phonoscope.config.alignment import Stress
 from phonoscope.errors import DataError
 
 _VOWELS = {

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phonoscope.alignment.config import AlignmentConfig
 from phonoscope.audio import load_librosa, resample
+from phonoscope.config.alignment import AlignmentConfig
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

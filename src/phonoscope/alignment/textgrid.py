@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phonoscope.alignment.arpabet import SILENCE_NAMES, normalise_phone
-from phonoscope.alignment.config import Stress
 from phonoscope.alignment.intervals import Alignment, Interval, check_intervals, fill_gaps, relabel
+from phonoscope.config.alignment import Stress
 from phonoscope.errors import DataError
 from phonoscope.files import atomic_file
 

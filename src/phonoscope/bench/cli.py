@@ -84,8 +84,8 @@ def encoders(
     """Audio encoders on codes and on mel frames: throughput, latency and peak memory; logged to MLflow too."""
     from phonoscope import tracking
     from phonoscope.bench.encoders import bench_encoders
-    from phonoscope.params import load_params
-    from phonoscope.stages.base import StageReport
+    from phonoscope.config.params import load_params
+    from phonoscope.pipeline.base import StageReport
 
     found = bench_encoders(batch=batch, rounds=rounds)
     flat = {f"{name}.{key}": value for name, rows in found.items() for key, value in rows.items()}

@@ -13,10 +13,11 @@ import torch
 
 from phonoscope.bench import reference_sae
 from phonoscope.bench.environment import environment_with, run_in
-from phonoscope.compute import ComputeConfig, DeviceName, setup_torch
+from phonoscope.compute import setup_torch
+from phonoscope.config.compute import ComputeConfig, DeviceName
+from phonoscope.config.sae import SaeConfig
 from phonoscope.errors import DataError, ParamsError
 from phonoscope.sae.calibrate import calibrate
-from phonoscope.sae.config import SaeConfig
 from phonoscope.sae.data import Frames
 from phonoscope.sae.metrics import mean_output, score
 from phonoscope.sae.models import SparseAutoencoder, build_shape

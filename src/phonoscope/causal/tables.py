@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from phonoscope.causal.config import CausalConfig
 from phonoscope.causal.effects import Effect, ratio
 from phonoscope.compute import derive_seed
+from phonoscope.config.causal import CausalConfig
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

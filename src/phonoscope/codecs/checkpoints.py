@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from phonoscope.codecs.base import Codec
-    from phonoscope.codecs.config import CodecConfig
+    from phonoscope.config.codecs import CodecConfig
 
 PACKAGED = Path(__file__).parent / "packaged"
 BUILDERS: dict[str, Callable[[dict[str, Any], int | None], SeanetCodec | DacCodec]] = {

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from phonoscope.codecs.config import TrainingConfig
     from phonoscope.codecs.seanet import SeanetCodec
+    from phonoscope.config.codecs import TrainingConfig
 
 log = logging.getLogger(__name__)
 START_VECTORS = 24_000  # latents that the k-means start sees

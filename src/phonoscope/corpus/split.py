@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from phonoscope.corpus.config import SplitConfig
+from phonoscope.config.corpus import SplitConfig
 from phonoscope.errors import DataError
 
 if TYPE_CHECKING:

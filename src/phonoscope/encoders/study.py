@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from phonoscope.compute import ComputeConfig, derive_seed, setup_torch
+from phonoscope.compute import derive_seed, setup_torch
+from phonoscope.config.compute import ComputeConfig
+from phonoscope.config.encoders import Arm, EncoderConfig
 from phonoscope.encoders.audio import AudioEncoder, InputKind
-from phonoscope.encoders.config import Arm, EncoderConfig
 from phonoscope.encoders.train import Trained, train_encoder
 from phonoscope.encoders.windows import Windows
 

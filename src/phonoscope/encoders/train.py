@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from phonoscope.compute import derive_seed
+from phonoscope.config.encoders import EncoderConfig
 from phonoscope.encoders.audio import AudioEncoder
-from phonoscope.encoders.config import EncoderConfig
 from phonoscope.encoders.windows import NO_WORD, Windows
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from phonoscope.compute import derive_seed
+from phonoscope.config.geometry import GeometryConfig
 from phonoscope.errors import DataError
-from phonoscope.geometry.config import GeometryConfig
 from phonoscope.geometry.scores import PerClip, Score, cluster_scores, speaker_interval
 from phonoscope.geometry.spaces import pca, tsne
 from phonoscope.geometry.words import probe_words, retrieve, word_sample

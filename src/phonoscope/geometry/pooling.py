@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from phonoscope.config.geometry import FOUR
 from phonoscope.errors import DataError
 from phonoscope.geometry.codebooks import Codebooks
-from phonoscope.geometry.config import FOUR
 from phonoscope.geometry.representations import Alias, Pooling, coinciding, expand, pooling_of
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from phonoscope.compute import derive_seed
+from phonoscope.config.geometry import GeometryConfig
 from phonoscope.errors import DataError
-from phonoscope.geometry.config import GeometryConfig
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phonoscope.geometry.config import GeometryConfig
+from phonoscope.config.geometry import GeometryConfig
 from phonoscope.geometry.scores import dense
 
 if TYPE_CHECKING:

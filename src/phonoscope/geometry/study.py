@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from phonoscope.compute import parallel_map
+from phonoscope.config.geometry import GeometryConfig
 from phonoscope.errors import DataError
 from phonoscope.geometry.codebooks import Codebooks
-from phonoscope.geometry.config import GeometryConfig
 from phonoscope.geometry.jobs import FULL_SPACE, Entry, Found, Job, score_representation
 from phonoscope.geometry.pooling import Pooled, compact_width, pool
 from phonoscope.geometry.scores import PerClip, Score, speaker_interval, usable

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phonoscope.config.geometry import GeometryConfig
 from phonoscope.errors import DataError
-from phonoscope.geometry.config import GeometryConfig
 from phonoscope.geometry.scores import PerClip, quadratic_sample
 
 if TYPE_CHECKING:

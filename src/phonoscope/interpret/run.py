@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
     from numpy.typing import NDArray
 
-    from phonoscope.interpret.config import InterpretConfig
+    from phonoscope.config.interpret import InterpretConfig
     from phonoscope.interpret.groups import Labels
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phonoscope.maps.config import MapsConfig
+    from phonoscope.config.maps import MapsConfig
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from phonoscope.maps.config import MapsConfig
+    from phonoscope.config.maps import MapsConfig
 
 
 def sample_frames(tokens: Path, config: MapsConfig) -> pd.DataFrame:

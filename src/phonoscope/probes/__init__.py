@@ -18,68 +18,38 @@ In depth (stage `depth`):
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from phonoscope.probes.config import BootstrapConfig, DepthConfig, MlpConfig, ProbeConfig
-    from phonoscope.probes.controls import (
-        control_labels,
-        lookup_classes,
-        lookup_values,
-        permute_rows,
-        reduce_rows,
-        smoothed_lookup_classes,
-    )
-    from phonoscope.probes.depth import DepthResult, Vectors, make_input, probe_depth, sample_utterances
-    from phonoscope.probes.description import assign_blocks, linear_log2, online_costs
-    from phonoscope.probes.examples import Examples
-    from phonoscope.probes.frames import fit_probe_frames, fit_ridge_frames
-    from phonoscope.probes.information import Information, mutual_information, permute_labels
-    from phonoscope.probes.inputs import FrameInput, Input, TableInput
-    from phonoscope.probes.labels import TASKS, LabelTask, PhoneLabels, UtteranceLabels, register
-    from phonoscope.probes.mlp import MlpProbe, fit_mlp
-    from phonoscope.probes.model import Probe
-    from phonoscope.probes.phone_groups import GROUPS, phone_group
-    from phonoscope.probes.run import ProbeResult, probe_codec
-    from phonoscope.probes.scores import (
-        ClassStatistics,
-        Interval,
-        ValueStatistics,
-        paired_difference,
-        paired_ratio,
-    )
-    from phonoscope.probes.solvers import fit_probe, fit_ridge
-    from phonoscope.probes.store import TaskResult
-    from phonoscope.probes.tables import ClassTable, ValueTable
-    from phonoscope.probes.token_frames import TokenFrames, read_frames
-    from phonoscope.probes.vectors import ArrayVectors, FrameVectors, SummedCodes
-
-_MODULES = {
-    "config": ("BootstrapConfig", "DepthConfig", "MlpConfig", "ProbeConfig"),
-    "controls": (
-        *("control_labels", "lookup_classes", "lookup_values", "permute_rows", "reduce_rows"),
-        "smoothed_lookup_classes",
-    ),
-    "depth": ("DepthResult", "Vectors", "make_input", "probe_depth", "sample_utterances"),
-    "description": ("assign_blocks", "linear_log2", "online_costs"),
-    "examples": ("Examples",),
-    "frames": ("fit_probe_frames", "fit_ridge_frames"),
-    "information": ("Information", "mutual_information", "permute_labels"),
-    "inputs": ("FrameInput", "Input", "TableInput"),
-    "labels": ("TASKS", "LabelTask", "PhoneLabels", "UtteranceLabels", "register"),
-    "mlp": ("MlpProbe", "fit_mlp"),
-    "model": ("Probe",),
-    "phone_groups": ("GROUPS", "phone_group"),
-    "run": ("ProbeResult", "probe_codec"),
-    "scores": ("ClassStatistics", "Interval", "ValueStatistics", "paired_difference", "paired_ratio"),
-    "solvers": ("fit_probe", "fit_ridge"),
-    "store": ("TaskResult",),
-    "tables": ("ClassTable", "ValueTable"),
-    "token_frames": ("TokenFrames", "read_frames"),
-    "vectors": ("ArrayVectors", "FrameVectors", "SummedCodes"),
-}
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
+from phonoscope.config.probes import BootstrapConfig, DepthConfig, MlpConfig, ProbeConfig
+from phonoscope.probes.controls import (
+    control_labels,
+    lookup_classes,
+    lookup_values,
+    permute_rows,
+    reduce_rows,
+    smoothed_lookup_classes,
+)
+from phonoscope.probes.depth import DepthResult, Vectors, make_input, probe_depth, sample_utterances
+from phonoscope.probes.description import assign_blocks, linear_log2, online_costs
+from phonoscope.probes.examples import Examples
+from phonoscope.probes.frames import fit_probe_frames, fit_ridge_frames
+from phonoscope.probes.information import Information, mutual_information, permute_labels
+from phonoscope.probes.inputs import FrameInput, Input, TableInput
+from phonoscope.probes.labels import TASKS, LabelTask, PhoneLabels, UtteranceLabels, register
+from phonoscope.probes.mlp import MlpProbe, fit_mlp
+from phonoscope.probes.model import Probe
+from phonoscope.probes.phone_groups import GROUPS, phone_group
+from phonoscope.probes.run import ProbeResult, probe_codec
+from phonoscope.probes.scores import (
+    ClassStatistics,
+    Interval,
+    ValueStatistics,
+    paired_difference,
+    paired_ratio,
+)
+from phonoscope.probes.solvers import fit_probe, fit_ridge
+from phonoscope.probes.store import TaskResult
+from phonoscope.probes.tables import ClassTable, ValueTable
+from phonoscope.probes.token_frames import TokenFrames, read_frames
+from phonoscope.probes.vectors import ArrayVectors, FrameVectors, SummedCodes
 
 __all__ = [
     "GROUPS",
@@ -137,10 +107,3 @@ __all__ = [
     "sample_utterances",
     "smoothed_lookup_classes",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name on first use, so that reading the parameters costs no import of SciPy or pandas."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"phonoscope.probes.{_HOME[name]}"), name)

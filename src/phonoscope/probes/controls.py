@@ -11,7 +11,7 @@ from phonoscope.probes.solvers import class_weights
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phonoscope.probes.config import ClassWeight
+    from phonoscope.config.probes import ClassWeight
     from phonoscope.probes.tables import ClassTable, ValueTable
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from phonoscope.probes.config import DepthConfig
+    from phonoscope.config.probes import DepthConfig
     from phonoscope.probes.labels import Columns, Split
     from phonoscope.probes.token_frames import TokenFrames
 

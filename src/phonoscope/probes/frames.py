@@ -21,7 +21,7 @@ from phonoscope.probes.vectors import ArrayVectors, FrameVectors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phonoscope.probes.config import ClassWeight
+    from phonoscope.config.probes import ClassWeight
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 HELD_BYTES = 2**28

@@ -21,7 +21,7 @@ from phonoscope.probes.vectors import FrameVectors, principal_axes, utterance_me
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phonoscope.probes.config import DepthConfig
+    from phonoscope.config.probes import DepthConfig
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 AnyProbe = Probe | MlpProbe

@@ -18,7 +18,7 @@ from phonoscope.probes.scores import ClassStatistics, draw_resamples, interval, 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phonoscope.probes.config import DepthConfig
+    from phonoscope.config.probes import DepthConfig
     from phonoscope.probes.examples import Examples, Fitter
     from phonoscope.probes.inputs import AnyProbe, Input
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from phonoscope.probes.config import ClassWeight, MlpConfig
+    from phonoscope.config.probes import ClassWeight, MlpConfig
     from phonoscope.probes.tables import ClassTable
     from phonoscope.probes.vectors import FrameVectors
 

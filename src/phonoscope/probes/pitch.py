@@ -17,7 +17,7 @@ from phonoscope.probes.splits import Fold
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phonoscope.probes.config import DepthConfig
+    from phonoscope.config.probes import DepthConfig
     from phonoscope.probes.inputs import Input
 
 Array = np.ndarray[Any, np.dtype[np.float64]]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from phonoscope.probes.config import ProbeConfig
+    from phonoscope.config.probes import ProbeConfig
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from phonoscope.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phonoscope.probes.config import BootstrapConfig
+    from phonoscope.config.probes import BootstrapConfig
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -21,7 +21,7 @@ from phonoscope.probes.model import Probe
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phonoscope.probes.config import ClassWeight
+    from phonoscope.config.probes import ClassWeight
     from phonoscope.probes.tables import ClassTable, ValueTable
 
 Array = np.ndarray[Any, np.dtype[np.float64]]

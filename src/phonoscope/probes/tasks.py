@@ -19,7 +19,7 @@ from phonoscope.probes.tables import ClassTable, ValueTable
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phonoscope.probes.config import ClassifierConfig, PitchConfig
+    from phonoscope.config.probes import ClassifierConfig, PitchConfig
     from phonoscope.probes.stream import Frames
 
 Table = TypeVar("Table", ClassTable, ValueTable)

@@ -17,7 +17,7 @@ from phonoscope.sae.train import SaeTrainer
 if TYPE_CHECKING:
     import pandas as pd
 
-    from phonoscope.sae.config import SaeConfig
+    from phonoscope.config.sae import SaeConfig
     from phonoscope.sae.data import Frames
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from torch import Tensor
 from phonoscope.sae.sparse import Pattern, decode
 
 if TYPE_CHECKING:
-    from phonoscope.sae.config import SaeConfig
+    from phonoscope.config.sae import SaeConfig
     from phonoscope.sae.models import SparseAutoencoder
 
 

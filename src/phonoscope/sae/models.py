@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from phonoscope.config.sae import Kind
 from phonoscope.errors import ParamsError
-from phonoscope.sae.config import Kind
 from phonoscope.sae.selection import above, batch_top_k, top_k
 from phonoscope.sae.sparse import Pattern, preactivations
 
 if TYPE_CHECKING:
-    from phonoscope.sae.config import SaeConfig
+    from phonoscope.config.sae import SaeConfig
 
 Form = Literal["autoencoder", "transcoder", "crosscoder"]
 MIXED_PRECISION = frozenset({"cuda"})

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from phonoscope.sae.config import SaeConfig
+    from phonoscope.config.sae import SaeConfig
     from phonoscope.sae.data import Frames
     from phonoscope.sae.models import SparseAutoencoder
 

@@ -3,7 +3,7 @@
 MLflow itself is imported on first use, and nothing that happens here changes an output of the pipeline.
 """
 
-from phonoscope.tracking.config import TrackingConfig
+from phonoscope.config.tracking import TrackingConfig
 from phonoscope.tracking.runs import Recorder, finish_parent, stage_run
 from phonoscope.tracking.store import main_checkout, tracking_uri, ui_command
 from phonoscope.tracking.sync import sync_mlflow

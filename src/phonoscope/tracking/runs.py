@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from phonoscope import paths
-from phonoscope.tracking.config import TrackingConfig
+from phonoscope.config.tracking import TrackingConfig
 from phonoscope.tracking.machine import Meter, environment, machine_tags, package_versions, write_records
 from phonoscope.tracking.provenance import (
     COMMIT,
@@ -40,7 +40,7 @@ ENDED_BADLY = ("FAILED", "KILLED")
 
 
 class Report(Protocol):
-    """What a stage hands over; `phonoscope.stages.base.StageReport` is one."""
+    """What a stage hands over; `phonoscope.pipeline.base.StageReport` is one."""
 
     @property
     def metrics(self) -> Mapping[str, float]: ...

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from phonoscope import paths
+from phonoscope.config.tracking import TrackingConfig
 from phonoscope.errors import EnvironmentFault
-from phonoscope.tracking.config import TrackingConfig
 from phonoscope.tracking.provenance import git
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phonoscope import paths
-from phonoscope.tracking.config import TrackingConfig
+from phonoscope.config.tracking import TrackingConfig
 from phonoscope.tracking.provenance import (
     EXP_BASELINE,
     EXP_NAME,

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from phonoscope.compute import ComputeConfig, derive_seed, setup_torch
+from phonoscope.compute import derive_seed, setup_torch
+from phonoscope.config.compute import ComputeConfig
 from phonoscope.vq.checks import check_codebook, check_gradient, check_state, train_mode_rows
 from phonoscope.vq.classifier import DigitClassifier
 from phonoscope.vq.evaluation import Evaluator, Material, Rows
@@ -20,7 +21,7 @@ from phonoscope.vq.features import Batch, augment, batches
 from phonoscope.vq.measure import Record
 
 if TYPE_CHECKING:
-    from phonoscope.vq.config import VqConfig
+    from phonoscope.config.vq import VqConfig
     from phonoscope.vq.variants import Variant
 
 START_BATCHES = 8

@@ -14,7 +14,7 @@ from phonoscope.vq.quantizers import Quantized, Quantizer, build_quantizer
 from phonoscope.vq.sequence import SequenceLayer, SequenceOutput, build_sequence
 
 if TYPE_CHECKING:
-    from phonoscope.vq.config import VqConfig
+    from phonoscope.config.vq import VqConfig
     from phonoscope.vq.variants import Variant
 
 

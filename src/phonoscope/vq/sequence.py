@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from phonoscope.vq.config import SequenceConfig
+from phonoscope.config.vq import SequenceConfig
 from phonoscope.vq.emissions import Categorical, DiagonalGaussian, Emission
 from phonoscope.vq.hdp import HDP, HDPPosterior
 from phonoscope.vq.hdp_hsmm import HDPHSMM

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from phonoscope.vq.config import VqConfig
+    from phonoscope.config.vq import VqConfig
 
 UNSCALED = "_unscaled"
 """What the name of a variant under the faulty update has more than its twin's under the right one."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from phonoscope.whisper.config import Normalize
+    from phonoscope.config.whisper import Normalize
 
 Reconstruct = Callable[["torch.Tensor"], "torch.Tensor"]
 """[frames, inputs] to [frames, outputs], in the units of features.npy."""

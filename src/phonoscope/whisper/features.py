@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from phonoscope.whisper.config import Normalize
+    from phonoscope.config.whisper import Normalize
 
 
 class Block(NamedTuple):

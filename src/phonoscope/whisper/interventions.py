@@ -12,7 +12,7 @@ from phonoscope.whisper.sites import Normaliser, Point, Site, find_site, outputs
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from phonoscope.whisper.config import Normalize
+    from phonoscope.config.whisper import Normalize
 
 
 class Dictionary(Protocol):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from phonoscope.whisper.config import Normalize
+    from phonoscope.config.whisper import Normalize
 
 MORE_TOKENS = 10
 """A transcript may have so many tokens more than the longest reference; what is longer is a loop, and is cut off."""

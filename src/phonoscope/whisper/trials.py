@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from phonoscope.whisper.config import Normalize
+    from phonoscope.config.whisper import Normalize
 
 
 class Word(NamedTuple):

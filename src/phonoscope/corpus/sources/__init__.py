@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from phonoscope.corpus.config import CorpusConfig
+from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.items import RawItem, Rejected
 from phonoscope.corpus.sources import common_voice, folder, fsdd, librispeech, speech_commands, synthetic
 from phonoscope.errors import ParamsError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from phonoscope.corpus.config import CorpusConfig
+from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.items import AudioFile, RawItem, Rejected, sex_code, slug
 from phonoscope.corpus.tables import read_rows
 

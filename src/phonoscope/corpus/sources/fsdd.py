@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from phonoscope.corpus.config import CorpusConfig
+from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.items import AudioFile, RawItem, Rejected, relative_name
 from phonoscope.errors import DataError
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from phonoscope.compute import derive_seed
+from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus import espeak
-from phonoscope.corpus.config import CorpusConfig
 from phonoscope.corpus.items import Audio, EspeakSpeech, NeuralSpeech, RawItem, Rejected
 from phonoscope.corpus.tables import read_lines, read_rows
 from phonoscope.errors import DataError, ParamsError

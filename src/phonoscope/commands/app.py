@@ -1,0 +1,144 @@
+"""What a user runs beside the stages."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phonoscope import paths
+from phonoscope.config.params import load_params
+from phonoscope.errors import CheckFailed, DataError
+
+app = typer.Typer()
+ParamsFile = Annotated[Path, typer.Option("--params", help="The parameters' file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+FAULTY = 3
+"""Exit code of `diagnose-vq` for a quantizer with a fault."""
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="librispeech, speech_commands or fsdd.")],
+    destination: Annotated[Path, typer.Argument(help="Folder to download into.")],
+    subset: Annotated[str, typer.Option(help="A part of it; LibriSpeech's default is train-clean-100.")] = "",
+) -> None:
+    """Download a public corpus, resuming and verifying checksums."""
+    from phonoscope.corpus.fetch import fetch as fetch_corpus
+
+    root = fetch_corpus(name, destination, subset)
+    typer.echo(f"corpus.source={name} corpus.root={root}")
+
+
+@app.command("sync-mlflow")
+def sync_mlflow() -> None:
+    """Add runs to MLflow for results that DVC restored from its run cache."""
+    from phonoscope import tracking
+
+    added = tracking.sync_mlflow(Path(), load_params().tracking)
+    typer.echo(f"MLflow: {added} runs added" if added else "MLflow: nothing to add")
+
+
+@app.command()
+def ui() -> None:
+    """Start the MLflow UI on this checkout's tracking store."""
+    from phonoscope import tracking
+
+    command = tracking.ui_command(Path())
+    os.execvp(command[0], command)
+
+
+@app.command()
+def inspect(
+    clips: Annotated[list[Path], typer.Argument(help="Sound files.")],
+    name: Annotated[str, typer.Option("--codec", help="A codec of params.yaml's section codecs.")],
+    as_json: AsJson = False,
+    params: ParamsFile = paths.PARAMS,
+) -> None:
+    """Show a clip's codes and what each representation makes of them. Exit code 4 if a file cannot be used."""
+    from phonoscope.commands.inspect import describe_clips, inspect_clips
+
+    report = inspect_clips(load_params(params), name, clips)
+    typer.echo(json.dumps(report, indent=2, allow_nan=False) if as_json else describe_clips(report))
+    if report["failed"]:
+        raise typer.Exit(DataError.exit_code)
+
+
+@app.command("probe-tables")
+def probe_tables(
+    tokens: Annotated[Path, typer.Argument(help="Parquet file: utterance, code_1, code_2, ..., and labels.")],
+    codebooks: Annotated[Path, typer.Argument(help="Safetensors file: layer_1, layer_2, ..., each [codes, dims].")],
+    name: Annotated[str, typer.Option(help="The codec's name in the tables; the file's name by default.")] = "",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write tables and probes to.")] = None,
+    as_json: AsJson = False,
+    params: ParamsFile = paths.PARAMS,
+) -> None:
+    """Probe tokens that another program made; docs/probe-tables.md has the schema. Exit code 4 if it is not kept."""
+    from phonoscope.commands.probe_tables import describe
+    from phonoscope.commands.probe_tables import probe_tables as probe
+
+    report = probe(load_params(params), tokens, codebooks, name=name, output=output)
+    typer.echo(json.dumps(report, indent=2, allow_nan=False) if as_json else describe(report))
+
+
+@app.command("diagnose-vq")
+def diagnose_vq(
+    checkpoint: Annotated[Path, typer.Argument(help="A quantizer's or a codec's checkpoint: a file or its folder.")],
+    data: Annotated[
+        Path | None, typer.Option(help="A token table (.parquet), or encoder outputs [N, D] (.npy, .safetensors).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is wrong with a vector quantizer. Exit code 0 healthy, 3 faulty, 4 unreadable."""
+    from phonoscope.commands.diagnose_vq import describe, diagnose_checkpoint
+
+    found = diagnose_checkpoint(checkpoint, data)
+    report = {"verdict": found.verdict, "evidence": found.evidence}
+    typer.echo(json.dumps(report, indent=2, allow_nan=False) if as_json else describe(found))
+    if not found.healthy:
+        raise typer.Exit(FAULTY)
+
+
+@app.command()
+def verify(
+    as_json: AsJson = False,
+    params: ParamsFile = paths.PARAMS,
+) -> None:
+    """Check every output against dvc.lock, DVC's cache, and what is inside. Exit code 0 sound, 1 not."""
+    from phonoscope.commands.verify import describe
+    from phonoscope.commands.verify import verify as check
+
+    found = check(Path(), load_params(params).compute.workers)
+    typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else describe(found))
+    if found.faults:
+        raise typer.Exit(CheckFailed.exit_code)
+
+
+@app.command()
+def doctor(
+    as_json: AsJson = False,
+) -> None:
+    """Say what stands in the way of the next `dvc repro`, and what mends it. Exit code 0 nothing, 1 something."""
+    from phonoscope.commands.doctor import describe, diagnose
+
+    faults = diagnose(Path())
+    report = {"ok": not faults, "faults": [fault.to_dict() for fault in faults]}
+    typer.echo(json.dumps(report, indent=2) if as_json else describe(faults))
+    if faults:
+        raise typer.Exit(CheckFailed.exit_code)
+
+
+@app.command("train-packaged")
+def train_packaged(
+    name: Annotated[str, typer.Argument(help="encodec, dac, speechtokenizer or speechtokenizer_undistilled.")],
+    destination: Annotated[Path, typer.Option(help="Folder for the packaged models.")] = paths.STATE
+    / "packaged-models",
+    params: ParamsFile = paths.PARAMS,
+) -> None:
+    """Train the packaged models again, from synthetic speech. Takes hours; resumes where it stopped."""
+    from phonoscope.commands.train_packaged import train_packaged as train
+
+    train(name, load_params(params).compute, destination)

@@ -1,0 +1,215 @@
+"""What stands in the way of the next `dvc repro`, and what mends it. Mends nothing itself. No DVC stage."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phonoscope import paths
+from phonoscope.config.params import load_params
+from phonoscope.errors import ParamsError
+from phonoscope.integrity.faults import Fault
+from phonoscope.tracking import main_checkout
+from phonoscope.tracking.provenance import git, is_dvc
+from phonoscope.tracking.store import BUSY_TIMEOUT_S
+
+if TYPE_CHECKING:
+    import psutil
+
+FREE_BYTES = 3 << 30
+"""What the default run writes, with DVC's cache and the tracking store beside it."""
+RESULTS = ("data", "models", "metrics", "plots")
+LOCKFILE = "requirements.lock"
+
+
+def diagnose(root: Path) -> list[Fault]:
+    """Everything that is wrong with the checkout at `root`, or on this machine for it."""
+    if outside := _outside(root):
+        return [outside]
+    checks = (_params_and_pipeline, _rwlock, _orphans, _temporaries, _folders, _disk, _packages, _store)
+    return [fault for check in checks for fault in check(root)]
+
+
+def _outside(root: Path) -> Fault | None:
+    if (root / ".dvc").is_dir():
+        return None
+    return Fault(str(root.resolve()), "machine", "not the root of a DVC repository", "run it in that of the checkout")
+
+
+def _params_and_pipeline(root: Path) -> Iterator[Fault]:
+    name, refused = paths.PARAMS.as_posix(), False
+    try:
+        load_params(root / name)
+    except ParamsError as error:
+        refused = True
+        yield Fault(name, "workspace", str(error).replace(f"{root / name}: ", ""), _correct(name))
+    fault = check_pipeline(root)
+    if fault and not (refused and fault.path == name):
+        yield fault
+
+
+def _correct(name: str) -> str:
+    return f"correct it; `git diff {name}` shows what has changed"
+
+
+def check_pipeline(root: Path) -> Fault | None:
+    """What keeps DVC from reading the pipeline at `root`, if anything does. A killed DVC can leave dvc.lock cut off."""
+    from dvc.repo import Repo
+
+    if outside := _outside(root):
+        return outside
+    if not (root / "dvc.yaml").is_file():
+        return Fault("dvc.yaml", "workspace", "missing", "run `git checkout -- dvc.yaml`")
+    try:
+        with Repo(str(root)) as repo:
+            list(repo.index.outs)
+    except Exception as error:  # what DVC makes of damaged files cannot be foreseen
+        reason = " ".join(str(error).split())
+        named = re.search(r"([\w.-]+\.(?:lock|yaml|dvc))'", reason)  # in quotes, the folder before it
+        name = named[1] if named else ".dvc/config" if "config file" in reason else "dvc.yaml"
+        if "Could not find '" in reason:  # a parameter; DVC names the file that asks for it
+            name = paths.PARAMS.as_posix()
+        mend = _lock_mend(root) if name == "dvc.lock" else _correct(name)
+        return Fault(name, "workspace", reason or type(error).__name__, mend)
+    return None
+
+
+def _lock_mend(root: Path) -> str:
+    first = "run `git checkout -- dvc.lock`" if git(root, "ls-files", "--", "dvc.lock") else "remove `dvc.lock`"
+    return f"{first}, then run `dvc repro`: finished stages come back from DVC's run cache"
+
+
+def _rwlock(root: Path) -> Iterator[Fault]:
+    path = root / ".dvc" / "tmp" / "rwlock"
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except ValueError:
+        reason = "cut off: DVC was killed while it wrote the list of its locks"
+        yield Fault(
+            path.relative_to(root).as_posix(), "machine", reason, "remove the file; no other DVC may be running"
+        )
+
+
+def _orphans(root: Path) -> Iterator[Fault]:
+    """A killed `dvc` leaves its stage running."""
+    import psutil
+
+    stages = _stages(root)
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        if process.info["cwd"] != str(root.resolve()):
+            continue
+        _, _, arguments = " ".join(process.info["cmdline"] or []).partition(" -m phonoscope ")
+        stage = re.sub(r"^(-\S+ )+", "", arguments)
+        if stage.split(" ")[0] in stages and not _has_dvc_above(process):
+            reason = f"stage `{stage}` still runs as process {process.pid}, though no DVC waits for it"
+            yield Fault(stage, "machine", reason, f"wait for it, or `kill {process.pid}`")
+
+
+def _stages(root: Path) -> set[str]:
+    """The commands that are stages, by dvc.yaml; none where that cannot be read, which is a fault by itself."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return set(YAML(typ="safe").load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
+    except (OSError, ValueError, TypeError, KeyError, YAMLError):
+        return set()
+
+
+def _has_dvc_above(process: psutil.Process) -> bool:
+    import psutil
+
+    try:
+        return any(map(is_dvc, process.parents()))
+    except psutil.Error:
+        return True  # it has ended meanwhile
+
+
+def _temporaries(root: Path) -> Iterator[Fault]:
+    for folder in RESULTS:
+        for path in sorted((root / folder).rglob(".*.tmp*")):
+            reason = "a temporary file of a stage that was killed"
+            yield Fault(path.relative_to(root).as_posix(), "workspace", reason, "remove it once no stage runs")
+
+
+def _folders(root: Path) -> Iterator[Fault]:
+    """Folders that stages and DVC write, and all below those of results, as DVC removes them before a stage runs."""
+    written = [root / ".dvc", root / paths.STATE]
+    results = [Path(folder) for name in RESULTS for folder, _, _ in os.walk(root / name)]
+    for path in (*filter(Path.is_dir, written), *results):
+        if not os.access(path, os.W_OK | os.X_OK):
+            name = path.relative_to(root).as_posix()
+            yield Fault(name, "machine", "not writable", f"run `chmod u+rwx {name}`, or change its owner")
+
+
+def _disk(root: Path) -> Iterator[Fault]:
+    free = shutil.disk_usage(root).free
+    if free < FREE_BYTES:
+        reason = f"{free / 2**30:.1f} GiB free; the default run writes up to {FREE_BYTES >> 30}"
+        yield Fault(root.resolve().name, "machine", reason, "free some, for instance with `dvc gc --workspace`")
+
+
+def _packages(root: Path) -> Iterator[Fault]:
+    """Packages that are not those of the lock file: numbers may differ then."""
+    from packaging.requirements import Requirement
+
+    if not (root / LOCKFILE).is_file():
+        return
+    lines = (root / LOCKFILE).read_text(encoding="utf-8").splitlines()
+    for line in (each.rstrip(" \\") for each in lines if each[:1].isalnum()):
+        requirement = Requirement(line)
+        if requirement.marker and not requirement.marker.evaluate():
+            continue
+        try:
+            installed = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            yield Fault(requirement.name, "machine", f"not installed, {LOCKFILE} has {line}", "run `make setup`")
+            continue
+        if not requirement.specifier.contains(installed, prereleases=True):
+            yield Fault(
+                requirement.name, "machine", f"{installed} is installed, {LOCKFILE} has {line}", "run `make setup`"
+            )
+
+
+def _store(root: Path) -> Iterator[Fault]:
+    """The default tracking store, where there is one.
+
+    It is opened as by anyone who uses it, so that SQLite takes back what a killed writer left half done.
+    """
+    database = main_checkout(root) / "mlflow.db"
+    if not database.is_file():
+        return
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)) as connection:
+            (answer,) = connection.execute("pragma quick_check(1)").fetchone()
+        code = sqlite3.SQLITE_OK if answer == "ok" else sqlite3.SQLITE_CORRUPT
+    except sqlite3.Error as error:
+        # the code's last byte is its kind; an answer that is no text has none
+        answer, code = str(error), getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        parts = [path.name for path in (database, *sorted(database.parent.glob(f"{database.name}-*")))]
+        mend = f"move {' and '.join(parts)} away and run `phonoscope sync-mlflow`, which fills a new one from dvc.lock"
+        yield Fault(database.name, "machine", f"the tracking store is damaged ({answer})", mend)
+    elif code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        mend = "wait until the process that uses it has ended"
+        yield Fault(database.name, "machine", f"the tracking store is in use ({answer})", mend)
+    elif code != sqlite3.SQLITE_OK:
+        mend = "make the file and its folder readable and writable"
+        yield Fault(database.name, "machine", f"the tracking store cannot be opened ({answer})", mend)
+    elif not os.access(database, os.W_OK):
+        yield Fault(database.name, "machine", "the tracking store is not writable", f"run `chmod u+w {database.name}`")
+
+
+def describe(faults: list[Fault]) -> str:
+    """What `doctor` found, to be read."""
+    return "\n".join(map(str, faults)) if faults else "nothing stands in the way of `dvc repro`"

@@ -1,0 +1,127 @@
+"""One clip, looked at closely: its codes and what each representation makes of them. No DVC stage."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phonoscope import paths
+from phonoscope.audio import check_audio, read_audio, resample
+from phonoscope.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from phonoscope.codecs.base import Codec
+    from phonoscope.config.params import Params
+    from phonoscope.geometry import Codebooks
+
+logger = logging.getLogger(__name__)
+
+FIRST = 10
+"""So many values of each vector are shown."""
+
+
+def inspect_clips(params: Params, codec: str, clips: Sequence[Path]) -> dict[str, Any]:
+    """What `inspect` tells of some sound files: `clips`, and under `failed` those that cannot be used, with the reason.
+
+    Representations are those of the parameters' section geometry, of one codec of the pipeline. Raises `ParamsError`
+    for an unknown codec, `DataError` if it has not been built.
+    """
+    layers = params.codec(codec).layers
+    from phonoscope.codecs.checkpoints import load_codec
+    from phonoscope.compute import setup_torch
+    from phonoscope.geometry import Codebooks
+
+    device = setup_torch(params.compute, params.training.seed)
+    model = load_codec(paths.codec_model(codec), layers)
+    model.model.to(device)
+    books = model.codebooks()
+    pairs = {"raw": books.raw, "layer": books.vectors}
+    codebooks = Codebooks.from_tensors(
+        {f"{kind}_{layer}": rows.cpu() for kind, each in pairs.items() for layer, rows in enumerate(each, start=1)}
+    )
+    shown, failed = [], []
+    for clip in clips:
+        try:
+            shown.append(_inspect(model, codebooks, clip, params.geometry.representations))
+        except DataError as error:
+            reason = str(error).removeprefix(f"{clip}: ")
+            logger.info("%s: %s", clip, reason)
+            failed.append({"clip": str(clip), "reason": reason})
+    return {"codec": codec, "clips": shown, "failed": failed}
+
+
+def _inspect(model: Codec, codebooks: Codebooks, clip: Path, representations: Sequence[str]) -> dict[str, Any]:
+    """One clip. Raises `DataError` if it cannot be used."""
+    import torch
+
+    from phonoscope.codecs.base import device_of, encode_with_latent, frame_rate_hz
+    from phonoscope.geometry import pool_codes
+
+    samples, rate = read_audio(clip)
+    check_audio(samples, rate)
+    audio = torch.from_numpy(resample(samples, rate, model.sample_rate))[None].to(device_of(model))
+    with torch.inference_mode():
+        codes, latent = (part[0].cpu().numpy() for part in encode_with_latent(model, audio))
+    pooled = pool_codes(codes, codebooks, [name for name in representations if name != "latent"])
+    if "latent" in representations:
+        pooled["latent"] = latent.mean(axis=1, dtype=np.float64)
+    return {
+        "clip": str(clip),
+        "sample_rate_hz": rate,
+        "duration_s": len(samples) / rate,
+        "frame_rate_hz": frame_rate_hz(model),
+        "codes": list(codes.shape),
+        "codebooks": [_codebook(layer, row, codebooks) for layer, row in enumerate(codes, start=1)],
+        "representations": {name: _statistics(vector) for name, vector in pooled.items()},
+    }
+
+
+def _codebook(layer: int, codes: NDArray[np.int64], codebooks: Codebooks) -> dict[str, Any]:
+    """One RVQ layer: the shapes its codes take on their way to the sum over layers, and its first codes."""
+    return {
+        "layer": layer,
+        "codes": [len(codes)],
+        "code_vectors": [len(codes), codebooks.raw_dims],
+        "projections": [len(codes), codebooks.dims],
+        "distinct": len(np.unique(codes)),
+        "first": codes[:FIRST].tolist(),
+    }
+
+
+def _statistics(vector: NDArray[np.float64]) -> dict[str, Any]:
+    return {
+        "shape": list(vector.shape),
+        "first": vector[:FIRST].tolist(),
+        "min": float(vector.min()),
+        "max": float(vector.max()),
+        "mean": float(vector.mean()),
+        "std": float(vector.std()),
+    }
+
+
+def describe_clips(report: dict[str, Any]) -> str:
+    """What `inspect_clips` found, to be read."""
+    blocks = ["\n".join(_describe(clip)) for clip in report["clips"]]
+    if report["failed"]:
+        blocks.append("\n".join(["failed", *(f"  {each['clip']}: {each['reason']}" for each in report["failed"])]))
+    return "\n\n".join(blocks)
+
+
+def _describe(clip: dict[str, Any]) -> Iterator[str]:
+    layers, frames = clip["codes"]
+    yield f"{clip['clip']}: {clip['duration_s']:.3f} s at {clip['sample_rate_hz']} Hz"
+    yield f"  codes {layers} x {frames} (RVQ layers x frames of {1000 / clip['frame_rate_hz']:g} ms)"
+    for book in clip["codebooks"]:
+        shapes = " -> ".join(" x ".join(map(str, book[key])) for key in ("codes", "code_vectors", "projections"))
+        codes = " ".join(map(str, book["first"]))
+        yield f"  layer {book['layer']:>2}  {shapes}, {book['distinct']} distinct codes, first {codes}"
+    for name, found in clip["representations"].items():
+        numbers = "  ".join(f"{key} {found[key]:.4f}" for key in ("min", "max", "mean", "std"))
+        yield f"  {name}  {found['shape'][0]} values  {numbers}"
+        yield f"    first {' '.join(f'{value:.4f}' for value in found['first'])}"

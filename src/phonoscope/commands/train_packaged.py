@@ -1,0 +1,195 @@
+"""How the packaged codecs were made: `phonoscope train-packaged`. No DVC stage: it takes long, its result is shipped.
+
+The speech is synthetic and made for this: random English words, spoken by espeak-ng in many voices, accents, rates and
+pitches, and by the neural voice; none of it occurs in the default corpus. One in four utterances is band-limited to
+4 kHz, as much recorded speech is. `speechtokenizer` and `speechtokenizer_undistilled` branch from one warm-up.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phonoscope import paths
+from phonoscope.audio import resample
+from phonoscope.compute import setup_torch
+from phonoscope.config.codecs import TrainingConfig
+from phonoscope.config.compute import ComputeConfig
+from phonoscope.errors import ParamsError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from phonoscope.codecs.train import Clips, CodecTrainer
+
+log = logging.getLogger(__name__)
+RECIPE = TrainingConfig(log_every=250)
+SEED = 2026
+ESPEAK_UTTERANCES, NEURAL_UTTERANCES = 900, 160
+ACCENTS = ("en-us", "en-us-nyc", "en-gb-x-rp", "en-gb-scotland", "en-029")
+VARIANTS = ("f1", "f2", "f3", "f4", "f5", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8")
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "yes", "no")
+CHECKPOINT_EVERY = 500
+WHISPER_HZ = 16_000
+HELD_OUT, HELD_OUT_SENTENCES = Path("corpora/espeak"), 26
+KINDS = {
+    "encodec": "encodec",
+    "dac": "dac",
+    "speechtokenizer": "speechtokenizer",
+    "speechtokenizer_undistilled": "speechtokenizer",
+}
+
+
+def random_text(rng: np.random.Generator, words: list[str]) -> str:
+    """Three to eight random words; one utterance in five says digits, yes and no."""
+    pool: Any = DIGITS if rng.random() < 0.2 else words
+    return " ".join(rng.choice(pool, size=rng.integers(3, 9)))
+
+
+def dictionary_words() -> list[str]:
+    """The plain lower-case words of the pronouncing dictionary that pocketsphinx ships."""
+    dictionary = importlib.resources.files("pocketsphinx") / "model" / "en-us" / "cmudict-en-us.dict"
+    lines = dictionary.read_text(encoding="utf-8").splitlines()
+    words = {line.split(" ", 1)[0] for line in lines}
+    return sorted(word for word in words if word.isascii() and word.isalpha() and 2 <= len(word) <= 9)
+
+
+def training_speech(workers: int) -> list[NDArray[np.float32]]:
+    """The training utterances at 22.05 kHz, [samples] each."""
+    from phonoscope.corpus.espeak import SAMPLE_RATE_HZ as NATIVE_HZ
+    from phonoscope.corpus.espeak import Request, synthesize_many
+    from phonoscope.corpus.piper import synthesize
+
+    rng, words = np.random.default_rng(SEED), dictionary_words()
+    requests = [
+        Request(
+            text=random_text(rng, words),
+            voice=f"{rng.choice(ACCENTS)}+{rng.choice(VARIANTS)}",
+            rate_wpm=int(rng.integers(120, 230)),
+            pitch=int(rng.integers(15, 85)),
+        )
+        for _ in range(ESPEAK_UTTERANCES)
+    ]
+    speech = [spoken.samples for spoken in synthesize_many(requests, workers)]
+    for _ in range(NEURAL_UTTERANCES):
+        samples, rate = synthesize(random_text(rng, words), rate_wpm=int(rng.integers(130, 210)))
+        speech.append(resample(samples, rate, NATIVE_HZ))
+    narrow = rng.random(len(speech)) < 0.25
+    return [
+        resample(resample(samples, NATIVE_HZ, 8_000), 8_000, NATIVE_HZ) if cut else samples
+        for samples, cut in zip(speech, narrow, strict=True)
+    ]
+
+
+def train_packaged(name: str, compute: ComputeConfig, destination: Path, recipe: TrainingConfig = RECIPE) -> None:
+    """Train one packaged model and write it into `destination`; resumes from `.phonoscope/packaged`.
+
+    Raises `ParamsError` for a name that is not packaged.
+    """
+    from phonoscope.codecs.checkpoints import build_small
+    from phonoscope.codecs.train import Clips, CodecTrainer
+    from phonoscope.corpus.espeak import SAMPLE_RATE_HZ as NATIVE_HZ
+    from phonoscope.pipeline.teacher import teacher_features
+    from phonoscope.whisper.model import load_whisper
+
+    if name not in KINDS:
+        raise ParamsError(f"{name}: not a packaged codec; there are {', '.join(KINDS)}")
+    kind, distill = KINDS[name], name == "speechtokenizer"
+    device = setup_torch(compute, recipe.seed)
+    speech = training_speech(compute.workers)
+    model = build_small(kind)
+    model.model.to(device)
+    waveforms = [resample(samples, NATIVE_HZ, model.sample_rate) for samples in speech]
+    frames = round(recipe.clip_s * model.sample_rate / model.hop_length)
+    clips = Clips(waveforms, model.hop_length, frames, recipe.batch_size, recipe.seed)
+    trainer = CodecTrainer(model, recipe, distill=distill)
+    trainer.initialise(clips)
+    _fit(trainer, clips, recipe, paths.STATE / "packaged" / f"{kind}-warm-up.pt", quantized=False)
+    if distill:
+        clips.teacher = teacher_features(load_whisper(), waveforms, recipe.teacher_layer)
+    _finish(trainer, clips, recipe, kind, name, destination)
+
+
+def _finish(
+    trainer: CodecTrainer, clips: Clips, recipe: TrainingConfig, kind: str, name: str, destination: Path
+) -> None:
+    from phonoscope.codecs.checkpoints import load_codec, save_codec
+    from phonoscope.files import atomic_dir, write_csv, write_json
+
+    _fit(trainer, clips, recipe, paths.STATE / "packaged" / f"{name}.pt", quantized=True)
+    with atomic_dir(destination / name) as folder:
+        save_codec(trainer.codec, kind, folder, half=True)
+        write_csv(folder / "curve.csv", trainer.curve_frame(), significant_digits=5)
+        write_json(folder / "recipe.json", recipe.model_dump())
+        write_json(folder / "quality.json", quality(load_codec(folder)))
+
+
+def _fit(trainer: CodecTrainer, clips: Clips, recipe: TrainingConfig, checkpoint: Path, *, quantized: bool) -> None:
+    """Run one phase, with a checkpoint every few hundred steps to resume from."""
+    if checkpoint.exists():
+        trainer.load(checkpoint)
+    first, steps = (recipe.warmup_steps, recipe.quantizer_steps) if quantized else (0, recipe.warmup_steps)
+    if quantized and trainer.step == first:
+        trainer.start_quantizer(clips)
+    while trainer.step < first + steps:
+        stop = min(trainer.step + CHECKPOINT_EVERY, first + steps)
+        trainer.run(clips, first, steps, recipe.lr, quantized=quantized, until=stop)
+        trainer.save(checkpoint)
+
+
+def quality(codec: Any) -> dict[str, Any]:
+    """A packaged model on speech it was not trained on: the default corpus's sentences, by espeak and the neural voice.
+
+    Per layer perplexity and used codes; SI-SDR, mel distance and STOI by layers kept; Whisper's word error rate on the
+    originals and on the reconstructions from all layers, for each kind of voice.
+    """
+    import torch
+
+    from phonoscope.codecs.base import encode
+    from phonoscope.codecs.quality import clip_quality, quality_table
+    from phonoscope.tokens.encode import code_statistics
+    from phonoscope.whisper import load_whisper, transcribe, word_error_rate
+
+    whisper, found = load_whisper(), {}
+    speech = {voice: held_out_speech(voice, codec.sample_rate) for voice in ("espeak", "neural")}
+    counts = np.zeros((codec.n_layers, codec.codebook_size), dtype=np.int64)
+    for voice, (texts, clips) in speech.items():
+        decoded = []
+        for samples in clips:
+            with torch.inference_mode():
+                codes = encode(codec, torch.from_numpy(samples)[None])
+                decoded.append(codec.decode(codes)[0, 0].numpy())
+            for layer in range(codec.n_layers):
+                counts[layer] += np.bincount(codes[0, layer].numpy(), minlength=codec.codebook_size)
+        for kind, audio in (("original", clips), ("decoded", decoded)):
+            heard = transcribe(whisper, [resample(samples, codec.sample_rate, WHISPER_HZ) for samples in audio])
+            found[f"wer_{voice}_{kind}"] = word_error_rate(texts, heard)
+    clips = [samples for _, group in speech.values() for samples in group]
+    table = [code_statistics(counts), quality_table([clip_quality(codec, samples) for samples in clips])]
+    for row in (record for frame in table for record in frame.to_dict("records")):
+        found[f"{row['metric']}_layer_{row['layer']}"] = row["value"]
+    return found
+
+
+def held_out_speech(voice: str, sample_rate_hz: int) -> tuple[list[str], list[NDArray[np.float32]]]:
+    """Texts and audio of the default corpus's first sentences, by espeak's speakers in turn or the neural voice."""
+    import pandas as pd
+
+    from phonoscope.corpus.espeak import SAMPLE_RATE_HZ as NATIVE_HZ
+    from phonoscope.corpus.espeak import synthesize as espeak
+    from phonoscope.corpus.piper import synthesize as neural
+
+    texts = (HELD_OUT / "sentences.txt").read_text(encoding="utf-8").splitlines()[:HELD_OUT_SENTENCES]
+    if voice == "neural":
+        spoken = [neural(text) for text in texts]
+    else:
+        speakers = pd.read_csv(HELD_OUT / "speakers.csv").to_dict("records")
+        turns = [speakers[index % len(speakers)] for index in range(len(texts))]
+        settings = [{"rate_wpm": int(turn["rate"]), "pitch": int(turn["pitch"])} for turn in turns]
+        voices = zip(texts, turns, settings, strict=True)
+        spoken = [(espeak(text, turn["voice"], **setting).samples, NATIVE_HZ) for text, turn, setting in voices]
+    return texts, [resample(samples, rate, sample_rate_hz) for samples, rate in spoken]

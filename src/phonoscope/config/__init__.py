@@ -1,0 +1,1 @@
+"""Sections of params.yaml, one file each."""

@@ -1,0 +1,88 @@
+"""Parameters of the codecs and of their training."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from phonoscope.config.section import Section
+
+CodecKind = Literal["encodec", "dac", "speechtokenizer", "transformers"]
+
+
+class CodecConfig(Section):
+    """One codec of the study: which class it is and where its weights come from."""
+
+    kind: CodecKind
+    """Whose model class: the packages encodec, descript-audio-codec and speechtokenizer, or transformers."""
+    checkpoint: str = "packaged"
+    """`packaged` (the small models shipped here), an official checkpoint (a path or a Hub id), `scratch` (our small
+    model, trained on the corpus), or a control that is never trained: `untrained` (our small model) or
+    `untrained:<path>` (a model of the size of an official checkpoint)."""
+    layers: int = Field(default=8, ge=1, le=64)
+    """RVQ layers that are read; the packaged models have 8, dac 12."""
+    adapt_steps: int | Literal["auto"] = "auto"
+    """Training steps on the corpus's train split; `auto` is 100 for packaged models off the espeak corpus, else 0."""
+    distill: bool = False
+    """Distil a Whisper layer into RVQ layer 1 while training (SpeechTokenizer, section 3.3 of arXiv:2308.16692)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> CodecConfig:
+        if isinstance(self.adapt_steps, int) and self.adapt_steps < 0:
+            raise ValueError("adapt_steps must be 0 or more, or 'auto'")
+        if self.distill and self.kind != "speechtokenizer":
+            raise ValueError(f"distill needs kind speechtokenizer, not {self.kind}")
+        if self.kind == "transformers" and (self.checkpoint in ("packaged", "scratch") or self.untrained):
+            raise ValueError("kind transformers needs a checkpoint: a local folder or a Hub id")
+        if self.untrained and self.adapt_steps not in ("auto", 0):
+            raise ValueError("adapt_steps must be 0 for a codec that stays untrained")
+        return self
+
+    @property
+    def untrained(self) -> bool:
+        """Whether it is the control: random weights, codebooks from k-means of the latents, no gradient step."""
+        return self.checkpoint.partition(":")[0] == "untrained"
+
+
+class TrainingConfig(Section):
+    """How a codec is trained or adapted. The defaults made the packaged models."""
+
+    seed: int = 42
+    """Seed of the initial weights, the clips and their order."""
+    warmup_steps: int = Field(default=1800, ge=0)
+    """Steps without quantizer, which a model from scratch starts with."""
+    quantizer_steps: int = Field(default=3000, ge=0)
+    """Steps with the quantizer, after the k-means start."""
+    batch_size: int = Field(default=6, ge=1)
+    """Clips a step."""
+    clip_s: float = Field(default=0.64, gt=0.1, le=30)
+    """Length of a training clip in seconds."""
+    lr: float = Field(default=2e-3, gt=0)
+    """AdamW's learning rate; it falls to a tenth by a cosine over each phase."""
+    adapt_lr: float = Field(default=2e-4, gt=0)
+    """Learning rate while adapting a trained model to another corpus."""
+    grad_clip: float = Field(default=1.0, gt=0)
+    """Largest gradient norm."""
+    decay: float = Field(default=0.99, gt=0, lt=1)
+    """Decay of the EMA codebooks."""
+    dead_usage: float = Field(default=0.1, ge=0, lt=1)
+    """A code used less than this fraction of uniform usage is replaced by a vector of the batch."""
+    quantizer_dropout: float = Field(default=0.5, ge=0, le=1)
+    """Share of clips that are decoded from a random number of layers, so that fewer layers decode too."""
+    stft_weight: float = Field(default=0.05, ge=0)
+    """Weight of the multi-scale STFT loss; much more, and a small model never learns the phase."""
+    waveform_weight: float = Field(default=1.0, ge=0)
+    """Weight of the squared waveform error, as a share of the clip's energy."""
+    commitment_weight: float = Field(default=0.25, ge=0)
+    """Weight of the commitment loss."""
+    latent_mel_weight: float = Field(default=0.5, ge=0)
+    """Weight of the log-mel regression on the latent, which leads a small model out of silence."""
+    distill_weight: float = Field(default=1.0, ge=0)
+    """Weight of the distillation loss, where `distill` is on."""
+    teacher_layer: int = Field(default=3, ge=1)
+    """Whisper encoder block whose output teaches RVQ layer 1."""
+    adversarial_weight: float = Field(default=0.0, ge=0)
+    """Weight of the adversarial and feature-matching losses with the package's own discriminator; 0 is off."""
+    log_every: int = Field(default=50, ge=1)
+    """Steps between two rows of the training curve."""

@@ -1,0 +1,211 @@
+"""params.yaml as frozen models, assembled from the parts' own; the only module that reads it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from phonoscope import paths
+from phonoscope.config.alignment import AlignmentConfig
+from phonoscope.config.causal import CausalConfig
+from phonoscope.config.codecs import CodecConfig, TrainingConfig
+from phonoscope.config.compute import ComputeConfig
+from phonoscope.config.corpus import CorpusConfig, SplitConfig
+from phonoscope.config.encode import EncodeConfig
+from phonoscope.config.encoders import EncoderConfig
+from phonoscope.config.geometry import GeometryConfig
+from phonoscope.config.interpret import InterpretConfig
+from phonoscope.config.maps import MapsConfig
+from phonoscope.config.probes import DepthConfig, ProbeConfig
+from phonoscope.config.sae import SaeConfig
+from phonoscope.config.section import Section
+from phonoscope.config.tracking import TrackingConfig
+from phonoscope.config.vq import VqConfig
+from phonoscope.config.whisper import WhisperConfig
+from phonoscope.errors import ParamsError
+
+SMALL_LAYERS = {"encodec": 8, "dac": 12, "speechtokenizer": 8}
+"""RVQ layers of the models that are built here, by kind."""
+MAX_DEPTH = 20
+"""Of nested sections and lists; params.yaml needs 4."""
+
+
+class Params(Section):
+    """All parameters: one section a part."""
+
+    corpus: CorpusConfig = CorpusConfig()
+    """Where the speech comes from."""
+    alignment: AlignmentConfig = AlignmentConfig()
+    """Phones and F0."""
+    split: SplitConfig = SplitConfig()
+    """Train and eval."""
+    codecs: dict[str, CodecConfig] = Field(min_length=1)
+    """The codecs of the study by name; add a section to add a codec."""
+    training: TrainingConfig = TrainingConfig()
+    """How codecs are trained or adapted."""
+    encode: EncodeConfig = EncodeConfig()
+    """Tokens and reconstructions."""
+    probe: ProbeConfig = ProbeConfig()
+    """Linear probes."""
+    depth: DepthConfig = DepthConfig()
+    """Probing in depth."""
+    geometry: GeometryConfig = GeometryConfig()
+    """Isolated words in codec space."""
+    maps: MapsConfig = MapsConfig()
+    """Frames in the plane, by t-SNE."""
+    whisper: WhisperConfig = WhisperConfig()
+    """The Whisper checkpoint, and how its activations are taken."""
+    sae: SaeConfig = SaeConfig()
+    """Sparse autoencoders."""
+    interpret: InterpretConfig = InterpretConfig()
+    """What the features stand for."""
+    encoder: EncoderConfig = EncoderConfig()
+    """Audio encoders."""
+    vq: VqConfig = VqConfig()
+    """The ablation of vector quantization."""
+    causal: CausalConfig = CausalConfig()
+    """Causal tests of features."""
+    compute: ComputeConfig = ComputeConfig()
+    """How the work is done."""
+    tracking: TrackingConfig = TrackingConfig()
+    """MLflow."""
+
+    @model_validator(mode="after")
+    def _names(self) -> Params:
+        for name, codec in self.codecs.items():
+            if not name.isidentifier():
+                raise ValueError(f"codecs: {name!r} is no codec name; use letters, digits and underscores")
+            most = SMALL_LAYERS.get(codec.kind, codec.layers)
+            if codec.checkpoint in ("packaged", "scratch", "untrained") and codec.layers > most:
+                raise ValueError(
+                    f"codecs.{name}.layers: our small {codec.kind} has {most} RVQ layers, not {codec.layers}"
+                )
+        return self
+
+    def check_folders(self, stage: str) -> None:
+        """Raise `ParamsError` if a folder that a stage reads is not there, before anything slow is loaded."""
+        folders = {"corpus": self.corpus.root} if stage == "corpus" else {}
+        if stage == "align" and self.alignment.method in ("auto", "given"):
+            folders = {"alignment": self.alignment.root}
+        for section, folder in folders.items():
+            if not Path(folder).is_dir():
+                raise ParamsError(
+                    f"{section}.root: {folder!r} is no folder; give an absolute path to one that is there"
+                )
+
+    def adapt_steps(self, codec: str) -> int:
+        """Steps that a codec is adapted to the corpus; `auto` is for packaged models, on speech they do not know."""
+        config = self.codecs[codec]
+        if config.adapt_steps == "auto":
+            return 100 if config.checkpoint == "packaged" and self.corpus.source != "espeak" else 0
+        return config.adapt_steps
+
+    def codec(self, name: str) -> CodecConfig:
+        """One codec's section. Raises `ParamsError` naming the nearest codec there is."""
+        self.check_item("codec", name)
+        return self.codecs[name]
+
+    def items(self, stage: str) -> tuple[str, list[str]]:
+        """The key that lists what a stage is run for, one by one, and the list."""
+        if stage in ("sae", "interpret", "causal", "browse"):
+            return "sae.sites", list(self.sae.sites)
+        if stage == "encoder":
+            return "encoder", ["codes", "mel"]
+        return "codecs", list(self.codecs)
+
+    def check_item(self, stage: str, item: str) -> None:
+        """Raise `ParamsError`, naming the nearest there is, if a stage is not run for `item`."""
+        key, there = self.items(stage)
+        if item not in there:
+            raise ParamsError(f"{key}.{item}: not in {key}{_nearest(item, there)}")
+
+
+def load_params(path: Path = paths.PARAMS) -> Params:
+    """Read and check params.yaml. Raises `ParamsError` naming the key, the reason and the nearest valid key."""
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        content = _read_yaml(path.read_text(encoding="utf-8"))
+        # as JSON, where a list may become a tuple
+        text = json.dumps(content, default=str)
+    except FileNotFoundError as error:
+        raise ParamsError(f"{path}: no such file; run in the root of the checkout or give --params") from error
+    except (YAMLError, OSError, ValueError, TypeError, RecursionError) as error:
+        raise ParamsError(f"{path}: not readable YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict):
+        raise ParamsError(f"{path}: holds no mapping of sections")
+    if endless := list(_not_finite(content, ())):
+        raise ParamsError("; ".join(f"{path}: {fault}" for fault in endless))
+    try:
+        return Params.model_validate_json(text, strict=True)  # strictly, so that `true` is no 1 and "3" no 3
+    except ValidationError as error:
+        faults = dict.fromkeys(_explain(fault) for fault in error.errors())
+        raise ParamsError("; ".join(f"{path}: {fault}" for fault in faults)) from error
+
+
+def _read_yaml(text: str) -> Any:
+    """Plain YAML 1.2.
+
+    Raises `ValueError` for an alias, as a few lines of them stand for gigabytes or for themselves, and for a nesting
+    that would take the parser minutes.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
+
+    depth = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if isinstance(event, AliasEvent):
+            raise ValueError(f"alias *{event.anchor}; write the value out")
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    return YAML(typ="safe").load(text)
+
+
+def _not_finite(value: Any, location: tuple[str, ...]) -> Iterator[str]:
+    """NaN and infinity, which YAML and pydantic take for numbers."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _not_finite(inner, (*location, str(name)))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _not_finite(inner, location)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{'.'.join(location)}: must be finite, got {value}"
+
+
+def _explain(fault: Any) -> str:
+    """One fault as `key: reason`, with the nearest valid key where the key is unknown."""
+    # a union adds the name of each alternative to the path
+    location = [str(part) for part in fault["loc"] if part != "int" and not str(part).startswith("literal[")]
+    key = ".".join(location)
+    if fault["type"] == "extra_forbidden":
+        return f"{key}: unknown key{_nearest(location[-1], _fields_at(location[:-1]))}"
+    if fault["type"] == "missing":
+        return f"{key}: missing"
+    reason = fault["msg"].removeprefix("Value error, ")
+    if isinstance(fault["input"], dict):  # a rule over several keys, which its text names
+        return f"{key}: {reason}" if location else reason
+    return f"{key}: {reason[0].lower()}{reason[1:]}, got {fault['input']!r}"
+
+
+def _fields_at(location: list[str]) -> list[str]:
+    """The keys that are valid in one section."""
+    model: Any = Params
+    for part in location:
+        if part not in getattr(model, "model_fields", {}):  # a name within codecs
+            model = CodecConfig
+            continue
+        model = model.model_fields[part].annotation
+    return list(getattr(model, "model_fields", {}))
+
+
+def _nearest(key: str, valid: list[str]) -> str:
+    close = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(valid)}"

@@ -1,0 +1,44 @@
+"""Stage `corpus`: a source of speech becomes `data/corpus`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phonoscope import paths
+from phonoscope.corpus.build import write_corpus
+from phonoscope.corpus.sources import open_source
+from phonoscope.files import atomic_dir, write_csv, write_parquet
+from phonoscope.pipeline.base import StageReport
+
+if TYPE_CHECKING:
+    from phonoscope.config.params import Params
+
+
+def run(params: Params) -> StageReport:
+    """Write the FLAC files, manifest.parquet, phone_events.parquet and rejected.csv, all or nothing."""
+    config = params.corpus
+    items = open_source(config)
+    with atomic_dir(paths.CORPUS) as folder:
+        corpus = write_corpus(
+            items,
+            folder,
+            paths.shards("corpus"),
+            max_utterances=config.max_utterances,
+            max_rejected=config.max_rejected,
+            seed=config.seed,
+            workers=params.compute.workers,
+        )
+        write_parquet(folder / paths.MANIFEST.name, corpus.manifest)
+        write_parquet(folder / paths.PHONE_EVENTS.name, corpus.phone_events)
+        write_csv(folder / paths.REJECTED.name, corpus.rejected)
+    manifest = corpus.manifest.to_pandas()
+    report = StageReport(
+        metrics={
+            "utterances": len(manifest),
+            "speakers": manifest["speaker"].nunique(),
+            "duration_min": manifest["duration_s"].sum() / 60,
+            "rejected": len(corpus.rejected),
+        }
+    )
+    write_csv(paths.stage_metrics("corpus"), report.table())
+    return report

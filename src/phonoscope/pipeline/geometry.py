@@ -1,0 +1,52 @@
+"""Stage `geometry@<codec>`: do isolated words cluster in the codec's space, and under which pooling."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from phonoscope import paths
+from phonoscope.files import atomic_dir, read_safetensors, write_csv, write_parquet
+from phonoscope.geometry.codebooks import Codebooks
+from phonoscope.geometry.jobs import FULL_SPACE
+from phonoscope.geometry.study import study_codec
+from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.tables import read_manifest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from phonoscope.config.params import Params
+
+
+def run(params: Params, codec: str) -> StageReport:
+    """Write data/geometry/<codec> (clips and coordinates, for the figures) and metrics/geometry/<codec>.csv."""
+    manifest = read_manifest()
+    result = study_codec(
+        paths.tokens(codec),
+        Codebooks.from_tensors(read_safetensors(paths.codebooks(codec))[0]),
+        manifest[manifest["word"] != ""].reset_index(drop=True),
+        params.geometry,
+        codec=codec,
+        latents=paths.latents(codec),
+        workers=params.compute.workers,
+    )
+    with atomic_dir(paths.geometry(codec)) as folder:
+        for name in ("clips", "coordinates"):
+            table = pa.Table.from_pandas(getattr(result, name), preserve_index=False)
+            write_parquet(folder / f"{name}.parquet", table)
+    write_csv(paths.geometry_metrics(codec), result.rows)
+    return _report(result.rows)
+
+
+def _report(rows: pd.DataFrame) -> StageReport:
+    """Scores by word in the full space; layers alone as series."""
+    found = rows[(rows["space"] == FULL_SPACE) & (rows["label"] == "word") & (rows["against"] == "")]
+    alone = found["representation"].str.startswith("layer_")
+    series = found[alone].groupby(["view", "metric"], sort=False)["value"]
+    keys = zip(*(found.loc[~alone, column] for column in ("view", "representation", "metric", "value")), strict=True)
+    return StageReport(
+        metrics={f"{view}.{name}.{metric}": float(value) for view, name, metric, value in keys},
+        by_layer={f"{view}.layers.{metric}": values.tolist() for (view, metric), values in series},
+    )

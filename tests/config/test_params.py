@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+
+from phonoscope import paths
+from phonoscope.config.codecs import CodecConfig
+from phonoscope.config.params import Params, load_params
+from phonoscope.errors import ParamsError
+
+FILE = Path(__file__).parents[2] / paths.PARAMS
+DEFAULTS: dict[str, Any] = YAML(typ="safe").load(FILE.read_text(encoding="utf-8"))
+
+
+def written(folder: Path, changes: Mapping[str, Any]) -> Path:
+    """The repository's params.yaml with dotted keys set."""
+    content = YAML(typ="safe").load(FILE.read_text(encoding="utf-8"))
+    for key, value in changes.items():
+        *parents, leaf = key.split(".")
+        section = content
+        for name in parents:
+            section = section.setdefault(name, {})
+        section[leaf] = value
+    path = folder / paths.PARAMS
+    with path.open("w", encoding="utf-8") as file:
+        YAML(typ="safe").dump(content, file)
+    return path
+
+
+def models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """A model and every model below it."""
+    yield model
+    for field in model.model_fields.values():
+        below = CodecConfig if field.annotation == dict[str, CodecConfig] else field.annotation
+        if inspect.isclass(below) and issubclass(below, BaseModel):
+            yield from models(below)
+
+
+def dotted(values: Mapping[str, Any], prefix: str = "") -> set[str]:
+    keys = set()
+    for name, value in values.items():
+        keys |= dotted(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}"}
+    return keys
+
+
+def test_params_yaml_holds_the_defaults() -> None:
+    assert load_params(FILE) == Params.model_validate({"codecs": DEFAULTS["codecs"]})
+
+
+def test_params_yaml_spells_every_parameter_out() -> None:
+    """DVC's `-S` only sets keys that are there."""
+    assert dotted(DEFAULTS) == dotted(load_params(FILE).model_dump(mode="json"))
+
+
+@pytest.mark.parametrize("model", sorted(set(models(Params)), key=str))
+def test_every_parameter_has_a_docstring(model: type[BaseModel]) -> None:
+    tree = ast.parse(Path(inspect.getfile(model)).read_text(encoding="utf-8"))
+    body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == model.__name__)
+    bare = [
+        field.target.id
+        for field, following in zip(body, [*body[1:], ast.Pass()], strict=True)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if not (isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant))
+    ]
+    assert bare == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"corpus.sourc": "espeak"}, ["corpus.sourc: unknown key", "'source'"]),
+        ({"codecs.dac.layer": 3}, ["codecs.dac.layer: unknown key", "'layers'"]),
+        ({"probe.phone.max_itr": 3}, ["probe.phone.max_itr: unknown key", "'max_iter'"]),
+        ({"probes": {}}, ["probes: unknown key", "'probe'"]),
+        ({"compute.zzz": 1}, ["compute.zzz: unknown key", "workers", "torch_threads", "device"]),
+        ({"corpus.max_utterances": -1}, ["corpus.max_utterances", "greater than or equal to 0", "-1"]),
+        ({"corpus.max_utterances": "many"}, ["corpus.max_utterances", "integer", "'many'"]),
+        ({"corpus.source": "timit"}, ["corpus.source", "'librispeech'", "'timit'"]),
+        ({"corpus.root": ""}, ["corpus.root"]),
+        ({"corpus.root": None}, ["corpus.root", "string", "None"]),
+        ({"corpus.takes": 0, "corpus.sentences_per_speaker": 0}, ["corpus", "both 0"]),
+        ({"alignment.f0_max_hz": 70}, ["alignment", "octave"]),
+        ({"split.eval_fraction": 0}, ["split.eval_fraction", "greater than 0"]),
+        ({"split.eval_fraction": 0.9}, ["split.eval_fraction", "less than or equal to 0.5"]),
+        ({"codecs.dac.layers": 0}, ["codecs.dac.layers", "greater than or equal to 1"]),
+        ({"codecs.dac.distill": True}, ["codecs.dac", "distill needs kind speechtokenizer"]),
+        ({"codecs.encodec.adapt_steps": -5}, ["codecs.encodec", "adapt_steps must be 0 or more"]),
+        ({"codecs.encodec.adapt_steps": "soon"}, ["codecs.encodec.adapt_steps", "'soon'"]),
+        ({"codecs": {}}, ["codecs", "at least 1"]),
+        ({"codecs": {"a/b": {"kind": "dac"}}}, ["codecs", "'a/b'"]),
+        ({"training.lr": 0}, ["training.lr", "greater than 0"]),
+        ({"probe.phone.C": "strong"}, ["probe.phone.C", "number", "'strong'"]),
+        ({"probe.bootstrap.confidence": 1}, ["probe.bootstrap.confidence", "less than 1"]),
+        ({"probe": 3}, ["probe", "3"]),
+        ({"compute.device": "gpu"}, ["compute.device", "'cuda'", "'gpu'"]),
+        ({"compute.workers": 0}, ["compute.workers"]),
+    ],
+)
+def test_a_refusal_names_key_reason_and_value(tmp_path: Path, changes: dict[str, Any], said: list[str]) -> None:
+    with pytest.raises(ParamsError) as refusal:
+        load_params(written(tmp_path, changes))
+    assert all(part in str(refusal.value) for part in said), str(refusal.value)
+
+
+def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"corpus\.takes.*split\.folds.*compute\.worker:"):
+        load_params(written(tmp_path, {"corpus.takes": -1, "split.folds": 1, "compute.worker": 2}))
+
+
+LONG_KEYS = sorted(
+    f"{section}.{name}"
+    for section in ("corpus", "training", "alignment")
+    for name in DEFAULTS[section]
+    if len(name) > 7
+)
+
+
+@given(key=st.sampled_from(LONG_KEYS), data=st.data())
+def test_a_slip_of_the_pen_finds_its_key(
+    key: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    section, name = key.split(".")
+    position = data.draw(st.integers(1, len(name) - 1))
+    slip = name[:position] + name[position + 1 :]
+    with pytest.raises(ParamsError, match=f"{section}\\.{slip}: unknown key; did you mean '{name}'"):
+        load_params(written(tmp_path_factory.mktemp("slip"), {f"{section}.{slip}": 1}))
+
+
+def test_a_missing_section_takes_its_defaults_but_codecs_must_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("codecs: {dac: {kind: dac}}\n")
+    assert load_params(path).probe == load_params(FILE).probe
+    path.write_text("corpus: {takes: 2}\n")
+    with pytest.raises(ParamsError, match="codecs: missing"):
+        load_params(path)
+    path.write_text("codecs: {dac: {layers: 4}}\n")
+    with pytest.raises(ParamsError, match=r"codecs\.dac\.kind: missing"):
+        load_params(path)
+
+
+@pytest.mark.parametrize("content", ["", "just text", "- a\n- b\n", "a: [1\n", "a: 1\na: 2\n", "\tx: 1"])
+def test_what_is_no_mapping_is_refused_with_the_file(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(content)
+    with pytest.raises(ParamsError, match=r"p\.yaml"):
+        load_params(path)
+
+
+def test_a_missing_file_is_refused_with_the_mend(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="no such file; run in the root of the checkout"):
+        load_params(tmp_path / "p.yaml")
+
+
+def test_a_codec_that_is_not_there_gets_the_nearest_name() -> None:
+    params = load_params(FILE)
+    assert params.codec("dac").layers == 12
+    with pytest.raises(ParamsError, match=r"codecs\.encodek: not in codecs; did you mean 'encodec'"):
+        params.codec("encodek")
+
+
+@pytest.mark.parametrize(
+    ("source", "steps", "expected"),
+    [("espeak", "auto", 0), ("fsdd", "auto", 100), ("folder", "auto", 100), ("espeak", 7, 7), ("fsdd", 0, 0)],
+)
+def test_adapt_steps(tmp_path: Path, source: str, steps: str | int, expected: int) -> None:
+    changes = {"corpus.source": source, "codecs.dac.adapt_steps": steps}
+    assert load_params(written(tmp_path, changes)).adapt_steps("dac") == expected
+
+
+def test_params_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_params(FILE).corpus.takes = 3
+
+
+def test_configs_import_nothing_heavy() -> None:
+    import subprocess
+
+    probe = "import phonoscope.config.params, sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", probe],
+        env={"PYTHONPATH": str(FILE.parent / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not {"torch", "transformers", "mlflow", "sklearn", "librosa", "matplotlib", "pandas"} & set(
+        done.stdout.split()
+    )
+
+
+def test_more_layers_than_the_small_model_has_are_refused_in_one_line(tmp_path: Path) -> None:
+    path = written(tmp_path, {"codecs.dac.layers": 13})
+    with pytest.raises(ParamsError, match=r"codecs\.dac\.layers: our small dac has 12 RVQ layers, not 13$"):
+        load_params(path)
+
+
+@pytest.mark.parametrize(("stage", "key"), [("corpus", "corpus.root"), ("align", "alignment.root")])
+def test_a_missing_folder_stops_the_stage_that_reads_it(stage: str, key: str) -> None:
+    section = key.split(".")[0]
+    params = load_params(FILE)
+    gone = params.model_copy(update={section: getattr(params, section).model_copy(update={"root": "/nowhere"})})
+    with pytest.raises(ParamsError, match=rf"{key}: '/nowhere' is no folder"):
+        gone.check_folders(stage)
+    gone.check_folders("probe")
+
+
+@pytest.mark.parametrize("value", [True, "3", 3.0])
+def test_a_value_of_another_type_is_not_converted(tmp_path: Path, value: Any) -> None:
+    with pytest.raises(ParamsError, match=r"corpus\.takes: input should be a valid integer"):
+        load_params(written(tmp_path, {"corpus.takes": value}))
+
+
+def test_a_whole_number_may_stand_for_a_decimal_one(tmp_path: Path) -> None:
+    assert load_params(written(tmp_path, {"training.lr": 1})).training.lr == 1.0
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates()
+ANYTHING = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner)
+)
+
+
+def refusal(path: Path) -> str:
+    """Any other exception than our own is a crash."""
+    try:
+        load_params(path)
+    except ParamsError as error:
+        return str(error)
+    return f"{path}: none"
+
+
+@given(key=st.sampled_from(sorted(dotted(DEFAULTS))), value=ANYTHING)
+@example(key="depth.blocks", value=[])
+def test_any_value_of_any_key_is_taken_or_refused(
+    key: str, value: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = written(tmp_path_factory.getbasetemp(), {key: value})
+    assert refusal(path).startswith(f"{path}: ")
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_bytes_are_taken_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "bytes.yaml"
+    path.write_bytes(content)
+    assert refusal(path).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("tag", ["!!python/object/apply:os.system ['true']", "!!python/name:os.system", "!include x"])
+def test_a_tag_makes_no_object(tmp_path: Path, tag: str) -> None:
+    path = tmp_path / "tag.yaml"
+    path.write_text(f"corpus: {tag}\n")
+    with pytest.raises(ParamsError):
+        load_params(path)
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, name in zip("abcdefghijk", "bcdefghijkl", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param(LAUGHS, r"alias \*a; write the value out", id="a billion laughs"),
+        pytest.param("a: &a [*a]\n", "alias", id="a list that holds itself"),
+        pytest.param("[" * 20_000, "nested more than 20 deep", id="brackets"),
+        pytest.param("{a: " * 20_000, "nested more than 20 deep", id="braces"),
+        pytest.param("".join(f"{'  ' * depth}a:\n" for depth in range(500)), "nested more than 20 deep", id="indents"),
+        pytest.param("a: 2001-99-99\n", "not readable YAML", id="no date"),
+        pytest.param("? [1, 2]\n: 3\n", "not readable YAML", id="a list as a key"),
+        pytest.param(f"a: {'9' * 5000}\n", "not readable YAML", id="a number of 5000 digits"),
+    ],
+)
+def test_a_small_file_that_stands_for_much_is_refused_at_once(tmp_path: Path, content: str, reason: str) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(content)
+    with pytest.raises(ParamsError, match=reason):
+        load_params(path)
+
+
+def test_a_folder_is_no_file_of_parameters(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="not readable YAML"):
+        load_params(tmp_path)
