@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup repro smoke test check chaos scale audit ui lock clean
+.PHONY: help setup repro smoke test check chaos scale audit ui pipeline lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 10
@@ -51,8 +51,8 @@ scale: setup  ## 20,000 utterances through corpus, align, split and encode; take
 	PYTHONPATH=src $(BIN)/python -m tests.pipeline.scale
 
 check: setup  ## lint, format, types
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests tools
+	$(BIN)/ruff format --check src tests tools
 	$(BIN)/mypy
 
 test: check  ## lint, format, types and all tests
@@ -64,10 +64,13 @@ audit:  ## known vulnerabilities of the packages in requirements.lock (needs uv 
 ui: setup  ## the MLflow UI
 	$(BIN)/phonoscope ui
 
+pipeline: setup  ## write into dvc.yaml what the code says: commands, deps on code, params
+	PYTHONPATH=src $(BIN)/python -m tools.write_pipeline
+
 lock:  ## rewrite requirements.lock from pyproject.toml (needs uv)
 	printf 'protobuf>=5\n' | uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
 	  --generate-hashes --override - --no-header --no-emit-index-url --no-annotate --quiet -o requirements.lock
 
 clean:  ## remove the virtual environment and tool caches; results and DVC's cache stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
