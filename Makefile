@@ -2,6 +2,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CODE := src benchmarks tools tests
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
@@ -51,8 +52,8 @@ scale: setup  ## 20,000 utterances through corpus, align, split and encode; take
 	PYTHONPATH=src $(BIN)/python -m tests.pipeline.scale
 
 check: setup  ## lint, format, types
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 
 test: check  ## lint, format, types and all tests
@@ -70,4 +71,4 @@ lock:  ## rewrite requirements.lock from pyproject.toml (needs uv)
 
 clean:  ## remove the virtual environment and tool caches; results and DVC's cache stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -17,7 +17,6 @@ from typing import Annotated, Any
 import typer
 
 from phonoscope import paths
-from phonoscope.bench.cli import app as bench_app
 from phonoscope.commands.app import ParamsFile
 from phonoscope.commands.app import app as commands_app
 from phonoscope.config.params import Params, load_params
@@ -32,7 +31,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(bench_app, name="bench")
 CodecName = Annotated[str, typer.Argument(help="A codec of params.yaml's section codecs.")]
 SiteName = Annotated[str, typer.Argument(help="A site of params.yaml's key sae.sites.")]
 
