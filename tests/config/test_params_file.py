@@ -31,7 +31,7 @@ def test_every_parameter_has_a_comment() -> None:
             assert any(other.startswith(f"#   {match['key']} ") for other in lines), line
         else:
             is_list = lines[number + 1].lstrip().startswith("- ")
-            assert not match["value"].strip() and not is_list, f"no comment: {line}"
+            assert not (match["value"].strip() or is_list), f"no comment: {line}"
 
 
 @pytest.mark.parametrize(
