@@ -30,8 +30,8 @@ def test_every_parameter_has_a_comment() -> None:
         if section(lines, number) == "codecs" and match["value"].strip():
             assert any(other.startswith(f"#   {match['key']} ") for other in lines), line
         else:
-            is_list = lines[number + 1].lstrip().startswith("- ")
-            assert not (match["value"].strip() or is_list), f"no comment: {line}"
+            is_section = not match["value"].strip() and not lines[number + 1].lstrip().startswith("- ")
+            assert is_section, f"no comment: {line}"
 
 
 @pytest.mark.parametrize(
