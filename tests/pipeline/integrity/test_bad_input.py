@@ -20,7 +20,7 @@ from phonoscope.errors import DataError
 from phonoscope.files import write_safetensors
 from tests.commandline import phonoscope
 from tests.corpus.trees import librispeech, put
-from tests.integrity.zoo import (
+from tests.pipeline.integrity.zoo import (
     BAD,
     GOOD,
     GRIDS,

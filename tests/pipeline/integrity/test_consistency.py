@@ -11,7 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 
-from phonoscope.integrity.consistency import check_manifest, check_rows, check_split, check_tokens, check_utterances
+from phonoscope.pipeline.integrity.consistency import (
+    check_manifest,
+    check_rows,
+    check_split,
+    check_tokens,
+    check_utterances,
+)
 
 RATE = 8000
 SPEAKERS = {"a-1": "a", "a-2": "a", "b-1": "b", "b-2": "b"}

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
-from phonoscope.integrity.contents import CHECKS, check_content
-from phonoscope.integrity.structure import check_structure
+from phonoscope.pipeline.integrity.contents import CHECKS, check_content
+from phonoscope.pipeline.integrity.structure import check_structure
 
 
 def npy(values: list[float]) -> bytes:

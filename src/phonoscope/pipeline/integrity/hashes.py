@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from phonoscope.integrity.faults import Fault
+from phonoscope.pipeline.integrity.faults import Fault
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dvc_data.hashfile.tree import Tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phonoscope.integrity.hashes import (
+from phonoscope.pipeline.integrity.hashes import (
     Output,
     cache_objects,
     cached_object,
