@@ -60,14 +60,14 @@ def _inspect(model: Codec, codebooks: Codebooks, clip: Path, representations: Se
     """One clip. Raises `DataError` if it cannot be used."""
     import torch
 
-    from phonoscope.codecs.base import device_of, encode_with_latent, frame_rate_hz
+    from phonoscope.codecs.base import device_of, encode_batch, frame_rate_hz
     from phonoscope.geometry import pool_codes
 
     samples, rate = read_audio(clip)
     check_audio(samples, rate)
     audio = torch.from_numpy(resample(samples, rate, model.sample_rate))[None].to(device_of(model))
     with torch.inference_mode():
-        codes, latent = (part[0].cpu().numpy() for part in encode_with_latent(model, audio))
+        codes, latent = (part[0].cpu().numpy() for part in encode_batch(model, audio))
     pooled = pool_codes(codes, codebooks, [name for name in representations if name != "latent"])
     if "latent" in representations:
         pooled["latent"] = latent.mean(axis=1, dtype=np.float64)

@@ -24,7 +24,8 @@ from phonoscope.errors import ParamsError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phonoscope.codecs.train import Clips, CodecTrainer
+    from phonoscope.codecs.clips import Clips
+    from phonoscope.codecs.train import CodecTrainer
 
 log = logging.getLogger(__name__)
 RECIPE = TrainingConfig(log_every=250)
@@ -90,8 +91,10 @@ def train_packaged(name: str, compute: ComputeConfig, destination: Path, recipe:
 
     Raises `ParamsError` for a name that is not packaged.
     """
-    from phonoscope.codecs.checkpoints import build_small
-    from phonoscope.codecs.train import Clips, CodecTrainer
+    from phonoscope.codecs.checkpoints import random_codec
+    from phonoscope.codecs.clips import Clips
+    from phonoscope.codecs.start import scale_encoder
+    from phonoscope.codecs.train import CodecTrainer
     from phonoscope.corpus.espeak import SAMPLE_RATE_HZ as NATIVE_HZ
     from phonoscope.pipeline.teacher import teacher_features
     from phonoscope.whisper.model import load_whisper
@@ -101,13 +104,12 @@ def train_packaged(name: str, compute: ComputeConfig, destination: Path, recipe:
     kind, distill = KINDS[name], name == "speechtokenizer"
     device = setup_torch(compute, recipe.seed)
     speech = training_speech(compute.workers)
-    model = build_small(kind)
+    model = random_codec(kind)
     model.model.to(device)
     waveforms = [resample(samples, NATIVE_HZ, model.sample_rate) for samples in speech]
-    frames = round(recipe.clip_s * model.sample_rate / model.hop_length)
-    clips = Clips(waveforms, model.hop_length, frames, recipe.batch_size, recipe.seed)
+    clips = Clips.of(model, waveforms, recipe)
     trainer = CodecTrainer(model, recipe, distill=distill)
-    trainer.initialise(clips)
+    scale_encoder(model, clips)
     _fit(trainer, clips, recipe, paths.STATE / "packaged" / f"{kind}-warm-up.pt", quantized=False)
     if distill:
         clips.teacher = teacher_features(load_whisper(), waveforms, recipe.teacher_layer)
@@ -149,7 +151,7 @@ def quality(codec: Any) -> dict[str, Any]:
     """
     import torch
 
-    from phonoscope.codecs.base import encode
+    from phonoscope.codecs.base import encode_batch
     from phonoscope.codecs.quality import clip_quality, quality_table
     from phonoscope.tokens.encode import code_statistics
     from phonoscope.whisper import load_whisper, transcribe, word_error_rate
@@ -161,7 +163,7 @@ def quality(codec: Any) -> dict[str, Any]:
         decoded = []
         for samples in clips:
             with torch.inference_mode():
-                codes = encode(codec, torch.from_numpy(samples)[None])
+                codes = encode_batch(codec, torch.from_numpy(samples)[None]).codes
                 decoded.append(codec.decode(codes)[0, 0].numpy())
             for layer in range(codec.n_layers):
                 counts[layer] += np.bincount(codes[0, layer].numpy(), minlength=codec.codebook_size)

@@ -17,7 +17,7 @@ import torch
 from phonoscope import paths
 from phonoscope.alignment.textgrid import read_textgrid
 from phonoscope.audio import read_audio, resample
-from phonoscope.codecs.base import bitrate_bps, device_of, encode_with_latent, frame_rate_hz
+from phonoscope.codecs.base import bitrate_bps, device_of, encode_batch, frame_rate_hz
 from phonoscope.codecs.checkpoints import load_codec
 from phonoscope.codecs.quality import clip_quality, quality_table
 from phonoscope.compute import parallel_map, setup_torch
@@ -154,7 +154,7 @@ def _encode_shard(open_model: Callable[[], Any], shard: Shard, folder: Path) -> 
         samples, native = read_audio(paths.CORPUS / row["path"])
         audio = torch.from_numpy(resample(samples, native, model.sample_rate))[None]
         with torch.inference_mode():
-            codes, latent = (part[0].cpu().numpy() for part in encode_with_latent(model, audio.to(device_of(model))))
+            codes, latent = (part[0].cpu().numpy() for part in encode_batch(model, audio.to(device_of(model))))
         tables.append(token_table(EncodedUtterance(row["utterance"], codes.astype(np.int16)), labels, rate))
         means[row["utterance"]] = latent
     write_parquet(folder / "tokens.parquet", pa.concat_tables(tables).unify_dictionaries())
