@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.resources
 import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,8 +97,8 @@ def train_packaged(name: str, compute: ComputeConfig, destination: Path, recipe:
     from phonoscope.codecs.start import scale_encoder
     from phonoscope.codecs.train import CodecTrainer
     from phonoscope.corpus.espeak import SAMPLE_RATE_HZ as NATIVE_HZ
-    from phonoscope.pipeline.teacher import teacher_features
-    from phonoscope.whisper.model import load_whisper
+    from phonoscope.codecs.teacher import teacher_features
+    from phonoscope.whisper.model import encoder_features, load_whisper
 
     if name not in KINDS:
         raise ParamsError(f"{name}: not a packaged codec; there are {', '.join(KINDS)}")
@@ -112,7 +113,8 @@ def train_packaged(name: str, compute: ComputeConfig, destination: Path, recipe:
     scale_encoder(model, clips)
     _fit(trainer, clips, recipe, paths.STATE / "packaged" / f"{kind}-warm-up.pt", quantized=False)
     if distill:
-        clips.teacher = teacher_features(load_whisper(), waveforms, recipe.teacher_layer)
+        features = partial(encoder_features, load_whisper(), layer=recipe.teacher_layer)
+        clips.teacher = teacher_features(features, waveforms)
     _finish(trainer, clips, recipe, kind, name, destination)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
@@ -56,14 +57,15 @@ def check_codecs(params: Params) -> None:
 def _clips(params: Params, codec: str, model: Any) -> Clips:
     """Clips of the corpus's train split, with the teacher's features where the codec is distilled."""
     from phonoscope.codecs.clips import Clips
+    from phonoscope.data import Manifest, Split
     from phonoscope.pipeline.speech import waveforms
-    from phonoscope.pipeline.tables import read_aligned_manifest, read_split
 
-    audio = waveforms(read_aligned_manifest(), read_split()["train"], model.sample_rate)
+    audio = waveforms(Manifest.load(paths.MANIFEST), Split.load(paths.SPLIT).train, model.sample_rate)
     teacher = None
     if params.codec(codec).distill and not params.codec(codec).untrained:
-        from phonoscope.pipeline.teacher import teacher_features
-        from phonoscope.whisper.model import load_whisper
+        from phonoscope.codecs.teacher import teacher_features
+        from phonoscope.whisper.model import encoder_features, load_whisper
 
-        teacher = teacher_features(load_whisper(params.whisper.checkpoint), audio, params.training.teacher_layer)
+        whisper, layer = load_whisper(params.whisper.checkpoint), params.training.teacher_layer
+        teacher = teacher_features(partial(encoder_features, whisper, layer=layer), audio)
     return Clips.of(model, audio, params.training, teacher)
