@@ -12,7 +12,7 @@ import pandas as pd
 
 from phonoscope import paths
 from phonoscope.causal.controls import density_controls
-from phonoscope.causal.figures import draw_features, draw_patching
+from phonoscope.report.causal import draw_features, draw_patching
 from phonoscope.causal.tables import LEAST, beats_controls, feature_verdicts, features_beat_controls, patching_table
 from phonoscope.compute import derive_seed, parallel_map, pick_device
 from phonoscope.config.causal import CausalConfig
