@@ -14,8 +14,10 @@ import torch
 from phonoscope import paths
 from phonoscope.audio import read_audio, resample
 from phonoscope.codecs.base import device_of
-from phonoscope.codecs.checkpoints import BUILDERS, load_codec, save_codec
-from phonoscope.codecs.train import Clips, CodecTrainer
+from phonoscope.codecs.checkpoints import load_codec, random_codec, save_codec
+from phonoscope.codecs.clips import Clips
+from phonoscope.codecs.registry import codec_kind
+from phonoscope.codecs.start import scale_encoder, start_codebooks
 from phonoscope.compute import derive_seed, parallel_iter, setup_torch
 from phonoscope.config.compute import ComputeConfig
 from phonoscope.errors import DataError
@@ -54,37 +56,34 @@ class SampledCodec:
         if "untrained" not in inputs:
             return Vectors(codebooks, latent)
         kind = self.params.codec(self.codec).kind
-        if kind not in BUILDERS:
+        if not codec_kind(kind).trainable:
             log.warning("%s: left out the untrained codec; one of kind %s cannot be started", self.codec, kind)
             return Vectors(codebooks, latent)
         model = self._untrained()
-        save_codec(model.codec, kind, folder / "untrained")
+        save_codec(model, kind, folder / "untrained")
         codes = self._start(model, self._latents(folder / "untrained", folder / "untrained.bin"))
-        return Vectors(codebooks, latent, codes, [book.numpy() for book in model.codec.codebooks().vectors])
+        return Vectors(codebooks, latent, codes, [book.numpy() for book in model.codebooks().vectors])
 
-    def _untrained(self) -> CodecTrainer:
+    def _untrained(self) -> Any:
         """The codec's class with random weights, its layers scaled by the data as before a first training step."""
         setup_torch(self.params.compute, derive_seed(self.params.depth.seed, "untrained"))
         trained = load_codec(paths.codec_model(self.codec), self.layers)
-        model = BUILDERS[self.params.codec(self.codec).kind](trained.architecture(), self.layers)
-        training = self.params.training
+        model = random_codec(self.params.codec(self.codec).kind, self.layers, trained.architecture())
         names = self.rows["utterance"].iloc[:: max(1, len(self.rows) // START_UTTERANCES)]
         audio = waveforms(self.rows, list(names), model.sample_rate)
-        frames = round(training.clip_s * model.sample_rate / model.hop_length)
-        trainer = CodecTrainer(model, training)
-        trainer.initialise(Clips(audio, model.hop_length, frames, training.batch_size, training.seed))
-        return trainer
+        scale_encoder(model, Clips.of(model, audio, self.params.training))
+        return model
 
-    def _start(self, trainer: CodecTrainer, latent: NDArray[np.float32]) -> NDArray[np.int16]:
+    def _start(self, codec: Any, latent: NDArray[np.float32]) -> NDArray[np.int16]:
         """Set its codebooks by k-means, and quantize: the codes [frames, layers], 0 for utterances not sampled."""
         sampled = np.flatnonzero(np.isin(self.frames.utterances, self.rows["index"]))
         chosen = sampled[np.linspace(0, len(sampled) - 1, min(START_LATENTS, len(sampled))).astype(int)]
         codes = np.zeros(self.frames.codes.shape, dtype=np.int16)
+        start_codebooks(codec, torch.from_numpy(latent[chosen]), derive_seed(self.params.depth.seed, "kmeans"))
         with torch.inference_mode():
-            trainer.quantizer.start(torch.from_numpy(latent[chosen]), derive_seed(self.params.depth.seed, "kmeans"))
             for place in self._places().values():
                 whole = torch.from_numpy(latent[place].T[None].copy())
-                codes[place] = trainer.codec.quantize(whole)[0].T.numpy().astype(np.int16)
+                codes[place] = codec.quantize(whole)[0].T.numpy().astype(np.int16)
         return codes
 
     def _latents(self, model: Path, path: Path) -> NDArray[np.float32]:

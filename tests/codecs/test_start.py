@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from phonoscope.codecs.initialise import initialise_from_data
+from phonoscope.codecs.start import initialise_from_data
 
 from .tiny import build, voice
 
