@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from phonoscope.cli import SECTIONS, _alone, app, stage_params
+from phonoscope.cli import app
 from phonoscope.commands.app import app as commands_app
-from phonoscope.config.params import load_params
+from phonoscope.pipeline.registry import stages
+from phonoscope.pipeline.runner import _alone
 from tests import commandline
 from tests.config.test_params import FILE, written
 
@@ -168,7 +169,7 @@ def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
     done = python(tmp_path, "-c", LOADED, "--help")
     assert done.returncode == 0
     assert not loaded(done) & set(HEAVY)
-    assert all(command in done.stdout for command in [*SECTIONS, "fetch", "ui", "sync-mlflow"])
+    assert all(command in done.stdout for command in [*stages(), "fetch", "ui", "sync-mlflow"])
 
 
 def test_a_refusal_loads_nothing_heavy(tmp_path: Path) -> None:
@@ -187,16 +188,6 @@ def test_bad_usage_exits_2(tmp_path: Path) -> None:
 
 
 def test_every_stage_is_a_command_and_every_command_is_explained() -> None:
-    stages = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    assert stages == SECTIONS.keys()
-    every = app.registered_commands + commands_app.registered_commands
-    assert all(command.callback and command.callback.__doc__ for command in every)
-
-
-def test_stage_params_are_a_stages_own() -> None:
-    params = load_params(FILE)
-    assert stage_params(params, "split") == {"split": params.split.model_dump(mode="json")}
-    chosen = stage_params(params, "codec", "dac")
-    assert chosen["codecs"] == {"dac": params.codecs["dac"].model_dump(mode="json")}
-    assert chosen["corpus"] == {"source": "espeak"}
-    assert "workers" not in chosen["compute"]
+    assert [command.name for command in app.registered_commands] == list(stages())
+    assert all(command.help for command in app.registered_commands)
+    assert all(command.callback and command.callback.__doc__ for command in commands_app.registered_commands)

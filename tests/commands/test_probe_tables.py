@@ -115,7 +115,7 @@ def test_the_command_prints_one_json_object(
     corpus: Corpus, params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens, books = save(corpus, tmp_path, "phone", "sex", "speaker")
-    monkeypatch.setattr("phonoscope.cli.load_params", lambda path: params)
+    monkeypatch.setattr("phonoscope.commands.app.load_params", lambda path: params)
     done = CliRunner().invoke(app, ["probe-tables", str(tokens), str(books), "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["codec"] == "mine"

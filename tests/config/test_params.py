@@ -204,16 +204,6 @@ def test_more_layers_than_the_small_model_has_are_refused_in_one_line(tmp_path: 
         load_params(path)
 
 
-@pytest.mark.parametrize(("stage", "key"), [("corpus", "corpus.root"), ("align", "alignment.root")])
-def test_a_missing_folder_stops_the_stage_that_reads_it(stage: str, key: str) -> None:
-    section = key.split(".")[0]
-    params = load_params(FILE)
-    gone = params.model_copy(update={section: getattr(params, section).model_copy(update={"root": "/nowhere"})})
-    with pytest.raises(ParamsError, match=rf"{key}: '/nowhere' is no folder"):
-        gone.check_folders(stage)
-    gone.check_folders("probe")
-
-
 @pytest.mark.parametrize("value", [True, "3", 3.0])
 def test_a_value_of_another_type_is_not_converted(tmp_path: Path, value: Any) -> None:
     with pytest.raises(ParamsError, match=r"corpus\.takes: input should be a valid integer"):

@@ -19,6 +19,7 @@ from phonoscope.config.params import Params, load_params
 from phonoscope.errors import DataError, ParamsError
 from phonoscope.files import write_json
 from phonoscope.pipeline import sae, sae_report
+from phonoscope.pipeline.registry import stages
 from phonoscope.sae.store import load_sae
 from tests.sae.planted import DIMS, config, plant
 
@@ -141,7 +142,7 @@ def test_features_that_are_not_there_are_refused(params: Params, heard: list[Any
 
 def test_a_site_that_is_not_listed_is_refused(params: Params) -> None:
     with pytest.raises(ParamsError, match=r"sae\.sites\.encoder_7"):
-        params.check_item("sae", "encoder_7")
+        stages()["sae"].check(params, "encoder_7")
 
 
 def test_k_above_the_width_is_refused(params: Params, heard: list[Any]) -> None:

@@ -88,16 +88,12 @@ class Params(Section):
                 )
         return self
 
-    def check_folders(self, stage: str) -> None:
-        """Raise `ParamsError` if a folder that a stage reads is not there, before anything slow is loaded."""
-        folders = {"corpus": self.corpus.root} if stage == "corpus" else {}
-        if stage == "align" and self.alignment.method in ("auto", "given"):
-            folders = {"alignment": self.alignment.root}
-        for section, folder in folders.items():
-            if not Path(folder).is_dir():
-                raise ParamsError(
-                    f"{section}.root: {folder!r} is no folder; give an absolute path to one that is there"
-                )
+    def at(self, key: str) -> Any:
+        """The value of a dotted key."""
+        value: Any = self
+        for part in key.split("."):
+            value = value[part] if isinstance(value, dict) else getattr(value, part)
+        return value
 
     def adapt_steps(self, codec: str) -> int:
         """Steps that a codec is adapted to the corpus; `auto` is for packaged models, on speech they do not know."""
@@ -108,22 +104,14 @@ class Params(Section):
 
     def codec(self, name: str) -> CodecConfig:
         """One codec's section. Raises `ParamsError` naming the nearest codec there is."""
-        self.check_item("codec", name)
+        check_name("codecs", name, list(self.codecs))
         return self.codecs[name]
 
-    def items(self, stage: str) -> tuple[str, list[str]]:
-        """The key that lists what a stage is run for, one by one, and the list."""
-        if stage in ("sae", "interpret", "causal", "browse"):
-            return "sae.sites", list(self.sae.sites)
-        if stage == "encoder":
-            return "encoder", ["codes", "mel"]
-        return "codecs", list(self.codecs)
 
-    def check_item(self, stage: str, item: str) -> None:
-        """Raise `ParamsError`, naming the nearest there is, if a stage is not run for `item`."""
-        key, there = self.items(stage)
-        if item not in there:
-            raise ParamsError(f"{key}.{item}: not in {key}{_nearest(item, there)}")
+def check_name(key: str, name: str, valid: list[str]) -> None:
+    """Raise `ParamsError`, naming the nearest entry of `key`, if `name` is none of its entries."""
+    if name not in valid:
+        raise ParamsError(f"{key}.{name}: not in {key}{_nearest(name, valid)}")
 
 
 def load_params(path: Path = paths.PARAMS) -> Params:

@@ -20,7 +20,7 @@ from phonoscope.audio import read_audio
 from phonoscope.errors import DataError, ParamsError
 from phonoscope.events import PhoneEvent
 from phonoscope.files import atomic_dir, write_csv, write_parquet
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.shards import resumable, shard_key, take_files
 
 if TYPE_CHECKING:
@@ -37,6 +37,12 @@ class _Job(NamedTuple):
     sources: Sources
 
 
+@stage(
+    "align",
+    desc="Words, phones and F0 of every utterance",
+    params=["alignment", "corpus.max_rejected"],
+    folders=lambda params: [] if params.alignment.method == "forced" else ["alignment.root"],
+)
 def run(params: Params) -> StageReport:
     """Write the TextGrids, `f0.parquet` and `rejected.csv`; later stages use the utterances that `f0.parquet` has."""
     jobs, settings = _jobs(params.alignment), params.alignment

@@ -1,13 +1,22 @@
-"""What every stage hands back to be tracked."""
+"""A stage of the pipeline: its declaration, and the report that it returns."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from phonoscope.errors import ParamsError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from phonoscope.config.params import Params
+
+Run = TypeVar("Run", bound="Callable[..., StageReport]")
+REGISTRY: dict[str, Stage] = {}
+"""Every stage whose module is imported; `registry.stages` imports them all."""
 
 
 @dataclass(frozen=True)
@@ -28,3 +37,79 @@ class StageReport:
         import pandas as pd
 
         return pd.DataFrame({"metric": list(self.metrics), "value": [float(v) for v in self.metrics.values()]})
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage as its module declares it."""
+
+    name: str
+    """The command, and the stage's name in dvc.yaml."""
+    desc: str
+    """One line for `--help` and dvc.yaml."""
+    params: tuple[str, ...]
+    """Keys of params.yaml that the outputs depend on; `{item}` stands for the item."""
+    per: str | tuple[str, ...] | None
+    """What the stage runs once for: the entries of a key of params.yaml, fixed names, or None for a single run."""
+    folders: Callable[[Params], Iterable[str]]
+    """Keys of params.yaml that name folders which must exist."""
+    run: Callable[..., StageReport]
+    """`run(params)`, or `run(params, item)` where the stage has items."""
+
+    @property
+    def module(self) -> str:
+        """The module that declares the stage."""
+        return self.run.__module__
+
+    def items(self, params: Params) -> list[str]:
+        """The items that the stage runs for; none for a single run."""
+        if isinstance(self.per, str):
+            return list(params.at(self.per))
+        return list(self.per or ())
+
+    def keys(self, item: str | None = None) -> list[str]:
+        """The parameters of one run, as dvc.yaml lists them."""
+        return [key.format(item=item) for key in self.params]
+
+    def values(self, params: Params, item: str | None = None) -> dict[str, Any]:
+        """The parameters of one run with their values, nested as in params.yaml."""
+        everything = params.model_dump(mode="json")
+        chosen: dict[str, Any] = {}
+        for key in self.keys(item):
+            source, target = everything, chosen
+            *parents, leaf = key.split(".")
+            for part in parents:
+                source, target = source[part], target.setdefault(part, {})
+            target[leaf] = source[leaf]
+        return chosen
+
+    def check(self, params: Params, item: str | None = None) -> None:
+        """Raise `ParamsError` for an item that the stage does not run for, or a folder that is missing."""
+        from phonoscope.config.params import check_name
+
+        if item is not None:
+            check_name(self.per if isinstance(self.per, str) else self.name, item, self.items(params))
+        for key in self.folders(params):
+            folder = params.at(key)
+            if not Path(folder).is_dir():
+                raise ParamsError(f"{key}: {folder!r} is not a folder; give the absolute path of one that exists")
+
+
+def stage(
+    name: str,
+    *,
+    desc: str,
+    params: Sequence[str],
+    per: str | Sequence[str] | None = None,
+    folders: Callable[[Params], Iterable[str]] = lambda params: (),
+) -> Callable[[Run], Run]:
+    """Register a function as a stage. Raises `ValueError` if the name is taken."""
+
+    def register(run: Run) -> Run:
+        if name in REGISTRY:
+            raise ValueError(f"stage {name!r} is declared twice: in {REGISTRY[name].module} and {run.__module__}")
+        entries = per if per is None or isinstance(per, str) else tuple(per)
+        REGISTRY[name] = Stage(name, desc, tuple(params), entries, folders, run)
+        return run
+
+    return register

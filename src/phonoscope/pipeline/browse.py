@@ -12,7 +12,7 @@ from phonoscope import paths
 from phonoscope.browse.page import ASSETS, Interpreted, page_data, script
 from phonoscope.errors import DataError
 from phonoscope.files import atomic_dir
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.features_io import FRAME_S
 from phonoscope.pipeline.tables import read_table
 
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 CAUSAL = ["feature", "difference", "difference_low", "difference_high", "causal"]
 
 
+@stage(
+    "browse",
+    per="sae.sites",
+    desc="The features of one site as a static page",
+    params=["interpret.clip_s"],
+)
 def run(params: Params, site: str) -> StageReport:
     """Write plots/browse/<site>: index.html, its script and style, data.js and the clips. Opens from disk."""
     found = _read(site)

@@ -21,7 +21,7 @@ from phonoscope.config.whisper import WhisperConfig
 from phonoscope.drawing import png
 from phonoscope.errors import DataError
 from phonoscope.files import atomic_dir, write_csv, write_json
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.listening import open_whisper
 from phonoscope.pipeline.trial_speech import Noisy, TrialSpeech
 from phonoscope.sae.store import load_sae
@@ -53,6 +53,12 @@ class Detector(NamedTuple):
     """How far steering goes, in the units of features.npy."""
 
 
+@stage(
+    "causal",
+    per="sae.sites",
+    desc="Features ablated, steered and patched while Whisper listens",
+    params=["causal", "whisper", "compute.torch_threads", "compute.device"],
+)
 def run(params: Params, site: str) -> StageReport:
     """Write metrics/causal/<site>.{json,csv}, metrics/patching/<site>.csv and plots/causal/<site>."""
     config = params.causal

@@ -13,7 +13,7 @@ from phonoscope.codecs.train import CURVE_COLUMNS, Clips, CodecTrainer
 from phonoscope.compute import setup_torch
 from phonoscope.errors import DataError, ParamsError
 from phonoscope.files import atomic_dir, write_csv
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.speech import waveforms
 from phonoscope.pipeline.tables import read_aligned_manifest, read_split
 from phonoscope.pipeline.teacher import teacher_features
@@ -22,6 +22,19 @@ if TYPE_CHECKING:
     from phonoscope.config.params import Params
 
 
+@stage(
+    "codec",
+    per="codecs",
+    desc="Load, train or adapt one codec",
+    params=[
+        "codecs.{item}",
+        "training",
+        "corpus.source",
+        "whisper.checkpoint",
+        "compute.torch_threads",
+        "compute.device",
+    ],
+)
 def run(params: Params, codec: str) -> StageReport:
     """Write `models/codecs/<codec>` and its training curve, which is empty for a codec that is only loaded."""
     config, steps = params.codec(codec), params.adapt_steps(codec)

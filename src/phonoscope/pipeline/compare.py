@@ -10,7 +10,7 @@ from phonoscope.compute import derive_seed
 from phonoscope.drawing import png
 from phonoscope.errors import DataError
 from phonoscope.files import atomic_dir, atomic_file, read_safetensors, write_csv
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.tables import read_table
 from phonoscope.probes.scores import draw_resamples
 from phonoscope.probes.store import TaskResult
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from phonoscope.config.params import Params
 
 
+@stage(
+    "compare",
+    desc="All codecs side by side, in tables, figures and words",
+    params=["codecs", "probe.bootstrap", "probe.matched_dims", "probe.seed"],
+)
 def run(params: Params) -> StageReport:
     """Write metrics/compare (tables, and the answer in words) and plots/compare (a figure a task)."""
     codecs, confidence = list(params.codecs), params.probe.bootstrap.confidence

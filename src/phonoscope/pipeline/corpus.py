@@ -8,12 +8,18 @@ from phonoscope import paths
 from phonoscope.corpus.build import write_corpus
 from phonoscope.corpus.sources import open_source
 from phonoscope.files import atomic_dir, write_csv, write_parquet
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
     from phonoscope.config.params import Params
 
 
+@stage(
+    "corpus",
+    desc="Speech from a source, as FLAC with a manifest",
+    params=["corpus"],
+    folders=lambda params: ["corpus.root"],
+)
 def run(params: Params) -> StageReport:
     """Write the FLAC files, manifest.parquet, phone_events.parquet and rejected.csv, all or nothing."""
     config = params.corpus

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from phonoscope import paths
 from phonoscope.files import atomic_dir, read_safetensors, write_csv, write_parquet
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.depth_inputs import SampledCodec
 from phonoscope.pipeline.tables import read_manifest, read_split
 from phonoscope.probes.depth import class_tasks, probe_depth, sample_utterances
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 COLUMNS = ("utterance", "speaker", "sex", "accent", "word", "text")
 
 
+@stage(
+    "depth",
+    per="codecs",
+    desc="Sums of layers, latents and controls of one codec, probed in depth",
+    params=["depth", "codecs.{item}.kind", "training", "compute.torch_threads", "compute.device"],
+)
 def run(params: Params, codec: str) -> StageReport:
     """Write metrics/depth/<codec>.csv, metrics/depth_classes/<codec>.csv and data/depth/<codec>/confusion.parquet."""
     manifest, split = read_manifest(), read_split()

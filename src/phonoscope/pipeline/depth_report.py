@@ -10,7 +10,7 @@ from phonoscope import paths
 from phonoscope.drawing import png
 from phonoscope.errors import DataError
 from phonoscope.files import atomic_dir, atomic_file
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.tables import read_table
 from phonoscope.report.depth_figures import draw_controls, draw_groups, draw_information, draw_inputs, draw_phones
 from phonoscope.report.depth_table import depth_markdown
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from phonoscope.config.params import Params
 
 
+@stage(
+    "depth-report",
+    desc="All codecs probed in depth, in figures and a table",
+    params=["codecs", "depth.bootstrap.confidence"],
+)
 def run(params: Params) -> StageReport:
     """Write metrics/depth-report/table.md and plots/depth; a figure that has nothing to show is left out."""
     codecs = list(params.codecs)

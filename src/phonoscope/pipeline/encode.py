@@ -25,7 +25,7 @@ from phonoscope.codecs.quality import clip_quality, quality_table
 from phonoscope.compute import parallel_map, setup_torch
 from phonoscope.config.compute import ComputeConfig
 from phonoscope.files import atomic_dir, write_csv, write_parquet, write_safetensors
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.speech import waveforms
 from phonoscope.pipeline.tables import read_aligned_manifest, read_split
 from phonoscope.shards import resumable, shard_key
@@ -71,6 +71,12 @@ class AlignedLabels:
         return sample_f0(*self._tracks[utterance], (np.arange(n_frames, dtype=np.float64) + 0.5) / frame_rate_hz)
 
 
+@stage(
+    "encode",
+    per="codecs",
+    desc="Tokens, codebooks and reconstruction quality of one codec",
+    params=["encode", "codecs.{item}.layers", "compute.torch_threads", "compute.device", "training.seed"],
+)
 def run(params: Params, codec: str) -> StageReport:
     """Write tokens.parquet, latents.parquet and codebooks.safetensors of every aligned utterance, and the metrics."""
     _model.cache_clear()

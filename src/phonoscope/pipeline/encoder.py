@@ -13,7 +13,7 @@ from phonoscope.encoders.claims import TR_FRAMES, input_bytes, parameters
 from phonoscope.encoders.study import Job, run_job, seed_interval
 from phonoscope.encoders.windows import MEL_FRAME_RATE_HZ
 from phonoscope.files import atomic_dir, write_csv, write_json, write_safetensors
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.windows import read_codebooks, read_windows
 
 if TYPE_CHECKING:
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from phonoscope.encoders.train import Trained
 
 
+@stage(
+    "encoder",
+    per=["codes", "mel"],
+    desc="Audio encoders on codec codes or mel frames",
+    params=["encoder", "compute.torch_threads", "compute.device"],
+)
 def run(params: Params, item: InputKind) -> StageReport:
     """Write models/encoders/<input>, metrics/encoders/<input>.csv and its training curves."""
     config = params.encoder

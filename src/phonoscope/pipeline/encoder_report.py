@@ -16,7 +16,7 @@ from phonoscope.encoders.claims import Claim, accuracy_claims, behaviour_claims,
 from phonoscope.encoders.figures import draw_curves, draw_scores
 from phonoscope.encoders.study import Job, build, compare, run_job
 from phonoscope.files import atomic_dir, atomic_file, write_csv
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.encoder import score_table
 from phonoscope.pipeline.tables import read_table
 from phonoscope.pipeline.windows import read_codebooks, read_windows
@@ -30,6 +30,11 @@ INPUTS = ("codes", "mel")
 METRICS = ("accuracy_word", "macro_f1_word", "accuracy_speaker", "macro_f1_speaker")
 
 
+@stage(
+    "encoder-report",
+    desc="The arms of the code encoder, and every claim about it",
+    params=["encoder", "compute.torch_threads", "compute.device"],
+)
 def run(params: Params) -> StageReport:
     """Write metrics/encoder-report (arms, differences, claims) and plots/encoders (two figures)."""
     train, evaluation = read_windows("codes", params.encoder, params.compute.workers)

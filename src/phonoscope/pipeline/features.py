@@ -15,7 +15,7 @@ from phonoscope.compute import parallel_iter
 from phonoscope.config.compute import ComputeConfig
 from phonoscope.config.whisper import WhisperConfig
 from phonoscope.files import atomic_dir, write_csv, write_json
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.features_index import frame_index, token_index
 from phonoscope.pipeline.features_io import FRAME_S, read_features, write_index
 from phonoscope.pipeline.listening import Utterance, eval_utterances, open_whisper, read_16k, utterances
@@ -37,6 +37,11 @@ Shard = tuple[list[Window], dict[int, Utterance]]
 """Windows of one length, and the utterances in them by their numbers."""
 
 
+@stage(
+    "features",
+    desc="Whisper's activations at every site",
+    params=["whisper", "sae.sites", "compute.torch_threads", "compute.device"],
+)
 def run(params: Params) -> StageReport:
     """Write data/features/<site> of every site in `sae.sites`, and metrics/features.csv."""
     settings, compute = params.whisper, params.compute

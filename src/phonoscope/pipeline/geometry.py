@@ -11,7 +11,7 @@ from phonoscope.files import atomic_dir, read_safetensors, write_csv, write_parq
 from phonoscope.geometry.codebooks import Codebooks
 from phonoscope.geometry.jobs import FULL_SPACE
 from phonoscope.geometry.study import study_codec
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.tables import read_manifest
 
 if TYPE_CHECKING:
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from phonoscope.config.params import Params
 
 
+@stage(
+    "geometry",
+    per="codecs",
+    desc="Isolated words in one codec's space, under several poolings",
+    params=["geometry"],
+)
 def run(params: Params, codec: str) -> StageReport:
     """Write data/geometry/<codec> (clips and coordinates, for the figures) and metrics/geometry/<codec>.csv."""
     manifest = read_manifest()

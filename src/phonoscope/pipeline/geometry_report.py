@@ -14,7 +14,7 @@ from phonoscope.compute import parallel_map
 from phonoscope.drawing import png, write_html, write_plotlyjs
 from phonoscope.errors import DataError
 from phonoscope.files import atomic_dir, atomic_file, write_csv
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.tables import read_table
 from phonoscope.report.geometry_answer import geometry_answer
 from phonoscope.report.geometry_figures import draw_layers, draw_scores
@@ -31,6 +31,11 @@ SCRIPT = "../../plotly.min.js"
 """Where a figure's page finds plotly.js, once for all."""
 
 
+@stage(
+    "geometry-report",
+    desc="All codecs' geometry in figures, tables and words",
+    params=["codecs", "geometry.bootstrap.confidence", "geometry.perplexity"],
+)
 def run(params: Params) -> StageReport:
     """Write metrics/geometry-report (scores, tables, the answer in words) and plots/geometry."""
     codecs, confidence = list(params.codecs), params.geometry.bootstrap.confidence

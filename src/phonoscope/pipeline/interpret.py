@@ -18,7 +18,7 @@ from phonoscope.files import atomic_dir, write_csv, write_json, write_parquet, w
 from phonoscope.interpret.clips import SAMPLE_RATE, cut_clip, flac, spectrogram, strip_png
 from phonoscope.interpret.figures import draw_accents, draw_effects, draw_feature_map, draw_selectivity
 from phonoscope.interpret.run import HIGH_AUROC, Interpretation, interpret, speakers_by, spread_utterances
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.features_io import Features, read_features
 from phonoscope.pipeline.tables import read_manifest
 from phonoscope.sae.metrics import activations
@@ -39,6 +39,12 @@ COLUMNS = (
 """Of the table of features, what stands in metrics/interpret/<site>.csv."""
 
 
+@stage(
+    "interpret",
+    per="sae.sites",
+    desc="What the features of one site stand for",
+    params=["interpret", "compute.torch_threads", "compute.device"],
+)
 def run(params: Params, site: str) -> StageReport:
     """Write data/interpret/<site>, plots/interpret/<site> and metrics/{interpret,interpret_scores}/<site>.csv."""
     config, features = params.interpret, read_features(site)

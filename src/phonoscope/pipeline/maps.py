@@ -16,7 +16,7 @@ from phonoscope.files import atomic_dir, read_safetensors, write_csv
 from phonoscope.maps.embedding import map_codes
 from phonoscope.maps.figures import PALE, PALETTE, Panel, draw_classes, draw_values
 from phonoscope.maps.frames import sample_frames
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.tables import read_manifest
 from phonoscope.probes.phone_groups import GROUPS, OTHER, phone_group
 
@@ -33,6 +33,11 @@ GROUP_HUES |= {"silence": PALE, OTHER: "#8C8C8C"}
 COLUMNS = ("codec", "layer", "frames", "codes", "perplexity", "divergence", "trustworthiness")
 
 
+@stage(
+    "maps",
+    desc="Frames of chosen RVQ layers in the plane, by phone group, speaker and F0",
+    params=["codecs", "maps"],
+)
 def run(params: Params) -> StageReport:
     """Write plots/maps (phone, speaker, pitch) and metrics/maps.csv, a row a map."""
     config = params.maps

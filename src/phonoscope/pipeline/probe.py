@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from phonoscope import paths
 from phonoscope.config.params import Params
 from phonoscope.files import atomic_dir, read_safetensors, write_csv, write_safetensors
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.tables import read_manifest, read_split
 from phonoscope.probes.run import probe_codec
 
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from phonoscope.probes.run import ProbeResult
 
 
+@stage(
+    "probe",
+    per="codecs",
+    desc="Linear probes over every RVQ layer of one codec",
+    params=["probe"],
+)
 def run(params: Params, codec: str) -> StageReport:
     """Write models/probes/<codec>/<task>.safetensors and metrics/probes/<codec>.csv."""
     split, manifest = read_split(), read_manifest()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from phonoscope import paths
 from phonoscope.compute import setup_torch
 from phonoscope.config.compute import ComputeConfig
+from phonoscope.config.sae import SaeConfig
 from phonoscope.files import atomic_dir, write_csv
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.features_io import Features, read_features
 from phonoscope.pipeline.listening import eval_speech, open_whisper
 from phonoscope.sae.data import Frames
@@ -22,7 +23,16 @@ if TYPE_CHECKING:
     from phonoscope.config.params import Params
     from phonoscope.sae.models import Form, SparseAutoencoder
 
+SAE_KEYS = [f"sae.{key}" for key in SaeConfig.model_fields if key not in ("sites", "checkpoint_every")]
+"""The parameters that one site's training depends on: another site in the list leaves it as it is."""
 
+
+@stage(
+    "sae",
+    per="sae.sites",
+    desc="A sparse autoencoder, transcoder or crosscoder of one site",
+    params=[*SAE_KEYS, "whisper", "compute.torch_threads", "compute.device"],
+)
 def run(params: Params, site: str) -> StageReport:
     """Write models/sae/<site> and metrics/{sae,sae_training,sae_scores,sae_l0}/<site>.csv."""
     config, features = params.sae, read_features(site)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from phonoscope import paths
 from phonoscope.drawing import png
 from phonoscope.files import atomic_dir, write_csv
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.tables import read_table
 from phonoscope.sae.figures import (
     density_histogram,
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from phonoscope.config.params import Params
 
 
+@stage(
+    "sae-report",
+    desc="The sparse autoencoders of all sites side by side",
+    params=["sae.sites"],
+)
 def run(params: Params) -> StageReport:
     """Write metrics/sae_report (tables of all sites) and plots/sae (figures)."""
     scores, features, curves, l0 = (

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 from phonoscope import paths
 from phonoscope.corpus.split import make_split
 from phonoscope.files import write_csv, write_json
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.tables import read_manifest
 
 if TYPE_CHECKING:
     from phonoscope.config.params import Params
 
 
+@stage(
+    "split",
+    desc="Train and eval utterances, and speaker folds",
+    params=["split"],
+)
 def run(params: Params) -> StageReport:
     """Write the sorted utterance ids of train and eval, and the speaker folds."""
     split = make_split(read_manifest(), params.split)

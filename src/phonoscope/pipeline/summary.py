@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
 from phonoscope.files import write_metrics
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.tables import read_table
 from phonoscope.report.summary import (
     codec_headline,
@@ -29,6 +29,11 @@ STAGES = {"corpus": "corpus", "alignment": "align", "split": "split"}
 """The stage behind each section that is a table of metrics by name, metrics/<stage>.csv."""
 
 
+@stage(
+    "summary",
+    desc="The headline metrics of all stages",
+    params=["codecs", "sae.sites"],
+)
 def run(params: Params) -> StageReport:
     """Write metrics/summary.json; the report carries the same numbers under dotted names."""
     summary: dict[str, Any] = {

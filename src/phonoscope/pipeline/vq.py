@@ -10,7 +10,7 @@ import pandas as pd
 from phonoscope import paths
 from phonoscope.compute import parallel_map
 from phonoscope.files import atomic_dir, write_csv, write_json, write_safetensors
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.speech import waveforms
 from phonoscope.pipeline.tables import read_manifest, read_split
 from phonoscope.vq.ablation import RunResult, train_run
@@ -32,6 +32,11 @@ TRACKED = ("accuracy", "loss", "perplexity_batch", "perplexity_dataset", "perple
 """Measures that MLflow gets by epoch; all of them are in metrics/vq."""
 
 
+@stage(
+    "vq",
+    desc="Digit classifiers with a codebook, under a faulty and the right update",
+    params=["vq", "compute.torch_threads"],
+)
 def run(params: Params) -> StageReport:
     """Write models/vq/<variant> and metrics/vq/<variant>.csv of every variant."""
     config = params.vq

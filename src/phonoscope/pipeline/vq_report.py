@@ -11,7 +11,7 @@ from phonoscope import paths
 from phonoscope.drawing import png
 from phonoscope.errors import DataError
 from phonoscope.files import atomic_dir, atomic_file, read_safetensors, write_csv
-from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.tables import read_table
 from phonoscope.vq.answers import Findings
 from phonoscope.vq.figures import draw_features, draw_norms, draw_perplexities
@@ -29,6 +29,11 @@ PANELS = {"vq_unscaled": "vq, faulty update", "vq": "vq, right update"}
 FIGURES = ("perplexities", "encoder", "norms")
 
 
+@stage(
+    "vq-report",
+    desc="Why the codebook collapsed, in tables, figures and answers",
+    params=["vq.arms"],
+)
 def run(params: Params) -> StageReport:
     """Write metrics/vq-report (the report, and the headline numbers) and plots/vq."""
     names = [variant.name for variant in main_variants() + arm_variants(params.vq.arms)]

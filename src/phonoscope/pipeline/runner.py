@@ -1,0 +1,54 @@
+"""One run of a stage: its parameters and inputs checked, its work done, its results tracked."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from phonoscope import paths
+from phonoscope.config.params import load_params
+from phonoscope.pipeline.registry import stages
+
+log = logging.getLogger(__name__)
+
+
+def run_stage(name: str, params_file: Path, item: str | None = None) -> None:
+    """Check the parameters and the inputs of a stage, run it, track it."""
+    stage, params = stages()[name], load_params(params_file)
+    stage.check(params, item)
+    address = f"{name}@{item}" if item else name
+    with _alone(address):
+        from phonoscope.pipeline.inputs import blamed, check_inputs, stage_inputs
+
+        inputs = stage_inputs(address, params.model_dump(mode="json"))
+        check_inputs(inputs)
+        from phonoscope import tracking
+
+        with tracking.stage_run(address, stage.values(params, item), params.tracking) as recorder:
+            with blamed(inputs):
+                report = stage.run(params, item) if item else stage.run(params)
+            recorder.log(report)
+            if name == "summary":
+                tracking.finish_parent(recorder, json.loads(paths.SUMMARY.read_text(encoding="utf-8")))
+
+
+@contextmanager
+def _alone(address: str) -> Iterator[None]:
+    """Wait for another process that runs the same stage: a killed `dvc` leaves its stage running."""
+    from filelock import FileLock, Timeout
+
+    folder = paths.STATE / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{address}.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.warning("%s: waiting for another process that runs this stage", address)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

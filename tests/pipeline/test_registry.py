@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from phonoscope.config.params import Params, load_params
+from phonoscope.errors import ParamsError
+from phonoscope.pipeline.base import REGISTRY, StageReport, stage
+from phonoscope.pipeline.registry import stages
+from tests.config.test_params import FILE
+
+
+@pytest.fixture(scope="module")
+def params() -> Params:
+    return load_params(FILE)
+
+
+def changed(params: Params, section: str, **changes: Any) -> Params:
+    return params.model_copy(update={section: getattr(params, section).model_copy(update=changes)})
+
+
+@pytest.mark.parametrize(
+    ("name", "items"),
+    [
+        ("split", []),
+        ("probe", ["encodec", "dac", "speechtokenizer", "speechtokenizer_undistilled"]),
+        ("encoder", ["codes", "mel"]),
+    ],
+)
+def test_items_come_from_params_or_are_fixed(params: Params, name: str, items: list[str]) -> None:
+    assert stages()[name].items(params) == items
+
+
+def test_items_follow_a_list_in_params(params: Params) -> None:
+    assert stages()["sae"].items(changed(params, "sae", sites=("encoder_2", "mlp_1"))) == ["encoder_2", "mlp_1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "item", "message"),
+    [
+        ("codec", "encodek", r"codecs\.encodek: not in codecs; did you mean 'encodec'"),
+        ("encoder", "codex", r"encoder\.codex: not in encoder; did you mean 'codes'"),
+        ("sae", "token_9", r"sae\.sites\.token_9: not in sae\.sites"),
+    ],
+)
+def test_an_unknown_item_is_refused_with_the_nearest(params: Params, name: str, item: str, message: str) -> None:
+    with pytest.raises(ParamsError, match=message):
+        stages()[name].check(params, item)
+
+
+@pytest.mark.parametrize(("name", "section"), [("corpus", "corpus"), ("align", "alignment")])
+def test_a_missing_folder_stops_the_stage_that_reads_it(params: Params, name: str, section: str) -> None:
+    gone = changed(params, section, root="/nowhere")
+    with pytest.raises(ParamsError, match=rf"{section}\.root: '/nowhere' is not a folder"):
+        stages()[name].check(gone)
+    stages()["split"].check(gone)
+
+
+def test_forced_alignment_needs_no_folder_of_textgrids(params: Params) -> None:
+    stages()["align"].check(changed(params, "alignment", root="/nowhere", method="forced"))
+
+
+def test_values_are_those_of_the_declared_keys(params: Params) -> None:
+    assert stages()["split"].values(params) == {"split": params.split.model_dump(mode="json")}
+    chosen = stages()["codec"].values(params, "dac")
+    assert chosen["codecs"] == {"dac": params.codecs["dac"].model_dump(mode="json")}
+    assert chosen["corpus"] == {"source": "espeak"}
+    assert "workers" not in chosen["compute"]
+
+
+def test_a_stage_declared_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("phonoscope.pipeline.base.REGISTRY", dict(REGISTRY))
+
+    def run(params: Params) -> StageReport:
+        return StageReport()
+
+    declare = stage("twice", desc="A stage", params=[])
+    assert declare(run) is run
+    with pytest.raises(ValueError, match="'twice' is declared twice"):
+        declare(run)
