@@ -10,7 +10,7 @@ from __future__ import annotations
 from phonoscope.config.probes import DepthConfig, ProbeConfig
 from phonoscope.probes.arrays import probe
 from phonoscope.probes.inputs import CodecInputs
-from phonoscope.probes.pose import pose, read_frames
+from phonoscope.probes.pose import LabelledFrames, pose, read_frames
 from phonoscope.probes.run import ProbeResult, run_probes
 from phonoscope.probes.scores import paired_difference
 from phonoscope.probes.solvers import fit_probe, fit_ridge
@@ -22,6 +22,7 @@ __all__ = [
     "ClassTable",
     "CodecInputs",
     "DepthConfig",
+    "LabelledFrames",
     "ProbeConfig",
     "ProbeResult",
     "Task",

@@ -78,7 +78,7 @@ def probe(
     examples = Examples(targets, classes, index, np.arange(len(names)), [Fold(~held_out, held_out)])
     if not examples.can_be_scored():
         raise DataError("train needs two classes or a value, and the held-out utterances a labelled frame")
-    posed = Posed(Task(task, task, lambda frames, manifest: (targets, classes), values=not classes), "utterances", examples)
+    posed = Posed(Task(task, "", lambda *_: (targets, classes), values=not classes), "utterances", examples)
     return run_probes([posed], CodecInputs(layers.T, books), config, codec=name, workers=workers).table
 
 

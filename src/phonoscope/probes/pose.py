@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,14 @@ from phonoscope.errors import DataError
 from phonoscope.probes.examples import Examples
 from phonoscope.probes.splits import make_folds
 from phonoscope.probes.tasks import Targets, Task, find_classifications, find_tasks
+from phonoscope.probes.vectors import IndexedVectors
 from phonoscope.stats import evenly_spaced
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phonoscope.config.probes import ProbeConfig
-    from phonoscope.data import Labels, Manifest, Split, Tokens
+    from phonoscope.data import Labels, Latents, Manifest, Split, Tokens
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,39 @@ class LabelledFrames:
     """[n, layers]"""
     targets: dict[str, tuple[NDArray[Any], tuple[str, ...]]]
     """By task: targets [n] and classes, as in `Examples`."""
+
+    def places(self, manifest: Manifest) -> dict[str, NDArray[np.int64]]:
+        """The rows of each utterance."""
+        order = np.argsort(self.utterances, kind="stable")
+        bounds = np.searchsorted(self.utterances[order], np.arange(len(manifest) + 1))
+        return {name: order[bounds[i] : bounds[i + 1]] for i, name in enumerate(manifest.utterances)}
+
+    def vectors(self, latents: Latents, manifest: Manifest) -> IndexedVectors:
+        """The latent of every frame; frames of other utterances have none that could be used.
+
+        Raises `DataError` if an utterance has another number of frames.
+        """
+        index = np.full(len(self.utterances), -1)
+        for name, rows in self.places(manifest).items():
+            if name in latents:
+                place = latents.places[name]
+                _require_frames(name, place.stop - place.start, len(rows))
+                index[rows] = np.arange(place.start, place.stop)
+        return IndexedVectors(latents.values, index)
+
+    def rows_of(self, codes: Mapping[str, NDArray[np.integer]], manifest: Manifest) -> NDArray[np.int16]:
+        """Codes [L, F] of some utterances as rows, [n, L]; 0 for other utterances. Raises `DataError`."""
+        layers = len(next(iter(codes.values())))
+        rows, places = np.zeros((len(self.utterances), layers), dtype=np.int16), self.places(manifest)
+        for name, part in codes.items():
+            _require_frames(name, part.shape[1], len(places[name]))
+            rows[places[name]] = part.T
+        return rows
+
+
+def _require_frames(utterance: str, there: int, tokens: int) -> None:
+    if there != tokens:
+        raise DataError(f"{utterance}: {there} frames, but {tokens} in the token table")
 
 
 def read_frames(tokens: Tokens, labels: Labels, manifest: Manifest, tasks: Sequence[Task]) -> LabelledFrames:
@@ -80,9 +114,7 @@ class Posed:
     """Whether mutual information is measured."""
 
 
-def pose(
-    frames: LabelledFrames, manifest: Manifest, split: Split, config: ProbeConfig
-) -> list[Posed]:
+def pose(frames: LabelledFrames, manifest: Manifest, split: Split, config: ProbeConfig) -> list[Posed]:
     """The configured tasks with their examples. Tasks that the data cannot pose are left out with a warning.
 
     Raises `ParamsError` for an unknown task.
@@ -100,7 +132,9 @@ def pose(
                 information = task in informed and kind == task.splits[0]
                 posed.append(Posed(task, kind, examples, names, task in probed, information))
             else:
-                logger.warning("%s: left out; it needs two classes or a value in train, and held-out %s", task.name, kind)
+                logger.warning(
+                    "%s: left out; train needs two classes or a value, and eval held-out %s", task.name, kind
+                )
     return posed
 
 
@@ -118,5 +152,3 @@ def sample_utterances(manifest: Manifest, split: Split, config: ProbeConfig) -> 
     sides = (split.train, config.train_utterances), (split.eval, config.eval_utterances)
     chosen = [names[place] for names, count in sides for place in evenly_spaced(len(names), count or len(names))]
     return np.isin(manifest.utterances, chosen)
-
-

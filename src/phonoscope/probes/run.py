@@ -74,8 +74,8 @@ def run_probes(
 ) -> ProbeResult:
     """Every measure of every task, input and layer.
 
-    Probes see the utterances where `sample` [utterances] is true, mutual information and code length see all. The result does not depend on `workers`. Raises `DataError`
-    if no task is posed.
+    Probes see the utterances where `sample` [utterances] is true, mutual information and code length see all. The result
+    does not depend on `workers`. Raises `DataError` if no task is posed.
     """
     jobs = list(_jobs(posed, inputs, config))
     if not jobs:
@@ -171,7 +171,7 @@ def _saved(fitted: Sequence[tuple[_Job, Scores]]) -> dict[str, TaskResult]:
 
 
 def _task_result(parts: Mapping[int, tuple[_Job, Scores]]) -> TaskResult:
-    job, scores = next(iter(parts.values()))
+    job = next(iter(parts.values()))[0]
     examples, task = job.posed.examples, job.posed.task
     train = examples.restricted(examples.folds[0].train)
     unseen = {}

@@ -5,7 +5,7 @@
 | codec | name of the codec or of the token table |
 | task | name in `probes.tasks.TASKS` (phone, speaker, pitch, ...), or the name given with labels from arrays |
 | split | what is held out: utterances, speakers or texts |
-| input | layer, cumulative (sum of layers 1 to l), latent, untrained (a layer of the same codec with random weights), codes (one-hot) |
+| input | see `INPUTS` |
 | layer | RVQ layer from 1; 0 for the latent |
 | probe | see `PROBES` |
 | measure | see `MEASURES` |
@@ -26,6 +26,15 @@ CLASS_COLUMNS = (*HEAD, "class", "group", "frames", "precision", "recall", "f1")
 CONFUSION_COLUMNS = (*HEAD, "class", "predicted", "frames")
 """Eval frames by class and the linear probe's prediction; pairs without frames are left out."""
 
+INPUTS = MappingProxyType(
+    {
+        "layer": "code vectors of one layer",
+        "cumulative": "sum of the code vectors of layers 1 to l",
+        "latent": "the encoder's output before quantization",
+        "untrained": "one layer of the same codec with random weights",
+        "codes": "codes of one layer, one-hot",
+    }
+)
 PROBES = MappingProxyType(
     {
         "linear": "logistic regression of classes, least squares of values",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phonoscope.data import Manifest, Split
-    from phonoscope.probes.tasks import Split as Kind
+    from phonoscope.probes.tasks import HeldOut
 
 
 class Fold(NamedTuple):
@@ -21,7 +21,7 @@ class Fold(NamedTuple):
     evaluation: NDArray[np.bool_]
 
 
-def make_folds(kind: Kind, split: Split, manifest: Manifest, text_folds: int = 5) -> list[Fold]:
+def make_folds(kind: HeldOut, split: Split, manifest: Manifest, text_folds: int = 5) -> list[Fold]:
     """The folds of a split; empty where it cannot be made (fewer than two speaker folds, or texts).
 
     Texts are spread over folds of equal size (scikit-learn's `GroupKFold`): no text is in train and eval at once.

@@ -41,9 +41,7 @@ class TaskResult:
         import torch
 
         arrays: dict[str, Any] = {}
-        for layer, probe, table, statistics in zip(
-            self.layers, self.probes, self.tables, self.statistics, strict=True
-        ):
+        for layer, probe, table, statistics in zip(self.layers, self.probes, self.tables, self.statistics, strict=True):
             arrays |= {f"layer_{layer}.{name}": getattr(probe, name) for name in ARRAYS}
             arrays |= {
                 f"layer_{layer}.table.{f.name}": getattr(table, f.name) for f in fields(table) if f.name != "classes"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from phonoscope.errors import ParamsError
 from phonoscope.data.phones import SILENCE, phone_group, phone_order
+from phonoscope.errors import ParamsError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from phonoscope.data import Frames, Manifest
 
 Unit = Literal["utterance", "speaker"]
-Split = Literal["utterances", "speakers", "texts"]
+HeldOut = Literal["utterances", "speakers", "texts"]
 Targets = tuple["NDArray[Any]", Sequence[str]]
 """Class of each frame [n], -1 for a frame left out, and the classes' names; or values [n], NaN, and no names."""
 
@@ -38,7 +38,7 @@ class Task:
     values: bool = False
     unit: Unit = "utterance"
     """What is resampled and permuted: frames of one unit are not independent, or even share their label."""
-    splits: tuple[Split, ...] = ("utterances",)
+    splits: tuple[HeldOut, ...] = ("utterances",)
     """What is held out: the split's eval utterances, speakers fold by fold, or texts fold by fold."""
     of_utterance: bool = False
     """Whether all frames of an utterance share their label, so that utterances can be probed as a whole."""

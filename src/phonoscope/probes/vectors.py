@@ -52,6 +52,21 @@ class ArrayVectors(FrameVectors):
 
 
 @dataclass(frozen=True)
+class IndexedVectors(FrameVectors):
+    """Rows of an array or memory map [m, dims]: frame i has row `index[i]`. Frames with index -1 have no vector."""
+
+    array: NDArray[Any]
+    index: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.index), self.array.shape[1]
+
+    def rows(self, index: slice | NDArray[np.int64]) -> Array:
+        return np.asarray(self.array[self.index[index]], dtype=np.float64)
+
+
+@dataclass(frozen=True)
 class SummedCodes(FrameVectors):
     """The sum of the first layers' code vectors: what a decoder of so many layers gets.
 
