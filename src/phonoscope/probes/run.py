@@ -74,7 +74,7 @@ def run_probes(
 ) -> ProbeResult:
     """Every measure of every task, input and layer.
 
-    Probes see the utterances where `sample` [utterances] is true, mutual information and code length see all. The result
+    Probes see the utterances where `sample` [utterances] is true, mutual information and code length all. The result
     does not depend on `workers`. Raises `DataError` if no task is posed.
     """
     jobs = list(_jobs(posed, inputs, config))
