@@ -22,7 +22,6 @@ from phonoscope.stats import evenly_spaced
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phonoscope.codecs.base import Codec
     from phonoscope.config.codecs import TrainingConfig
     from phonoscope.config.compute import ComputeConfig
 
@@ -38,7 +37,7 @@ def can_start(kind: str) -> bool:
 
 
 def untrained_codes(
-    trained: Codec,
+    trained: Path,
     kind: str,
     files: Mapping[str, Path],
     training: TrainingConfig,
@@ -47,12 +46,13 @@ def untrained_codes(
     layers: int,
     seed: int,
 ) -> tuple[dict[str, NDArray[np.int16]], list[NDArray[Any]]]:
-    """Codes [L, F] of audio files by name, and one codebook [K, D] a layer, of the same class with random weights.
+    """Codes [L, F] of audio files by name, and one codebook [K, D] a layer, of a codec with random weights.
 
+    It has the architecture of the codec saved in the folder `trained`.
     Layers are scaled by the data as before a first training step, and codebooks set by k-means.
     """
     setup_torch(compute, derive_seed(seed, "untrained"))
-    model = BUILDERS[kind](trained.architecture(), layers)
+    model = BUILDERS[kind](load_codec(trained, layers).architecture(), layers)
     names = list(files)[:: max(1, len(files) // START_UTTERANCES)]
     audio = [_audio(files[name], model.sample_rate) for name in names]
     frames = round(training.clip_s * model.sample_rate / model.hop_length)

@@ -45,8 +45,7 @@ class ForeignTokens:
         from phonoscope.corpus.split import make_split
 
         official = "split" in self.columns
-        drawn = make_split(self.manifest.table, config.model_copy(update={"official": official}))
-        return Split.from_arrays(drawn.train, drawn.eval, drawn.speaker_folds)
+        return make_split(self.manifest.table, config.model_copy(update={"official": official}))
 
 
 def read_codebooks(path: Path) -> list[NDArray[np.float32]]:

@@ -29,7 +29,7 @@ def probe_tables(
     from phonoscope.probes import TASKS
 
     foreign = read_tokens(tokens, codebooks)
-    posed = [task for task in TASKS.values() if task.column in foreign.columns and task.name != "phone_silence"]
+    posed = [task for task in TASKS.values() if task.column in foreign.columns]
     named = {task.name for task in posed}
     tasks = tuple(task.name for task in known_tasks(params.probe, "probe") if task.name in named)
     if not tasks:

@@ -17,7 +17,6 @@ log = logging.getLogger(__name__)
 
 def depth_inputs(params: Params, codec: str, ready: PosedCodec) -> CodecInputs:
     """Everything of a codec that section depth asks for."""
-    from phonoscope.codecs.checkpoints import load_codec
     from phonoscope.codecs.untrained import can_start, file_latents, untrained_codes
     from phonoscope.probes import CodecInputs
 
@@ -33,7 +32,6 @@ def depth_inputs(params: Params, codec: str, ready: PosedCodec) -> CodecInputs:
         log.warning("%s: left out the untrained codec; one of kind %s cannot be started", codec, kind)
     elif "untrained" in wanted:
         settings = params.training, params.compute
-        trained = load_codec(model, layers)
-        found, books = untrained_codes(trained, kind, files, *settings, layers=layers, seed=params.depth.seed)
+        found, books = untrained_codes(model, kind, files, *settings, layers=layers, seed=params.depth.seed)
         codes = frames.rows_of(found, ready.manifest)
     return CodecInputs(frames.codes, ready.codebooks, latent, codes, books)

@@ -75,6 +75,8 @@ def probe(
         distinct, targets = np.unique(targets.astype(str), return_inverse=True)
         empty = int(distinct[0] == "")  # sorts first
         classes, targets = tuple(distinct[empty:].tolist()), targets - empty
+        if not classes:
+            raise DataError("no frame has a label")
     examples = Examples(targets, classes, index, np.arange(len(names)), [Fold(~held_out, held_out)])
     if not examples.can_be_scored():
         raise DataError("train needs two classes or a value, and the held-out utterances a labelled frame")

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from phonoscope.errors import DataError
-from phonoscope.probes.information import count_pairs, permute_labels
+from phonoscope.probes.information import count_pairs
 from phonoscope.probes.inputs import FrameInput, Input
 from phonoscope.probes.scores import ClassStatistics, Statistics, ValueStatistics
 from phonoscope.probes.splits import Fold
 from phonoscope.probes.vectors import ArrayVectors
+from phonoscope.stats import permute_labels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,7 +13,8 @@ from phonoscope.probes.description import assign_blocks, linear_log2, online_cos
 from phonoscope.probes.examples import Examples, Fitted, Fitter, Scores, score
 from phonoscope.probes.information import count_pairs, mutual_information
 from phonoscope.probes.inputs import Input, TableInput
-from phonoscope.probes.scores import draw_resamples, interval, paired_difference
+from phonoscope.probes.scores import paired_difference
+from phonoscope.stats import draw_resamples, interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -127,7 +127,7 @@ def pose(frames: LabelledFrames, manifest: Manifest, split: Split, config: Probe
             unit_names, units = np.unique(np.asarray(manifest[task.unit], dtype=str), return_inverse=True)
             targets, classes = _used(*frames.targets[task.name])
             examples = Examples(targets, classes, frames.utterances, units.astype(np.int64), folds)
-            if folds and examples.can_be_scored():
+            if folds and (classes or task.values) and examples.can_be_scored():
                 names = tuple(unit_names[examples.evaluated()].tolist())
                 information = task in informed and kind == task.splits[0]
                 posed.append(Posed(task, kind, examples, names, task in probed, information))

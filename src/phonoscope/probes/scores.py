@@ -7,11 +7,12 @@ utterances, so a bootstrap resample is a vector of utterance multiplicities and 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from phonoscope.errors import DataError
+from phonoscope.stats import Interval, draw_resamples, interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -127,30 +128,9 @@ class ValueStatistics(_ByUtterance):
 Statistics = ClassStatistics | ValueStatistics
 
 
-class Interval(NamedTuple):
-    """An estimate and its percentile bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
-
-
 def _resample(part: NDArray[Any], multiplicity: Array | None) -> Array:
     """[utterances, k] -> [resamples, k]."""
     return part.sum(axis=0, dtype=np.float64)[None] if multiplicity is None else multiplicity @ part
-
-
-def draw_resamples(utterances: int, samples: int, seed: int) -> Array:
-    """Multiplicity of each utterance in each resample, drawn with replacement. Shape [samples, utterances]."""
-    shares = np.full(utterances, 1 / utterances)
-    return np.random.default_rng(seed).multinomial(utterances, shares, size=samples).astype(np.float64)
-
-
-def interval(value: float, draws: Array, confidence: float) -> Interval:
-    """Percentile interval of bootstrap `draws` [samples]; draws that are NaN are left out."""
-    tail = (1 - confidence) / 2
-    low, high = np.nanquantile(draws, [tail, 1 - tail])
-    return Interval(value, float(low), float(high))
 
 
 def _paired(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phonoscope.stats import leading_axes
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -112,8 +114,7 @@ def principal_axes(vectors: FrameVectors, keep: NDArray[np.bool_], dims: int) ->
     scatter = np.zeros((len(mean), len(mean)))
     for _, block in vectors.blocks(keep):
         scatter += (block - mean).T @ (block - mean)
-    _, axes = np.linalg.eigh(scatter)
-    return ProjectedVectors(vectors, mean, axes[:, ::-1][:, :dims])
+    return ProjectedVectors(vectors, mean, leading_axes(scatter, dims))
 
 
 def utterance_means(vectors: FrameVectors, utterances: NDArray[np.integer], count: int) -> Array:
