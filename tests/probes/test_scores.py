@@ -13,11 +13,10 @@ from phonoscope.errors import DataError
 from phonoscope.probes.scores import (
     ClassStatistics,
     ValueStatistics,
-    draw_resamples,
-    interval,
     paired_difference,
     paired_ratio,
 )
+from phonoscope.stats import draw_resamples, interval
 
 CLASSES = 5
 classified = st.lists(
@@ -130,7 +129,7 @@ def test_pairing_removes_what_the_utterances_share() -> None:
 
 def test_pairing_needs_the_same_utterances() -> None:
     parts = [ClassStatistics.from_frames(*random_frames(9, utterances=n), (n, CLASSES)) for n in (20, 30)]
-    with pytest.raises(DataError, match="same utterances; there are 20, 30"):
+    with pytest.raises(DataError, match="same utterances; there are 20 and 30"):
         paired_ratio(*parts, "macro_f1", BootstrapConfig())
 
 

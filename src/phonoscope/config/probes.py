@@ -78,7 +78,7 @@ class ProbeConfig(Section):
     """Probes and controls; the last four are controls. An untrained codec gets the linear probe alone."""
     measures: tuple[MeasureName, ...] = ()
     """Measures beside the scores: selectivity against random classes, length of the online code."""
-    null: bool = False
+    label_null: bool = False
     """Whether every probe is fitted again to permuted labels."""
     classifier: ClassifierConfig = ClassifierConfig()
     """The linear probe of classes."""
@@ -131,7 +131,7 @@ class DepthConfig(ProbeConfig):
     """No controls by code, which sums and latents cannot have."""
     measures: tuple[MeasureName, ...] = ("selectivity", "mdl")
     """Both."""
-    null: bool = True
+    label_null: bool = True
     """The control of every input."""
     classifier: ClassifierConfig = ClassifierConfig(max_iter=300, tolerance=1e-4)
     """Coarser: frames are fitted in single precision."""

@@ -51,7 +51,7 @@ class Probing:
     def __init__(self, examples: Examples, source: Input, config: ProbeConfig, seed: int, control_seed: int) -> None:
         self.examples, self.source, self.config = examples, source, config
         self.seed, self.control_seed = seed, control_seed
-        self.null = examples.permuted(derive_seed(seed, "null")) if config.null else None
+        self.null = examples.permuted(derive_seed(seed, "null")) if config.label_null else None
         self.linear: Scores | None = None
         """Scores of the linear probe, once it was fitted."""
 
