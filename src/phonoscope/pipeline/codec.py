@@ -6,8 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
-from phonoscope.codecs.registry import check_config
-from phonoscope.errors import ParamsError
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
@@ -43,15 +41,6 @@ def run(params: Params, codec: str) -> StageReport:
     write_csv(paths.codec_metrics(codec), curve)
     size = sum(parameter.numel() for parameter in model.model.parameters())
     return StageReport(metrics={"bitrate_bps": bitrate_bps(model), "parameters": float(size), "steps": float(steps)})
-
-
-def check_codecs(params: Params) -> None:
-    """Raise `ParamsError`, naming the key, if a codec of the parameters cannot be made."""
-    for name, config in params.codecs.items():
-        try:
-            check_config(config)
-        except ParamsError as error:
-            raise ParamsError(f"codecs.{name}.{error}") from error
 
 
 def _clips(params: Params, codec: str, model: Any) -> Clips:
