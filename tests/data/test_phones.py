@@ -2,15 +2,23 @@ from __future__ import annotations
 
 import pytest
 
-from phonoscope.alignment.arpabet import CONSONANTS, PHONES, SILENCE, STOPS, VOWELS, normalise_phone
+from phonoscope.data.phones import GROUPS, PHONES, SILENCE, STOPS, VOWELS, normalise_phone, phone_group, phone_order
 from phonoscope.errors import DataError
 
 
 def test_there_are_39_phones() -> None:
     assert len(PHONES) == 39
-    assert (len(VOWELS), len(CONSONANTS)) == (15, 24)
-    assert STOPS < CONSONANTS
+    assert (len(VOWELS), len(PHONES) - len(VOWELS)) == (15, 24)
+    assert set(PHONES) > STOPS
     assert SILENCE not in PHONES
+
+
+def test_groups_give_every_phone_one_place_in_one_order() -> None:
+    grouped = [phone for phones in GROUPS.values() for phone in phones]
+    assert sorted(grouped) == sorted([*PHONES, SILENCE])
+    assert [*sorted(PHONES, key=phone_order), SILENCE] == grouped
+    assert [phone_group(phone) for phone in ("AA1", "CH", "SIL", "noise")] == ["vowel", "affricate", "silence", "other"]
+    assert max("ZH", "noise", "SIL", key=phone_order) == "noise"
 
 
 @pytest.mark.parametrize("label", ["", " ", "sil", "SIL", "sp", "SP", "spn", "SPN", "<eps>", "<SIL>", "+SPN+", "Sil"])
