@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 
-from phonoscope.bench.encode import OFFICIAL, PACKAGED, bench_encode, build
+from benchmarks.encode import OFFICIAL, PACKAGED, bench_encode, build
 from phonoscope.codecs.base import bitrate_bps, frame_rate_hz
 
 

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phonoscope.bench.measure import measure, median_s
+from benchmarks.measure import measure, median_s
 
 if TYPE_CHECKING:
     from phonoscope.encoders import AudioEncoder
 
 SHAPES = {"codes": ("codes", 8, 112), "mel_80": ("mel", 80, 150), "mel_2048": ("mel", 2048, 65)}
-"""Input, channels and frames of each encoder."""
+"""Input kind, channels and frames of each encoder."""
 
 
 def bench_encoders(*, batch: int, rounds: int) -> dict[str, dict[str, float]]:
-    """Each encoder in a process of its own, one thread, and what codes gain over both mel inputs.
+    """Time every encoder in a separate process with one thread.
 
-    Returns: per encoder windows a second in eval and in training, latency of one window in milliseconds (medians), and
-    peak memory in MB of encoding and training; and `ratio`: the time of a mel batch over that of a batch of codes.
+    Returns per encoder: windows per second in evaluation and in training, latency of one window in milliseconds
+    (medians), peak memory in MB. `ratio` holds the time of a mel batch divided by the time of a batch of codes.
     """
-    found: dict[str, dict[str, float]] = {}
+    results: dict[str, dict[str, float]] = {}
     for name in SHAPES:
         measured = measure(_time, name, batch, rounds, prepare=_prepare)
-        found[name] = {**measured.value, "peak_mb": measured.peak_mb}
+        results[name] = {**measured.value, "peak_mb": measured.peak_mb}
     ratios = {
-        name: found["codes"]["windows_per_s"] / found[name]["windows_per_s"] for name in SHAPES if name != "codes"
+        name: results["codes"]["windows_per_s"] / results[name]["windows_per_s"] for name in SHAPES if name != "codes"
     }
-    return found | {"ratio": ratios}
+    return results | {"ratio": ratios}
 
 
 def _prepare(name: str, batch: int, rounds: int) -> tuple[AudioEncoder, int, int, int]:
@@ -40,12 +40,12 @@ def _prepare(name: str, batch: int, rounds: int) -> tuple[AudioEncoder, int, int
     return AudioEncoder(kind, channels=channels), frames, batch, rounds  # type: ignore[arg-type]
 
 
-def _time(made: tuple[AudioEncoder, int, int, int]) -> dict[str, float]:
+def _time(prepared: tuple[AudioEncoder, int, int, int]) -> dict[str, float]:
     import torch
 
     from phonoscope.encoders.claims import example
 
-    encoder, frames, batch, rounds = made
+    encoder, frames, batch, rounds = prepared
     many, one = example(encoder, frames, batch), example(encoder, frames)
     optimizer = torch.optim.AdamW(encoder.parameters())
 

@@ -1,4 +1,4 @@
-"""The probes of two codecs on 24 million frames, as many as a hundred hours of speech have."""
+"""48 probes of two codecs on 24 million frames, the frames of about a hundred hours of speech."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from phonoscope.bench.measure import peak_bytes
-from phonoscope.bench.speech import SpeechLayer
+from benchmarks.measure import peak_bytes
+from benchmarks.speech import SpeechLayer
 from phonoscope.compute import parallel_map
 
 if TYPE_CHECKING:
     from phonoscope.probes import ClassTable, Probe, ValueTable
 
 BATCH = 500_000
-"""Frames that are held at a time."""
+"""Frames in memory at a time."""
 
 
-class Done(NamedTuple):
-    """What the work on one layer leaves."""
+class LayerResult(NamedTuple):
+    """Result of one layer."""
 
     process: int
     peak_bytes: int
     converged: list[bool]
-    """Of each probe."""
+    """One entry per probe."""
 
 
 def bench_large(
@@ -41,24 +41,24 @@ def bench_large(
     workers: int = 2,
     seed: int = 0,
 ) -> dict[str, float | None]:
-    """Draw, count and fit: phone, speaker and pitch of every layer of codecs of so many dimensions, 48 probes.
+    """Draw, count and fit: probes for phone, speaker and pitch of every layer of one codec per entry of `dims`.
 
-    Tokens are drawn batch by batch and never held. `ours_s` is the wall-clock time of all of it, `peak_mb` the sum over
-    all processes, this one too, of the most memory each has held, its modules included. scikit-learn is not run: the
-    frames of one layer of 1,024 dimensions alone take 197 GB.
+    Tokens are drawn and counted batch by batch. `ours_s` is the wall-clock time of everything, `peak_mb` the sum of the
+    peak memory of all processes, including this one and all modules. scikit-learn does not run: the frames of one layer
+    with 1,024 dimensions alone would take 197 GB.
     """
     start = time.perf_counter()
     work = partial(_probe_layer, frames=frames, codes=codes, phones=phones, speakers=speakers, seed=seed)
     widest_first = [
         (codec, layer, width)
-        for codec, width in sorted(enumerate(dims), key=lambda each: -each[1])
+        for codec, width in sorted(enumerate(dims), key=lambda item: -item[1])
         for layer in range(1, layers + 1)
     ]
-    done = parallel_map(work, widest_first, workers=workers, description="layers")
+    results = parallel_map(work, widest_first, workers=workers, description="layers")
     peaks = {os.getpid(): peak_bytes()}
-    for each in done:
-        peaks[each.process] = max(each.peak_bytes, peaks.get(each.process, 0))
-    fits = [converged for each in done for converged in each.converged]
+    for result in results:
+        peaks[result.process] = max(result.peak_bytes, peaks.get(result.process, 0))
+    fits = [converged for result in results for converged in result.converged]
     return {
         "frames": frames,
         "probes": len(fits),
@@ -73,23 +73,23 @@ def bench_large(
 
 
 def _probe_layer(
-    which: tuple[int, int, int], *, frames: int, codes: int, phones: int, speakers: int, seed: int
-) -> Done:
+    item: tuple[int, int, int], *, frames: int, codes: int, phones: int, speakers: int, seed: int
+) -> LayerResult:
     from threadpoolctl import threadpool_limits
 
     from phonoscope.probes import fit_probe, fit_ridge
 
-    codec, depth, dims = which
+    codec, depth, dims = item
     layer = SpeechLayer(codec, depth, dims=dims, codes=codes, phones=phones, speakers=speakers, seed=seed)
     with threadpool_limits(1):
         phone, speaker, pitch = _count(layer, frames)
         probes: list[Probe] = [fit_probe(table, layer.codebook) for table in (phone, speaker)]
         probes.append(fit_ridge(pitch, layer.codebook))
-    return Done(os.getpid(), peak_bytes(), [probe.converged for probe in probes])
+    return LayerResult(os.getpid(), peak_bytes(), [probe.converged for probe in probes])
 
 
 def _count(layer: SpeechLayer, frames: int) -> tuple[ClassTable, ClassTable, ValueTable]:
-    """Tables of phone, speaker and F0, batch by batch."""
+    """Contingency tables of phone and speaker and the F0 table, summed batch by batch."""
     from phonoscope.probes import ClassTable, ValueTable
 
     size = len(layer.codebook)

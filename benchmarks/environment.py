@@ -1,4 +1,4 @@
-"""A virtual environment for a package whose pins do not go with this project's."""
+"""A separate virtual environment for a package whose version pins conflict with this project's."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 
 
 def environment_with(requirement: str, folder: Path) -> Path:
-    """The Python of an environment in `folder` that has `requirement` and sees this one's packages; made if need be.
+    """Create the environment in `folder` if it is missing; return its Python.
 
-    PyTorch stays the one that is here, so that both sides of a benchmark run on the same. Raises `EnvironmentFault` if
-    pip cannot install the package.
+    The environment has `requirement` and sees the packages of the running one. PyTorch keeps its version, so that both
+    sides of a benchmark run on the same. Raises `EnvironmentFault` if pip cannot install the package.
     """
     folder = folder.resolve()
     python, done = folder / "bin" / "python", folder / "installed.txt"
@@ -39,7 +39,7 @@ def environment_with(requirement: str, folder: Path) -> Path:
 
 
 def run_in(python: Path, script: Path, *arguments: str) -> None:
-    """Run a script by another Python. Raises `EnvironmentFault` with the last line of its error."""
+    """Run a script with another Python. Raises `EnvironmentFault` with the last line of the script's error."""
     finished = subprocess.run([str(python), str(script), *arguments], capture_output=True, text=True, cwd=script.parent)
     if finished.returncode:
         reason = finished.stderr.strip().splitlines()[-1:] or ["no reason given"]

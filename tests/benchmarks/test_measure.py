@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from phonoscope.bench.measure import measure
+from benchmarks.measure import measure
 
 
 def filled(megabytes: int) -> float:

@@ -1,4 +1,4 @@
-"""Time and memory of one piece of work, in a fresh process of its own."""
+"""Time and memory of one function call, measured in a new process."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Measured(Generic[T]):
-    """What a piece of work gave, and what it cost."""
+    """Return value and cost of one call."""
 
     value: T
     seconds: float
     """Wall-clock time."""
     peak_mb: float
-    """Memory held at its highest, over what was held before, in 10^6 bytes."""
+    """Peak memory minus the memory before the call, in 10^6 bytes."""
 
 
 def measure(work: Callable[..., T], *inputs: Any, prepare: Callable[..., Any] | None = None) -> Measured[T]:
-    """Run `work` in a new process, so that nothing else's memory counts.
+    """Run `work` in a new process, so that only its memory counts.
 
-    `prepare(*inputs)` makes the inputs there first: neither it nor the modules it loads is measured; without it,
-    `inputs` are the inputs. Both functions stand at the top of a module; what `work` returns goes back by pickle.
+    `prepare(*inputs)` runs there first and returns the input of `work`; its time and memory, and the modules it loads,
+    do not count. Without `prepare`, `work` gets `inputs`. Both must be module-level functions (they are pickled).
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_measure, work, inputs, prepare).result()
 
 
 def _measure(work: Callable[..., T], inputs: tuple[Any, ...], prepare: Callable[..., Any] | None) -> Measured[T]:
-    made = (prepare(*inputs),) if prepare else inputs
+    arguments = (prepare(*inputs),) if prepare else inputs
     before, start = peak_bytes(), time.perf_counter()
-    value = work(*made)
+    value = work(*arguments)
     seconds = time.perf_counter() - start
     return Measured(value, seconds, (peak_bytes() - before) / 1e6)
 
 
 def median_s(work: Callable[[], Any], rounds: int) -> float:
-    """Median wall-clock time of `rounds` calls in this process, after one that is not counted."""
+    """Median wall-clock time of `rounds` calls in this process, after one untimed call."""
     work()
     spent = []
     for _ in range(rounds):
@@ -56,9 +56,9 @@ def median_s(work: Callable[[], Any], rounds: int) -> float:
 
 
 def peak_bytes() -> int:
-    """The most memory this process has held so far."""
+    """Peak resident memory of this process so far, in bytes."""
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage there starts from the parent's peak
+    if status.exists():  # Linux: getrusage of a child starts at its parent's peak
         line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
     import resource

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 
-from phonoscope.bench.encoders import SHAPES, bench_encoders
+from benchmarks.encoders import SHAPES, bench_encoders
 
 
 def test_every_encoder_is_measured_and_compared() -> None:

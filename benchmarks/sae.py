@@ -1,4 +1,4 @@
-"""Our BatchTopK trainer against dictionary-learning's: the same frames, batches, width, schedule and device."""
+"""Our BatchTopK trainer against dictionary-learning's: same frames, batches, width, schedule and device."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import torch
 
-from phonoscope.bench import reference_sae
-from phonoscope.bench.environment import environment_with, run_in
+from benchmarks import reference_sae
+from benchmarks.environment import environment_with, run_in
 from phonoscope.compute import setup_torch
 from phonoscope.config.compute import ComputeConfig, DeviceName
 from phonoscope.config.sae import SaeConfig
@@ -30,7 +30,7 @@ REQUIREMENT = "dictionary-learning==0.1.0"
 
 
 def bench_folder(folder: Path, *, steps: int, device: str, threads: int, environment: Path) -> dict[str, Any]:
-    """`bench_sae` on the features in a folder of stage `features`, with the default settings, as BatchTopK."""
+    """Run `bench_sae` on a features folder of stage `features`, with the default BatchTopK settings."""
     import pandas as pd
 
     if device not in get_args(DeviceName):
@@ -65,15 +65,15 @@ def bench_sae(
     threads: int,
     environment: Path,
 ) -> dict[str, Any]:
-    """`ours` and `reference`, each with tokens_per_s, fvu and l0 (held out), seconds; `ratio` of the tokens a second.
+    """Train with both; return `ours`, `reference` (tokens_per_s, held-out fvu and l0) and the `ratio` of tokens_per_s.
 
-    Both see the same frames in the same order, scaled alike, and count dead features alike; a model's threshold is set
-    on the train frames by the same code, so L0 is equal.
+    Both get the same frames in the same order, the same input scale and the same rule for dead features. The same code
+    then sets the threshold of each model on the train frames, so both have the same L0.
 
     Args:
         features: [n, d] float16; `train` and `held_out` are rows of it.
-        config: its kind must be `batchtopk`; `steps` replaces its epochs.
-        environment: folder of the virtual environment that the reference runs in.
+        config: the kind must be `batchtopk`; `steps` replaces the epochs.
+        environment: folder of the reference's virtual environment.
     Raises: `EnvironmentFault` if the reference cannot be installed or fails.
     """
     if config.kind != "batchtopk":
@@ -107,7 +107,7 @@ def bench_sae(
 
 
 def _settings(trainer: SaeTrainer, threads: int) -> dict[str, Any]:
-    """Our schedule, in the reference's words."""
+    """Our schedule in the reference's terms."""
     config, steps = trainer.config, trainer.steps
     return {
         "threads": threads,

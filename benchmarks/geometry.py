@@ -1,4 +1,4 @@
-"""Cluster scores and PCA of concatenated projections: in a basis that keeps their Gram matrix, or in full width."""
+"""Cluster scores and PCA of concatenated projections: in a compact basis or in full width."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from phonoscope.bench.measure import measure
+from benchmarks.measure import measure
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
     from phonoscope.geometry import Codebooks
 
-CODES, RAW_DIMS = 1024, 8  # of DAC: codes of a layer, dimensions of a code
-FRAMES, WORDS = 40, 10  # of a clip of 0.8 s; words said
-LIKED, LIKING = 64, 0.5  # codes of a layer that a word prefers, and the share of frames where it takes one of them
+CODES, RAW_DIMS = 1024, 8  # DAC: codes per layer, dimensions of a code
+FRAMES, WORDS = 40, 10  # frames of a clip of 0.8 s; different words
+PREFERRED, PREFERENCE = 64, 0.5  # codes per layer that a word prefers; share of frames with one of them
 NAME = "projections_concat"
 CHUNK_CLIPS = 1000
 
 
 class Clips(NamedTuple):
-    """What both ways start from."""
+    """Input of both methods."""
 
     tokens: Path
     codebooks: Codebooks
@@ -35,24 +35,24 @@ class Clips(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What both ways have to agree on."""
+    """Output in which both methods must agree."""
 
     silhouettes: NDArray[np.float64]
-    """[clips scored]"""
+    """[scored clips]"""
     davies_bouldin: float
     explained_variance: NDArray[np.float64]
-    """[3], shares of the first principal components."""
+    """[3], variance shares of the first principal components."""
 
 
 def bench_geometry(
     *, clips: int = 1000, layers: int = 12, dims: int = 1024, seed: int = 0, direct: bool = True
 ) -> dict[str, float]:
-    """Time and memory of both ways, from a token table to scores, each in a process of its own.
+    """Time and memory of both methods from a token table to scores, each in a separate process.
 
-    Direct: as in the notebook, every frame's codes are projected and averaged over time, layers side by side. Ours:
-    histograms times code vectors in an orthonormal basis of their span. Scores and PCA are the same functions. Without
-    `direct` only ours is run. `max_difference` is the largest difference of a clip's silhouette, of the Davies-Bouldin
-    score or of a component's share of the variance.
+    Direct: project the codes of every frame, average over time, concatenate the layers. Ours: code histograms times
+    code vectors in an orthonormal basis of their span. Scores and PCA are the same functions. Without `direct` only
+    ours runs. `max_difference` is the largest difference of a clip's silhouette, of the Davies-Bouldin score or of a
+    component's share of the variance.
     """
     with TemporaryDirectory(prefix="phonoscope-bench-") as folder:
         _write(Path(folder), clips, layers, dims, seed)
@@ -79,7 +79,7 @@ def _largest_difference(one: Result, other: Result) -> float:
 
 
 def prepare(folder: Path) -> Clips:
-    """Load the codebooks and all modules that either way needs."""
+    """Load the codebooks and all modules that the two methods need."""
     import sklearn.decomposition
     import sklearn.metrics
     import sklearn.utils  # noqa: F401
@@ -87,19 +87,19 @@ def prepare(folder: Path) -> Clips:
     from phonoscope.files import read_safetensors
     from phonoscope.geometry import Codebooks, cluster_scores, pca, pool  # noqa: F401
 
-    tensors, told = read_safetensors(folder / "codebooks.safetensors")
-    return Clips(folder / "tokens.parquet", Codebooks.from_tensors(tensors), [str(word) for word in told["words"]])
+    tensors, metadata = read_safetensors(folder / "codebooks.safetensors")
+    return Clips(folder / "tokens.parquet", Codebooks.from_tensors(tensors), [str(word) for word in metadata["words"]])
 
 
 def run_ours(clips: Clips) -> Result:
-    """Pool in the compact basis, then score."""
+    """Pool in the compact basis and score."""
     from phonoscope.geometry import pool
 
     return _score(pool(clips.tokens, clips.codebooks, None, [NAME], compact=True)[NAME], clips.words)
 
 
 def run_direct(clips: Clips) -> Result:
-    """Project every frame, average over time, put layers side by side, then score."""
+    """Project every frame, average over time, concatenate the layers and score."""
     import pyarrow.parquet as pq
 
     vectors = []
@@ -107,20 +107,20 @@ def run_direct(clips: Clips) -> Result:
         for batch in file.iter_batches(batch_size=FRAMES):  # a clip
             codes = [batch.column(f"code_{layer}").to_numpy() for layer in range(1, clips.codebooks.layers + 1)]
             projected = zip(clips.codebooks.vectors, codes, strict=True)
-            vectors.append(np.concatenate([rows[own].mean(axis=0) for rows, own in projected]))
+            vectors.append(np.concatenate([rows[layer_codes].mean(axis=0) for rows, layer_codes in projected]))
     return _score(np.stack(vectors), clips.words)
 
 
 def _score(vectors: NDArray[np.float64], words: list[str]) -> Result:
     from phonoscope.geometry import cluster_scores, pca
 
-    found = cluster_scores(vectors, words, permute=False)
-    davies = next(score.value for score in found.scores if score.metric == "davies_bouldin")
-    return Result(found.silhouettes.values, davies, pca(vectors, 3, seed=0)[1])
+    result = cluster_scores(vectors, words, permute=False)
+    davies = next(score.value for score in result.scores if score.metric == "davies_bouldin")
+    return Result(result.silhouettes.values, davies, pca(vectors, 3, seed=0)[1])
 
 
 def _write(folder: Path, clips: int, layers: int, dims: int, seed: int) -> None:
-    """Codebooks of affine projections, and the tokens of words that each prefer some codes."""
+    """Write codebooks with affine projections, and tokens of words that prefer some codes each."""
     import pyarrow.parquet as pq
     import torch
 
@@ -142,16 +142,16 @@ def _write(folder: Path, clips: int, layers: int, dims: int, seed: int) -> None:
 
 
 def _token_tables(words: NDArray[np.int64], layers: int, rng: np.random.Generator) -> Iterator[pa.Table]:
-    """Token tables (utterance, code_1 ... code_L) of so many clips each."""
+    """Token tables (utterance, code_1 ... code_L) of at most `CHUNK_CLIPS` clips each."""
     import pyarrow as pa
 
-    liked = rng.integers(CODES, size=(WORDS, layers, LIKED))
+    preferred = rng.integers(CODES, size=(WORDS, layers, PREFERRED))
     for start in range(0, len(words), CHUNK_CLIPS):
-        own = words[start : start + CHUNK_CLIPS]
-        shape = (len(own), FRAMES)
-        columns: dict[str, Any] = {"utterance": np.repeat([f"clip-{start + i:07d}" for i in range(len(own))], FRAMES)}
+        chunk = words[start : start + CHUNK_CLIPS]
+        shape = (len(chunk), FRAMES)
+        columns: dict[str, Any] = {"utterance": np.repeat([f"clip-{start + i:07d}" for i in range(len(chunk))], FRAMES)}
         for layer in range(layers):
-            prefers = liked[own[:, None], layer, rng.integers(LIKED, size=shape)]
-            codes = np.where(rng.random(shape) < LIKING, prefers, rng.integers(CODES, size=shape))
+            choice = preferred[chunk[:, None], layer, rng.integers(PREFERRED, size=shape)]
+            codes = np.where(rng.random(shape) < PREFERENCE, choice, rng.integers(CODES, size=shape))
             columns[f"code_{layer + 1}"] = codes.astype(np.int16).ravel()
         yield pa.table(columns)

@@ -1,4 +1,4 @@
-"""Real-time factors of the codecs: seconds of work a second of speech, clip by clip and in batches."""
+"""Real-time factors of the codecs: seconds of work per second of speech, clip by clip and in batches."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from phonoscope.bench.measure import measure, median_s
+from benchmarks.measure import measure, median_s
 
 if TYPE_CHECKING:
     from phonoscope.codecs.base import Codec
 
 PACKAGED = ("encodec", "dac", "speechtokenizer")
 OFFICIAL = {"encodec_24khz": 8, "dac_16khz": 12, "speechtokenizer_hubert_avg": 8, "mimi": 8, "xcodec": 8}
-"""Official architectures, and the RVQ layers that are read of each."""
+"""Official architectures and the number of RVQ layers used."""
 
 
 class Work(NamedTuple):
-    """One codec and what it is timed on."""
+    """One codec and the settings of its timing."""
 
     name: str
     seconds: float
@@ -29,17 +29,19 @@ class Work(NamedTuple):
 def bench_encode(
     *, seconds: float, batch: int, rounds: int, threads: int, official: bool = True
 ) -> dict[str, dict[str, float]]:
-    """Each codec in a process of its own, on clips of noise of `seconds` (what a codec costs does not depend on them).
+    """Time every codec in a separate process on noise clips of `seconds`; the cost does not depend on the content.
 
-    Packaged models, and with `official` models of the official sizes with random weights. Returns, per codec:
-    `rtf` (clip by clip) and `rtf_batched` (`batch` clips at once), medians of `rounds`; `cpu_s_per_s`, CPU seconds
-    a second of speech, clip by clip, which other work on the machine hardly raises; `peak_mb`; and its parameters.
+    Times the packaged models and, with `official`, models of the official sizes with random weights.
+
+    Returns per codec: `rtf` (clip by clip) and `rtf_batched` (`batch` clips at once), medians of `rounds`;
+    `cpu_s_per_s`, CPU seconds per second of speech, clip by clip, which other work on the machine hardly raises;
+    `peak_mb`; `parameters`.
     """
-    found = {}
+    results = {}
     for name in [*PACKAGED, *(OFFICIAL if official else ())]:
         measured = measure(_time, Work(name, seconds, batch, rounds, threads), prepare=_prepare)
-        found[name] = {**measured.value, "peak_mb": measured.peak_mb}
-    return found
+        results[name] = {**measured.value, "peak_mb": measured.peak_mb}
+    return results
 
 
 def _prepare(work: Work) -> tuple[Codec, Work]:
@@ -62,12 +64,12 @@ def build(name: str) -> Codec:
     return build_official(name.partition("_")[0], OFFICIAL[name])
 
 
-def _time(made: tuple[Codec, Work]) -> dict[str, float]:
+def _time(prepared: tuple[Codec, Work]) -> dict[str, float]:
     import torch
 
     from phonoscope.codecs.base import encode
 
-    codec, work = made
+    codec, work = prepared
     clips = 0.1 * torch.randn(work.batch, round(work.seconds * codec.sample_rate))
     with torch.inference_mode():
         started = time.process_time()

@@ -1,4 +1,4 @@
-"""dictionary-learning's own BatchTopK trainer on given batches; run as a script by the Python that has that package."""
+"""dictionary-learning's BatchTopK trainer on given batches; a script for the Python that has that package."""
 
 from __future__ import annotations
 

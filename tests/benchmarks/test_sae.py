@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phonoscope.bench import sae
-from phonoscope.bench.environment import run_in
+from benchmarks import sae
+from benchmarks.environment import run_in
 from phonoscope.config.sae import SaeConfig
 from phonoscope.errors import DataError, EnvironmentFault, ParamsError
 

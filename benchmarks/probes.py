@@ -1,4 +1,4 @@
-"""A probe fitted to a table against scikit-learn on the frames behind it."""
+"""A probe fitted to a contingency table against scikit-learn on the same frames."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from phonoscope.bench.measure import measure
-from phonoscope.bench.speech import SpeechLayer
+from benchmarks.measure import measure
+from benchmarks.speech import SpeechLayer
 from phonoscope.errors import CheckFailed
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from phonoscope.probes import ClassTable
 
 TOLERANCE = 1e-6
-"""Where a fit stops, no component of the gradient of scikit-learn's mean loss exceeds this."""
+"""Largest allowed gradient component of scikit-learn's mean loss at a fit's solution."""
 MAX_ITER = 10_000
 
 
 class Frames(NamedTuple):
-    """What both sides start from."""
+    """Input of both methods."""
 
     codebook: NDArray[np.float32]
     """[codes, dims]"""
@@ -34,7 +34,7 @@ class Frames(NamedTuple):
     classes: int
 
     def table(self) -> ClassTable:
-        """Frames by code and label."""
+        """Contingency table: frames by code and label."""
         from phonoscope.probes import ClassTable
 
         names = [f"{label:04d}" for label in range(self.classes)]
@@ -42,7 +42,7 @@ class Frames(NamedTuple):
 
 
 class Vectors(NamedTuple):
-    """The same frames, expanded."""
+    """The same frames as vectors."""
 
     scaled: NDArray[np.float64]
     """[n, dims], standardised."""
@@ -51,7 +51,7 @@ class Vectors(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """Weights [classes, dims] and biases [classes] on standardised vectors."""
+    """Weights [classes, dims] and biases [classes] for standardised vectors."""
 
     weight: NDArray[np.float64]
     bias: NDArray[np.float64]
@@ -60,23 +60,26 @@ class Fit(NamedTuple):
 def bench_probes(
     *, frames: int = 50_000, dims: int = 128, classes: int = 40, codes: int = 1024, seed: int = 0
 ) -> dict[str, float]:
-    """Time of both sides on the same frames, each in a process of its own, one thread.
+    """Time of both methods on the same frames, each in a separate process with one thread.
 
-    Both fit balanced logistic regression, C = 1, to vectors standardised over the frames, until no component of the
-    gradient of the mean loss exceeds `TOLERANCE`. Counting the frames into a table is part of our time; expanding codes
-    to standardised vectors is not part of the reference's. `max_objective_gap`: how far our objective lies above the
-    reference's, relative to it, at least 0; `agreement`: the share of frames that both put into the same class;
-    `peak_mb`: our memory. Raises `CheckFailed` if a side stops before that gradient.
+    Both fit balanced logistic regression (C = 1) to vectors standardised over the frames, until no component of the
+    gradient of the mean loss exceeds `TOLERANCE`. Our time includes counting the frames into a table; the reference's
+    time excludes expanding codes to standardised vectors.
+
+    Returns: `max_objective_gap`, (our objective - reference's) / reference's, at least 0; `agreement`, the share of
+    frames with the same predicted class; `peak_mb`, our memory; and the times.
+
+    Raises: `CheckFailed` if a method stops at a larger gradient.
     """
     with TemporaryDirectory(prefix="phonoscope-bench-") as folder:
         file = Path(folder) / "frames.npz"
         layer = SpeechLayer(0, 1, dims=dims, codes=codes, phones=classes, speakers=2, seed=seed)
-        made = layer.batch(0, frames)
-        np.savez(file, codebook=layer.codebook, codes=made.codes, labels=made.phones, classes=classes)
+        batch = layer.batch(0, frames)
+        np.savez(file, codebook=layer.codebook, codes=batch.codes, labels=batch.phones, classes=classes)
         ours, reference = measure(fit_table, file, prepare=read), measure(fit_frames, file, prepare=expand)
-        judged = Judge(read(file))
+        judge = Judge(read(file))
     objectives = {
-        name: judged.objective(name, side.value) for name, side in (("ours", ours), ("scikit-learn", reference))
+        name: judge.objective(name, side.value) for name, side in (("ours", ours), ("scikit-learn", reference))
     }
     gap = (objectives["ours"] - objectives["scikit-learn"]) / objectives["scikit-learn"]
     return {
@@ -85,13 +88,13 @@ def bench_probes(
         "ours_s": ours.seconds,
         "ratio": reference.seconds / ours.seconds,
         "max_objective_gap": max(0.0, gap),
-        "agreement": judged.agreement(ours.value, reference.value),
+        "agreement": judge.agreement(ours.value, reference.value),
         "peak_mb": ours.peak_mb,
     }
 
 
 def read(file: Path) -> Frames:
-    """Load the frames, and the modules that our side needs."""
+    """Load the frames and the modules that our method needs."""
     import scipy.linalg
     import scipy.optimize  # noqa: F401
 
@@ -102,7 +105,7 @@ def read(file: Path) -> Frames:
 
 
 def expand(file: Path) -> Vectors:
-    """Every frame as its code's vector, standardised over the frames."""
+    """Code vector of every frame, standardised over the frames."""
     import sklearn.linear_model  # noqa: F401
     from sklearn.preprocessing import StandardScaler
 
@@ -111,7 +114,7 @@ def expand(file: Path) -> Vectors:
 
 
 def fit_table(frames: Frames) -> Fit:
-    """Count, then fit."""
+    """Our method: count the frames into a table and fit the probe to it."""
     from threadpoolctl import threadpool_limits
 
     from phonoscope.probes import fit_probe
@@ -122,7 +125,7 @@ def fit_table(frames: Frames) -> Fit:
 
 
 def fit_frames(vectors: Vectors) -> Fit:
-    """scikit-learn on frames."""
+    """The reference: scikit-learn on all frames."""
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
@@ -133,7 +136,7 @@ def fit_frames(vectors: Vectors) -> Fit:
 
 
 class Judge:
-    """Both sides' fits, looked at with the same eyes: on the table, which is exact."""
+    """Objective and predictions of a fit, computed from the contingency table, which is exact."""
 
     def __init__(self, frames: Frames) -> None:
         from phonoscope.probes.solvers import class_weights, standardisation
@@ -145,7 +148,7 @@ class Judge:
         self.targets = counts * class_weights(counts.sum(axis=0), "balanced")
 
     def objective(self, name: str, fit: Fit) -> float:
-        """Weighted loss + half the squared weights. Raises `CheckFailed` if the gradient is above `TOLERANCE`."""
+        """Weighted loss + squared weights / 2. Raises `CheckFailed` if the gradient exceeds `TOLERANCE`."""
         from scipy.special import log_softmax
 
         logs = log_softmax(self._logits(fit), axis=1)
@@ -156,6 +159,7 @@ class Judge:
         return float(0.5 * np.sum(fit.weight**2) - np.sum(self.targets * logs))
 
     def agreement(self, one: Fit, other: Fit) -> float:
+        """Share of frames for which both fits predict the same class."""
         same = self._logits(one).argmax(axis=1) == self._logits(other).argmax(axis=1)
         return float(self.frames[same].sum() / self.frames.sum())
 

@@ -1,32 +1,32 @@
-"""How the packaged codecs were made: `phonoscope train-packaged`. No DVC stage: it takes long, its result is shipped.
+"""Train the packaged codecs: `python -m tools.train_packaged <name>`. Takes hours; the results are in the repository.
 
-The speech is synthetic and made for this: random English words, spoken by espeak-ng in many voices, accents, rates and
-pitches, and by the neural voice; none of it occurs in the default corpus. One in four utterances is band-limited to
-4 kHz, as much recorded speech is. `speechtokenizer` and `speechtokenizer_undistilled` branch from one warm-up.
+The training speech is synthetic: random English words, spoken by espeak-ng in many voices, accents, rates and pitches,
+and by the neural voice. The default corpus contains none of it. One utterance in four is band-limited to 4 kHz, like
+much recorded speech. `speechtokenizer` and `speechtokenizer_undistilled` share their warm-up.
 """
 
 from __future__ import annotations
 
 import importlib.resources
-import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+import typer
 
 from phonoscope import paths
 from phonoscope.audio import resample
 from phonoscope.compute import setup_torch
 from phonoscope.config.codecs import TrainingConfig
 from phonoscope.config.compute import ComputeConfig
-from phonoscope.errors import ParamsError
+from phonoscope.config.params import load_params
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phonoscope.codecs.train import Clips, CodecTrainer
 
-log = logging.getLogger(__name__)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 RECIPE = TrainingConfig(log_every=250)
 SEED = 2026
 ESPEAK_UTTERANCES, NEURAL_UTTERANCES = 900, 160
@@ -36,7 +36,8 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 CHECKPOINT_EVERY = 500
 WHISPER_HZ = 16_000
 HELD_OUT, HELD_OUT_SENTENCES = Path("corpora/espeak"), 26
-KINDS = {
+Name = Literal["encodec", "dac", "speechtokenizer", "speechtokenizer_undistilled"]
+KINDS: dict[Name, str] = {
     "encodec": "encodec",
     "dac": "dac",
     "speechtokenizer": "speechtokenizer",
@@ -45,13 +46,13 @@ KINDS = {
 
 
 def random_text(rng: np.random.Generator, words: list[str]) -> str:
-    """Three to eight random words; one utterance in five says digits, yes and no."""
+    """Three to eight random words; one text in five consists of digits, yes and no."""
     pool: Any = DIGITS if rng.random() < 0.2 else words
     return " ".join(rng.choice(pool, size=rng.integers(3, 9)))
 
 
 def dictionary_words() -> list[str]:
-    """The plain lower-case words of the pronouncing dictionary that pocketsphinx ships."""
+    """Words of two to nine ASCII letters in the pronouncing dictionary that pocketsphinx ships."""
     dictionary = importlib.resources.files("pocketsphinx") / "model" / "en-us" / "cmudict-en-us.dict"
     lines = dictionary.read_text(encoding="utf-8").splitlines()
     words = {line.split(" ", 1)[0] for line in lines}
@@ -59,7 +60,7 @@ def dictionary_words() -> list[str]:
 
 
 def training_speech(workers: int) -> list[NDArray[np.float32]]:
-    """The training utterances at 22.05 kHz, [samples] each."""
+    """The training utterances at 22.05 kHz, each [samples]."""
     from phonoscope.corpus.espeak import SAMPLE_RATE_HZ as NATIVE_HZ
     from phonoscope.corpus.espeak import Request, synthesize_many
     from phonoscope.corpus.piper import synthesize
@@ -85,19 +86,14 @@ def training_speech(workers: int) -> list[NDArray[np.float32]]:
     ]
 
 
-def train_packaged(name: str, compute: ComputeConfig, destination: Path, recipe: TrainingConfig = RECIPE) -> None:
-    """Train one packaged model and write it into `destination`; resumes from `.phonoscope/packaged`.
-
-    Raises `ParamsError` for a name that is not packaged.
-    """
+def train_packaged(name: Name, compute: ComputeConfig, destination: Path, recipe: TrainingConfig = RECIPE) -> None:
+    """Train one packaged model and write it into `destination`; resume from `.phonoscope/packaged`."""
     from phonoscope.codecs.checkpoints import build_small
     from phonoscope.codecs.train import Clips, CodecTrainer
     from phonoscope.corpus.espeak import SAMPLE_RATE_HZ as NATIVE_HZ
     from phonoscope.pipeline.teacher import teacher_features
     from phonoscope.whisper.model import load_whisper
 
-    if name not in KINDS:
-        raise ParamsError(f"{name}: not a packaged codec; there are {', '.join(KINDS)}")
     kind, distill = KINDS[name], name == "speechtokenizer"
     device = setup_torch(compute, recipe.seed)
     speech = training_speech(compute.workers)
@@ -129,7 +125,7 @@ def _finish(
 
 
 def _fit(trainer: CodecTrainer, clips: Clips, recipe: TrainingConfig, checkpoint: Path, *, quantized: bool) -> None:
-    """Run one phase, with a checkpoint every few hundred steps to resume from."""
+    """Run one phase and save a checkpoint every `CHECKPOINT_EVERY` steps."""
     if checkpoint.exists():
         trainer.load(checkpoint)
     first, steps = (recipe.warmup_steps, recipe.quantizer_steps) if quantized else (0, recipe.warmup_steps)
@@ -142,10 +138,10 @@ def _fit(trainer: CodecTrainer, clips: Clips, recipe: TrainingConfig, checkpoint
 
 
 def quality(codec: Any) -> dict[str, Any]:
-    """A packaged model on speech it was not trained on: the default corpus's sentences, by espeak and the neural voice.
+    """Quality of a packaged model on held-out speech: sentences of the default corpus by espeak and the neural voice.
 
-    Per layer perplexity and used codes; SI-SDR, mel distance and STOI by layers kept; Whisper's word error rate on the
-    originals and on the reconstructions from all layers, for each kind of voice.
+    Perplexity and used codes per layer; SI-SDR, mel distance and STOI by number of layers; Whisper's word error rate on
+    the originals and on the reconstructions from all layers, for each kind of voice.
     """
     import torch
 
@@ -154,7 +150,7 @@ def quality(codec: Any) -> dict[str, Any]:
     from phonoscope.tokens.encode import code_statistics
     from phonoscope.whisper import load_whisper, transcribe, word_error_rate
 
-    whisper, found = load_whisper(), {}
+    whisper, results = load_whisper(), {}
     speech = {voice: held_out_speech(voice, codec.sample_rate) for voice in ("espeak", "neural")}
     counts = np.zeros((codec.n_layers, codec.codebook_size), dtype=np.int64)
     for voice, (texts, clips) in speech.items():
@@ -166,13 +162,15 @@ def quality(codec: Any) -> dict[str, Any]:
             for layer in range(codec.n_layers):
                 counts[layer] += np.bincount(codes[0, layer].numpy(), minlength=codec.codebook_size)
         for kind, audio in (("original", clips), ("decoded", decoded)):
-            heard = transcribe(whisper, [resample(samples, codec.sample_rate, WHISPER_HZ) for samples in audio])
-            found[f"wer_{voice}_{kind}"] = word_error_rate(texts, heard)
+            texts_recognised = transcribe(
+                whisper, [resample(samples, codec.sample_rate, WHISPER_HZ) for samples in audio]
+            )
+            results[f"wer_{voice}_{kind}"] = word_error_rate(texts, texts_recognised)
     clips = [samples for _, group in speech.values() for samples in group]
     table = [code_statistics(counts), quality_table([clip_quality(codec, samples) for samples in clips])]
     for row in (record for frame in table for record in frame.to_dict("records")):
-        found[f"{row['metric']}_layer_{row['layer']}"] = row["value"]
-    return found
+        results[f"{row['metric']}_layer_{row['layer']}"] = row["value"]
+    return results
 
 
 def held_out_speech(voice: str, sample_rate_hz: int) -> tuple[list[str], list[NDArray[np.float32]]]:
@@ -193,3 +191,18 @@ def held_out_speech(voice: str, sample_rate_hz: int) -> tuple[list[str], list[ND
         voices = zip(texts, turns, settings, strict=True)
         spoken = [(espeak(text, turn["voice"], **setting).samples, NATIVE_HZ) for text, turn, setting in voices]
     return texts, [resample(samples, rate, sample_rate_hz) for samples, rate in spoken]
+
+
+@app.command()
+def main(
+    name: Name,
+    destination: Annotated[Path, typer.Option(help="Folder for the packaged models.")] = paths.STATE
+    / "packaged-models",
+    params: Annotated[Path, typer.Option(help="Parameter file; its section compute counts.")] = paths.PARAMS,
+) -> None:
+    """Train a packaged model again, from synthetic speech. Takes hours; resumes where it stopped."""
+    train_packaged(name, load_params(params).compute, destination)
+
+
+if __name__ == "__main__":
+    app()

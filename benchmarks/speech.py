@@ -1,4 +1,4 @@
-"""Made-up speech, batch by batch: frames whose phone, speaker and F0 show in the codes of an RVQ layer."""
+"""Synthetic token frames, batch by batch: the codes of an RVQ layer depend on phone and speaker."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GRAIN = 4096
-"""Equal shares in which probabilities are dealt out, so that a draw is a look-up."""
+"""Size of the look-up tables that replace draws from a discrete distribution."""
 DECAY = 5.5
-"""Log of the ratio of the rows' largest to their smallest spread."""
+"""Log of the ratio of the largest to the smallest standard deviation of the codebook's axes."""
 GEOMETRY, OWN = 2.0, 1.0
-"""How far a code's row, and the code itself, decide how well it suits a class: standard deviations of logits."""
+"""Standard deviations of the two terms of a code's logit for a class: one linear in its vector, one free."""
 VOICED = 0.6
-"""Share of frames with an F0."""
+"""Share of voiced frames."""
 
 
 class Batch(NamedTuple):
@@ -32,9 +32,9 @@ class Batch(NamedTuple):
 
 
 class SpeechLayer:
-    """One layer of one codec. A frame's code comes from its phone, less often the deeper the layer, or its speaker.
+    """One layer of one codec. A frame's code is drawn given its phone (less often in deeper layers) or its speaker.
 
-    Phones, speakers and F0 of a batch are the same in all layers and codecs of a seed.
+    Phones, speakers and F0 of a batch are the same in all layers and codecs with the same seed.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class SpeechLayer:
         self._of_phone, self._of_speaker = (_preferences(self.codebook, n, own) for n in (phones, speakers))
 
     def batch(self, index: int, frames: int) -> Batch:
-        """So many frames; the same ones whenever they are asked for."""
+        """Batch number `index` with `frames` frames; every call returns the same batch."""
         rng = np.random.default_rng(derive_seed(self._seed, "labels", index))
         phones, speakers = (deck[rng.integers(GRAIN, size=frames)] for deck in (self._phones, self._speakers))
         f0 = 100 + 100 * speakers / len(self._of_speaker) + 20 * rng.normal(size=frames)
@@ -62,20 +62,20 @@ class SpeechLayer:
 
 
 def deal(shares: NDArray[Any]) -> NDArray[np.int16]:
-    """Outcomes [GRAIN] of which each has its share [outcomes], as nearly as whole numbers allow."""
+    """A look-up table [GRAIN] of outcomes, each repeated in proportion to its share [outcomes]."""
     middles = (np.arange(GRAIN) + 0.5) / GRAIN
     return np.minimum(np.searchsorted(np.cumsum(shares), middles), len(shares) - 1).astype(np.int16)
 
 
 def _correlated_rows(codes: int, dims: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Rows [codes, dims] whose variance falls from axis to axis as in the first layers of trained codecs."""
+    """Code vectors [codes, dims] with variance that falls from axis to axis, as in first layers of trained codecs."""
     axes, _ = np.linalg.qr(rng.normal(size=(dims, dims)))
     rows = rng.normal(size=(codes, dims)) * np.exp(-DECAY * np.arange(dims) / dims)
     return (rows @ axes).astype(np.float32)
 
 
 def _preferences(codebook: NDArray[Any], classes: int, rng: np.random.Generator) -> NDArray[np.int16]:
-    """The codes that each class takes, [classes, GRAIN]."""
+    """Look-up table of codes for every class, [classes, GRAIN]."""
     from scipy.special import softmax
 
     size, dims = codebook.shape

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from phonoscope.bench.cli import show
+from benchmarks.__main__ import show
 
 
 def test_a_benchmark_is_shown_as_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:

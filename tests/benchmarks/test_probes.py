@@ -8,10 +8,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from typer.testing import CliRunner
 
-from phonoscope.bench.cli import app
-from phonoscope.bench.large_probes import bench_large
-from phonoscope.bench.probes import TOLERANCE, Fit, Frames, Judge, bench_probes, fit_table
-from phonoscope.bench.speech import GRAIN, SpeechLayer, deal
+from benchmarks.__main__ import app
+from benchmarks.large_probes import bench_large
+from benchmarks.probes import TOLERANCE, Fit, Frames, Judge, bench_probes, fit_table
+from benchmarks.speech import GRAIN, SpeechLayer, deal
 from phonoscope.errors import CheckFailed
 
 KEYS = {"frames", "reference_s", "ours_s", "ratio", "max_objective_gap", "agreement", "peak_mb"}

@@ -5,8 +5,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from phonoscope.bench.cli import app
-from phonoscope.bench.geometry import bench_geometry
+from benchmarks.__main__ import app
+from benchmarks.geometry import bench_geometry
 
 KEYS = {"clips", "dims", "direct_s", "ours_s", "ratio", "direct_mb", "ours_mb", "max_difference"}
 
