@@ -13,11 +13,11 @@ from phonoscope.errors import DataError
 from phonoscope.files import atomic_dir, atomic_file, read_safetensors, write_csv
 from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.tables import read_table
+from phonoscope.studies.collapse.variants import arm_variants, main_variants
 from phonoscope.vq.answers import Findings
 from phonoscope.vq.figures import draw_features, draw_norms, draw_perplexities
 from phonoscope.vq.headline import headline, headline_table, perplexity_curves
 from phonoscope.vq.report import report
-from phonoscope.vq.variants import arm_variants, main_variants
 
 if TYPE_CHECKING:
     import numpy as np

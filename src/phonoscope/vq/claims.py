@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from phonoscope.studies.collapse.variants import UNSCALED, main_variants
 from phonoscope.vq.answers import COLLAPSED
 from phonoscope.vq.headline import evaluations
-from phonoscope.vq.variants import UNSCALED, main_variants
 
 NEAR = 0.03
 """Largest loss of accuracy against the baseline that a quantizer may cost."""

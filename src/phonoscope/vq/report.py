@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from phonoscope.studies.collapse.variants import UNSCALED
 from phonoscope.vq.answers import Answer, Findings, hypotheses, questions
 from phonoscope.vq.claims import judge
 from phonoscope.vq.headline import Spread, last, whole_rows
-from phonoscope.vq.variants import UNSCALED
 
 Headlines = Mapping[str, Mapping[str, Spread]]
 

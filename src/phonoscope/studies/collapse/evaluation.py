@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from phonoscope.compute import derive_seed
-from phonoscope.vq.features import Batch, Clips, batches
-from phonoscope.vq.measure import Record, measure, paired_counts
+from phonoscope.studies.collapse.features import Batch, Clips, batches
+from phonoscope.studies.collapse.measure import Record, measure, paired_counts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phonoscope.vq.classifier import DigitClassifier
+    from phonoscope.studies.collapse.classifier import DigitClassifier
 
 Passes = dict[str, list[Record]]
 """The batches of `train`, of `eval`, and of `other`, as many further clips of train."""

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from phonoscope.vq.classifier import DigitClassifier
-from phonoscope.vq.evaluation import Evaluator, Material, vector_counts
-from phonoscope.vq.variants import Variant
+from phonoscope.studies.collapse.classifier import DigitClassifier
+from phonoscope.studies.collapse.evaluation import Evaluator, Material, vector_counts
+from phonoscope.studies.collapse.variants import Variant
 
 from .words import BRIEF, MELS, planted_clips, planted_words
 

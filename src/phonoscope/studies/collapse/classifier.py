@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from phonoscope.compute import derive_seed
+from phonoscope.studies.collapse.sequence import SequenceLayer, SequenceOutput, build_sequence
 from phonoscope.vq.quantizers import Quantized, Quantizer, build_quantizer
-from phonoscope.vq.sequence import SequenceLayer, SequenceOutput, build_sequence
 
 if TYPE_CHECKING:
     from phonoscope.config.vq import VqConfig
-    from phonoscope.vq.variants import Variant
+    from phonoscope.studies.collapse.variants import Variant
 
 
 class Encoder(nn.Module):
@@ -146,7 +146,7 @@ class DigitClassifier(nn.Module):
 
 def _build_codebook(variant: Variant, config: VqConfig, seed: int) -> Quantizer:
     assert variant.update
-    quantizer = build_quantizer(
+    return build_quantizer(
         variant.update,
         config.dim,
         config.codes,
@@ -155,8 +155,6 @@ def _build_codebook(variant: Variant, config: VqConfig, seed: int) -> Quantizer:
         dead_usage=config.dead_usage,
         seed=derive_seed(seed, "quantizer"),
     )
-    assert isinstance(quantizer, Quantizer)
-    return quantizer
 
 
 def _clip_means(values: Tensor, lengths: Tensor) -> Tensor:

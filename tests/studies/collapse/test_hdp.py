@@ -9,9 +9,9 @@ from scipy.integrate import quad
 from scipy.special import digamma, gammaln, logsumexp
 from scipy.stats import beta
 
-from phonoscope.vq.base_measures import stick_weights
-from phonoscope.vq.emissions import Categorical, DiagonalGaussian, Emission
-from phonoscope.vq.hdp import HDP
+from phonoscope.studies.collapse.base_measures import stick_weights
+from phonoscope.studies.collapse.emissions import Categorical, DiagonalGaussian, Emission
+from phonoscope.studies.collapse.hdp import HDP
 
 from .planted import code_groups, everything, vector_groups
 

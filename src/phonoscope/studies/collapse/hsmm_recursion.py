@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from phonoscope.vq.base_measures import LOG_ZERO
+from phonoscope.studies.collapse.base_measures import LOG_ZERO
 
 Reduction = Callable[[Tensor, int], Tensor]
 

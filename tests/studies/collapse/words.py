@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from phonoscope.config.vq import VqConfig
-from phonoscope.vq.evaluation import Material
-from phonoscope.vq.features import Clips
+from phonoscope.studies.collapse.evaluation import Material
+from phonoscope.studies.collapse.features import Clips
 
 MELS = 12
 BRIEF = VqConfig(seeds=1, arms=(), steps=6, codes=8, channels=8, dim=8, mels=MELS, batch_size=8, warmup_epochs=1)

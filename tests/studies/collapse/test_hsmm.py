@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score
 
-from phonoscope.vq.emissions import Categorical, DiagonalGaussian, Emission
-from phonoscope.vq.hsmm import HSMM
+from phonoscope.studies.collapse.emissions import Categorical, DiagonalGaussian, Emission
+from phonoscope.studies.collapse.hsmm import HSMM
 
 from .planted import DURATIONS, codes_of, everything, segments, vectors_of
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from phonoscope.vq.checks import check_codebook, check_gradient, check_state, train_mode_rows
-from phonoscope.vq.classifier import DigitClassifier
-from phonoscope.vq.evaluation import Evaluator
-from phonoscope.vq.variants import main_variants
+from phonoscope.studies.collapse.checks import check_codebook, check_gradient, check_state, train_mode_rows
+from phonoscope.studies.collapse.classifier import DigitClassifier
+from phonoscope.studies.collapse.evaluation import Evaluator
+from phonoscope.studies.collapse.variants import main_variants
 
 from .words import BRIEF, MELS, planted_words
 

@@ -10,8 +10,8 @@ from hmmlearn.hmm import CategoricalHMM
 from scipy.special import logsumexp
 from torch import Tensor
 
-from phonoscope.vq.base_measures import LOG_ZERO
-from phonoscope.vq.hsmm_recursion import LogParameters, expected_counts, log_partition, viterbi
+from phonoscope.studies.collapse.base_measures import LOG_ZERO
+from phonoscope.studies.collapse.hsmm_recursion import LogParameters, expected_counts, log_partition, viterbi
 
 STATES = 3
 censoring = pytest.mark.parametrize("censored", [False, True])

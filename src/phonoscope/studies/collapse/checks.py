@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from phonoscope.vq.codebooks import EmaCodebook
-from phonoscope.vq.evaluation import Evaluator, Rows
+from phonoscope.studies.collapse.evaluation import Evaluator, Rows
 
 if TYPE_CHECKING:
-    from phonoscope.vq.classifier import DigitClassifier
-    from phonoscope.vq.features import Batch
-    from phonoscope.vq.quantizers import Quantizer
+    from phonoscope.studies.collapse.classifier import DigitClassifier
+    from phonoscope.studies.collapse.features import Batch
 
 
 def train_mode_rows(model: DigitClassifier, evaluator: Evaluator, vq_weight: float) -> Rows:
@@ -68,31 +66,24 @@ def check_gradient(model: DigitClassifier, batch: Batch) -> dict[str, float]:
 
 
 def check_codebook(model: DigitClassifier, evaluator: Evaluator) -> dict[str, float]:
-    """What the codes are, against the running means that they should be; empty without a quantizer.
+    """The codes against the running means that they should equal; empty without a quantizer.
 
-    code_scale: median over codes of the code's norm by that of its running mean S_k / N_k: 1 under the right update.
-    repaired_*: accuracy, perplexity and active codes in eval if the codes are set to those means and nothing else.
+    code_scale: median over codes of the norm of the code over that of its running mean S_k / N_k; 1 under the right
+    update. repaired_*: accuracy, perplexity and active codes in eval, if only the codes are set to those means.
     """
     if not model.quantizer:
         return {}
-    layer = _codebook(model.quantizer)
-    means = layer.embed_avg / layer.cluster_size.clamp(min=1e-12)[..., None]
-    scale = layer.embed.norm(dim=-1) / means.norm(dim=-1).clamp(min=1e-12)
+    book = model.quantizer.books[0]
+    means = book.embed_avg / book.cluster_size.clamp(min=1e-12)[:, None]
+    scale = book.embed.norm(dim=-1) / means.norm(dim=-1).clamp(min=1e-12)
     repaired = copy.deepcopy(model).eval()
-    _codebook(repaired.quantizer).embed.copy_(means)
+    assert repaired.quantizer
+    repaired.quantizer.books[0].embed.copy_(means)
     row = next(row for row in evaluator.rows(repaired, evaluator.passes(repaired), 0.0) if row["split"] == "eval")
     return {
         "code_scale": float(scale.median()),
-        "ema_total": float(layer.cluster_size.sum()),
+        "ema_total": float(book.cluster_size.sum()),
         "repaired_accuracy": row["accuracy"],
         "repaired_perplexity": row["perplexity_dataset"],
         "repaired_active_codes": row["active_codes"],
     }
-
-
-def _codebook(quantizer: Quantizer | None) -> EmaCodebook:
-    """The one codebook of a quantizer."""
-    assert quantizer
-    layer = quantizer.layers[0]
-    assert isinstance(layer, EmaCodebook)
-    return layer

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from phonoscope.vq.emissions import Categorical, Emission
+from phonoscope.studies.collapse.emissions import Categorical, Emission
 
 NEIGHBOURS = 3
 """Frames to each side whose codes describe a code."""

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from phonoscope.config.vq import SequenceConfig
-from phonoscope.vq.emissions import Categorical, DiagonalGaussian, Emission
-from phonoscope.vq.hdp import HDP, HDPPosterior
-from phonoscope.vq.hdp_hsmm import HDPHSMM
-from phonoscope.vq.hsmm import HSMM, HSMMStatistics
+from phonoscope.studies.collapse.emissions import Categorical, DiagonalGaussian, Emission
+from phonoscope.studies.collapse.hdp import HDP, HDPPosterior
+from phonoscope.studies.collapse.hdp_hsmm import HDPHSMM
+from phonoscope.studies.collapse.hsmm import HSMM, HSMMStatistics
 
 SequenceKind = Literal["hdp", "hsmm", "hdp_hsmm"]
 

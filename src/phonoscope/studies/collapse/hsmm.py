@@ -14,10 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Dirichlet, kl_divergence
 
-from phonoscope.vq.base_measures import LOG_ZERO, BaseMeasure, expected_log
-from phonoscope.vq.emissions import Emission, Statistics
-from phonoscope.vq.hsmm_recursion import ExpectedCounts, LogParameters, expected_counts, log_partition, viterbi
-from phonoscope.vq.starts import first_responsibilities
+from phonoscope.studies.collapse.base_measures import LOG_ZERO, BaseMeasure, expected_log
+from phonoscope.studies.collapse.emissions import Emission, Statistics
+from phonoscope.studies.collapse.hsmm_recursion import (
+    ExpectedCounts,
+    LogParameters,
+    expected_counts,
+    log_partition,
+    viterbi,
+)
+from phonoscope.studies.collapse.starts import first_responsibilities
 
 DURATION_PRIOR = 0.5
 """Pseudo-count of every duration."""

@@ -17,7 +17,7 @@ from phonoscope.vq.usage import active_codes, perplexity, perplexity_clamped
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phonoscope.vq.classifier import Decision, DigitClassifier
+    from phonoscope.studies.collapse.classifier import Decision, DigitClassifier
     from phonoscope.vq.quantizers import Quantizer
 
 DRIFT_VECTORS = 256
@@ -107,8 +107,6 @@ def measure(
 
 def _codebook_measures(records: Sequence[Record], counts: Sequence[int], quantizer: Quantizer) -> dict[str, float]:
     book, ema, sizes = quantizer.codebooks()[0], quantizer.perplexity_ema(), quantizer.cluster_sizes()
-    assert ema is not None
-    assert sizes is not None
     size = len(book)
     vectors = _first(counts, [record.vectors for record in records])
     passed = _first(counts, [record.passed for record in records])

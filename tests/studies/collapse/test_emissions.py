@@ -5,7 +5,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from phonoscope.vq.emissions import Categorical, DiagonalGaussian, Emission
+from phonoscope.studies.collapse.emissions import Categorical, DiagonalGaussian, Emission
 
 
 def case(kind: str) -> tuple[Emission, Tensor]:

@@ -13,10 +13,10 @@ import copy
 import torch
 from torch import Tensor
 
-from phonoscope.vq.base_measures import WeakLimit
-from phonoscope.vq.emissions import Emission
-from phonoscope.vq.hsmm import HSMM
-from phonoscope.vq.starts import alike
+from phonoscope.studies.collapse.base_measures import WeakLimit
+from phonoscope.studies.collapse.emissions import Emission
+from phonoscope.studies.collapse.hsmm import HSMM
+from phonoscope.studies.collapse.starts import alike
 
 TRIAL_SWEEPS = 5
 """Sweeps that a merger gets to prove itself."""

@@ -18,11 +18,11 @@ from phonoscope.pipeline.base import StageReport
 from phonoscope.pipeline.vq import run
 from phonoscope.pipeline.vq_report import run as run_report
 from phonoscope.report.summary import vq_headline
-from phonoscope.vq.variants import arm_variants, main_variants
+from phonoscope.studies.collapse.variants import arm_variants, main_variants
 
 from .words import BRIEF
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
+PARAMS = Path(__file__).parents[3] / "params.yaml"
 TONES = {"one": 300.0, "two": 900.0, "six": 1800.0, "yes": 500.0}
 STUDY = BRIEF.model_copy(update={"arms": ("older",), "arm_seeds": 2, "steps": 3})
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from phonoscope.config.vq import SequenceConfig
-from phonoscope.vq.sequence import SequenceKind, SequenceLayer, build_sequence
+from phonoscope.studies.collapse.sequence import SequenceKind, SequenceLayer, build_sequence
 
 from .planted import codes_of, everything, segments, vectors_of
 

@@ -14,15 +14,15 @@ from torch import Tensor
 
 from phonoscope.compute import derive_seed, setup_torch
 from phonoscope.config.compute import ComputeConfig
-from phonoscope.vq.checks import check_codebook, check_gradient, check_state, train_mode_rows
-from phonoscope.vq.classifier import DigitClassifier
-from phonoscope.vq.evaluation import Evaluator, Material, Rows
-from phonoscope.vq.features import Batch, augment, batches
-from phonoscope.vq.measure import Record
+from phonoscope.studies.collapse.checks import check_codebook, check_gradient, check_state, train_mode_rows
+from phonoscope.studies.collapse.classifier import DigitClassifier
+from phonoscope.studies.collapse.evaluation import Evaluator, Material, Rows
+from phonoscope.studies.collapse.features import Batch, augment, batches
+from phonoscope.studies.collapse.measure import Record
 
 if TYPE_CHECKING:
     from phonoscope.config.vq import VqConfig
-    from phonoscope.vq.variants import Variant
+    from phonoscope.studies.collapse.variants import Variant
 
 START_BATCHES = 8
 """Training batches that the codebook and the sequence model start from."""
@@ -40,7 +40,7 @@ class RunResult:
     rows: Rows
     """Measures by seed, mode (fit, eval, train), split, epoch, step and batch; batch 0 stands for all of them."""
     checks: dict[str, float]
-    """Single findings about the trained model; see `phonoscope.vq.checks`."""
+    """Single findings about the trained model; see `phonoscope.studies.collapse.checks`."""
     weights: dict[str, Tensor]
     """The trained model's state."""
     evidence: dict[str, Tensor]
@@ -98,8 +98,7 @@ class Run:
         decision = self.model(batch.mel, batch.lengths)
         loss = F.cross_entropy(decision.logits, batch.labels)
         if decision.quantized:
-            quantizer_loss = self.config.beta * decision.quantized.commitment + decision.quantized.codebook
-            loss = loss + self.vq_weight * quantizer_loss
+            loss = loss + self.vq_weight * (self.config.beta * decision.quantized.commitment)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

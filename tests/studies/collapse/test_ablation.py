@@ -7,8 +7,8 @@ import torch
 
 from phonoscope.config.compute import ComputeConfig
 from phonoscope.config.vq import VqConfig
-from phonoscope.vq.ablation import Run, RunResult, train_run
-from phonoscope.vq.variants import arm_variants, main_variants
+from phonoscope.studies.collapse.ablation import Run, RunResult, train_run
+from phonoscope.studies.collapse.variants import arm_variants, main_variants
 
 from .words import BRIEF, planted_words
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from phonoscope.vq.classifier import DigitClassifier
-from phonoscope.vq.measure import Record, energy_coefficient, measure, paired_counts
-from phonoscope.vq.variants import main_variants
+from phonoscope.studies.collapse.classifier import DigitClassifier
+from phonoscope.studies.collapse.measure import Record, energy_coefficient, measure, paired_counts
+from phonoscope.studies.collapse.variants import main_variants
 
 from .words import BRIEF, MELS
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score
 
-from phonoscope.vq.emissions import Categorical, DiagonalGaussian, Emission
-from phonoscope.vq.hdp_hsmm import HDPHSMM
+from phonoscope.studies.collapse.emissions import Categorical, DiagonalGaussian, Emission
+from phonoscope.studies.collapse.hdp_hsmm import HDPHSMM
 
 from .planted import DURATIONS, codes_of, everything, segments, vectors_of
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from phonoscope.errors import DataError
-from phonoscope.vq.features import Clips, LogMel, augment, batches, digit_clips
+from phonoscope.studies.collapse.features import Clips, LogMel, augment, batches, digit_clips
 
 from .words import MELS, planted_clips
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from phonoscope.vq.base_measures import StickBreaking
-from phonoscope.vq.emissions import Emission
-from phonoscope.vq.starts import alike, first_responsibilities
+from phonoscope.studies.collapse.base_measures import StickBreaking
+from phonoscope.studies.collapse.emissions import Emission
+from phonoscope.studies.collapse.starts import alike, first_responsibilities
 
 
 class HDPPosterior(NamedTuple):

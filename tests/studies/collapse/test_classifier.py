@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from phonoscope.vq.classifier import DigitClassifier, Encoder, real_frames
-from phonoscope.vq.variants import Variant, main_variants
+from phonoscope.studies.collapse.classifier import DigitClassifier, Encoder, real_frames
+from phonoscope.studies.collapse.variants import Variant, main_variants
 
 from .words import BRIEF, MELS, planted_clips
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from phonoscope.config.vq import VqConfig
-from phonoscope.vq.variants import arm_variants, main_variants, runs
+from phonoscope.studies.collapse.variants import arm_variants, main_variants, runs
 
 
 def test_the_eight_combinations_come_under_both_updates_where_they_have_a_quantizer() -> None:

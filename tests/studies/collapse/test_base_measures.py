@@ -5,7 +5,13 @@ import torch
 from scipy.special import gammaln
 from torch.distributions import Beta, Dirichlet
 
-from phonoscope.vq.base_measures import BaseMeasure, StickBreaking, WeakLimit, log_normaliser, stick_weights
+from phonoscope.studies.collapse.base_measures import (
+    BaseMeasure,
+    StickBreaking,
+    WeakLimit,
+    log_normaliser,
+    stick_weights,
+)
 
 ALPHA = 1.7
 ALLOWED = torch.tensor([[True, True, True, True], [False, True, True, True]])
