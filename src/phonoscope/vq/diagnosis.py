@@ -137,8 +137,8 @@ def diagnose(
     """Measure every layer of a quantizer and name its faults.
 
     Args:
-        quantizer: a checkpoint (a file, or its folder), a state dict, a codebook [K, D], or a list of codebooks, one per
-            layer.
+        quantizer: a checkpoint (a file, or its folder), a state dict, a codebook [K, D], or a list of codebooks, one
+            per layer.
         cluster_sizes, sums: EMA counts [K] and sums [K, D] of the codebook, or lists of them, one per layer.
         vectors: encoder outputs [N, D] as an array, or a file (.npy, .safetensors).
         codes: codes [N, L] of a dataset as an array, or a token table (.parquet with code_1, code_2, ...).
