@@ -2,6 +2,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CODE := src benchmarks tools tests
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
@@ -10,7 +11,7 @@ export DVC_NO_ANALYTICS := 1
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 10
 
-setup: $(VENV)/.installed $(BIN)/phonoscope  ## virtual environment from the hashed lock
+setup: $(VENV)/.installed $(BIN)/phonoscope $(VENV)/.importable  ## virtual environment from the hashed lock
 
 $(VENV)/.installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=<path> ...")'
@@ -23,6 +24,12 @@ $(BIN)/phonoscope: Makefile | $(VENV)/.installed
 	@printf '%s\n' '#!/bin/sh' 'bin=$$(cd "$$(dirname "$$0")" && pwd)' \
 	  'PYTHONPATH="$$bin/../../src" exec "$$bin/python" -m phonoscope "$$@"' > $@
 	@chmod +x $@
+
+# `import phonoscope` outside stages: PYTHONPATH=src of a stage comes first, so this is no editable install either
+$(VENV)/.importable: Makefile | $(VENV)/.installed
+	@$(BIN)/python -c 'import os, pathlib, sysconfig; site = sysconfig.get_path("purelib"); \
+	  pathlib.Path(site, "phonoscope.pth").write_text(os.path.relpath("src", site) + "\n")'
+	@touch $@
 
 repro: setup  ## run the pipeline: what has not changed is not run again
 	$(BIN)/dvc repro
@@ -51,8 +58,8 @@ scale: setup  ## 20,000 utterances through corpus, align, split and encode; take
 	PYTHONPATH=src $(BIN)/python -m tests.pipeline.scale
 
 check: setup  ## lint, format, types
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 
 test: check  ## lint, format, types and all tests
@@ -70,4 +77,4 @@ lock:  ## rewrite requirements.lock from pyproject.toml (needs uv)
 
 clean:  ## remove the virtual environment and tool caches; results and DVC's cache stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from phonoscope.alignment.arpabet import PHONES
 from phonoscope.alignment.espeak_phones import ACCENTS, arpabet
 from phonoscope.corpus.espeak import synthesize
+from phonoscope.data.phones import PHONES
 from phonoscope.errors import DataError
 
 

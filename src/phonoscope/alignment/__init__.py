@@ -1,14 +1,13 @@
 """Words and phones in time, their labels per frame, and F0."""
 
 from phonoscope.alignment.align import Sources, align_utterance
-from phonoscope.alignment.arpabet import PHONES, SILENCE, normalise_phone
 from phonoscope.alignment.events import align_events
 from phonoscope.alignment.forced import force_align
-from phonoscope.alignment.frames import frame_labels
-from phonoscope.alignment.intervals import Alignment, Interval
-from phonoscope.alignment.pitch import f0_track, sample_f0
+from phonoscope.alignment.pitch import f0_track
 from phonoscope.alignment.textgrid import read_textgrid, write_textgrid
 from phonoscope.config.alignment import AlignmentConfig
+from phonoscope.data.labels import Alignment, Interval, frame_labels, sample_f0
+from phonoscope.data.phones import PHONES, SILENCE, normalise_phone
 
 __all__ = [
     "PHONES",

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from phonoscope.alignment.events import align_events
 from phonoscope.alignment.forced import SAMPLE_RATE_HZ, force_align
-from phonoscope.alignment.intervals import Alignment
 from phonoscope.alignment.textgrid import read_textgrid
 from phonoscope.audio import resample
 from phonoscope.config.alignment import AlignmentConfig
+from phonoscope.data.labels import Alignment
 from phonoscope.errors import DataError
 from phonoscope.events import PhoneEvent
 

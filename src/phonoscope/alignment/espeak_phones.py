@@ -7,8 +7,8 @@ off-glide of a centring diphthong (`e@` in RP) is no phone of its own, for ARPAB
 
 from __future__ import annotations
 
-from phonoscope.alignment.arpabet import SILENCE, VOWELS
 from phonoscope.config.alignment import Stress
+from phonoscope.data.phones import SILENCE, VOWELS
 from phonoscope.errors import DataError
 
 _VOWELS = {

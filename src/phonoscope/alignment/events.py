@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phonoscope.alignment.arpabet import SILENCE, STOPS
 from phonoscope.alignment.espeak_phones import arpabet
-from phonoscope.alignment.intervals import Alignment, Interval, check_intervals, fill_gaps
+from phonoscope.alignment.intervals import check_intervals, fill_gaps
 from phonoscope.alignment.transcript import spoken_words
 from phonoscope.config.alignment import Stress
+from phonoscope.data.labels import Alignment, Interval
+from phonoscope.data.phones import SILENCE, STOPS
 from phonoscope.errors import DataError
 from phonoscope.events import PhoneEvent
 

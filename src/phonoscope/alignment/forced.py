@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phonoscope.alignment.arpabet import SILENCE_NAMES, normalise_phone
-from phonoscope.alignment.intervals import Alignment, Interval, check_intervals, fill_gaps, relabel
+from phonoscope.alignment.intervals import check_intervals, fill_gaps, relabel
 from phonoscope.alignment.transcript import spoken_words
+from phonoscope.data.labels import Alignment, Interval
+from phonoscope.data.phones import SILENCE_NAMES, normalise_phone
 from phonoscope.errors import DataError, EnvironmentFault
 
 if TYPE_CHECKING:

@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
 
-from phonoscope.alignment.arpabet import SILENCE
+from phonoscope.data.labels import Interval
+from phonoscope.data.phones import SILENCE
 from phonoscope.errors import DataError
 
 TOLERANCE_S = 0.05
 """How far an alignment may run past its audio (aligners round to their frames); the excess is cut off."""
 _EPSILON_S = 1e-6
-
-
-class Interval(NamedTuple):
-    """A label from `start_s` to `end_s`."""
-
-    start_s: float
-    end_s: float
-    label: str
-
-
-@dataclass(frozen=True)
-class Alignment:
-    """The words and the phones of one utterance, each in time order, without gaps or overlaps."""
-
-    words: list[Interval]
-    phones: list[Interval]
 
 
 def check_intervals(intervals: Sequence[Interval], duration_s: float) -> list[Interval]:

@@ -8,13 +8,12 @@ import numpy as np
 
 from phonoscope.audio import load_librosa, resample
 from phonoscope.config.alignment import AlignmentConfig
+from phonoscope.data.labels import HOP_S
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ANALYSIS_RATE_HZ = 16_000
-HOP_S = 0.01
-"""The F0 grid: frame k is centred at k * 0.01 s."""
 _HOP = 160
 _FRAME = 800  # 50 ms: three periods of 60 Hz
 _THRESHOLDS = (2, 8)  # the paper's beta distribution of mean 0.2; librosa's (mean 0.1) loses a quarter of real vowels
@@ -49,23 +48,3 @@ def f0_track(
     loud = (level > level.max() * 10 ** (-config.f0_floor_db / 20)) & (level > 0)
     times_s = np.arange(len(f0_hz)) / round(1 / HOP_S)
     return times_s, np.where(voiced & loud, f0_hz, np.nan).astype(np.float32)
-
-
-def sample_f0(
-    times_s: NDArray[np.float64], f0_hz: NDArray[np.float32], at_s: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """F0 at any times, such as the exact centres (i + 0.5) / rate of a codec's frames.
-
-    Linear between the two neighbours on the track's uniform grid; NaN if either neighbour is unvoiced, and outside the
-    track. A time that falls on the grid has one neighbour. Shapes: [frames], [frames], [points] -> [points].
-    """
-    if len(times_s) == 0:
-        return np.full(len(at_s), np.nan, dtype=np.float32)
-    position = np.round((np.asarray(at_s) - times_s[0]) / HOP_S, 6)
-    left = np.floor(position).astype(np.int64)
-    share = position - left
-    inside = (left >= 0) & (left + (share > 0) < len(times_s))
-    left = np.where(inside, left, 0)
-    right = np.where(inside & (share > 0), left + 1, left)
-    value = f0_hz[left] + share * (f0_hz[right] - f0_hz[left])
-    return np.where(inside, value, np.nan).astype(np.float32)

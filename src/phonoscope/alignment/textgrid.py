@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phonoscope.alignment.arpabet import SILENCE_NAMES, normalise_phone
-from phonoscope.alignment.intervals import Alignment, Interval, check_intervals, fill_gaps, relabel
+from phonoscope.alignment.intervals import check_intervals, fill_gaps, relabel
 from phonoscope.config.alignment import Stress
+from phonoscope.data.labels import Alignment, Interval
+from phonoscope.data.phones import SILENCE_NAMES, normalise_phone
 from phonoscope.errors import DataError
 from phonoscope.files import atomic_file
 

@@ -129,16 +129,3 @@ def doctor(
     typer.echo(json.dumps(report, indent=2) if as_json else describe(faults))
     if faults:
         raise typer.Exit(CheckFailed.exit_code)
-
-
-@app.command("train-packaged")
-def train_packaged(
-    name: Annotated[str, typer.Argument(help="encodec, dac, speechtokenizer or speechtokenizer_undistilled.")],
-    destination: Annotated[Path, typer.Option(help="Folder for the packaged models.")] = paths.STATE
-    / "packaged-models",
-    params: ParamsFile = paths.PARAMS,
-) -> None:
-    """Train the packaged models again, from synthetic speech. Takes hours; resumes where it stopped."""
-    from phonoscope.commands.train_packaged import train_packaged as train
-
-    train(name, load_params(params).compute, destination)

@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from phonoscope.alignment.arpabet import SILENCE, SILENCE_NAMES
 from phonoscope.corpus.split import make_split
+from phonoscope.data.phones import SILENCE, SILENCE_NAMES
 from phonoscope.errors import DataError
 
 if TYPE_CHECKING:

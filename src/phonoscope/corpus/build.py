@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from phonoscope.audio import check_audio, write_flac
 from phonoscope.compute import derive_seed
 from phonoscope.corpus.items import AudioFile, Loaded, RawItem, Rejected, check_id
+from phonoscope.data.manifest import manifest_schema
 from phonoscope.errors import DataError
 from phonoscope.files import write_parquet
 from phonoscope.shards import resumable, shard_key, take_files
@@ -32,16 +33,6 @@ class Corpus:
     manifest: pa.Table
     phone_events: pa.Table
     rejected: pd.DataFrame
-
-
-def manifest_schema() -> pa.Schema:
-    """Columns of manifest.parquet, one row an utterance."""
-    import pyarrow as pa
-
-    texts = ("utterance", "path", "text", "speaker", "sex", "accent", "word")
-    numbers = [("duration_s", pa.float64()), ("sample_rate", pa.int32())]
-    strings = [(name, pa.string()) for name in (*texts, "sha256", "split")]
-    return pa.schema([*strings[: len(texts)], *numbers, *strings[len(texts) :]])
 
 
 def phone_event_schema() -> pa.Schema:

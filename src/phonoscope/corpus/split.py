@@ -5,27 +5,18 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from phonoscope.config.corpus import SplitConfig
+from phonoscope.data.split import Split
 from phonoscope.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Split:
-    """Sorted utterance ids of `train` and `eval`, and disjoint, sorted `speaker_folds`."""
-
-    train: list[str]
-    eval: list[str]
-    speaker_folds: list[list[str]]
 
 
 class _Utterance(NamedTuple):

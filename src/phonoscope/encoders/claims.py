@@ -124,7 +124,7 @@ def size_claims() -> list[Claim]:
             "a faster audio branch",
             "40 %",
             f"{work[0]:.0f} million multiply-adds a window, {work[1]:.0f} with 2,048 bins, {work[2]:.0f} with 80; "
-            "for seconds see `phonoscope bench encoders`",
+            "for seconds see docs/benchmarks.md",
             f"{'holds' if work[0] < work[1] else 'refuted'} in multiply-adds against 2,048 bins",
         ),
         Claim(

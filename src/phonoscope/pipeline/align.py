@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from phonoscope import paths
 from phonoscope.alignment import SILENCE, AlignmentConfig, Sources, align_utterance, f0_track
 from phonoscope.alignment.textgrid import find_textgrids, write_textgrid
-from phonoscope.alignment.tracks import Track, track_table
 from phonoscope.audio import read_audio
+from phonoscope.data.labels import Track, track_table
 from phonoscope.errors import DataError, ParamsError
 from phonoscope.events import PhoneEvent
 from phonoscope.files import atomic_dir, write_csv, write_parquet

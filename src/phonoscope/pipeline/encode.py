@@ -15,8 +15,6 @@ import pyarrow.parquet as pq
 import torch
 
 from phonoscope import paths
-from phonoscope.alignment.frames import frame_labels
-from phonoscope.alignment.pitch import sample_f0
 from phonoscope.alignment.textgrid import read_textgrid
 from phonoscope.audio import read_audio, resample
 from phonoscope.codecs.base import bitrate_bps, device_of, encode_batch, frame_rate_hz
@@ -24,6 +22,7 @@ from phonoscope.codecs.checkpoints import load_codec
 from phonoscope.codecs.quality import clip_quality, quality_table
 from phonoscope.compute import parallel_map, setup_torch
 from phonoscope.config.compute import ComputeConfig
+from phonoscope.data.labels import frame_labels, sample_f0
 from phonoscope.files import atomic_dir, write_csv, write_parquet, write_safetensors
 from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.speech import waveforms

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from phonoscope import paths
-from phonoscope.alignment.frames import frame_labels
-from phonoscope.alignment.intervals import Interval, fill_gaps
+from phonoscope.alignment.intervals import fill_gaps
 from phonoscope.alignment.textgrid import read_textgrid
+from phonoscope.data.labels import Interval, frame_labels
 from phonoscope.pipeline.features_io import FRAME_S
 from phonoscope.pipeline.listening import Utterance
 from phonoscope.whisper.features import text_spans

@@ -11,6 +11,7 @@ import pandas as pd
 
 from phonoscope import paths
 from phonoscope.compute import parallel_map
+from phonoscope.data.phones import GROUPS, OTHER, phone_group
 from phonoscope.drawing import png
 from phonoscope.files import atomic_dir, read_safetensors, write_csv
 from phonoscope.maps.embedding import map_codes
@@ -18,7 +19,6 @@ from phonoscope.maps.figures import PALE, PALETTE, Panel, draw_classes, draw_val
 from phonoscope.maps.frames import sample_frames
 from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.tables import read_manifest
-from phonoscope.probes.phone_groups import GROUPS, OTHER, phone_group
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

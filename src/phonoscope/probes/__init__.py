@@ -19,6 +19,7 @@ In depth (stage `depth`):
 from __future__ import annotations
 
 from phonoscope.config.probes import BootstrapConfig, DepthConfig, MlpConfig, ProbeConfig
+from phonoscope.data.phones import GROUPS, phone_group
 from phonoscope.probes.controls import (
     control_labels,
     lookup_classes,
@@ -36,7 +37,6 @@ from phonoscope.probes.inputs import FrameInput, Input, TableInput
 from phonoscope.probes.labels import TASKS, LabelTask, PhoneLabels, UtteranceLabels, register
 from phonoscope.probes.mlp import MlpProbe, fit_mlp
 from phonoscope.probes.model import Probe
-from phonoscope.probes.phone_groups import GROUPS, phone_group
 from phonoscope.probes.run import ProbeResult, probe_codec
 from phonoscope.probes.scores import (
     ClassStatistics,

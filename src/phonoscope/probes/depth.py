@@ -12,12 +12,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from phonoscope.compute import derive_seed, parallel_map
+from phonoscope.data.phones import phone_group, phone_order
 from phonoscope.errors import DataError
 from phonoscope.probes.examples import Examples, Scores
 from phonoscope.probes.inputs import FrameInput, Input, TableInput
 from phonoscope.probes.labels import TASKS, LabelTask, find_task
 from phonoscope.probes.measures import Measure, description_measures, information_measures, probe_measures
-from phonoscope.probes.phone_groups import phone_group, phone_order
 from phonoscope.probes.pitch import PITCH, Values, pitch_measures
 from phonoscope.probes.splits import make_folds
 from phonoscope.probes.vectors import ArrayVectors, SummedCodes

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 import numpy as np
 
+from phonoscope.data.phones import phone_group
 from phonoscope.errors import ParamsError
-from phonoscope.probes.phone_groups import phone_group
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

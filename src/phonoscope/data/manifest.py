@@ -1,0 +1,103 @@
+"""The manifest: a row an utterance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phonoscope.data.tables import read_frame
+from phonoscope.errors import DataError
+from phonoscope.files import write_parquet
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+_TEXTS = ("utterance", "path", "text", "speaker", "sex", "accent", "word")
+_TEXTS_LAST = ("sha256", "split")
+TEXTS = _TEXTS + _TEXTS_LAST
+"""Columns of text; empty where a value is not known."""
+
+
+def manifest_schema() -> pa.Schema:
+    """Columns of manifest.parquet, one row an utterance."""
+    import pyarrow as pa
+
+    numbers = [("duration_s", pa.float64()), ("sample_rate", pa.int32())]
+    return pa.schema(
+        [*((name, pa.string()) for name in _TEXTS), *numbers, *((name, pa.string()) for name in _TEXTS_LAST)]
+    )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The utterances of a corpus."""
+
+    table: pd.DataFrame
+    """A row an utterance: `utterance` (id), `path` (below the corpus folder), `text` (transcript), `speaker`, `sex` (F,
+    M), `accent`, `word` (of an isolated word), `duration_s`, `sample_rate` (Hz), `sha256` (of the file), `split` (the
+    corpus's official one). Only `utterance` is required; other texts are empty where they are not known."""
+
+    @classmethod
+    def load(cls, path: Path) -> Manifest:
+        """Read manifest.parquet. Raises `DataError` if it is missing, not readable or not valid."""
+        manifest = cls(read_frame(path))
+        try:
+            manifest.validate()
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+        return manifest
+
+    @classmethod
+    def from_arrays(cls, utterance: Sequence[str], **columns: Sequence[Any]) -> Manifest:
+        """From a value an utterance in each column; texts that are not given are empty. Raises `DataError`."""
+        import pandas as pd
+
+        texts = {name: [""] * len(utterance) for name in TEXTS}
+        lengths = {name: len(values) for name, values in columns.items() if len(values) != len(utterance)}
+        if lengths:
+            raise DataError(f"{len(utterance)} utterances, but columns of other lengths: {lengths}")
+        manifest = cls(
+            pd.DataFrame({**texts, "utterance": list(utterance), **{k: list(v) for k, v in columns.items()}})
+        )
+        manifest.validate()
+        return manifest
+
+    def save(self, path: Path) -> None:
+        """Write manifest.parquet."""
+        import pyarrow as pa
+
+        fields = [field for field in manifest_schema() if field.name in self.table]
+        write_parquet(path, pa.Table.from_pandas(self.table, schema=pa.schema(fields), preserve_index=False))
+
+    def validate(self) -> None:
+        """Raise `DataError` unless every utterance has one row."""
+        if "utterance" not in self.table:
+            raise DataError("a manifest needs the column utterance")
+        names = self.table["utterance"]
+        if names.duplicated().any():
+            raise DataError(f"utterance {names[names.duplicated()].iloc[0]!r} has more than one row")
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, column: str) -> list[Any]:
+        """A column: a value an utterance. Raises `DataError` if there is no such column."""
+        if column not in self.table:
+            raise DataError(f"the manifest lacks the column {column}")
+        return self.table[column].tolist()
+
+    @property
+    def utterances(self) -> list[str]:
+        """Utterance ids, in the manifest's order."""
+        return self["utterance"]
+
+    def by_utterance(self, column: str) -> dict[str, Any]:
+        """A column as a mapping of utterance id to value."""
+        return dict(zip(self.utterances, self[column], strict=True))
+
+    def select(self, utterances: Iterable[str]) -> Manifest:
+        """The rows of these utterances, in the manifest's order; ids that it lacks are ignored."""
+        return Manifest(self.table[self.table["utterance"].isin(list(utterances))].reset_index(drop=True))

@@ -1,0 +1,58 @@
+"""The split: train and eval utterances, and folds of speakers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from phonoscope.data.tables import read_json
+from phonoscope.errors import DataError
+from phonoscope.files import write_json
+
+
+@dataclass(frozen=True)
+class Split:
+    """Sorted utterance ids of `train` and `eval`, and disjoint, sorted `speaker_folds`."""
+
+    train: list[str]
+    eval: list[str]
+    speaker_folds: list[list[str]] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, path: Path) -> Split:
+        """Read split.json. Raises `DataError` if it is missing or not valid."""
+        try:
+            content = read_json(path)
+            if not isinstance(content, dict) or not {"train", "eval"} <= content.keys():
+                raise DataError(f"{path}: not a split: it needs the lists train and eval")
+            split = cls(content["train"], content["eval"], content.get("speaker_folds", []))
+            split.validate()
+        except (TypeError, DataError) as error:
+            message = str(error)
+            raise DataError(message if message.startswith(str(path)) else f"{path}: {message}") from error
+        return split
+
+    @classmethod
+    def from_arrays(
+        cls,
+        train: Iterable[str],
+        eval: Iterable[str],  # noqa: A002 (the field's name)
+        speaker_folds: Iterable[Iterable[str]] = (),
+    ) -> Split:
+        """From ids in any order. Raises `DataError` if an utterance is on both sides."""
+        split = cls(sorted(train), sorted(eval), [sorted(fold) for fold in speaker_folds])
+        split.validate()
+        return split
+
+    def save(self, path: Path) -> None:
+        """Write split.json."""
+        write_json(path, asdict(self))
+
+    def validate(self) -> None:
+        """Raise `DataError` for an utterance on both sides, or a speaker in two folds."""
+        if both := set(self.train) & set(self.eval):
+            raise DataError(f"utterance {min(both)!r} is in train and in eval")
+        speakers = [speaker for fold in self.speaker_folds for speaker in fold]
+        if len(set(speakers)) < len(speakers):
+            raise DataError("a speaker is in two folds")

@@ -1,0 +1,57 @@
+"""Reading Parquet and JSON files, with errors that name the file; texts as dictionary columns; rows by utterance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phonoscope.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+
+def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a Parquet table. Raises `DataError` if the file is missing, not readable or lacks a column."""
+    import pandas as pd
+
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        return pd.read_parquet(path, columns=None if columns is None else list(columns))
+    except (OSError, ValueError, MemoryError) as error:  # Arrow's own errors are among these
+        raise DataError(f"{path}: not a readable table ({error})") from error
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file. Raises `DataError` if the file is missing or not readable."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except (ValueError, RecursionError, OSError) as error:
+        raise DataError(f"{path}: not readable as JSON ({error})") from error
+
+
+def text_column(names: Sequence[str], lengths: Sequence[int] | NDArray[np.integer]) -> pa.DictionaryArray:
+    """A dictionary column that repeats each of `names` as often as `lengths` says."""
+    import pyarrow as pa
+
+    index = np.repeat(np.arange(len(names), dtype=np.int32), lengths)
+    return pa.DictionaryArray.from_arrays(pa.array(index), pa.array(list(names), pa.string()))
+
+
+def rows_by_utterance(utterances: pd.Series[Any]) -> dict[str, NDArray[np.int64]]:
+    """The rows of each utterance, in the table's order; utterances in order of appearance."""
+    import pandas as pd
+
+    codes, names = pd.factorize(utterances.astype(object))
+    order = np.argsort(codes, kind="stable")
+    bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    return {str(name): order[bounds[i] : bounds[i + 1]] for i, name in enumerate(names)}
