@@ -94,6 +94,12 @@ def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
     write_json(path, metrics)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file as UTF-8."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def write_csv(path: Path, frame: pd.DataFrame, significant_digits: int = 9) -> None:
     """Write a tidy CSV: no index, Unix line ends, a fixed number of significant digits."""
     with atomic_file(path) as temporary:

@@ -1,16 +1,17 @@
-"""Figures of the probes in depth: information, inputs, controls and confusions."""
+"""Probes in depth of all codecs: a table, and figures of information, inputs, controls and confusions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from phonoscope.drawing import GREY, HUES, codec_looks, new_figure, style
+from phonoscope.report.markdown import markdown, with_interval
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
@@ -24,6 +25,48 @@ INPUT_LOOKS = {
 PROBE_LINES: Mapping[str, Any] = {"linear": "-", "mlp": (0, (3, 1.5))}
 PROBE_NAMES = {"linear": "linear", "mlp": "MLP"}
 
+MEASURES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "selectivity": "selectivity",
+    "mi_bits": "mutual information, bits",
+    "mi_share": "mutual information, share of entropy",
+    "mdl_bits": "online code, bits a frame",
+    "mdl_compression": "compression",
+}
+
+
+def markdown_tables(scores: pd.DataFrame, classes: pd.DataFrame, *, confidence: float) -> str:
+    """All scores, a table a task and split, and the F1 of every phone in layer 1; † marks a fit not converged."""
+    parts = [f"# Probes in depth\n\n`value`: with its {confidence:.0%} interval; `null`: permuted labels."]
+    for (task, split), rows in scores.groupby(["task", "split"], sort=False):
+        shown = rows[["codec", "input", "layer", "probe", "measure"]].replace({"measure": MEASURES, "layer": {0: "–"}})
+        shown["measure"] += ["" if converged else " †" for converged in rows["converged"]]
+        shown["value"] = [with_interval(*row) for row in rows[["value", "low", "high"]].itertuples(index=False)]
+        shown["null"] = [f"{value:.3f}" if np.isfinite(value) else "" for value in rows["null"]]
+        parts += [f"## {task}, held-out {split}", markdown(shown, text_columns=5)]
+    first = classes[(classes["task"] == "phone") & (classes["input"] == "layer") & (classes["layer"] == 1)]
+    if len(first):
+        f1 = first.pivot_table(index=["class", "group"], columns="codec", values="f1", sort=False).map("{:.3f}".format)
+        shown = f1.rename_axis(index={"class": "phone"}, columns=None).reset_index()
+        parts += ["## F1 of each phone, layer 1", markdown(shown, text_columns=2)]
+    return "\n\n".join(parts) + "\n"
+
+
+def draw(scores: pd.DataFrame, classes: pd.DataFrame, confusion: pd.DataFrame) -> dict[str, Figure | None]:
+    """All figures by name; None where the tables have nothing to show. Each table holds all codecs."""
+    single = confusion.loc[confusion["input"] == "layer", "layer"]
+    summed = confusion.loc[confusion["input"] == "cumulative", "layer"]
+    first, last = int(single.min()) if len(single) else 1, int(summed.max()) if len(summed) else 1
+    return {
+        "information": draw_information(scores),
+        "inputs": draw_inputs(scores),
+        "controls": draw_controls(scores),
+        "phones_layer": draw_phones(confusion, classes, "layer", first),
+        "phones_latent": draw_phones(confusion, classes, "latent", 0),
+        "groups": draw_groups(confusion, classes, [("layer", first), ("cumulative", last), ("latent", 0)]),
+    }
+
 
 def draw_information(table: pd.DataFrame) -> Figure | None:
     """Mutual information as a share of the labels' entropy: a heat map a codec, tasks by layers; None without any."""
@@ -36,8 +79,8 @@ def draw_information(table: pd.DataFrame) -> Figure | None:
         figure, panels = _grid(codecs, width_in=5.6, height_in=0.5 + 0.3 * len(tasks))
         image = None
         for axes, codec in zip(panels, codecs, strict=True):
-            own = rows[rows["codec"] == codec].pivot_table(index="task", columns="layer", values="value", sort=False)
-            cells = own.reindex(index=tasks, columns=sorted(own.columns))
+            shares = rows[rows["codec"] == codec].pivot_table(index="task", columns="layer", values="value", sort=False)
+            cells = shares.reindex(index=tasks, columns=sorted(shares.columns))
             image = _heat(axes, cells.to_numpy(), list(cells.columns), tasks, top)
             axes.set_title(codec, loc="left")
             axes.set_xlabel("RVQ layer")
@@ -62,7 +105,7 @@ def draw_inputs(table: pd.DataFrame) -> Figure | None:
         panels[0].set_ylim(bottom=0)  # of all panels, so after the last
         shown = dict(zip(*panels[0].get_legend_handles_labels()[::-1], strict=True))
         figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=3)
-        _title(figure, "What is read: one layer, sums of layers, the latent before quantization")
+        _title(figure, "Phones in one layer, in sums of layers, in the latent before quantization")
         return figure
 
 
@@ -79,7 +122,7 @@ def _draw_inputs(axes: Axes, rows: pd.DataFrame) -> None:
                 face = hue if probe == "linear" else "white"
                 axes.plot(own["layer"], own["value"], marker=marker, markersize=4, markerfacecolor=face, **look)
             if probe == "linear" and name != "latent":
-                axes.vlines(own["layer"], own["ci_low"], own["ci_high"], color=hue, linewidth=1)
+                axes.vlines(own["layer"], own["low"], own["high"], color=hue, linewidth=1)
     nulls = rows[rows["probe"] == "linear"]
     axes.axhline(nulls["null"].mean(), color=GREY, linewidth=0.9, linestyle=(0, (1, 1.5)), label="permuted labels")
     axes.set_xticks(layers)
@@ -109,7 +152,7 @@ def draw_controls(table: pd.DataFrame) -> Figure | None:
             axes.set_xlabel("RVQ layer")
         shown = dict(zip(*panels[0].get_legend_handles_labels()[::-1], strict=True))
         figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=len(looks) + 2)
-        _title(figure, "Phones in single layers: what codes tell, and what probes could memorise")
+        _title(figure, "Phones in single layers: information in codes, and memorisation by probes")
         return figure
 
 
@@ -118,7 +161,7 @@ def _draw_measure(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, Mapping[st
         own = rows[rows["codec"] == codec].sort_values("layer")
         trained, untrained = (own[own["input"] == name] for name in ("layer", "untrained"))
         axes.plot(trained["layer"], trained["value"], label=codec, **look)
-        axes.vlines(trained["layer"], trained["ci_low"], trained["ci_high"], color=look["color"], linewidth=1)
+        axes.vlines(trained["layer"], trained["low"], trained["high"], color=look["color"], linewidth=1)
         axes.plot(untrained["layer"], untrained["value"], **{**look, "alpha": 0.3, "linewidth": 1.0})
         axes.plot(trained["layer"], trained["null"], color=look["color"], marker="x", markersize=4, linestyle="")
     axes.plot([], [], color="0.5", marker="x", linestyle="", label="permuted labels")
@@ -199,6 +242,7 @@ def _shares(pairs: pd.DataFrame, names: Sequence[str]) -> NDArray[Any]:
 
 
 def _order(rows: pd.DataFrame, column: str) -> list[str]:
+    """Entries of a column in order of appearance."""
     return list(dict.fromkeys(rows[column]))
 
 
@@ -232,17 +276,11 @@ def _heat(
     axes.set_xticks(range(len(columns)), [str(name) for name in columns])
     axes.set_yticks(range(len(rows)), [str(name) for name in rows])
     axes.grid(visible=False)
-    for row, column, value in _finite(cells) if numbers else ():
-        text = f"{round(100 * value)}"
-        axes.text(
-            column, row, text, ha="center", va="center", fontsize=7, color="black" if value > 0.6 * top else "white"
-        )
+    for row, column in np.argwhere(np.isfinite(cells)) if numbers else ():
+        value = float(cells[row, column])
+        hue = "black" if value > 0.6 * top else "white"
+        axes.text(column, row, f"{round(100 * value)}", ha="center", va="center", fontsize=7, color=hue)
     return image
-
-
-def _finite(cells: NDArray[Any]) -> Iterator[tuple[int, int, float]]:
-    for row, column in np.argwhere(np.isfinite(cells)):
-        yield int(row), int(column), float(cells[row, column])
 
 
 def _colour_bar(figure: Figure, image: Any, panels: Sequence[Axes], label: str) -> None:

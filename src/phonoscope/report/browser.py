@@ -1,8 +1,9 @@
-"""The browser's data: everything its page shows, as one script, since a page opened from disk may not fetch files."""
+"""The page that shows the features of a site: its data as one script, since a page opened from disk fetches no file."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,15 +32,15 @@ class Interpreted:
     causal: pd.DataFrame
 
 
-def page_data(site: str, found: Interpreted, *, clip_s: float, frame_s: float) -> dict[str, Any]:
-    """What the page shows, in columns; texts that repeat stand once and are named by their position.
+def page_data(site: str, tables: Interpreted, *, clip_s: float, frame_s: float) -> dict[str, Any]:
+    """The page's data in columns; texts that repeat stand once and are referred to by their position.
 
     Args:
-        clip_s: length of the clips.
-        frame_s: time between two frames; 0 if they are positions of a text.
+        clip_s: length of the clips in seconds.
+        frame_s: time between two frames in seconds; 0 if they are positions in a text.
     """
-    features, windows = found.features, found.windows
-    phones = sorted({*found.means.loc[found.means["kind"] == "phone", "group"], *windows["phone"], ""} - {None})
+    features, windows = tables.features, tables.windows
+    phones = sorted({*tables.means.loc[tables.means["kind"] == "phone", "group"], *windows["phone"], ""} - {None})
     words = sorted({*windows["word"]})
     utterances = windows.drop_duplicates("utterance").sort_values("utterance")
     names = utterances["utterance"].astype(str).tolist()
@@ -47,19 +48,29 @@ def page_data(site: str, found: Interpreted, *, clip_s: float, frame_s: float) -
         "site": site,
         "clip_s": clip_s,
         "frame_s": frame_s,
-        "scores": {name: _short(value) for name, value in found.scores.items()},
-        "skipped": dict(found.skipped),
+        "scores": {name: _short(value) for name, value in tables.scores.items()},
+        "skipped": dict(tables.skipped),
         "phones": phones,
         "words": words,
         "utterances": utterances[["utterance", "speaker", "sex", "accent", "split"]].astype(str).to_numpy().tolist(),
-        "features": _feature_columns(features, found.causal),
+        "features": _feature_columns(features, tables.causal),
         "means": {
-            kind: _means(found.means[found.means["kind"] == kind], len(features)) for kind in ("phone", "sex", "accent")
+            kind: _means(tables.means[tables.means["kind"] == kind], len(features))
+            for kind in ("phone", "sex", "accent")
         },
-        "loud_words": _loud_words(found.means[found.means["kind"] == "word"], len(features)),
+        "loud_words": _top_words(tables.means[tables.means["kind"] == "word"], len(features)),
         "windows": _windows(windows, len(features), {"utterance": names, "phone": phones, "word": words}),
         "traces": _traces(windows, set(features.loc[features["clips"], "feature"])),
     }
+
+
+def write_page(folder: Path, data: Mapping[str, Any], clips: Path | None) -> None:
+    """Write the page, its style and script, its data and a copy of the folder of clips into `folder`."""
+    for asset in sorted(ASSETS.iterdir()):
+        shutil.copyfile(asset, folder / asset.name)
+    (folder / "data.js").write_text(script(data), encoding="utf-8")
+    if clips is not None:
+        shutil.copytree(clips, folder / "clips", copy_function=shutil.copyfile)
 
 
 def script(data: Mapping[str, Any]) -> str:
@@ -84,10 +95,10 @@ def _feature_columns(features: pd.DataFrame, causal: pd.DataFrame) -> dict[str, 
     for name in ("difference", "difference_low", "difference_high"):
         effects = tested[name].to_dict()
         columns[name] = [_short(effects[row]) if row in effects else None for row in features["feature"]]
-    proven = tested["causal"].to_dict()
+    causal_features = tested["causal"].to_dict()
     return columns | {
-        "causal": [proven.get(row) for row in features["feature"]],
-        "clips": [int(there) for there in features["clips"]],
+        "causal": [causal_features.get(row) for row in features["feature"]],
+        "clips": features["clips"].astype(int).tolist(),
     }
 
 
@@ -98,7 +109,7 @@ def _means(means: pd.DataFrame, count: int) -> dict[str, Any]:
     return {"groups": groups, "values": [_shorten(row) for row in table]}
 
 
-def _loud_words(means: pd.DataFrame, count: int) -> list[list[Any]]:
+def _top_words(means: pd.DataFrame, count: int) -> list[list[Any]]:
     """For each feature the words with the highest mean activation, each with it."""
     groups = means["group"].drop_duplicates().tolist()
     if not groups:
@@ -129,7 +140,7 @@ def _windows(windows: pd.DataFrame, count: int, names: Mapping[str, list[str]]) 
 
 def _traces(windows: pd.DataFrame, with_clips: set[int]) -> dict[str, list[list[float]]]:
     traces: dict[str, list[list[float]]] = {}
-    own = windows[windows["feature"].isin(with_clips)]
-    for feature, trace in zip(own["feature"], own["trace"], strict=True):
+    kept = windows[windows["feature"].isin(with_clips)]
+    for feature, trace in zip(kept["feature"], kept["trace"], strict=True):
         traces.setdefault(str(feature), []).append(_shorten(trace))
     return traces
