@@ -93,12 +93,12 @@ def diagnose_vq(
     as_json: AsJson = False,
 ) -> None:
     """Say what is wrong with a vector quantizer. Exit code 0 healthy, 3 faulty, 4 unreadable."""
-    from phonoscope.commands.diagnose_vq import describe, diagnose_checkpoint
+    from phonoscope.vq import diagnose
 
-    found = diagnose_checkpoint(checkpoint, data)
-    report = {"verdict": found.verdict, "evidence": found.evidence}
-    typer.echo(json.dumps(report, indent=2, allow_nan=False) if as_json else describe(found))
-    if not found.healthy:
+    dataset = {} if data is None else {"codes" if data.suffix == ".parquet" else "vectors": data}
+    result = diagnose(checkpoint, **dataset)
+    typer.echo(json.dumps(result.to_dict(), indent=2, allow_nan=False) if as_json else str(result))
+    if not result.healthy:
         raise typer.Exit(FAULTY)
 
 
