@@ -10,11 +10,12 @@ import pandas as pd
 
 from phonoscope import paths
 from phonoscope.browse.page import ASSETS, Interpreted, page_data, script
+from phonoscope.config.sites import Site
 from phonoscope.errors import DataError
 from phonoscope.files import atomic_dir
 from phonoscope.pipeline.base import StageReport, stage
-from phonoscope.pipeline.features_io import FRAME_S
 from phonoscope.pipeline.tables import read_table
+from phonoscope.whisper.model import FRAME_S
 
 if TYPE_CHECKING:
     from phonoscope.config.params import Params
@@ -32,7 +33,7 @@ def run(params: Params, site: str) -> StageReport:
     """Write plots/browse/<site>: index.html, its script and style, data.js and the clips. Opens from disk."""
     found = _read(site)
     data = page_data(
-        site, found, clip_s=params.interpret.clip_s, frame_s=0.0 if site.startswith("decoder") else FRAME_S
+        site, found, clip_s=params.interpret.clip_s, frame_s=0.0 if Site.parse(site).is_decoder else FRAME_S
     )
     with atomic_dir(paths.browser(site)) as folder:
         for asset in sorted(ASSETS.iterdir()):
