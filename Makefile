@@ -6,7 +6,7 @@ CODE := src benchmarks tools tests
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup repro smoke test check chaos scale audit ui pipeline lock clean
+.PHONY: help setup repro smoke test check bench pipeline chaos scale audit ui lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 10
@@ -57,6 +57,11 @@ chaos: setup  ## the pipeline interrupted, moved, starved and run twice at once;
 
 scale: setup  ## 20,000 utterances through corpus, align, split and encode; takes half an hour
 	PYTHONPATH=src $(BIN)/python -m tests.pipeline.scale
+
+bench: setup  ## benchmarks into benchmarks/results; needs the results of `features`, takes ten minutes
+	@for name in probes geometry sae encoders encode; do \
+	  $(BIN)/python -m benchmarks $$name --json > .phonoscope/bench.json \
+	    && mv .phonoscope/bench.json benchmarks/results/$$name.json || exit 1; done
 
 check: setup  ## lint, format, types
 	$(BIN)/ruff check $(CODE)

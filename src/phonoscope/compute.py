@@ -6,7 +6,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -83,3 +83,22 @@ def parallel_iter(
 def parallel_map(function: Callable[[T], R], items: Iterable[T], *, workers: int = 1, description: str = "") -> list[R]:
     """`parallel_iter`, all results at once."""
     return list(parallel_iter(function, items, workers=workers, description=description))
+
+
+def in_threads(config: ComputeConfig, *jobs: Callable[[], Any]) -> tuple[Any, ...]:
+    """The results of different jobs, in parallel threads where there are several workers.
+
+    For work whose time is spent in torch, which releases the interpreter; each job has its `torch_threads`.
+    """
+    from joblib import Parallel, delayed
+
+    if config.workers == 1:
+        return tuple(job() for job in jobs)
+
+    def start(job: Callable[[], Any]) -> Any:
+        import torch
+
+        torch.set_num_threads(config.torch_threads)
+        return job()
+
+    return tuple(Parallel(n_jobs=config.workers, prefer="threads")(delayed(start)(job) for job in jobs))

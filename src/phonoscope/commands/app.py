@@ -98,12 +98,12 @@ def diagnose_vq(
     as_json: AsJson = False,
 ) -> None:
     """Say what is wrong with a vector quantizer. Exit code 0 healthy, 3 faulty, 4 unreadable."""
-    from phonoscope.commands.diagnose_vq import describe, diagnose_checkpoint
+    from phonoscope.vq import diagnose
 
-    diagnosis = diagnose_checkpoint(checkpoint, data)
-    report = {"verdict": diagnosis.verdict, "evidence": diagnosis.evidence}
-    _print(report, lambda: describe(diagnosis), as_json)
-    if not diagnosis.healthy:
+    dataset = {} if data is None else {"codes" if data.suffix == ".parquet" else "vectors": data}
+    result = diagnose(checkpoint, **dataset)
+    _print(result.to_dict(), lambda: str(result), as_json)
+    if not result.healthy:
         raise typer.Exit(FAULTY)
 
 
