@@ -215,7 +215,7 @@ def test_a_stage_reads_only_its_own_parameters(name: str) -> None:
 
 def _known_paths() -> set[str]:
     known = {value.as_posix() for value in vars(paths).values() if isinstance(value, Path)}
-    makers = [value for value in vars(paths).values() if inspect.isfunction(value)]
+    makers = [value for name, value in vars(paths).items() if inspect.isfunction(value) and name[0] != "_"]
     names = [*stages(), *(item for stage in stages().values() for item in stage.items(PARAMS))]
     return known | {make(name).as_posix() for make in makers for name in names}
 

@@ -232,3 +232,48 @@ def test_a_codec_in_the_form_of_transformers_takes_one_file(copy: Path) -> None:
     DacModel(DacConfig(**config)).save_pretrained(copy / "tiny")
     add(copy, HUB_CODEC)
     assert python(copy, "-c", ENCODE, "tiny").startswith("2 ")
+
+
+KIND = {
+    "src/phonoscope/sae/kinds/squared.py": '''
+        """ReLU with a penalty on squared activations."""
+
+        from __future__ import annotations
+
+        from typing import Any
+
+        from pydantic import Field
+
+        from phonoscope.sae.kinds.base import Kind
+        from phonoscope.sae.kinds.registry import register
+
+
+        @register("squared")
+        class Squared(Kind):
+            architecture = "standard"
+            weight: float = Field(default=0.1, ge=0)
+
+            def activate(self, model: Any, pattern: Any, values: Any) -> Any:
+                return values, self.weight * values.square().sum() / pattern.n
+        '''
+}
+TRAIN = """
+from pathlib import Path
+import numpy as np
+from phonoscope.sae import load_sae, save_sae, train_sae
+
+values = np.random.default_rng(0).normal(size=(600, 8)).astype(np.float32)
+mean = {}
+for weight in (0.0, 100.0):
+    fitted = train_sae(values, kind="squared", options={"weight": weight}, expansion=2, epochs=2, samples=10, aux_k=4)
+    save_sae(fitted.model, Path("sae"), {})
+    model = load_sae(Path("sae"))
+    mean[weight] = float(model.encode(values).mean())
+print(mean[100.0] < mean[0.0])
+"""
+
+
+def test_an_sae_kind_takes_one_file(copy: Path) -> None:
+    assert len(KIND) == 1
+    add(copy, KIND)
+    assert python(copy, "-c", TRAIN) == "True\n"
