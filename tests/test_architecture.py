@@ -226,3 +226,26 @@ def test_outputs_live_where_paths_says(stage: str) -> None:
     assert outs
     known = _known_paths()
     assert all(out in known or any(Path(out).is_relative_to(folder) for folder in known) for out in outs)
+
+
+def _artifacts(module: str) -> dict[str, str]:
+    """The artifacts that a stage's modules of the pipeline name, by their name in `paths`; up to the item in them."""
+    named = {}
+    for part in IMPORTS.closure(module):
+        for node in ast.walk(tree(part)) if part_of(part) == "pipeline" else ():
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "paths":
+                value = getattr(paths, node.attr)
+                named[node.attr] = (value if isinstance(value, Path) else value("*")).as_posix().partition("*")[0]
+    return {name: path for name, path in named.items() if not path.startswith(paths.STATE.as_posix())}
+
+
+@pytest.mark.parametrize("name", stages())
+def test_a_stage_names_only_artifacts_that_it_depends_on_or_writes(name: str) -> None:
+    stage = next(each for address, each in dvc_stages().items() if address.partition("@")[0] == name)
+    listed = [Path(item.def_path).as_posix() for item in (*stage.deps, *stage.outs)]
+    bare = {
+        called: path
+        for called, path in _artifacts(stages()[name].module.partition(".")[2]).items()
+        if not any(each.startswith(path) or Path(path).is_relative_to(each) for each in listed)
+    }
+    assert not bare, f"{name} reads or writes what dvc.yaml does not list for it"
