@@ -135,9 +135,9 @@ def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
             metadata = json.loads((file.metadata() or {}).get("phonoscope", "{}"))
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a dict)
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; run the stage that writes it with `dvc repro`") from error
+        raise DataError(f"{path}: no such file") from error
     except (SafetensorError, ValueError, RecursionError, OSError) as error:
-        raise DataError(f"{path}: not a readable safetensors file ({error}); rebuild it with `dvc repro`") from error
+        raise DataError(f"{path}: not a readable safetensors file ({error})") from error
 
 
 def read_torch(path: Path) -> Any:

@@ -95,9 +95,9 @@ def train_packaged(name: str, compute: ComputeConfig, destination: Path, recipe:
     from phonoscope.codecs.checkpoints import random_codec
     from phonoscope.codecs.clips import Clips
     from phonoscope.codecs.start import scale_encoder
+    from phonoscope.codecs.teacher import teacher_features
     from phonoscope.codecs.train import CodecTrainer
     from phonoscope.corpus.espeak import SAMPLE_RATE_HZ as NATIVE_HZ
-    from phonoscope.codecs.teacher import teacher_features
     from phonoscope.whisper.model import encoder_features, load_whisper
 
     if name not in KINDS:
@@ -154,8 +154,8 @@ def quality(codec: Any) -> dict[str, Any]:
     import torch
 
     from phonoscope.codecs.base import encode_batch
+    from phonoscope.codecs.corpus import usage_table
     from phonoscope.codecs.quality import clip_quality, quality_table
-    from phonoscope.tokens.encode import code_statistics
     from phonoscope.whisper import load_whisper, transcribe, word_error_rate
 
     whisper, found = load_whisper(), {}
@@ -173,7 +173,7 @@ def quality(codec: Any) -> dict[str, Any]:
             heard = transcribe(whisper, [resample(samples, codec.sample_rate, WHISPER_HZ) for samples in audio])
             found[f"wer_{voice}_{kind}"] = word_error_rate(texts, heard)
     clips = [samples for _, group in speech.values() for samples in group]
-    table = [code_statistics(counts), quality_table([clip_quality(codec, samples) for samples in clips])]
+    table = [usage_table(list(counts)), quality_table([clip_quality(codec, samples) for samples in clips])]
     for row in (record for frame in table for record in frame.to_dict("records")):
         found[f"{row['metric']}_layer_{row['layer']}"] = row["value"]
     return found

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 
 from phonoscope import paths
+from phonoscope.data import Labels, Manifest, Split
 from phonoscope.errors import DataError
 
 
@@ -23,32 +24,14 @@ def read_table(path: Path, stage: str) -> pd.DataFrame:
 
 def read_manifest() -> pd.DataFrame:
     """The corpus's manifest, a row an utterance. Raises `DataError` if it is missing."""
-    if not paths.MANIFEST.exists():
-        raise DataError(f"{paths.MANIFEST}: no such file; run `dvc repro corpus`")
-    return _read_parquet(paths.MANIFEST, "corpus")
-
-
-def _read_parquet(path: Path, stage: str, columns: list[str] | None = None) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path, columns=columns)
-    except (OSError, ValueError, MemoryError) as error:  # Arrow's own errors are among these
-        raise DataError(f"{path}: not a readable table ({error}); run `dvc repro --force {stage}`") from error
+    return Manifest.load(paths.MANIFEST).table
 
 
 def read_aligned_manifest() -> pd.DataFrame:
-    """The manifest of the utterances that were aligned, in its own order. Raises `DataError` if a table is missing."""
-    manifest = read_manifest()
-    if not paths.F0_TRACKS.exists():
-        raise DataError(f"{paths.F0_TRACKS}: no such file; run `dvc repro align`")
-    aligned = _read_parquet(paths.F0_TRACKS, "align", ["utterance"])["utterance"].unique()
-    return manifest[manifest["utterance"].isin(aligned)].reset_index(drop=True)
+    """The manifest of the aligned utterances. Raises `DataError` if a table is missing."""
+    return Manifest.load(paths.MANIFEST).select(Labels.load(paths.ALIGNMENTS).utterances).table
 
 
 def read_split() -> dict[str, list[str]]:
     """The utterance ids of `train` and `eval`. Raises `DataError` if the split is missing."""
-    try:
-        return json.loads(paths.SPLIT.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{paths.SPLIT}: no such file; run `dvc repro split`") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{paths.SPLIT}: not readable as JSON ({error}); run `dvc repro --force split`") from error
+    return asdict(Split.load(paths.SPLIT))

@@ -60,9 +60,7 @@ def read_codebooks(codec: str, layers: int) -> list[Tensor]:
     return [torch.from_numpy(vectors) for vectors in books.vectors]
 
 
-def _mel(
-    utterances: Sequence[str], config: EncoderConfig, manifest: Manifest, workers: int
-) -> dict[str, NDArray[Any]]:
+def _mel(utterances: Sequence[str], config: EncoderConfig, manifest: Manifest, workers: int) -> dict[str, NDArray[Any]]:
     """Each utterance's mel frames [bins, frames]."""
     names, files = sorted(utterances), manifest.by_utterance("path")
     job = partial(_read_mel, bins=config.mel_bins)
