@@ -55,7 +55,8 @@ def page_data(site: str, tables: Interpreted, *, clip_s: float, frame_s: float) 
         "utterances": utterances[["utterance", "speaker", "sex", "accent", "split"]].astype(str).to_numpy().tolist(),
         "features": _feature_columns(features, tables.causal),
         "means": {
-            kind: _means(tables.means[tables.means["kind"] == kind], len(features)) for kind in ("phone", "sex", "accent")
+            kind: _means(tables.means[tables.means["kind"] == kind], len(features))
+            for kind in ("phone", "sex", "accent")
         },
         "loud_words": _top_words(tables.means[tables.means["kind"] == "word"], len(features)),
         "windows": _windows(windows, len(features), {"utterance": names, "phone": phones, "word": words}),

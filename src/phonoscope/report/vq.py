@@ -10,7 +10,7 @@ import pandas as pd
 
 from phonoscope.drawing import GREY, HUES, new_figure, style
 from phonoscope.report.markdown import markdown, with_interval
-from phonoscope.report.verdict import Estimate, judge, verdict, verdict_frame, verdict_markdown
+from phonoscope.report.verdict import Estimate, judge, verdict_frame, verdict_markdown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -199,7 +199,13 @@ def _claims(tables: Mapping[str, pd.DataFrame], baseline: float, main: Sequence[
     for claim, faulty, measure, bound, above in (
         ("perplexity of eval at most 15 % from train's", False, _perplexity_gap, 0.15, False),
         ("over 100 active codes in eval", False, lambda rows: rows["active_codes_eval"], MANY, True),
-        ("accuracy at most 3 points below no quantizer's", False, lambda rows: rows["accuracy"] - baseline, -0.03, True),
+        (
+            "accuracy at most 3 points below no quantizer's",
+            False,
+            lambda rows: rows["accuracy"] - baseline,
+            -0.03,
+            True,
+        ),
         ("at most 5 active codes in eval", True, lambda rows: rows["active_codes_eval"], COLLAPSED, False),
         (
             "accuracy at most 15 points above the majority class",
@@ -217,7 +223,13 @@ def _claims(tables: Mapping[str, pd.DataFrame], baseline: float, main: Sequence[
                 single = evaluations(tables[variant])
                 seeds = single.groupby("seed").median()
                 value, spread = measure(seeds.median().to_frame().T).item(), measure(seeds)
-                row = judge(f"{update} update: {claim}", Estimate(value, spread.min(), spread.max()), bound, above=above, variant=variant)
+                row = judge(
+                    f"{update} update: {claim}",
+                    Estimate(value, spread.min(), spread.max()),
+                    bound,
+                    above=above,
+                    variant=variant,
+                )
                 every = measure(single)
                 yield {**row, "evaluations": float((every > bound if above else every < bound).mean())}
 
@@ -229,7 +241,9 @@ def _perplexity_gap(rows: pd.DataFrame) -> pd.Series[float]:
 def _questions(values: Mapping[tuple[str, str], Estimate]) -> Iterator[dict[str, Any]]:
     """The document's four hypotheses about the collapse and its four questions, about the faulty update."""
     updated = values[FAULTY, "accuracy_updated"].over(values[RIGHT, "accuracy"])
-    yield judge("H1: updates during evaluation restore half of the right update's accuracy", updated, 0.5, variant=FAULTY)
+    yield judge(
+        "H1: updates during evaluation restore half of the right update's accuracy", updated, 0.5, variant=FAULTY
+    )
     for variant, metric, claim, bound in (
         (NO_AUGMENTATION, "active_codes_eval", "H2: over 5 active codes without augmentation", COLLAPSED),
         (FAULTY, "active_codes_train", "H3: over 5 active codes on training clips", COLLAPSED),
@@ -249,8 +263,13 @@ def _questions(values: Mapping[tuple[str, str], Estimate]) -> Iterator[dict[str,
 def markdown_tables(numbers: pd.DataFrame, judged: pd.DataFrame) -> str:
     """The verdicts, and the main numbers of all variants."""
     shown = judged.assign(verdict=judged["verdict"] + [f" ({e:.0%})" if e == e else "" for e in judged["evaluations"]])
-    text = [with_interval(*row, SHOWN.get(metric, 3)) for metric, *row in numbers[["metric", "value", "low", "high"]].itertuples(index=False)]
-    wide = numbers.assign(text=text).pivot_table(index="variant", columns="metric", values="text", aggfunc="first", sort=False)
+    text = [
+        with_interval(*row, SHOWN.get(metric, 3))
+        for metric, *row in numbers[["metric", "value", "low", "high"]].itertuples(index=False)
+    ]
+    wide = numbers.assign(text=text).pivot_table(
+        index="variant", columns="metric", values="text", aggfunc="first", sort=False
+    )
     wide = wide.reindex(columns=[name for name in SHOWN if name in wide]).rename_axis(columns=None).reset_index()
     return "\n\n".join(
         [
