@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
-from phonoscope.codecs.registry import check_config
-from phonoscope.errors import ParamsError
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
@@ -19,8 +17,12 @@ if TYPE_CHECKING:
     per="codecs",
     desc="Load, train or adapt one codec",
     params=[
-        *("codecs.{item}", "training", "corpus.source", "whisper.checkpoint"),
-        *("compute.torch_threads", "compute.device"),
+        "codecs.{item}",
+        "training",
+        "corpus.source",
+        "whisper.checkpoint",
+        "compute.torch_threads",
+        "compute.device",
     ],
 )
 def run(params: Params, codec: str) -> StageReport:
@@ -40,30 +42,17 @@ def run(params: Params, codec: str) -> StageReport:
     with atomic_dir(paths.codec_model(codec)) as folder:
         save_codec(model, config.kind, folder)
     write_csv(paths.codec_metrics(codec), curve)
-    size = sum(parameter.numel() for parameter in model.model.parameters())
-    return StageReport(metrics={"bitrate_bps": bitrate_bps(model), "parameters": float(size), "steps": float(steps)})
-
-
-def check_codecs(params: Params) -> None:
-    """Raise `ParamsError`, naming the key, if a codec of the parameters cannot be made."""
-    for name, config in params.codecs.items():
-        try:
-            check_config(config)
-        except ParamsError as error:
-            raise ParamsError(f"codecs.{name}.{error}") from error
+    size = float(sum(parameter.numel() for parameter in model.model.parameters()))
+    return StageReport({"bitrate_bps": bitrate_bps(model), "parameters": size, "steps": float(steps)})
 
 
 def _clips(params: Params, codec: str, model: Any) -> Clips:
-    """Clips of the corpus's train split, with the teacher's features where the codec is distilled."""
+    """Clips of the corpus's train split, with the teacher's features if the codec is distilled."""
     from phonoscope.codecs.clips import Clips
     from phonoscope.pipeline.speech import waveforms
     from phonoscope.pipeline.tables import read_aligned_manifest, read_split
+    from phonoscope.pipeline.teacher import read_teacher
 
     audio = waveforms(read_aligned_manifest(), read_split()["train"], model.sample_rate)
-    teacher = None
-    if params.codec(codec).distill and not params.codec(codec).untrained:
-        from phonoscope.pipeline.teacher import teacher_features
-        from phonoscope.whisper.model import load_whisper
-
-        teacher = teacher_features(load_whisper(params.whisper.checkpoint), audio, params.training.teacher_layer)
-    return Clips.of(model, audio, params.training, teacher)
+    distilled = params.codec(codec).distill and not params.codec(codec).untrained
+    return Clips.of(model, audio, params.training, read_teacher(params, audio) if distilled else None)

@@ -1,94 +1,50 @@
-"""The windows that the encoder stages train on, from tokens or from audio."""
+"""The inputs of the encoder stages: windows of the corpus, and the codec's vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import partial
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import pandas as pd
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING
 
 from phonoscope import paths
-from phonoscope.audio import read_audio, resample
-from phonoscope.compute import parallel_map
-from phonoscope.encoders.windows import (
-    MEL_FRAME_RATE_HZ,
-    MEL_RATE_HZ,
-    Clip,
-    Windows,
-    cut_windows,
-    log_mel,
-    standardise,
-)
-from phonoscope.errors import DataError, ParamsError
-from phonoscope.files import read_safetensors
-from phonoscope.pipeline.tables import read_manifest, read_split
+from phonoscope.errors import ParamsError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from phonoscope.config.encoders import EncoderConfig
     from phonoscope.encoders.audio import InputKind
+    from phonoscope.encoders.windows import Windows
 
 
 def read_windows(kind: InputKind, config: EncoderConfig, workers: int) -> tuple[Windows, Windows]:
-    """Windows of the train and of the eval utterances: of the same utterances, whether codes or mel frames.
+    """Windows of the train and of the eval utterances: the same utterances for codes and mel frames.
 
     Raises: `ParamsError` if the codec has fewer layers than asked, `DataError` if an input is missing or has no words.
     """
-    tokens = paths.tokens(config.codec)
-    if not tokens.exists():
-        raise DataError(f"{tokens}: no such file; run `dvc repro encode@{config.codec}`, or mend encoder.codec")
-    manifest = read_manifest().set_index("utterance")
-    frames: Iterable[tuple[str, NDArray[Any]]]
+    from phonoscope.data import Codebooks, Manifest, Split, Tokens
+    from phonoscope.encoders.windows import MEL_FRAME_RATE_HZ, Clip, cut_windows, read_mel, split_windows
+
+    books = Codebooks.load(paths.codebooks(config.codec))
+    if config.layers > books.layers:
+        raise ParamsError(f"encoder.layers is {config.layers}; the codec {config.codec!r} has {books.layers}")
+    tokens = Tokens.load(paths.tokens(config.codec), books.sizes, books.frame_rate_hz)
+    names, manifest = sorted(tokens.utterances), Manifest.load(paths.MANIFEST)
     if kind == "codes":
-        frames, rate_hz = _codes(config), frame_rate_hz(config.codec)
+        frames, rate_hz = tokens.codes(names, config.layers), books.frame_rate_hz
     else:
-        frames, rate_hz = _mel(config, manifest, workers), MEL_FRAME_RATE_HZ
-    clips = (
-        Clip(name, array, str(manifest.at[name, "speaker"]), str(manifest.at[name, "word"])) for name, array in frames
-    )
+        files = manifest.by_utterance("path")
+        frames = read_mel({name: paths.CORPUS / files[name] for name in names}, config.mel_bins, workers)
+        rate_hz = MEL_FRAME_RATE_HZ
+    speakers, words = manifest.by_utterance("speaker"), manifest.by_utterance("word")
+    clips = [Clip(name, array, speakers[name], words[name]) for name, array in frames.items()]
     windows = cut_windows(clips, rate_hz, config.tr_s, sentence_windows=config.sentence_windows)
-    split = read_split()
-    train, evaluation = windows.subset(split["train"]), windows.subset(split["eval"])
-    if kind == "mel":
-        train, evaluation = standardise(train, train), standardise(evaluation, train)
-    return train, evaluation
-
-
-def frame_rate_hz(codec: str) -> float:
-    return float(read_safetensors(paths.codebooks(codec))[1]["frame_rate_hz"])
+    split = Split.load(paths.SPLIT)
+    return split_windows(windows, split.train, split.eval, standardised=kind == "mel")
 
 
 def read_codebooks(codec: str, layers: int) -> list[Tensor]:
-    """The vectors of the first layers, as they enter the sum: one [codes, dims] a layer."""
-    tensors, _ = read_safetensors(paths.codebooks(codec))
-    return [tensors[f"layer_{layer}"] for layer in range(1, layers + 1)]
+    """The vectors of the first layers, as they enter the sum: one [codes, dims] per layer."""
+    import torch
 
+    from phonoscope.data import Codebooks
 
-def _codes(config: EncoderConfig) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Each utterance's codes [layers, frames]."""
-    file = pq.ParquetFile(paths.tokens(config.codec))
-    there = sum(name.startswith("code_") for name in file.schema_arrow.names)
-    if config.layers > there:
-        raise ParamsError(f"encoder.layers is {config.layers}; the codec {config.codec!r} has {there}")
-    columns = [f"code_{layer}" for layer in range(1, config.layers + 1)]
-    table = file.read(columns=["utterance", *columns]).to_pandas()
-    for name, rows in table.groupby("utterance", observed=True, sort=True):
-        yield str(name), rows[columns].to_numpy(np.int16).T
-
-
-def _mel(config: EncoderConfig, manifest: pd.DataFrame, workers: int) -> list[tuple[str, NDArray[Any]]]:
-    """Each utterance's mel frames [bins, frames]."""
-    names = sorted(pd.read_parquet(paths.tokens(config.codec), columns=["utterance"])["utterance"].astype(str).unique())
-    job = partial(_read_mel, bins=config.mel_bins)
-    files = [str(manifest.at[name, "path"]) for name in names]
-    return list(zip(names, parallel_map(job, files, workers=workers, description="mel"), strict=True))
-
-
-def _read_mel(file: str, bins: int) -> NDArray[Any]:
-    samples, sample_rate = read_audio(paths.CORPUS / file)
-    return log_mel(resample(samples, sample_rate, MEL_RATE_HZ), bins)
+    return [torch.from_numpy(vectors) for vectors in Codebooks.load(paths.codebooks(codec)).vectors[:layers]]
