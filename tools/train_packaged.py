@@ -8,6 +8,7 @@ much recorded speech. `speechtokenizer` and `speechtokenizer_undistilled` share 
 from __future__ import annotations
 
 import importlib.resources
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -92,10 +93,10 @@ def train_packaged(name: Name, compute: ComputeConfig, destination: Path, recipe
     from phonoscope.codecs.checkpoints import random_codec
     from phonoscope.codecs.clips import Clips
     from phonoscope.codecs.start import scale_encoder
+    from phonoscope.codecs.teacher import teacher_features
     from phonoscope.codecs.train import CodecTrainer
     from phonoscope.corpus.espeak import SAMPLE_RATE_HZ as NATIVE_HZ
-    from phonoscope.pipeline.teacher import teacher_features
-    from phonoscope.whisper.model import load_whisper
+    from phonoscope.whisper.model import encoder_features, load_whisper
 
     kind, distill = KINDS[name], name == "speechtokenizer"
     device = setup_torch(compute, recipe.seed)
@@ -108,7 +109,8 @@ def train_packaged(name: Name, compute: ComputeConfig, destination: Path, recipe
     scale_encoder(model, clips)
     _fit(trainer, clips, recipe, paths.STATE / "packaged" / f"{kind}-warm-up.pt", quantized=False)
     if distill:
-        clips.teacher = teacher_features(load_whisper(), waveforms, recipe.teacher_layer)
+        features = partial(encoder_features, load_whisper(), layer=recipe.teacher_layer)
+        clips.teacher = teacher_features(features, waveforms)
     _finish(trainer, clips, recipe, kind, name, destination)
 
 
@@ -146,10 +148,10 @@ def quality(codec: Any) -> dict[str, Any]:
     the originals and on the reconstructions from all layers, for each kind of voice.
     """
     import torch
+    from phonoscope.tokens.encode import code_statistics
 
     from phonoscope.codecs.base import encode_batch
     from phonoscope.codecs.quality import clip_quality, quality_table
-    from phonoscope.tokens.encode import code_statistics
     from phonoscope.whisper import load_whisper, transcribe, word_error_rate
 
     whisper, results = load_whisper(), {}

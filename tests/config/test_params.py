@@ -80,7 +80,7 @@ def test_every_parameter_has_a_docstring(model: type[BaseModel]) -> None:
     [
         ({"corpus.sourc": "espeak"}, ["corpus.sourc: unknown key", "'source'"]),
         ({"codecs.dac.layer": 3}, ["codecs.dac.layer: unknown key", "'layers'"]),
-        ({"probe.phone.max_itr": 3}, ["probe.phone.max_itr: unknown key", "'max_iter'"]),
+        ({"probe.classifier.max_itr": 3}, ["probe.classifier.max_itr: unknown key", "'max_iter'"]),
         ({"probes": {}}, ["probes: unknown key", "'probe'"]),
         ({"compute.zzz": 1}, ["compute.zzz: unknown key", "workers", "torch_threads", "device"]),
         ({"corpus.max_utterances": -1}, ["corpus.max_utterances", "greater than or equal to 0", "-1"]),
@@ -98,7 +98,7 @@ def test_every_parameter_has_a_docstring(model: type[BaseModel]) -> None:
         ({"codecs": {}}, ["codecs", "at least 1"]),
         ({"codecs": {"a/b": {"kind": "dac"}}}, ["codecs", "'a/b'"]),
         ({"training.lr": 0}, ["training.lr", "greater than 0"]),
-        ({"probe.phone.C": "strong"}, ["probe.phone.C", "number", "'strong'"]),
+        ({"probe.classifier.C": "strong"}, ["probe.classifier.C", "number", "'strong'"]),
         ({"probe.bootstrap.confidence": 1}, ["probe.bootstrap.confidence", "less than 1"]),
         ({"probe": 3}, ["probe", "3"]),
         ({"compute.device": "gpu"}, ["compute.device", "'cuda'", "'gpu'"]),

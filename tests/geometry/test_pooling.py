@@ -13,14 +13,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from phonoscope.geometry.codebooks import Codebooks
+from phonoscope.tokens.encode import latent_table
 from sklearn.metrics import pairwise_distances
 
 from phonoscope.codecs import random_codec
 from phonoscope.errors import DataError
 from phonoscope.geometry import pool, pool_codes, pooling
-from phonoscope.geometry.codebooks import Codebooks
 from phonoscope.geometry.scores import dense
-from phonoscope.tokens.encode import latent_table
 
 from .planted import affine_codebooks, plain_codebooks, write_tokens
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from phonoscope.probes.depth import COLUMNS
 
 from phonoscope import paths
 from phonoscope.audio import write_flac
@@ -20,7 +21,6 @@ from phonoscope.config.params import Params, load_params
 from phonoscope.errors import DataError
 from phonoscope.files import write_safetensors
 from phonoscope.pipeline import depth, depth_report
-from phonoscope.probes.depth import COLUMNS
 
 from ..codecs.tiny import alive, voice
 from .deep import quick

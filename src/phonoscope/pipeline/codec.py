@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
@@ -17,12 +18,8 @@ if TYPE_CHECKING:
     per="codecs",
     desc="Load, train or adapt one codec",
     params=[
-        "codecs.{item}",
-        "training",
-        "corpus.source",
-        "whisper.checkpoint",
-        "compute.torch_threads",
-        "compute.device",
+        *("codecs.{item}", "training", "corpus.source", "whisper.checkpoint"),
+        *("compute.torch_threads", "compute.device"),
     ],
 )
 def run(params: Params, codec: str) -> StageReport:
@@ -49,10 +46,15 @@ def run(params: Params, codec: str) -> StageReport:
 def _clips(params: Params, codec: str, model: Any) -> Clips:
     """Clips of the corpus's train split, with the teacher's features if the codec is distilled."""
     from phonoscope.codecs.clips import Clips
+    from phonoscope.data import Manifest, Split
     from phonoscope.pipeline.speech import waveforms
-    from phonoscope.pipeline.tables import read_aligned_manifest, read_split
-    from phonoscope.pipeline.teacher import read_teacher
 
-    audio = waveforms(read_aligned_manifest(), read_split()["train"], model.sample_rate)
-    distilled = params.codec(codec).distill and not params.codec(codec).untrained
-    return Clips.of(model, audio, params.training, read_teacher(params, audio) if distilled else None)
+    audio = waveforms(Manifest.load(paths.MANIFEST), Split.load(paths.SPLIT).train, model.sample_rate)
+    teacher = None
+    if params.codec(codec).distill and not params.codec(codec).untrained:
+        from phonoscope.codecs.teacher import teacher_features
+        from phonoscope.whisper.model import encoder_features, load_whisper
+
+        whisper, layer = load_whisper(params.whisper.checkpoint), params.training.teacher_layer
+        teacher = teacher_features(partial(encoder_features, whisper, layer=layer), audio)
+    return Clips.of(model, audio, params.training, teacher)

@@ -46,6 +46,6 @@ def _material(config: VqConfig) -> Material:
     sides = []
     for utterances in (split.train, split.eval):
         digits = [name for name in utterances if name in words]
-        audio = waveforms(manifest.table, digits, config.sample_rate_hz)
+        audio = waveforms(manifest, digits, config.sample_rate_hz)
         sides.append((audio, [DIGITS.index(words[name]) for name in digits]))
     return Material(*digit_clips(*sides, config.sample_rate_hz, config.mels), len(DIGITS))

@@ -20,16 +20,15 @@ def read_windows(kind: InputKind, config: EncoderConfig, workers: int) -> tuple[
 
     Raises: `ParamsError` if the codec has fewer layers than asked, `DataError` if an input is missing or has no words.
     """
-    from phonoscope.data import Codebooks, Manifest, Split, Tokens
+    from phonoscope.data import Manifest, Split, Tokens
     from phonoscope.encoders.windows import MEL_FRAME_RATE_HZ, Clip, cut_windows, read_mel, split_windows
 
-    books = Codebooks.load(paths.codebooks(config.codec))
-    if config.layers > books.layers:
-        raise ParamsError(f"encoder.layers is {config.layers}; the codec {config.codec!r} has {books.layers}")
-    tokens = Tokens.load(paths.tokens(config.codec), books.sizes, books.frame_rate_hz)
+    tokens = Tokens.load(paths.tokens(config.codec))
+    if config.layers > tokens.layers:
+        raise ParamsError(f"encoder.layers is {config.layers}; the codec {config.codec!r} has {tokens.layers}")
     names, manifest = sorted(tokens.utterances), Manifest.load(paths.MANIFEST)
     if kind == "codes":
-        frames, rate_hz = tokens.codes(names, config.layers), books.frame_rate_hz
+        frames, rate_hz = tokens.codes(names, config.layers), tokens.frame_rate_hz
     else:
         files = manifest.by_utterance("path")
         frames = read_mel({name: paths.CORPUS / files[name] for name in names}, config.mel_bins, workers)
@@ -47,4 +46,5 @@ def read_codebooks(codec: str, layers: int) -> list[Tensor]:
 
     from phonoscope.data import Codebooks
 
-    return [torch.from_numpy(vectors) for vectors in Codebooks.load(paths.codebooks(codec)).vectors[:layers]]
+    books = Codebooks.load(paths.codebooks(codec)).first(layers)
+    return [torch.from_numpy(vectors) for vectors in books.vectors]
