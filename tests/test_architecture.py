@@ -24,7 +24,7 @@ from tools.write_pipeline import written
 
 IMPORTS = Imports()
 MODULES = [name for name in IMPORTS.files if name]
-BASE = {"errors", "paths", "files", "audio", "compute", "stats", "drawing", "shards", "config", "data"}
+BASE = {"errors", "paths", "files", "audio", "compute", "stats", "ema", "drawing", "shards", "config", "data"}
 PARTS = {"corpus", "alignment", "codecs", "whisper", "probes", "geometry", "sae", "vq", "encoders"}
 STUDIES = {"causal", "studies", "report"}
 """They join parts."""
