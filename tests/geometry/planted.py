@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from phonoscope.geometry.codebooks import Codebooks
 
 from phonoscope.config.geometry import BootstrapConfig, GeometryConfig, WordProbeConfig
-from phonoscope.geometry.codebooks import Codebooks
 
 BRIEF = GeometryConfig(
     words=("yes", "no"),

@@ -10,18 +10,18 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
+from phonoscope.geometry.codebooks import Codebooks
+from phonoscope.tokens.encode import latent_table
 
 from phonoscope import paths
 from phonoscope.config.params import Params, load_params
 from phonoscope.errors import DataError
 from phonoscope.files import write_safetensors
 from phonoscope.geometry import study
-from phonoscope.geometry.codebooks import Codebooks
 from phonoscope.geometry.study import AXES, CLIP_COLUMNS, COLUMNS, COORDINATE_COLUMNS
 from phonoscope.pipeline.base import StageReport
 from phonoscope.pipeline.geometry import run
 from phonoscope.report.summary import geometry_headline
-from phonoscope.tokens.encode import latent_table
 
 from .planted import BRIEF, affine_codebooks, plain_codebooks, said, write_tokens
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from phonoscope.bench.environment import environment_with, run_in
+from benchmarks.environment import environment_with, run_in
 from phonoscope.errors import EnvironmentFault
 from phonoscope.sae import Frames, load_sae, save_sae, train_sae
 from tests.sae.planted import config, plant

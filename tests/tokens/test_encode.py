@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-
 from phonoscope.tokens.encode import (
     EncodedUtterance,
     code_statistics,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 )
 def run(params: Params, item: str) -> StageReport:
     """Write metrics/causal/<site>.{json,csv}, metrics/patching/<site>.csv and plots/causal/<site>."""
-    from phonoscope.causal.figures import draw_features, draw_patching
+    from phonoscope.report.causal import draw_features, draw_patching
 
     site, config = Site.parse(item), params.causal
     study = _study(site, params)

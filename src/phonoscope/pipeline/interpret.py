@@ -37,7 +37,7 @@ def run(params: Params, item: str) -> StageReport:
     from phonoscope.audio import read_audio, resample
     from phonoscope.compute import setup_torch
     from phonoscope.data import Features, Manifest
-    from phonoscope.interpret.figures import draw_site
+    from phonoscope.report.interpretation import draw_site
     from phonoscope.sae import activations, load_sae
     from phonoscope.sae.data import site_inputs
     from phonoscope.sae.interpret import interpret
