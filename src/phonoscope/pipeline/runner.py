@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from phonoscope import paths
-from phonoscope.config.params import Params, load_params
-from phonoscope.errors import ParamsError
+from phonoscope.config.params import load_params
 from phonoscope.pipeline.registry import stages
+from phonoscope.pipeline.sections import check_codecs
 
 log = logging.getLogger(__name__)
 
@@ -35,17 +35,6 @@ def run_stage(name: str, params_file: Path, item: str | None = None) -> None:
             recorder.log(report)
             if name == "summary":
                 tracking.finish_parent(recorder, json.loads(paths.SUMMARY.read_text(encoding="utf-8")))
-
-
-def check_codecs(params: Params) -> None:
-    """Raise `ParamsError`, naming the key, if a codec of the parameters cannot be made."""
-    from phonoscope.codecs.registry import check_config
-
-    for name, config in params.codecs.items():
-        try:
-            check_config(config)
-        except ParamsError as error:
-            raise ParamsError(f"codecs.{name}.{error}") from error
 
 
 @contextmanager
