@@ -229,13 +229,20 @@ def test_outputs_live_where_paths_says(stage: str) -> None:
 
 
 def _artifacts(module: str) -> dict[str, str]:
-    """The artifacts that a stage's modules of the pipeline name, by their name in `paths`; up to the item in them."""
+    """The artifacts that a stage and the helpers it imports name, by their name in `paths`; up to the item in them."""
+    parts = [part for part in IMPORTS.closure(module) if part_of(part) == "pipeline"]
+    used = {name.split(".")[-1] for part in parts for node in ast.walk(tree(part)) for name in imported_names(node)}
     named = {}
-    for part in IMPORTS.closure(module):
-        for node in ast.walk(tree(part)) if part_of(part) == "pipeline" else ():
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "paths":
-                value = getattr(paths, node.attr)
-                named[node.attr] = (value if isinstance(value, Path) else value("*")).as_posix().partition("*")[0]
+    for part in parts:
+        for definition in tree(part).body:
+            called = getattr(definition, "name", "_")
+            if part != module and called not in used and called[0] != "_":  # a helper's function for other stages
+                continue
+            for node in ast.walk(definition):
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "paths":
+                    value = getattr(paths, node.attr)
+                    place = value if isinstance(value, Path) else value("*")
+                    named[node.attr] = place.as_posix().partition("*")[0]
     return {name: path for name, path in named.items() if not path.startswith(paths.STATE.as_posix())}
 
 
