@@ -265,7 +265,8 @@ from phonoscope.sae import load_sae, save_sae, train_sae
 values = np.random.default_rng(0).normal(size=(600, 8)).astype(np.float32)
 mean = {}
 for weight in (0.0, 100.0):
-    fitted = train_sae(values, kind="squared", options={"weight": weight}, expansion=2, k=4, epochs=2, samples=10, aux_k=4)
+    options = {"weight": weight}
+    fitted = train_sae(values, kind="squared", options=options, expansion=2, k=4, epochs=2, samples=10, aux_k=4)
     save_sae(fitted.model, Path("sae"), {})
     model = load_sae(Path("sae"))
     mean[weight] = float(model.encode(values).mean())

@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
-from phonoscope.audio import read_audio, resample
 from phonoscope.errors import DataError, TooManyRejected
 
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ def limited_rejections() -> Iterator[None]:
 
 def waveforms(manifest: Manifest, utterances: Sequence[str], sample_rate_hz: int) -> list[NDArray[np.float32]]:
     """Audio of these utterances, [T] each, at one rate. Ids that the manifest lacks are passed over."""
+    from phonoscope.audio import read_audio, resample
+
     files = manifest.by_utterance("path")
     chosen = [paths.CORPUS / files[name] for name in utterances if name in files]
     return [resample(*read_audio(path), sample_rate_hz) for path in chosen]
