@@ -10,7 +10,7 @@ import torch
 
 from phonoscope import paths
 from phonoscope.audio import write_flac
-from phonoscope.codecs.base import encode, frame_rate_hz
+from phonoscope.codecs.base import encode_batch, frame_rate_hz
 from phonoscope.codecs.checkpoints import save_codec
 from phonoscope.config.codecs import CodecConfig, TrainingConfig
 from phonoscope.config.compute import ComputeConfig
@@ -54,7 +54,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         samples = voice(0.8, RATE_HZ, index)
         write_flac(paths.CORPUS / path, samples, RATE_HZ)
         rows.append((name, path, f"s{index % 4}", "FM"[index % 2], "x", f"text {index // 4}", RATE_HZ))
-        tokens[name] = encode(codec, torch.from_numpy(samples)[None])[0].numpy()
+        tokens[name] = encode_batch(codec, torch.from_numpy(samples)[None]).codes[0].numpy()
         frames = tokens[name].shape[1]
         bounds = np.arange(0, frames + 1, 5) / frame_rate_hz(codec)
         phones = [Interval(*span, PHONES[i % 4]) for i, span in enumerate(pairwise(bounds))]

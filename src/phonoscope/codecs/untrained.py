@@ -13,8 +13,10 @@ import torch
 
 from phonoscope.audio import read_audio, resample
 from phonoscope.codecs.base import device_of
-from phonoscope.codecs.checkpoints import BUILDERS, load_codec, save_codec
-from phonoscope.codecs.train import Clips, CodecTrainer
+from phonoscope.codecs.checkpoints import load_codec, random_codec, save_codec
+from phonoscope.codecs.clips import Clips
+from phonoscope.codecs.registry import codec_kind
+from phonoscope.codecs.start import scale_encoder, start_codebooks
 from phonoscope.compute import derive_seed, parallel_map, setup_torch
 from phonoscope.data import Latents
 from phonoscope.stats import evenly_spaced
@@ -33,7 +35,7 @@ START_UTTERANCES = 64
 
 def can_start(kind: str) -> bool:
     """Whether a codec of this kind can be built with random weights."""
-    return kind in BUILDERS
+    return codec_kind(kind).trainable
 
 
 def untrained_codes(
@@ -52,18 +54,16 @@ def untrained_codes(
     Layers are scaled by the data as before a first training step, and codebooks set by k-means.
     """
     setup_torch(compute, derive_seed(seed, "untrained"))
-    model = BUILDERS[kind](load_codec(trained, layers).architecture(), layers)
+    architecture = load_codec(trained, layers).architecture()
+    model = random_codec(kind, layers, architecture)
     names = list(files)[:: max(1, len(files) // START_UTTERANCES)]
-    audio = [_audio(files[name], model.sample_rate) for name in names]
-    frames = round(training.clip_s * model.sample_rate / model.hop_length)
-    trainer = CodecTrainer(model, training)
-    trainer.initialise(Clips(audio, model.hop_length, frames, training.batch_size, training.seed))
+    scale_encoder(model, Clips.of(model, [_audio(files[name], model.sample_rate) for name in names], training))
     with TemporaryDirectory(prefix="phonoscope-untrained-") as folder:
         save_codec(model, kind, Path(folder))
         latents = file_latents(Path(folder), files, compute, layers=layers)
     chosen = evenly_spaced(len(latents.values), START_LATENTS, "floor")
+    start_codebooks(model, torch.from_numpy(latents.values[chosen]), derive_seed(seed, "kmeans"))
     with torch.inference_mode():
-        trainer.quantizer.start(torch.from_numpy(latents.values[chosen]), derive_seed(seed, "kmeans"))
         codes = {
             name: model.quantize(torch.from_numpy(latents[name].T[None].copy()))[0].numpy().astype(np.int16)
             for name in latents.utterances

@@ -1,0 +1,1 @@
+"""Whether artifacts are what their stages wrote: their hashes, their contents, and whether they agree."""

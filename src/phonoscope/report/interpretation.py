@@ -1,0 +1,161 @@
+"""Figures of one site: selectivity by phone, effect sizes, accents, a map of the features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phonoscope.drawing import GREY, HUES, MARKERS, new_figure, style
+from phonoscope.sae.interpret.run import HIGH_AUROC, speakers_by
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from phonoscope.config.interpret import InterpretConfig
+    from phonoscope.sae.interpret.run import AccentMap, Interpretation
+
+CLASSES = {
+    "vowel": "AA AE AH AO AW AX AXR AY EH ER EY IH IX IY OW OY UH UW UX",
+    "stop": "B D G K P T DX Q",
+    "fricative": "DH F HH S SH TH V Z ZH",
+    "affricate": "CH JH",
+    "nasal": "M N NG EM EN",
+    "approximant": "L R W Y EL",
+}
+CLASS_OF = {phone: name for name, phones in CLASSES.items() for phone in phones.split()}
+SHOWN_EFFECTS = 24
+
+
+def draw_selectivity(phones: pd.DataFrame, site: str, high: float) -> Figure:
+    """The AUROC of each scored phone's best detector on eval, with the one on train that chose it."""
+    rows = phones[phones["scored"]]
+    with style():
+        figure = new_figure(max(5.0, 1.6 + 0.24 * len(rows)), 3.6)
+        axes = figure.subplots()
+        x = np.arange(len(rows))
+        axes.vlines(x, rows["auroc_train"], rows["auroc"], color="0.8", linewidth=1)
+        axes.plot(x, rows["auroc_train"], "o", mfc="white", color=GREY, markersize=4, label="train (chosen on it)")
+        axes.plot(x, rows["auroc"], "o", color=HUES[0], markersize=5, label="eval")
+        axes.axhline(high, color=HUES[1], linewidth=0.9, linestyle="--", label=f"{high}")
+        axes.axhline(0.5, color=GREY, linewidth=0.9, linestyle=":", label="chance")
+        axes.set_xticks(x, rows["phone"], rotation=90)
+        axes.set_xlim(-0.7, max(len(rows), 1) - 0.3)
+        axes.set_ylim(0.45, 1.02)
+        axes.set_ylabel("AUROC")
+        axes.set_xlabel("phone")
+        axes.legend(loc="lower left", ncols=4)
+        reached = int((rows["auroc"] > high).sum())
+        axes.set_title(f"{site}: best feature of each phone; {reached} of {len(rows)} above {high} on eval", loc="left")
+    return figure
+
+
+def draw_effects(features: pd.DataFrame, site: str, *, alpha: float, confidence: float, speakers: str) -> Figure:
+    """The features with the largest Cohen's d by sex, with intervals, and the d of all live features."""
+    live = features[features["density"] > 0]
+    order = live["d"].abs().sort_values(ascending=False, kind="stable").index[:SHOWN_EFFECTS]
+    rows = live.loc[order].sort_values("d")
+    with style():
+        figure = new_figure(9.0, 1.6 + 0.19 * len(rows))
+        left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+        y = np.arange(len(rows))
+        for mask, look, label in (
+            (rows["d_q"] < alpha, {"color": HUES[0], "mfc": HUES[0]}, f"q < {alpha}"),
+            (rows["d_q"] >= alpha, {"color": GREY, "mfc": "white"}, f"q ≥ {alpha}"),
+        ):
+            left.hlines(y[mask], rows["d_low"][mask], rows["d_high"][mask], color=look["color"], linewidth=1.1)
+            left.plot(rows["d"][mask], y[mask], "o", markersize=4.5, label=label, **look)
+        left.axvline(0, color=GREY, linewidth=0.9)
+        left.set_yticks(y, [f"{row.feature}  {row.best_phone}".rstrip() for row in rows.itertuples()])
+        left.set_xscale("symlog", linthresh=2)
+        left.set_xticks([-10, -4, -2, -1, 0, 1, 2, 4, 10], ["−10", "−4", "−2", "−1", "0", "1", "2", "4", "10"])
+        left.set_xlabel("Cohen's d, female − male (linear to ±2, then logarithmic)")
+        left.set_ylabel("feature and its best phone")
+        left.legend(loc="best")
+        left.set_title(f"Largest effects, {confidence:.0%} bootstrap over speakers", loc="left")
+        right.hist(live["d"].clip(-4, 4), bins=np.linspace(-4, 4, 41), color=HUES[5])
+        right.set_xlabel("Cohen's d (clipped to ±4)")
+        right.set_ylabel("features")
+        right.set_title(f"All {len(live)} live features", loc="left")
+        significant = int((live["d_q"] < alpha).sum())
+        figure.suptitle(
+            f"{site}: effect of sex over {speakers}; {significant} features with q < {alpha}",
+            x=0.01,
+            ha="left",
+            fontweight="bold",
+        )
+    return figure
+
+
+def draw_accents(accents: AccentMap, speakers: dict[str, int], site: str) -> Figure:
+    """Ward's dendrogram of the accents' mean activations, and the utterances on a t-SNE map."""
+    from scipy.cluster.hierarchy import dendrogram
+
+    def name(accent: str) -> str:
+        return f"{accent} ({speakers.get(accent, 0)})"
+
+    with style():
+        figure = new_figure(9.5, 3.8)
+        left, right = figure.subplots(1, 2)
+        dendrogram(
+            accents.tree,
+            labels=[name(accent) for accent in accents.names],
+            orientation="right",
+            ax=left,
+            leaf_font_size=9,
+            color_threshold=0,
+            above_threshold_color=HUES[0],
+        )
+        left.grid(visible=False)
+        left.spines["left"].set_visible(False)
+        left.set_xlabel("Ward distance of mean activations")
+        left.set_title("Accents (number of speakers)", loc="left")
+        _scatter(right, accents.points, accents.labels, accents.names)
+        right.set_title("Mean activations of utterances, t-SNE", loc="left")
+        right.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=1.6)
+        figure.suptitle(f"{site}: accents", x=0.01, ha="left", fontweight="bold")
+    return figure
+
+
+def draw_feature_map(feature_map: pd.DataFrame, site: str) -> Figure:
+    """Features on a t-SNE map of their mean activations by phone, coloured by the class of their best phone."""
+    classes = np.array([CLASS_OF.get(phone, "other") for phone in feature_map["best_phone"]])
+    with style():
+        figure = new_figure(6.8, 5.0)
+        axes = figure.subplots()
+        names = [name for name in (*CLASSES, "other") if (classes == name).any()]
+        _scatter(axes, feature_map[["x", "y"]].to_numpy(), classes, names)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=1.6, title="best phone")
+        title = f"{site}: {len(feature_map)} features by mean activation over phones, t-SNE"
+        axes.set_title(title, loc="left", fontweight="bold")
+    return figure
+
+
+def _scatter(axes: Axes, points: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> None:
+    for rank, name in enumerate(names):
+        own = points[labels == name]
+        look: Any = {"color": HUES[rank % len(HUES)], "marker": MARKERS[rank % len(MARKERS)]}
+        axes.scatter(own[:, 0], own[:, 1], s=9, alpha=0.75, linewidths=0, label=name, **look)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    axes.spines[["left", "bottom"]].set_visible(False)
+
+
+def draw_site(result: Interpretation, index: pd.DataFrame, site: str, config: InterpretConfig) -> dict[str, Figure]:
+    """Figures of one site by name; a skipped statistic has none."""
+    sexes = speakers_by(index, "sex")
+    figures = {"phones": draw_selectivity(result.phones, site, HIGH_AUROC)}
+    if "effects by sex" not in result.skipped:
+        units = f"{sexes.get('F', 0)} female and {sexes.get('M', 0)} male speakers"
+        figures["effects"] = draw_effects(
+            result.features, site, alpha=config.alpha, confidence=config.confidence, speakers=units
+        )
+    if result.accents is not None:
+        figures["accents"] = draw_accents(result.accents, speakers_by(index, "accent"), site)
+    if len(result.feature_map):
+        figures["features"] = draw_feature_map(result.feature_map, site)
+    return figures
