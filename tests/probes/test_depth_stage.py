@@ -15,8 +15,8 @@ from phonoscope.codecs.checkpoints import save_codec
 from phonoscope.config.codecs import CodecConfig, TrainingConfig
 from phonoscope.config.compute import ComputeConfig
 from phonoscope.config.params import Params, load_params
-from phonoscope.data import Alignment, Codebooks, Interval, Labels, Manifest, Split, Tokens
-from phonoscope.errors import DataError
+from phonoscope.data import Alignment, Codebooks, Interval, Labels, Latents, Manifest, Split, Tokens
+from phonoscope.errors import DataError, ParamsError
 from phonoscope.pipeline import depth
 from phonoscope.probes.schema import COLUMNS
 
@@ -48,13 +48,14 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = paths.codec_model("mine")
     folder.mkdir(parents=True)
     save_codec(codec, "speechtokenizer", folder)
-    rows, tokens, alignments, tracks = [], {}, {}, {}
+    rows, tokens, latents, alignments, tracks = [], {}, {}, {}, {}
     for index in range(12):
         name, path = f"u{index:02d}", f"s{index % 4}/c/u{index:02d}.flac"
         samples = voice(0.8, RATE_HZ, index)
         write_flac(paths.CORPUS / path, samples, RATE_HZ)
         rows.append((name, path, f"s{index % 4}", "FM"[index % 2], "x", f"text {index // 4}", RATE_HZ))
-        tokens[name] = encode_batch(codec, torch.from_numpy(samples)[None]).codes[0].numpy()
+        encoded = encode_batch(codec, torch.from_numpy(samples)[None])
+        tokens[name], latents[name] = encoded.codes[0].numpy(), encoded.latent[0].detach().numpy().T
         frames = tokens[name].shape[1]
         bounds = np.arange(0, frames + 1, 5) / frame_rate_hz(codec)
         phones = [Interval(*span, PHONES[i % 4]) for i, span in enumerate(pairwise(bounds))]
@@ -68,6 +69,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     books = Codebooks.from_arrays(codec.codebooks().vectors[:2], frame_rate_hz=frame_rate_hz(codec))
     books.save(paths.codebooks("mine"))
     Tokens.from_arrays(tokens, books.sizes, books.frame_rate_hz).save(paths.tokens("mine"))
+    Latents.from_arrays(latents).save(paths.tokens_dir("mine"))
     return tmp_path
 
 
@@ -94,8 +96,19 @@ def test_the_stage_probes_every_input(checkout: Path, params: Params) -> None:
     assert outputs() == first
 
 
-def test_audio_that_does_not_fit_the_tokens_is_refused(checkout: Path, params: Params) -> None:
-    write_flac(paths.CORPUS / "s1/c/u01.flac", voice(0.5), RATE_HZ)
-    with pytest.raises(DataError, match="u01: 25 frames, but 40 in the token table"):
+@pytest.mark.parametrize(
+    ("names", "frames", "error", "message"),
+    [
+        (12, 25, DataError, "u00: 25 frames, but 40 in the token table"),
+        (6, 40, ParamsError, r"encode\.latents: the latents of 6 of 12 sampled utterances were not kept"),
+    ],
+)
+def test_latents_that_do_not_fit_the_tokens_are_refused(
+    checkout: Path, params: Params, names: int, frames: int, error: type[Exception], message: str
+) -> None:
+    kept = Latents.load(paths.tokens_dir("mine"))
+    parts = {name: np.array(kept[name][:frames]) for name in kept.utterances[:names]}
+    Latents.from_arrays(parts).save(paths.tokens_dir("mine"))
+    with pytest.raises(error, match=message):
         depth.run(params, "mine")
     assert not paths.depth_metrics("mine").exists()
