@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pandas as pd
-
 from phonoscope.browse.page import Interpreted
+
 from phonoscope.config.interpret import InterpretConfig
 from phonoscope.sae.interpret.run import interpret
 from tests.sae.interpret.planted import plant

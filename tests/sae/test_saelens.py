@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from phonoscope.bench.environment import environment_with, run_in
+
 from phonoscope.errors import EnvironmentFault
 from phonoscope.sae import Frames, load_sae, save_sae, train_sae
 from tests.sae.planted import config, plant
