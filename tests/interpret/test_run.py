@@ -9,8 +9,8 @@ import pytest
 
 from phonoscope.config.interpret import InterpretConfig
 from phonoscope.drawing import png
-from phonoscope.interpret.figures import draw_accents, draw_effects, draw_feature_map, draw_selectivity
 from phonoscope.interpret.run import Interpretation, clip_features, interpret, speakers_by, spread_utterances
+from phonoscope.report.interpretation import draw_accents, draw_effects, draw_feature_map, draw_selectivity
 
 from .planted import DEAD, DETECTORS, FEMALE, SCOTTISH, WIDTH, plant
 

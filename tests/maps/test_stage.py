@@ -14,7 +14,8 @@ from phonoscope.config.maps import MapsConfig
 from phonoscope.config.params import Params, load_params
 from phonoscope.errors import DataError
 from phonoscope.files import write_safetensors
-from phonoscope.pipeline.maps import COLUMNS, run
+from phonoscope.pipeline.maps import run
+from phonoscope.report.maps import COLUMNS
 
 from .planted import codebook, tokens, write_tokens
 

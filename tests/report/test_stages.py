@@ -70,27 +70,28 @@ def test_compare_writes_the_same_bytes_again_and_ignores_stale_codecs(
     monkeypatch.chdir(compared[0])
     first = artifacts()
     assert set(first) == {
-        *("probes.csv", "twins.csv", "expectations.csv", "answer.md", "table.md"),
+        *("probes.csv", "distillation.csv", "verdicts.csv", "table.md"),
         *("phone.png", "speaker.png", "pitch.png"),
     }
     paths.probe_metrics("gone").write_text("stale")
     report = compare.run(PARAMS)
     assert artifacts() == first
     assert all(figure.exists() for figure in report.figures)
-    assert "RVQ-1 make phones more decodable there? **Yes**" in first["answer.md"].decode()
+    verdicts = pd.read_csv(paths.COMPARISON / "verdicts.csv").set_index("claim")["verdict"]
+    assert verdicts["phone macro-F1: distilled over undistilled"] == "supported"
 
 
 def test_twins_agree_with_the_probes_own_paired_bootstrap(
     compared: tuple[Path, dict[str, ProbeResult]],
 ) -> None:
     folder, results = compared
-    table = pd.read_csv(folder / paths.COMPARISON / "twins.csv")
+    table = pd.read_csv(folder / paths.COMPARISON / "distillation.csv")
     seed = derive_seed(PARAMS.probe.seed, "bootstrap")
     for task, metric in (("phone", "macro_f1"), ("speaker", "accuracy"), ("pitch", "mae_hz")):
         for layer in (1, 2):
             first, second = (results[codec].tasks[task].statistics[layer - 1] for codec in CODECS)
             expected = paired_ratio(first, second, metric, PARAMS.probe.bootstrap, seed=seed)
-            row = table.query("task == @task and metric == @metric and layer == @layer")
+            row = table.query("task == @task and measure == @metric and layer == @layer")
             assert row[["ratio", "ratio_low", "ratio_high"]].to_numpy() == pytest.approx(np.array([expected]))
 
 
@@ -148,11 +149,9 @@ def test_summary_collects_every_stage(
     assert written["codec"][CODECS[1]] == {"bitrate_bps": 4000, "perplexity_layer_1": 20, "si_sdr_db": 4}
     probe = pd.read_csv(paths.probe_metrics(CODECS[0])).set_index(["task", "metric", "layer"])["value"]
     assert written["probe"][CODECS[0]]["pitch"]["layer_2"] == probe["pitch", "r2", 2]
-    assert written["compare"]["twins"]["speechtokenizer_phone_ratio"] > 1.1
+    assert written["compare"]["distillation"]["speechtokenizer_phone_ratio"] > 1.1
     kept = {"fvu": 0.1, "l0": 32, "dead_share": 0, "ce_recovered": 0.9, "wer_clean": 0.1, "wer_sae": 0.2}
     assert written["sae"]["encoder_2"] == kept | {"phones_with_auroc_90": 30}
-    assert written["geometry"][CODECS[0]] == {"codes_mean": {"silhouette_word": -0.1, "davies_bouldin_word": 5}}
-    assert written["vq"] == {"vq": {"accuracy": 0.9, "perplexity_eval": 120}, "baseline": {"accuracy": 0.95}}
     assert written["geometry"][CODECS[0]] == {"codes_mean": {"silhouette_word": -0.1, "davies_bouldin_word": 5}}
     assert written["vq"] == {"vq": {"accuracy": 0.9, "perplexity_eval": 120}, "baseline": {"accuracy": 0.95}}
     assert written["encoder"]["mel"] == pytest.approx(

@@ -61,9 +61,7 @@ def train_arms(
 ) -> dict[str, list[Trained]]:
     """Every arm of the code encoder trained from every seed, by arm."""
     jobs = [Job("codes", seed, arm) for arm in config.arms for seed in range(config.seeds)]
-    run = partial(
-        run_job, train=train, evaluation=evaluation, codebooks=codebooks, config=config, compute=compute
-    )
+    run = partial(run_job, train=train, evaluation=evaluation, codebooks=codebooks, config=config, compute=compute)
     trained = parallel_map(run, jobs, workers=compute.workers, description="arms")
     return {arm: [one for job, one in zip(jobs, trained, strict=True) if job.arm == arm] for arm in config.arms}
 

@@ -39,8 +39,8 @@ def page_data(site: str, tables: Interpreted, *, clip_s: float, frame_s: float) 
         clip_s: length of the clips in seconds.
         frame_s: time between two frames in seconds; 0 if they are positions in a text.
     """
-    features, windows = tables.features, tables.windows
-    phones = sorted({*tables.means.loc[tables.means["kind"] == "phone", "group"], *windows["phone"], ""} - {None})
+    features, windows, means = tables.features, tables.windows, tables.means
+    phones = sorted({*means.loc[means["kind"] == "phone", "group"], *windows["phone"], ""} - {None})
     words = sorted({*windows["word"]})
     utterances = windows.drop_duplicates("utterance").sort_values("utterance")
     names = utterances["utterance"].astype(str).tolist()
@@ -55,7 +55,8 @@ def page_data(site: str, tables: Interpreted, *, clip_s: float, frame_s: float) 
         "utterances": utterances[["utterance", "speaker", "sex", "accent", "split"]].astype(str).to_numpy().tolist(),
         "features": _feature_columns(features, tables.causal),
         "means": {
-            kind: _means(tables.means[tables.means["kind"] == kind], len(features)) for kind in ("phone", "sex", "accent")
+            kind: _means(tables.means[tables.means["kind"] == kind], len(features))
+            for kind in ("phone", "sex", "accent")
         },
         "loud_words": _top_words(tables.means[tables.means["kind"] == "word"], len(features)),
         "windows": _windows(windows, len(features), {"utterance": names, "phone": phones, "word": words}),

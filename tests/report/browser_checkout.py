@@ -15,7 +15,7 @@ from phonoscope.interpret.run import interpret
 from phonoscope.pipeline.interpret import write_interpretation as write
 from tests.interpret.planted import plant
 
-from .planted import CAUSAL, CONFIG
+from .planted_features import CAUSAL, CONFIG
 
 SITE = "encoder_3"
 PARAMS: Any = SimpleNamespace(interpret=CONFIG)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from phonoscope.browse.page import Interpreted
 from phonoscope.config.interpret import InterpretConfig
 from phonoscope.interpret.run import interpret
+from phonoscope.report.browser import Interpreted
 from tests.interpret.planted import plant
 
 CONFIG = InterpretConfig(
