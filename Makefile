@@ -2,15 +2,16 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CODE := src benchmarks tools tests
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup repro smoke test check chaos scale audit ui lock clean
+.PHONY: help setup repro smoke test check bench pipeline chaos scale audit ui lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 10
 
-setup: $(VENV)/.installed $(BIN)/phonoscope  ## virtual environment from the hashed lock
+setup: $(VENV)/.installed $(BIN)/phonoscope $(VENV)/.importable  ## virtual environment from the hashed lock
 
 $(VENV)/.installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=<path> ...")'
@@ -23,6 +24,12 @@ $(BIN)/phonoscope: Makefile | $(VENV)/.installed
 	@printf '%s\n' '#!/bin/sh' 'bin=$$(cd "$$(dirname "$$0")" && pwd)' \
 	  'PYTHONPATH="$$bin/../../src" exec "$$bin/python" -m phonoscope "$$@"' > $@
 	@chmod +x $@
+
+# `import phonoscope` outside stages: PYTHONPATH=src of a stage comes first, so this is no editable install either
+$(VENV)/.importable: Makefile | $(VENV)/.installed
+	@$(BIN)/python -c 'import os, pathlib, sysconfig; site = sysconfig.get_path("purelib"); \
+	  pathlib.Path(site, "phonoscope.pth").write_text(os.path.relpath("src", site) + "\n")'
+	@touch $@
 
 repro: setup  ## run the pipeline: what has not changed is not run again
 	$(BIN)/dvc repro
@@ -50,9 +57,14 @@ chaos: setup  ## the pipeline interrupted, moved, starved and run twice at once;
 scale: setup  ## 20,000 utterances through corpus, align, split and encode; takes half an hour
 	PYTHONPATH=src $(BIN)/python -m tests.pipeline.scale
 
+bench: setup  ## benchmarks into benchmarks/results; needs the results of `features`, takes ten minutes
+	@for name in probes geometry sae encoders encode; do \
+	  $(BIN)/python -m benchmarks $$name --json > .phonoscope/bench.json \
+	    && mv .phonoscope/bench.json benchmarks/results/$$name.json || exit 1; done
+
 check: setup  ## lint, format, types
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 
 test: check  ## lint, format, types and all tests
@@ -64,10 +76,13 @@ audit:  ## known vulnerabilities of the packages in requirements.lock (needs uv 
 ui: setup  ## the MLflow UI
 	$(BIN)/phonoscope ui
 
+pipeline: setup  ## write into dvc.yaml what the code says: commands, deps on code, params
+	PYTHONPATH=src $(BIN)/python -m tools.write_pipeline
+
 lock:  ## rewrite requirements.lock from pyproject.toml (needs uv)
 	printf 'protobuf>=5\n' | uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
 	  --generate-hashes --override - --no-header --no-emit-index-url --no-annotate --quiet -o requirements.lock
 
 clean:  ## remove the virtual environment and tool caches; results and DVC's cache stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,7 +13,6 @@ from typing import Annotated
 import typer
 
 from phonoscope import paths
-from phonoscope.bench.cli import app as bench_app
 from phonoscope.commands.app import ParamsFile
 from phonoscope.commands.app import app as commands_app
 from phonoscope.errors import EnvironmentFault, PhonoscopeError
@@ -28,7 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(bench_app, name="bench")
 
 _FULL = "; free some disk space, `phonoscope doctor` tells how much is needed"
 _CLOSED = "; make it writable, or change its owner"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from phonoscope.commands import doctor
-from phonoscope.integrity.faults import Fault
+from phonoscope.pipeline.integrity.faults import Fault
 from tests.pipeline.clone import Clone
 
 
@@ -158,7 +158,7 @@ def test_a_stage_that_dvc_waits_for_is_none(checkout: Path) -> None:
         assert found(checkout) == []
 
 
-@pytest.mark.parametrize("command", [["verify"], ["train-packaged", "dac"], ["bench", "one"]])
+@pytest.mark.parametrize("command", [["verify"], ["inspect", "dac"]])
 def test_what_is_no_stage_is_no_orphan(checkout: Path, command: list[str]) -> None:
     with running(checkout, "-m", "phonoscope", *command):
         assert found(checkout) == []

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from phonoscope.vq.variants import arm_variants, main_variants
+from phonoscope.studies.collapse.variants import arm_variants, main_variants
 
 
 def row(place: dict[str, Any], *, collapsed: bool, quantized: bool) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from phonoscope.report.vq import (
     training,
     verdicts,
 )
-from phonoscope.vq.variants import main_variants
+from phonoscope.studies.collapse.variants import main_variants
 
 from .planted_collapse import Study, study
 

@@ -93,12 +93,12 @@ def diagnose_vq(
     as_json: AsJson = False,
 ) -> None:
     """Say what is wrong with a vector quantizer. Exit code 0 healthy, 3 faulty, 4 unreadable."""
-    from phonoscope.commands.diagnose_vq import describe, diagnose_checkpoint
+    from phonoscope.vq import diagnose
 
-    found = diagnose_checkpoint(checkpoint, data)
-    report = {"verdict": found.verdict, "evidence": found.evidence}
-    typer.echo(json.dumps(report, indent=2, allow_nan=False) if as_json else describe(found))
-    if not found.healthy:
+    dataset = {} if data is None else {"codes" if data.suffix == ".parquet" else "vectors": data}
+    result = diagnose(checkpoint, **dataset)
+    typer.echo(json.dumps(result.to_dict(), indent=2, allow_nan=False) if as_json else str(result))
+    if not result.healthy:
         raise typer.Exit(FAULTY)
 
 
@@ -129,16 +129,3 @@ def doctor(
     typer.echo(json.dumps(report, indent=2) if as_json else describe(faults))
     if faults:
         raise typer.Exit(CheckFailed.exit_code)
-
-
-@app.command("train-packaged")
-def train_packaged(
-    name: Annotated[str, typer.Argument(help="encodec, dac, speechtokenizer or speechtokenizer_undistilled.")],
-    destination: Annotated[Path, typer.Option(help="Folder for the packaged models.")] = paths.STATE
-    / "packaged-models",
-    params: ParamsFile = paths.PARAMS,
-) -> None:
-    """Train the packaged models again, from synthetic speech. Takes hours; resumes where it stopped."""
-    from phonoscope.commands.train_packaged import train_packaged as train
-
-    train(name, load_params(params).compute, destination)

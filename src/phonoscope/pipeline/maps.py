@@ -24,22 +24,21 @@ if TYPE_CHECKING:
 )
 def run(params: Params) -> StageReport:
     """Write plots/maps (phone, speaker, pitch) and metrics/maps.csv, a row a map."""
+    import pandas as pd
+
     from phonoscope.compute import parallel_map
+    from phonoscope.data import Labels, Manifest, Tokens
     from phonoscope.drawing import write_figures
     from phonoscope.files import write_csv
     from phonoscope.maps.frames import sample_frames
-    from phonoscope.pipeline.tables import read_manifest
     from phonoscope.report import maps
 
     config = params.maps
-    speakers = read_manifest().set_index("utterance")["speaker"]
-    frames = {codec: sample_frames(paths.tokens(codec), config) for codec in params.codecs}
-    work = [
-        (codec, layer, rows[f"code_{layer}"].to_numpy())
-        for codec, rows in frames.items()
-        for layer in config.layers
-        if f"code_{layer}" in rows
-    ]
+    speakers = pd.Series(Manifest.load(paths.MANIFEST).by_utterance("speaker"))
+    labels = Labels.load(paths.ALIGNMENTS)
+    sampled = {codec: sample_frames(Tokens.load(paths.tokens(codec)), labels, config) for codec in params.codecs}
+    work = [(codec, layer, codes) for codec, frames in sampled.items() for layer, codes in frames.codes.items()]
+    frames = {codec: frames.labels for codec, frames in sampled.items()}
     panels = parallel_map(partial(_panel, config=config), work, workers=params.compute.workers, description="maps")
     table, figures = maps.table(panels), dict(maps.draw(panels, frames, speakers, config.speakers))
     write_csv(paths.stage_metrics("maps"), table)
@@ -47,7 +46,7 @@ def run(params: Params) -> StageReport:
     return StageReport(metrics, figures=sorted(write_figures(paths.MAPS, figures)))
 
 
-def _panel(work: tuple[str, int, NDArray[np.int16]], config: MapsConfig) -> Panel:
+def _panel(work: tuple[str, int, NDArray[np.int64]], config: MapsConfig) -> Panel:
     import numpy as np
 
     from phonoscope.data import Codebooks

@@ -1,0 +1,105 @@
+"""48 probes of two codecs on 24 million frames, the frames of about a hundred hours of speech."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from benchmarks.measure import peak_bytes
+from benchmarks.speech import SpeechLayer
+from phonoscope.compute import parallel_map
+
+if TYPE_CHECKING:
+    from phonoscope.probes import ClassTable, Probe, ValueTable
+
+BATCH = 500_000
+"""Frames in memory at a time."""
+
+
+class LayerResult(NamedTuple):
+    """Result of one layer."""
+
+    process: int
+    peak_bytes: int
+    converged: list[bool]
+    """One entry per probe."""
+
+
+def bench_large(
+    *,
+    frames: int = 24_000_000,
+    dims: Sequence[int] = (128, 1024),
+    layers: int = 8,
+    codes: int = 1024,
+    phones: int = 71,
+    speakers: int = 251,
+    workers: int = 2,
+    seed: int = 0,
+) -> dict[str, float | None]:
+    """Draw, count and fit: probes for phone, speaker and pitch of every layer of one codec per entry of `dims`.
+
+    Tokens are drawn and counted batch by batch. `ours_s` is the wall-clock time of everything, `peak_mb` the sum of the
+    peak memory of all processes, including this one and all modules. scikit-learn does not run: the frames of one layer
+    with 1,024 dimensions alone would take 197 GB.
+    """
+    start = time.perf_counter()
+    work = partial(_probe_layer, frames=frames, codes=codes, phones=phones, speakers=speakers, seed=seed)
+    widest_first = [
+        (codec, layer, width)
+        for codec, width in sorted(enumerate(dims), key=lambda item: -item[1])
+        for layer in range(1, layers + 1)
+    ]
+    results = parallel_map(work, widest_first, workers=workers, description="layers")
+    peaks = {os.getpid(): peak_bytes()}
+    for result in results:
+        peaks[result.process] = max(result.peak_bytes, peaks.get(result.process, 0))
+    fits = [converged for result in results for converged in result.converged]
+    return {
+        "frames": frames,
+        "probes": len(fits),
+        "unconverged": fits.count(False),
+        "reference_s": None,
+        "ours_s": time.perf_counter() - start,
+        "ratio": None,
+        "max_objective_gap": None,
+        "agreement": None,
+        "peak_mb": sum(peaks.values()) / 1e6,
+    }
+
+
+def _probe_layer(
+    item: tuple[int, int, int], *, frames: int, codes: int, phones: int, speakers: int, seed: int
+) -> LayerResult:
+    from threadpoolctl import threadpool_limits
+
+    from phonoscope.probes import fit_probe, fit_ridge
+
+    codec, depth, dims = item
+    layer = SpeechLayer(codec, depth, dims=dims, codes=codes, phones=phones, speakers=speakers, seed=seed)
+    with threadpool_limits(1):
+        phone, speaker, pitch = _count(layer, frames)
+        probes: list[Probe] = [fit_probe(table, layer.codebook) for table in (phone, speaker)]
+        probes.append(fit_ridge(pitch, layer.codebook))
+    return LayerResult(os.getpid(), peak_bytes(), [probe.converged for probe in probes])
+
+
+def _count(layer: SpeechLayer, frames: int) -> tuple[ClassTable, ClassTable, ValueTable]:
+    """Contingency tables of phone and speaker and the F0 table, summed batch by batch."""
+    from phonoscope.probes import ClassTable, ValueTable
+
+    size = len(layer.codebook)
+    phone = ClassTable(layer.phone_names, np.zeros((size, len(layer.phone_names)), dtype=np.int64))
+    speaker = ClassTable(layer.speaker_names, np.zeros((size, len(layer.speaker_names)), dtype=np.int64))
+    pitch = ValueTable(np.zeros(size, dtype=np.int64), np.zeros(size), np.zeros(size))
+    for index, start in enumerate(range(0, frames, BATCH)):
+        batch = layer.batch(index, min(BATCH, frames - start))
+        phone += ClassTable.from_frames(batch.codes, batch.phones, layer.phone_names, size)
+        speaker += ClassTable.from_frames(batch.codes, batch.speakers, layer.speaker_names, size)
+        voiced = np.isfinite(batch.f0_hz)
+        pitch += ValueTable.from_frames(batch.codes[voiced], batch.f0_hz[voiced], size)
+    return phone, speaker, pitch

@@ -1,0 +1,1 @@
+"""Maintainers' commands, outside the package: run with `python -m tools.<name>`."""
