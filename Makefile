@@ -6,7 +6,7 @@ CODE := src benchmarks tools tests
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup repro smoke test check bench chaos scale audit ui lock clean
+.PHONY: help setup repro smoke test check bench chaos scale audit ui pipeline lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 10
@@ -75,6 +75,9 @@ audit:  ## known vulnerabilities of the packages in requirements.lock (needs uv 
 
 ui: setup  ## the MLflow UI
 	$(BIN)/phonoscope ui
+
+pipeline: setup  ## write into dvc.yaml what the code says: commands, deps on code, params
+	PYTHONPATH=src $(BIN)/python -m tools.write_pipeline
 
 lock:  ## rewrite requirements.lock from pyproject.toml (needs uv)
 	printf 'protobuf>=5\n' | uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \

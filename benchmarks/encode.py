@@ -54,28 +54,30 @@ def _prepare(work: Work) -> tuple[Codec, Work]:
 
 def build(name: str) -> Codec:
     """A packaged model, or one of an official architecture with random weights."""
-    from phonoscope.codecs.checkpoints import build_official, load_packaged
+    from phonoscope.codecs.checkpoints import load_packaged, random_codec
     from phonoscope.codecs.hub import build_transformers
+    from phonoscope.codecs.registry import codec_kind
 
     if name in PACKAGED:
         return load_packaged(name)
     if name in ("mimi", "xcodec"):
         return build_transformers({"model_type": name}, OFFICIAL[name])
-    return build_official(name.partition("_")[0], OFFICIAL[name])
+    kind = name.partition("_")[0]
+    return random_codec(kind, OFFICIAL[name], dict(codec_kind(kind).official or {}))
 
 
 def _time(prepared: tuple[Codec, Work]) -> dict[str, float]:
     import torch
 
-    from phonoscope.codecs.base import encode
+    from phonoscope.codecs.base import encode_batch
 
     codec, work = prepared
     clips = 0.1 * torch.randn(work.batch, round(work.seconds * codec.sample_rate))
     with torch.inference_mode():
         started = time.process_time()
-        one = median_s(partial(encode, codec, clips[:1]), work.rounds)
+        one = median_s(partial(encode_batch, codec, clips[:1]), work.rounds)
         cpu = (time.process_time() - started) / (work.rounds + 1)
-        many = median_s(partial(encode, codec, clips), work.rounds)
+        many = median_s(partial(encode_batch, codec, clips), work.rounds)
     return {
         "rtf": one / work.seconds,
         "rtf_batched": many / work.seconds / work.batch,

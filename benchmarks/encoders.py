@@ -43,7 +43,7 @@ def _prepare(name: str, batch: int, rounds: int) -> tuple[AudioEncoder, int, int
 def _time(prepared: tuple[AudioEncoder, int, int, int]) -> dict[str, float]:
     import torch
 
-    from phonoscope.encoders.claims import example
+    from phonoscope.encoders.measures import example
 
     encoder, frames, batch, rounds = prepared
     many, one = example(encoder, frames, batch), example(encoder, frames)

@@ -50,7 +50,7 @@ def refusal(done: subprocess.CompletedProcess[str]) -> str:
         (["corpus"], {"corpus.max_utterance": 10}, ["corpus.max_utterance: unknown key", "'max_utterances'"]),
         (["align"], {"alignment.f0_min_hz": "low"}, ["alignment.f0_min_hz", "number", "'low'"]),
         (["split"], {"split.eval_fraction": 2}, ["split.eval_fraction", "0.5"]),
-        (["probe", "dac"], {"probe.phone.C": 0}, ["probe.phone.C", "greater than 0"]),
+        (["probe", "dac"], {"probe.classifier.C": 0}, ["probe.classifier.C", "greater than 0"]),
         (["codec", "encodek"], {}, ["codecs.encodek: not in codecs", "'encodec'"]),
         (["summary", "--params", "gone.yaml"], {}, ["gone.yaml: no such file", "--params"]),
     ],

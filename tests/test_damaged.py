@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phonoscope.audio import read_audio
-from phonoscope.codecs.checkpoints import build_small, load_codec, save_codec
+from phonoscope.codecs.checkpoints import load_codec, random_codec, save_codec
 from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors, write_safetensors
 from phonoscope.sae.store import load_sae
@@ -67,7 +67,7 @@ def test_any_safetensors_file_is_read_or_refused(data: st.DataObject, tmp_path_f
 @pytest.fixture(scope="module")
 def codec_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("codec")
-    save_codec(build_small("dac", 1), "dac", folder)
+    save_codec(random_codec("dac", 1), "dac", folder)
     return folder
 
 

@@ -8,6 +8,7 @@ much recorded speech. `speechtokenizer` and `speechtokenizer_undistilled` share 
 from __future__ import annotations
 
 import importlib.resources
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -24,7 +25,8 @@ from phonoscope.config.params import load_params
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phonoscope.codecs.train import Clips, CodecTrainer
+    from phonoscope.codecs.clips import Clips
+    from phonoscope.codecs.train import CodecTrainer
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 RECIPE = TrainingConfig(log_every=250)
@@ -88,25 +90,27 @@ def training_speech(workers: int) -> list[NDArray[np.float32]]:
 
 def train_packaged(name: Name, compute: ComputeConfig, destination: Path, recipe: TrainingConfig = RECIPE) -> None:
     """Train one packaged model and write it into `destination`; resume from `.phonoscope/packaged`."""
-    from phonoscope.codecs.checkpoints import build_small
-    from phonoscope.codecs.train import Clips, CodecTrainer
+    from phonoscope.codecs.checkpoints import random_codec
+    from phonoscope.codecs.clips import Clips
+    from phonoscope.codecs.start import scale_encoder
+    from phonoscope.codecs.teacher import teacher_features
+    from phonoscope.codecs.train import CodecTrainer
     from phonoscope.corpus.espeak import SAMPLE_RATE_HZ as NATIVE_HZ
-    from phonoscope.pipeline.teacher import teacher_features
-    from phonoscope.whisper.model import load_whisper
+    from phonoscope.whisper.model import encoder_features, load_whisper
 
     kind, distill = KINDS[name], name == "speechtokenizer"
     device = setup_torch(compute, recipe.seed)
     speech = training_speech(compute.workers)
-    model = build_small(kind)
+    model = random_codec(kind)
     model.model.to(device)
     waveforms = [resample(samples, NATIVE_HZ, model.sample_rate) for samples in speech]
-    frames = round(recipe.clip_s * model.sample_rate / model.hop_length)
-    clips = Clips(waveforms, model.hop_length, frames, recipe.batch_size, recipe.seed)
+    clips = Clips.of(model, waveforms, recipe)
     trainer = CodecTrainer(model, recipe, distill=distill)
-    trainer.initialise(clips)
+    scale_encoder(model, clips)
     _fit(trainer, clips, recipe, paths.STATE / "packaged" / f"{kind}-warm-up.pt", quantized=False)
     if distill:
-        clips.teacher = teacher_features(load_whisper(), waveforms, recipe.teacher_layer)
+        features = partial(encoder_features, load_whisper(), layer=recipe.teacher_layer)
+        clips.teacher = teacher_features(features, waveforms)
     _finish(trainer, clips, recipe, kind, name, destination)
 
 
@@ -144,10 +148,10 @@ def quality(codec: Any) -> dict[str, Any]:
     the originals and on the reconstructions from all layers, for each kind of voice.
     """
     import torch
-
-    from phonoscope.codecs.base import encode
-    from phonoscope.codecs.quality import clip_quality, quality_table
     from phonoscope.tokens.encode import code_statistics
+
+    from phonoscope.codecs.base import encode_batch
+    from phonoscope.codecs.quality import clip_quality, quality_table
     from phonoscope.whisper import load_whisper, transcribe, word_error_rate
 
     whisper, results = load_whisper(), {}
@@ -157,7 +161,7 @@ def quality(codec: Any) -> dict[str, Any]:
         decoded = []
         for samples in clips:
             with torch.inference_mode():
-                codes = encode(codec, torch.from_numpy(samples)[None])
+                codes = encode_batch(codec, torch.from_numpy(samples)[None]).codes
                 decoded.append(codec.decode(codes)[0, 0].numpy())
             for layer in range(codec.n_layers):
                 counts[layer] += np.bincount(codes[0, layer].numpy(), minlength=codec.codebook_size)

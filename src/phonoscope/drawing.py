@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phonoscope.files import atomic_file
+from phonoscope.files import atomic_dir, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,8 +18,8 @@ HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0000
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 GREY = "0.35"
 DPI = 150
-TWIN_SUFFIX = "_undistilled"
-"""What the name of an undistilled codec has more than its distilled twin's."""
+UNDISTILLED = "_undistilled"
+"""End of the name of a codec that was trained without distillation."""
 STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 9.5,
@@ -61,13 +61,25 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def write_figures(folder: Path, figures: Mapping[str, Figure | None]) -> list[Path]:
+    """Write a folder of PNGs by name, and return their paths; a figure that is None is left out."""
+    images = {f"{name}.png": png(figure) for name, figure in figures.items() if figure is not None}
+    with atomic_dir(folder) as temporary:
+        for name, image in images.items():
+            (temporary / name).write_bytes(image)
+    return [folder / name for name in images]
+
+
 def codec_looks(codecs: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Line properties of each codec: twins share hue and marker, the undistilled one is dashed and hollow."""
-    families = list(dict.fromkeys(codec.removesuffix(TWIN_SUFFIX) for codec in codecs))
+    """Line properties of each codec.
+
+    A codec and its undistilled version share hue and marker,
+    the undistilled one is dashed and hollow."""
+    families = list(dict.fromkeys(codec.removesuffix(UNDISTILLED) for codec in codecs))
     looks = {}
     for codec in codecs:
-        rank = families.index(codec.removesuffix(TWIN_SUFFIX))
-        hue, hollow = HUES[rank % len(HUES)], codec.endswith(TWIN_SUFFIX)
+        rank = families.index(codec.removesuffix(UNDISTILLED))
+        hue, hollow = HUES[rank % len(HUES)], codec.endswith(UNDISTILLED)
         looks[codec] = {
             "color": hue,
             "marker": MARKERS[rank % len(MARKERS)],
@@ -81,14 +93,11 @@ def codec_looks(codecs: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def write_html(path: Path, figure: PlotlyFigure, *, script: str = "plotly.min.js") -> None:
     """Write an interactive figure, the same bytes each time; it loads plotly.js from `script`, relative to it."""
-    page = figure.to_html(include_plotlyjs=script, full_html=True, div_id=path.stem)
-    with atomic_file(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(path, figure.to_html(include_plotlyjs=script, full_html=True, div_id=path.stem))
 
 
 def write_plotlyjs(folder: Path) -> None:
     """Write plotly.min.js, once for all the figures of a folder."""
     from plotly.offline import get_plotlyjs
 
-    with atomic_file(folder / "plotly.min.js") as temporary:
-        temporary.write_text(get_plotlyjs(), encoding="utf-8")
+    write_text(folder / "plotly.min.js", get_plotlyjs())

@@ -94,6 +94,12 @@ def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
     write_json(path, metrics)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file as UTF-8."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def write_csv(path: Path, frame: pd.DataFrame, significant_digits: int = 9) -> None:
     """Write a tidy CSV: no index, Unix line ends, a fixed number of significant digits."""
     with atomic_file(path) as temporary:
@@ -132,3 +138,21 @@ def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
         raise DataError(f"{path}: no such file; run the stage that writes it with `dvc repro`") from error
     except (SafetensorError, ValueError, RecursionError, OSError) as error:
         raise DataError(f"{path}: not a readable safetensors file ({error}); rebuild it with `dvc repro`") from error
+
+
+def read_torch(path: Path) -> Any:
+    """Tensors and plain containers of a torch file; nothing is unpickled. Raises `DataError` naming the file."""
+    import pickle
+
+    import torch
+
+    if not path.is_file():
+        raise DataError(f"{path}: no such checkpoint; check the path")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = "it is damaged, or holds other objects than tensors, which are not read"
+        raise DataError(f"{path}: not a torch checkpoint of weights ({reason})") from error
+    except Exception as error:  # torch raises many types for a damaged file
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(f"{path}: not a readable torch checkpoint ({reason})") from error

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from phonoscope.codecs.base import Codec, bitrate_bps, device_of, encode, frame_rate_hz
-from phonoscope.codecs.checkpoints import build_small
+from phonoscope.codecs.base import Codec, bitrate_bps, device_of, encode_batch, frame_rate_hz
+from phonoscope.codecs.checkpoints import random_codec
 from phonoscope.errors import DataError
 
 from .tiny import EVERY, TRANSFORMERS, alive, build, voice
@@ -15,7 +15,7 @@ from .tiny import EVERY, TRANSFORMERS, alive, build, voice
 
 def codes_of(codec: Codec, samples: np.ndarray) -> torch.Tensor:
     with torch.inference_mode():
-        return encode(codec, torch.from_numpy(np.atleast_2d(samples)))
+        return encode_batch(codec, torch.from_numpy(np.atleast_2d(samples))).codes
 
 
 @pytest.mark.parametrize("kind", EVERY)
@@ -179,7 +179,7 @@ def test_latents_decode_as_their_codes_do(kind: str) -> None:
     ("kind", "rate_hz", "bitrate"), [("encodec", 75, 6000), ("dac", 50, 6000), ("speechtokenizer", 50, 4000)]
 )
 def test_small_models_have_the_rates_of_the_official_ones(kind: str, rate_hz: float, bitrate: float) -> None:
-    codec = build_small(kind)
+    codec = random_codec(kind)
     assert frame_rate_hz(codec) == rate_hz
     assert bitrate_bps(codec) == bitrate
     assert device_of(codec).type == "cpu"
@@ -187,9 +187,9 @@ def test_small_models_have_the_rates_of_the_official_ones(kind: str, rate_hz: fl
 
 @pytest.mark.parametrize("kind", ["encodec", "dac", "speechtokenizer"])
 def test_layers_in_use_can_be_fewer_but_not_more(kind: str) -> None:
-    assert build_small(kind, 2).n_layers == len(build_small(kind, 2).codebooks().vectors) == 2
-    with pytest.raises(DataError, match=r"RVQ layers, not 99; lower codecs\.\*\.layers"):
-        build_small(kind, 99)
+    assert random_codec(kind, 2).n_layers == len(random_codec(kind, 2).codebooks().vectors) == 2
+    with pytest.raises(DataError, match=r"RVQ layers, not 99; ask for fewer"):
+        random_codec(kind, 99)
 
 
 def test_fewer_layers_are_the_first_ones() -> None:

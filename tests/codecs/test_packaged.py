@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from phonoscope.audio import resample
 from phonoscope.codecs import checkpoints
 from phonoscope.codecs.base import bitrate_bps, encode, frame_rate_hz
 from phonoscope.codecs.checkpoints import PACKAGED, load_packaged
@@ -43,7 +42,7 @@ def test_every_packaged_model_has_its_checksum() -> None:
 def test_weights_with_another_checksum_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(PACKAGED, tmp_path / "packaged")
     monkeypatch.setattr(checkpoints, "PACKAGED", tmp_path / "packaged")
-    monkeypatch.setattr(checkpoints, "load_codec", lambda *_: pytest.fail("they are opened"))
+    monkeypatch.setattr(checkpoints, "_load_saved", lambda *_: pytest.fail("they are opened"))
     weights = tmp_path / "packaged" / "dac" / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
@@ -78,7 +77,7 @@ def test_every_layer_is_alive_on_speech(name: str, speech: list[tuple[Any, int]]
     counts = torch.zeros(codec.n_layers, codec.codebook_size)
     with torch.inference_mode():
         for samples, rate in speech:
-            codes = encode(codec, torch.from_numpy(resample(samples, rate, codec.sample_rate))[None])[0]
+            codes = encode(codec, samples, rate).codes
             counts += torch.stack([torch.bincount(row, minlength=codec.codebook_size) for row in codes])
     assert counts.sum() > codec.n_layers * 1000
     found = [perplexity(layer) for layer in counts]
@@ -86,7 +85,7 @@ def test_every_layer_is_alive_on_speech(name: str, speech: list[tuple[Any, int]]
     assert min(found) > 64
 
 
-def test_the_twins_differ_only_in_the_distillation() -> None:
+def test_both_speechtokenizers_differ_only_in_the_distillation() -> None:
     distilled, plain = load_packaged("speechtokenizer"), load_packaged("speechtokenizer_undistilled")
     assert distilled.architecture() == plain.architecture()
     assert not torch.equal(distilled.codebooks().vectors[0], plain.codebooks().vectors[0])

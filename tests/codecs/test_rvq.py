@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from phonoscope.codecs.rvq import EPSILON, DacRvqTrainer, EmaRvqTrainer, QuantizerTrainer, kmeans
+from phonoscope.codecs.rvq import DacRvqTrainer, EmaRvqTrainer, QuantizerTrainer, kmeans
 from phonoscope.codecs.train import perplexity
+from phonoscope.ema import EPSILON
 
 from .tiny import build
 
@@ -35,8 +36,7 @@ def latents(codec: Any, seed: int, clips: int = 3, frames: int = 40) -> torch.Te
 
 def started(kind: str, dead_usage: float = 0.0, decay: float = 0.9) -> tuple[Any, QuantizerTrainer]:
     codec = build(kind)
-    make = DacRvqTrainer if kind == "dac" else EmaRvqTrainer
-    trainer: QuantizerTrainer = make(codec.rvq_layers(), decay, dead_usage)
+    trainer: QuantizerTrainer = codec.quantizer_trainer(decay, dead_usage)
     trainer.start(latents(codec, 99, frames=200).transpose(1, 2).flatten(0, 1), 0)
     return codec, trainer
 
@@ -160,6 +160,7 @@ def test_commitment_and_codebook_losses_of_dac_reach_encoder_and_codes_of_every_
     codec, trainer = started("dac")
     latent = latents(codec, 1).requires_grad_()
     result = trainer(latent, all_layers(), generator())
+    assert result.codebook is not None
     (result.commitment + result.codebook).backward()
     assert latent.grad is not None
     assert float(latent.grad.abs().min(dim=2).values.max()) > 0

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
-from phonoscope.codecs.checkpoints import BUILDERS
+from phonoscope.codecs.checkpoints import random_codec
 from phonoscope.codecs.hub import TransformersDac, TransformersMimi, build_transformers
-from phonoscope.codecs.initialise import initialise_from_data
-from phonoscope.codecs.rvq import DacRvqTrainer, EmaRvqTrainer, kmeans
+from phonoscope.codecs.rvq import kmeans
+from phonoscope.codecs.start import initialise_from_data, start_codebooks
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "encodec": {
@@ -73,7 +76,7 @@ def build(kind: str, seed: int = 0, **changes: Any) -> Any:
     torch.manual_seed(seed)
     if kind in TRANSFORMERS:
         return build_transformers({**TRANSFORMERS[kind], **changes})
-    return BUILDERS[kind]({**ARCHITECTURES[kind], **changes}, None)
+    return random_codec(kind, None, {**ARCHITECTURES[kind], **changes})
 
 
 def alive(kind: str, seed: int = 0, **changes: Any) -> Any:
@@ -86,8 +89,7 @@ def alive(kind: str, seed: int = 0, **changes: Any) -> Any:
     initialise_from_data(codec.model.encoder, audio, 1.0)
     with torch.no_grad():
         latent = codec.latent(audio)[0].t()
-    trainer = DacRvqTrainer if kind == "dac" else EmaRvqTrainer
-    trainer(codec.rvq_layers(), 0.99, 0.1).start(latent, seed)
+    start_codebooks(codec, latent, seed)
     return codec
 
 
@@ -136,3 +138,9 @@ def _start_rvq(books: Any, residual: torch.Tensor, seed: int) -> None:
         else:
             book.codebook.embed.copy_(rows)
         residual = residual - book.decode(book.encode(residual))
+
+
+def make_small_tiny(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Replace the small model of a kind by the tiny one."""
+    module = importlib.import_module(f"phonoscope.codecs.kinds.{kind}")
+    monkeypatch.setattr(module, "KIND", replace(module.KIND, small=ARCHITECTURES[kind]))

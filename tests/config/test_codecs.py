@@ -16,15 +16,9 @@ def test_defaults_are_the_packaged_models() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"kind": "soundstream"},
         {"layers": 0},
         {"adapt_steps": -1},
         {"adapt_steps": "some"},
-        {"distill": True},
-        {"kind": "transformers"},
-        {"kind": "transformers", "checkpoint": "scratch"},
-        {"kind": "transformers", "checkpoint": "untrained"},
-        {"kind": "transformers", "checkpoint": "untrained:folder"},
         {"checkpoint": "untrained", "adapt_steps": 10},
         {"step": 3},
     ],

@@ -12,14 +12,16 @@ from phonoscope.config.probes import ProbeConfig
 @pytest.mark.parametrize(
     "bad",
     [
-        {"phone": {"C": 0}},
-        {"phone": {"max_iter": 0}},
-        {"phone": {"class_weight": "equal"}},
-        {"speaker": {"silence": True}},
-        {"pitch": {"alpha": -1}},
+        {"classifier": {"C": 0}},
+        {"classifier": {"max_iter": 0}},
+        {"classifier": {"class_weight": "equal"}},
+        {"classifier": {"tolerance": 0}},
+        {"phone": {"silence": True}},
+        {"alpha": -1},
         {"bootstrap": {"confidence": 1}},
-        {"permutations": 0},
-        {"tolerance": 0},
+        {"codebook_permutations": 0},
+        {"layers": [0]},
+        {"blocks": [0.5, 0.2, 1.0]},
     ],
 )
 def test_impossible_values_are_refused(bad: dict[str, object]) -> None:

@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from phonoscope import cli, paths
-from phonoscope.codecs.base import encode
+from phonoscope.codecs.base import encode_batch
 from phonoscope.codecs.checkpoints import load_codec, save_codec
 from phonoscope.commands import app as commands_app
 from phonoscope.commands.inspect import describe_clips, inspect_clips
@@ -76,7 +76,7 @@ def test_vectors_are_frame_level_means_of_the_codecs_own_codes(
     (clip,) = inspect_clips(PARAMS, codec, [Path("mono.wav")])["clips"]
     model = load_codec(paths.codec_model(codec))
     with torch.no_grad():
-        codes = encode(model, torch.from_numpy(voice(0.5))[None])[0]
+        codes = encode_batch(model, torch.from_numpy(voice(0.5))[None]).codes[0]
         books = model.codebooks()
         projected = torch.cat([rows[own].mean(dim=0) for rows, own in zip(books.vectors, codes, strict=True)])
     assert [book["first"] for book in clip["codebooks"]] == codes[:, :10].tolist()

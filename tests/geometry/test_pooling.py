@@ -13,14 +13,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from phonoscope.geometry.codebooks import Codebooks
+from phonoscope.tokens.encode import latent_table
 from sklearn.metrics import pairwise_distances
 
-from phonoscope.codecs.dac import build_dac
+from phonoscope.codecs import random_codec
 from phonoscope.errors import DataError
 from phonoscope.geometry import pool, pool_codes, pooling
-from phonoscope.geometry.codebooks import Codebooks
 from phonoscope.geometry.scores import dense
-from phonoscope.tokens.encode import latent_table
 
 from .planted import affine_codebooks, plain_codebooks, write_tokens
 
@@ -35,7 +35,7 @@ OFFICIAL_16_KHZ = {
 def dac() -> Any:
     """The official class with the quantizer of its 16 kHz model and random weights."""
     torch.manual_seed(0)
-    codec = build_dac(OFFICIAL_16_KHZ)
+    codec = random_codec("dac", None, OFFICIAL_16_KHZ)
     for layer in codec.rvq_layers():
         torch.nn.init.normal_(layer.out_proj.bias)
     return codec

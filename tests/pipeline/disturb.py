@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from phonoscope.commands.doctor import diagnose
 from phonoscope.commands.verify import UNVOICED
-from phonoscope.integrity.contents import check_content
+from phonoscope.pipeline.integrity.contents import check_content
 from tests.pipeline.clone import Clone
 
 PATIENCE_S = 10.0

@@ -19,8 +19,9 @@ import torch
 
 from phonoscope.alignment import Alignment, force_align, write_textgrid
 from phonoscope.audio import read_audio, resample, write_flac
-from phonoscope.codecs.checkpoints import build_official
-from phonoscope.codecs.initialise import initialise_from_data
+from phonoscope.codecs.checkpoints import random_codec
+from phonoscope.codecs.registry import codec_kind
+from phonoscope.codecs.start import initialise_from_data
 from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.items import AudioFile, RawItem
 from phonoscope.corpus.sources import fsdd
@@ -74,7 +75,7 @@ def make_weights(root: Path) -> None:
     waveforms = np.concatenate([read_audio(path)[0] for path in flacs[:: max(1, len(flacs) // CLIPS)]])
     for kind, file in {"encodec": "encodec_24khz-random.th", "speechtokenizer": "SpeechTokenizer.pt"}.items():
         torch.manual_seed(0)
-        codec = build_official(kind, 8)
+        codec = random_codec(kind, 8, dict(codec_kind(kind).official or {}))
         samples = resample(waveforms, RATE_HZ, codec.sample_rate)
         clips = len(samples) // round(CLIP_S * codec.sample_rate)
         audio = torch.from_numpy(samples[: clips * round(CLIP_S * codec.sample_rate)]).reshape(clips, 1, -1)[:CLIPS]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TARGET = "probe@speechtokenizer"
 STAGES = {"corpus", "align", "split", *(f"{part}@speechtokenizer" for part in ("codec", "encode", "probe"))}
 CHANGED = {"weak": "0.01", "weaker": "0.02"}
-"""Experiment -> its `probe.phone.C`; the experiment `plain` changes nothing."""
+"""Experiment -> its `probe.classifier.C`; the experiment `plain` changes nothing."""
 POLL_S = 2.0
 
 
@@ -46,7 +46,7 @@ def queued(root: Path, reference: Reference) -> Outcome:
 
 
 def _options(name: str) -> list[str]:
-    changes = ["-S", f"probe.phone.C={CHANGED[name]}"] if name in CHANGED else []
+    changes = ["-S", f"probe.classifier.C={CHANGED[name]}"] if name in CHANGED else []
     return ["--name", name, *changes, TARGET]
 
 
@@ -102,7 +102,7 @@ def _differences(clone: Clone, reference: Reference) -> Iterator[str]:
     """Stages of an experiment whose outputs are not those of a plain run with its parameters."""
     expected = {"plain": {stage: reference.locked[stage] for stage in STAGES}}
     for name, strength in CHANGED.items():
-        clone.set_params({"probe": {"phone": {"C": float(strength)}}})
+        clone.set_params({"probe": {"classifier": {"C": float(strength)}}})
         clone.dvc("repro", *(["--force"] if name == "weak" else ["--no-run-cache"]), TARGET)
         expected[name] = _hashes((clone.root / "dvc.lock").read_text(encoding="utf-8"))
     for name, revision in _experiments(clone).items():

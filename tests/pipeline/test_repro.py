@@ -237,7 +237,7 @@ def test_a_bad_parameter_stops_an_experiment_with_its_key(done: Done) -> None:
 @pytest.fixture(scope="session")
 def experiment(done: Done) -> str:
     """Output of an experiment in a temporary folder, with a hundredth of the default C."""
-    return done.clone.dvc("exp", "run", "--temp", "--name", "weak", "-S", "probe.phone.C=0.01")
+    return done.clone.dvc("exp", "run", "--temp", "--name", "weak", "-S", "probe.classifier.C=0.01")
 
 
 def test_an_experiment_runs_only_what_its_parameter_concerns(done: Done, experiment: str) -> None:
@@ -260,7 +260,7 @@ def test_diffs_show_what_an_experiment_changed(done: Done, tmp_path: Path) -> No
     assert any(name.startswith("probe.dac.phone.") for name in changed)
     assert not any(".speaker." in name or ".pitch." in name or name.startswith("codec.") for name in changed)
     params = json.loads(done.clone.dvc("params", "diff", "--json", "HEAD", "weak"))
-    assert set(params["params.yaml"]) == {"probe.phone.C"}
+    assert set(params["params.yaml"]) == {"probe.classifier.C"}
     done.clone.dvc("plots", "diff", "HEAD", "weak", "--out", str(tmp_path / "plots"))
     page = (tmp_path / "plots" / "index.html").read_text(encoding="utf-8")
     assert "weak" in page

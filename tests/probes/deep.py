@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from phonoscope.config.probes import BootstrapConfig
-from phonoscope.probes import DepthConfig, MlpConfig, TokenFrames, Vectors
+from phonoscope.config.probes import BootstrapConfig, DepthConfig, MlpConfig, ProbeConfig
+from phonoscope.data import Labels, Manifest, Split, Tokens
+from phonoscope.probes import CodecInputs, LabelledFrames, ProbeResult, Task, pose, read_frames, run_probes
+from phonoscope.probes.pose import sample_utterances
+from phonoscope.probes.vectors import ArrayVectors
 
 PHONES = ("AA", "B", "M", "S")
 SPEAKERS = tuple(f"s{i}" for i in range(6))
@@ -23,22 +24,28 @@ SIZE, DIMS = 32, 6
 class Planted:
     """A corpus of `utterances` x `frames` frames, with its manifest, split and codec."""
 
-    frames: TokenFrames
-    vectors: Vectors
-    manifest: dict[str, list[str]]
-    split: dict[str, Any]
+    frames: LabelledFrames
+    inputs: CodecInputs
+    manifest: Manifest
+    split: Split
 
-    def write(self, path: Path) -> Path:
-        """Its tokens.parquet; the phone column holds the task `phone`."""
-        labels, classes = self.frames.labels["phone"]
-        columns: dict[str, Any] = {
-            "utterance": np.array(self.manifest["utterance"])[self.frames.utterances],
-            "phone": np.array(classes)[labels],
-            "f0_hz": pa.array(self.frames.f0_hz, pa.float32()),
-        }
-        columns |= {f"code_{layer}": codes for layer, codes in enumerate(self.frames.codes.T, start=1)}
-        pq.write_table(pa.table(columns), path)
-        return path
+    def probe(self, config: ProbeConfig, workers: int = 1) -> ProbeResult:
+        posed = pose(self.frames, self.manifest, self.split, config)
+        sample = sample_utterances(self.manifest, self.split, config)
+        return run_probes(posed, self.inputs, config, codec="planted", sample=sample, workers=workers)
+
+    def read(self, tasks: Sequence[Task]) -> LabelledFrames:
+        """The same frames out of a token table, with the targets of `tasks`."""
+        names = self.manifest.utterances
+        at = [self.frames.utterances == i for i in range(len(names))]
+        tokens = Tokens.from_arrays(
+            {n: self.frames.codes[rows].T for n, rows in zip(names, at, strict=True)}, [SIZE] * 3
+        )
+        phones, classes = self.frames.targets["phone"]
+        labels = Labels.from_frames(
+            np.array(names)[self.frames.utterances], np.array(classes)[phones], self.frames.targets["pitch"][0]
+        )
+        return read_frames(tokens, labels, self.manifest, tasks)
 
 
 def plant(*, utterances: int = 48, frames: int = 40, reliability: float = 0.9, seed: int = 0) -> Planted:
@@ -56,23 +63,22 @@ def plant(*, utterances: int = 48, frames: int = 40, reliability: float = 0.9, s
         return codes, book.astype(np.float32)
 
     layers = [layer(phone, len(PHONES)), layer(speaker, len(SPEAKERS)), layer(rng.integers(4, size=len(phone)), 4)]
-    manifest = {
-        "utterance": [f"u{i:03d}" for i in range(utterances)],
-        "speaker": [SPEAKERS[i % len(SPEAKERS)] for i in range(utterances)],
-        "sex": ["FM"[i % 2] for i in range(utterances)],
-        "accent": ["x", "x", "x", "y", "y", "y"] * (utterances // 6),
-        "word": [["one", "two", ""][i // 6 % 3] for i in range(utterances)],
-        "text": [f"text {i // 6}" for i in range(utterances)],
-    }
-    classes = {"phone": (phone, PHONES), "speaker": (speaker, SPEAKERS)}
+    manifest = Manifest.from_arrays(
+        [f"u{i:03d}" for i in range(utterances)],
+        speaker=[SPEAKERS[i % len(SPEAKERS)] for i in range(utterances)],
+        sex=["FM"[i % 2] for i in range(utterances)],
+        accent=["x", "x", "x", "y", "y", "y"] * (utterances // 6),
+        word=[["one", "two", ""][i // 6 % 3] for i in range(utterances)],
+        text=[f"text {i // 6}" for i in range(utterances)],
+    )
     f0 = np.where(phone == 3, np.nan, 100.0 + 20 * speaker)
+    targets = {"phone": (phone, PHONES), "speaker": (speaker, SPEAKERS), "pitch": (f0, ())}
     codes = np.column_stack([codes for codes, _ in layers]).astype(np.int16)
-    table = TokenFrames(utterance, codes, f0, dict(classes))
-    names = manifest["utterance"]
-    folds = [["s0", "s1"], ["s2", "s3"], ["s4", "s5"]]
-    split = {"train": names[: utterances * 3 // 4], "eval": names[utterances * 3 // 4 :], "speaker_folds": folds}
+    names, side = manifest.utterances, utterances * 3 // 4
+    split = Split(names[:side], names[side:], [["s0", "s1"], ["s2", "s3"], ["s4", "s5"]])
     latent = sum(book[codes] for codes, book in layers) + rng.normal(scale=0.1, size=(len(phone), DIMS))
-    return Planted(table, Vectors([book for _, book in layers], np.asarray(latent)), manifest, split)
+    inputs = CodecInputs(codes, [book for _, book in layers], ArrayVectors(np.asarray(latent)))
+    return Planted(LabelledFrames(utterance, codes, dict(targets)), inputs, manifest, split)
 
 
 def quick(**changes: Any) -> DepthConfig:
@@ -84,7 +90,7 @@ def quick(**changes: Any) -> DepthConfig:
         "matched_dims": 2,
         "mlp": MlpConfig(hidden=16, steps=40, batch_size=128),
         "blocks": (0.3, 0.6, 1.0),
-        "permutations": 5,
+        "label_permutations": 5,
         "text_folds": 2,
         "bootstrap": BootstrapConfig(samples=100),
     }

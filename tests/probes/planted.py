@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import pairwise
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from phonoscope.probes.tables import ClassTable
+from phonoscope import paths
+from phonoscope.config.probes import ProbeConfig
+from phonoscope.data import Alignment, Codebooks, Interval, Labels, Manifest, Split, Tokens
+from phonoscope.probes import ClassTable, CodecInputs, ProbeResult, pose, read_frames, run_probes
+from phonoscope.probes.tasks import find_tasks
+
+RATE_HZ = 100.0
 
 
 @dataclass
@@ -38,20 +42,45 @@ class Corpus:
     def frames_of(self, ids: Sequence[str]) -> NDArray[np.bool_]:
         return np.isin(np.array(self.utterances)[self.utterance], np.array(ids))
 
-    def write(self, path: Path) -> Path:
-        """Write a tokens.parquet with one row group an utterance."""
-        columns = {
-            "utterance": pa.array(np.array(self.utterances)[self.utterance]),
-            "frame": pa.array(np.arange(len(self.utterance)), pa.int32()),
-            "phone": pa.array(self.phone, pa.string()).dictionary_encode(),
-            "f0_hz": pa.array(self.f0_hz, pa.float32()),
-        }
-        columns |= {f"code_{layer}": pa.array(codes) for layer, codes in enumerate(self.codes.T, start=1)}
-        table = pa.table(columns)
-        with pq.ParquetWriter(path, table.schema) as writer:
-            for index in range(len(self.utterances)):
-                writer.write_table(table.filter(pa.array(self.utterance == index)))
-        return path
+    @property
+    def names(self) -> NDArray[np.str_]:
+        """The utterance of each frame."""
+        return np.array(self.utterances)[self.utterance]
+
+    @property
+    def tokens(self) -> Tokens:
+        parts = {name: self.codes[self.utterance == i].T for i, name in enumerate(self.utterances)}
+        return Tokens.from_arrays(parts, [len(book) for book in self.codebooks], RATE_HZ)
+
+    @property
+    def manifest(self) -> Manifest:
+        speakers = [self.speakers[name] for name in self.utterances]
+        return Manifest.from_arrays(self.utterances, speaker=speakers)
+
+    @property
+    def split(self) -> Split:
+        return Split(self.train, self.evaluation)
+
+    def probe(self, config: ProbeConfig, codec: str = "toy", workers: int = 1) -> ProbeResult:
+        labels = Labels.from_frames(self.names, self.phone, self.f0_hz)
+        frames = read_frames(self.tokens, labels, self.manifest, find_tasks(config.tasks))
+        posed = pose(frames, self.manifest, self.split, config)
+        return run_probes(posed, CodecInputs(frames.codes, self.codebooks), config, codec=codec, workers=workers)
+
+    def checkout(self, codec: str) -> None:
+        """Write all files that stage `probe` reads."""
+        self.manifest.save(paths.MANIFEST)
+        self.split.save(paths.SPLIT)
+        self.tokens.save(paths.tokens(codec))
+        Codebooks.from_arrays(self.codebooks, [book[:, :3] for book in self.codebooks]).save(paths.codebooks(codec))
+        alignments, tracks = {}, {}
+        for i, name in enumerate(self.utterances):
+            rows = np.flatnonzero(self.utterance == i)
+            bounds = np.arange(len(rows) + 1) / RATE_HZ
+            phones = [Interval(*span, str(self.phone[row])) for span, row in zip(pairwise(bounds), rows, strict=True)]
+            alignments[name] = Alignment([], phones)
+            tracks[name] = (np.arange(len(rows)) + 0.5) / RATE_HZ, self.f0_hz[rows]
+        Labels.from_intervals(alignments, tracks).save(paths.ALIGNMENTS)
 
 
 def make_corpus(

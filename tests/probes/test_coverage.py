@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from phonoscope.probes.scores import ClassStatistics, draw_resamples, interval
+from phonoscope.probes.scores import ClassStatistics
+from phonoscope.stats import draw_resamples, interval
 
 
 def test_bootstrap_intervals_of_accuracy_cover_the_truth_at_their_rate() -> None:

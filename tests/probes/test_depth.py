@@ -7,17 +7,13 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from phonoscope.config.probes import DepthConfig
 from phonoscope.errors import ParamsError
-from phonoscope.probes import DepthConfig, DepthResult, Vectors, probe_depth, sample_utterances
+from phonoscope.probes import CodecInputs, ProbeResult
 from phonoscope.probes.controls import permute_rows
+from phonoscope.probes.pose import sample_utterances
 
 from .deep import PHONES, Planted, plant, quick
-
-
-def probe(planted: Planted, config: DepthConfig, workers: int = 1) -> DepthResult:
-    return probe_depth(
-        planted.frames, planted.vectors, planted.manifest, planted.split, config, codec="planted", workers=workers
-    )
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +22,12 @@ def planted() -> Planted:
 
 
 @pytest.fixture(scope="module")
-def result(planted: Planted) -> DepthResult:
-    return probe(planted, quick(tasks=("phone", "speaker")))
+def result(planted: Planted) -> ProbeResult:
+    return planted.probe(quick(tasks=("phone", "speaker")))
 
 
-def pick(result: DepthResult, measure: str, **where: object) -> pd.DataFrame:
-    rows = result.scores[result.scores["measure"] == measure]
+def pick(result: ProbeResult, measure: str, **where: object) -> pd.DataFrame:
+    rows = result.table[result.table["measure"] == measure]
     for column, value in ({"split": "utterances"} | where).items():
         rows = rows[rows[column] == value]
     return rows.sort_values("layer")
@@ -49,18 +45,18 @@ def pick(result: DepthResult, measure: str, **where: object) -> pd.DataFrame:
     ],
 )
 def test_each_label_is_found_in_the_layer_that_was_given_it(
-    result: DepthResult, task: str, at: int, probe_name: str, measure: str
+    result: ProbeResult, task: str, at: int, probe_name: str, measure: str
 ) -> None:
     rows = pick(result, measure, task=task, input="layer", probe=probe_name)
     assert rows["layer"].tolist() == [1, 2, 3]
     value, others = rows["value"].to_numpy()[at], np.delete(rows["value"].to_numpy(), at)
     assert value > (1.3 if measure == "mdl_compression" else 0.8)
     assert others.max() < {"mi_bits": 0.05, "mdl_compression": 1.05}.get(measure, 0.4)
-    assert (rows["ci_low"] <= rows["value"]).all()
-    assert (rows["value"] <= rows["ci_high"]).all()
+    assert (rows["low"] <= rows["value"]).all()
+    assert (rows["value"] <= rows["high"]).all()
 
 
-def test_sums_and_latents_hold_what_their_layers_hold(result: DepthResult) -> None:
+def test_sums_and_latents_hold_what_their_layers_hold(result: ProbeResult) -> None:
     for task in ("phone", "speaker"):
         summed = pick(result, "accuracy", task=task, input="cumulative", probe="linear")
         assert summed["layer"].tolist() == [2, 3]
@@ -68,7 +64,7 @@ def test_sums_and_latents_hold_what_their_layers_hold(result: DepthResult) -> No
         assert pick(result, "accuracy", task=task, input="latent", probe="linear")["value"].item() > 0.7
 
 
-def test_pooled_utterances_tell_the_speaker_better_than_frames(result: DepthResult) -> None:
+def test_pooled_utterances_tell_the_speaker_better_than_frames(result: ProbeResult) -> None:
     for split in ("utterances", "texts"):
         frame = pick(result, "accuracy", task="speaker", input="layer", probe="linear", split=split, layer=2)
         pooled = pick(result, "accuracy", task="speaker", input="layer", probe="pooled", split=split, layer=2)
@@ -77,47 +73,47 @@ def test_pooled_utterances_tell_the_speaker_better_than_frames(result: DepthResu
 
 def test_permuted_labels_give_chance_within_the_interval() -> None:
     planted = plant(seed=3)
-    labels, classes = planted.frames.labels["phone"]
+    labels, classes = planted.frames.targets["phone"]
     rng = np.random.default_rng(0)
-    shuffled = replace(planted, frames=replace(planted.frames, labels={"phone": (rng.permutation(labels), classes)}))
-    result = probe(shuffled, quick(information=("phone",)))
+    shuffled = replace(planted, frames=replace(planted.frames, targets={"phone": (rng.permutation(labels), classes)}))
+    result = shuffled.probe(quick(information=("phone",)))
     for measure, chance in (("accuracy", 1 / len(PHONES)), ("mi_bits", 0.0)):
         rows = pick(result, measure, task="phone", input="layer")
         rows = rows[rows["probe"].isin(["linear", "table"])]
-        assert ((rows["ci_low"] - 0.01 <= chance) & (chance <= rows["ci_high"] + 0.01)).all()
+        assert ((rows["low"] - 0.01 <= chance) & (chance <= rows["high"] + 0.01)).all()
 
 
-def test_a_permuted_codebook_loses_the_geometry_and_nothing_else(planted: Planted, result: DepthResult) -> None:
+def test_a_permuted_codebook_loses_the_geometry_and_nothing_else(planted: Planted, result: ProbeResult) -> None:
     used = np.ones(32, dtype=bool)
-    books = [permute_rows(book, used, seed=layer) for layer, book in enumerate(planted.vectors.codebooks)]
-    permuted = probe(replace(planted, vectors=Vectors(books)), quick(inputs=("layer", "codes")))
+    books = [permute_rows(book, used, seed=layer) for layer, book in enumerate(planted.inputs.codebooks)]
+    permuted = replace(planted, inputs=CodecInputs(planted.frames.codes, books)).probe(quick(inputs=("layer", "codes")))
 
-    def value(found: DepthResult, name: str, measure: str) -> float:
+    def value(found: ProbeResult, name: str, measure: str) -> float:
         rows = pick(found, measure, task="phone", input=name, layer=1)
         return float(rows.loc[rows["probe"].isin(["linear", "table"]), "value"].item())
 
     assert value(permuted, "layer", "mi_bits") == value(result, "layer", "mi_bits")
     assert value(permuted, "layer", "accuracy") < value(result, "layer", "accuracy") - 0.2
     assert value(permuted, "layer", "mdl_compression") < value(result, "layer", "mdl_compression")
-    one_hot = probe(planted, quick(inputs=("codes",)))
+    one_hot = planted.probe(quick(inputs=("codes",)))
     assert value(permuted, "codes", "accuracy") == value(one_hot, "codes", "accuracy")
 
 
 def test_the_number_of_workers_changes_nothing(planted: Planted) -> None:
     config = quick(layers=(2,), information=("phone",))
-    one, two = (probe(planted, config, workers=workers) for workers in (1, 2))
-    for name in ("scores", "classes", "confusion"):
+    one, two = (planted.probe(config, workers=workers) for workers in (1, 2))
+    for name in ("table", "classes", "confusion"):
         pd.testing.assert_frame_equal(getattr(one, name), getattr(two, name), check_exact=True)
 
 
-def test_classes_and_confusion_are_those_of_the_eval_frames(planted: Planted, result: DepthResult) -> None:
+def test_classes_and_confusion_are_those_of_the_eval_frames(planted: Planted, result: ProbeResult) -> None:
     head = {"task": "phone", "split": "utterances", "input": "layer", "layer": 1}
 
     def chosen(table: pd.DataFrame) -> pd.DataFrame:
         return table[(table[list(head)] == pd.Series(head)).all(axis=1)]
 
     classes, pairs = chosen(result.classes), chosen(result.confusion)
-    labels: NDArray[np.int64] = planted.frames.labels["phone"][0][planted.frames.utterances >= 36]
+    labels: NDArray[np.int64] = planted.frames.targets["phone"][0][planted.frames.utterances >= 36]
     assert dict(zip(classes["class"], classes["frames"], strict=True)) == dict(
         zip(PHONES, np.bincount(labels).tolist(), strict=True)
     )
@@ -131,12 +127,12 @@ def test_classes_and_confusion_are_those_of_the_eval_frames(planted: Planted, re
     )
 
 
-def test_everything_takes_all_layers_and_an_unknown_task_is_refused(planted: Planted) -> None:
-    few = probe(planted, quick(layers=(2,), inputs=("layer",), tasks=("phone",)))
+def test_layers_are_chosen_and_an_unknown_task_is_refused(planted: Planted) -> None:
+    few = planted.probe(quick(layers=(2,), inputs=("layer",), tasks=("phone",)))
     assert set(pick(few, "accuracy")["layer"]) == {2}
     assert set(pick(few, "mi_bits")["layer"]) == {1, 2, 3}
-    with pytest.raises(ParamsError, match=r"depth\.tasks: no task 'emotion'; there are phone"):
-        probe(planted, quick(tasks=("emotion",)))
+    with pytest.raises(ParamsError, match="no task 'emotion'; there are phone"):
+        planted.probe(quick(tasks=("emotion",)))
 
 
 def test_the_sample_is_spread_over_both_sides(planted: Planted) -> None:
@@ -146,8 +142,8 @@ def test_the_sample_is_spread_over_both_sides(planted: Planted) -> None:
 
 
 def test_pitch_is_regressed_from_every_input(planted: Planted) -> None:
-    found = probe(planted, quick(tasks=("pitch",), information=()))
-    rows = found.scores[(found.scores["measure"] == "r2") & (found.scores["probe"] == "linear")]
+    found = planted.probe(quick(tasks=("pitch",), information=()))
+    rows = found.table[(found.table["measure"] == "r2") & (found.table["probe"] == "linear")]
     r2 = {(name, layer): value for name, layer, value in rows[["input", "layer", "value"]].itertuples(index=False)}
     assert set(r2) == {
         *((("layer", layer)) for layer in (1, 2, 3)),
@@ -159,5 +155,5 @@ def test_pitch_is_regressed_from_every_input(planted: Planted) -> None:
     assert min(r2["cumulative", 2], r2["cumulative", 3], r2["latent", 0]) > 0.1
     assert max(r2["layer", 1], r2["layer", 3]) < 0.05
     assert (rows["null"] < 0.05).all()
-    mae = found.scores[found.scores["measure"] == "mae_hz"]
+    mae = found.table[found.table["measure"] == "mae"]
     assert (mae["value"] > 0).all()

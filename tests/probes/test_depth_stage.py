@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from phonoscope.probes.depth import COLUMNS
 
 from phonoscope import paths
 from phonoscope.audio import write_flac
-from phonoscope.codecs.base import encode
+from phonoscope.codecs.base import encode_batch
 from phonoscope.codecs.checkpoints import save_codec
 from phonoscope.config.codecs import CodecConfig, TrainingConfig
 from phonoscope.config.compute import ComputeConfig
@@ -20,7 +21,6 @@ from phonoscope.config.params import Params, load_params
 from phonoscope.errors import DataError
 from phonoscope.files import write_safetensors
 from phonoscope.pipeline import depth, depth_report
-from phonoscope.probes.depth import COLUMNS
 
 from ..codecs.tiny import alive, voice
 from .deep import quick
@@ -59,7 +59,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             {"utterance": f"u{index:02d}", "path": path, "speaker": f"s{index % 4}", "sex": "FM"[index % 2]}
             | {"accent": "x", "word": "", "text": f"text {index // 4}", "sample_rate": RATE_HZ}
         )
-        codes = encode(codec, torch.from_numpy(samples)[None])[0].numpy().astype(np.int16)
+        codes = encode_batch(codec, torch.from_numpy(samples)[None]).codes[0].numpy().astype(np.int16)
         frames = codes.shape[1]
         columns = {
             "utterance": [f"u{index:02d}"] * frames,

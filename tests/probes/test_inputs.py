@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from phonoscope.probes import DepthConfig, FrameInput, MlpConfig, TableInput, fit_probe, lookup_classes
+from phonoscope.config.probes import ClassifierConfig, MlpConfig
+from phonoscope.probes import fit_probe
 from phonoscope.probes import frames as frames_module
+from phonoscope.probes.controls import lookup_classes
+from phonoscope.probes.inputs import FrameInput, TableInput
 from phonoscope.probes.vectors import ArrayVectors, SummedCodes
 
 CLASSES = ("a", "b", "c")
-CONFIG = DepthConfig(tolerance=1e-5, mlp=MlpConfig(hidden=8, steps=300, batch_size=512))
+CONFIG = ClassifierConfig(max_iter=300, tolerance=1e-5)
+MLP = MlpConfig(hidden=8, steps=300, batch_size=512)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +43,9 @@ def test_the_linear_probe_is_the_same_on_both_paths(pair: tuple[TableInput, Fram
 def test_the_network_finds_the_same_on_both_paths(pair: tuple[TableInput, FrameInput, NDArray[np.int64]]) -> None:
     table, frames, labels = pair
     keep = labels >= 0
-    found = [source.predict(source.fit_mlp(labels, CLASSES, CONFIG, seed=0), keep) for source in (table, frames)]
+    found = [
+        source.predict(source.fit_mlp(labels, CLASSES, MLP, "balanced", seed=0), keep) for source in (table, frames)
+    ]
     accuracies = [float((part == labels[keep]).mean()) for part in found]
     assert accuracies[1] == pytest.approx(accuracies[0], abs=0.01)
     assert (found[0] == found[1]).mean() > 0.95

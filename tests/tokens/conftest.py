@@ -13,9 +13,9 @@ import pytest
 from phonoscope import paths
 from phonoscope.alignment import Alignment, Interval, write_textgrid
 from phonoscope.audio import write_flac
-from phonoscope.codecs import checkpoints, train
+from phonoscope.codecs import start
 
-from ..codecs.tiny import ARCHITECTURES, voice
+from ..codecs.tiny import make_small_tiny, voice
 
 PHONES = {"a": ("AA", "S"), "b": ("S", "AA"), "c": ("AA", "S")}
 DURATIONS_S = {"a": 0.9, "b": 0.5, "c": 0.31, "unaligned": 0.4}
@@ -25,8 +25,8 @@ DURATIONS_S = {"a": 0.9, "b": 0.5, "c": 0.31, "unaligned": 0.4}
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with a corpus of four utterances, three of them aligned, and a tiny codec to train from scratch."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(checkpoints.SMALL, "speechtokenizer", ARCHITECTURES["speechtokenizer"])
-    monkeypatch.setattr(train, "START_VECTORS", 320)
+    make_small_tiny(monkeypatch, "speechtokenizer")
+    monkeypatch.setattr(start, "START_VECTORS", 320)
     rows, tracks = [], []
     for seed, (name, seconds) in enumerate(DURATIONS_S.items()):
         path = f"s/c/{name}.flac"

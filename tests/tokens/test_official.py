@@ -14,7 +14,7 @@ import torch
 
 from phonoscope import paths
 from phonoscope.codecs.checkpoints import load_codec
-from phonoscope.codecs.seanet import OFFICIAL_SPEECHTOKENIZER
+from phonoscope.codecs.kinds import speechtokenizer
 from phonoscope.config.codecs import CodecConfig
 from phonoscope.config.compute import ComputeConfig
 from phonoscope.config.params import Params, load_params
@@ -48,8 +48,8 @@ def write_dac(folder: Path) -> Any:
 def write_speechtokenizer(folder: Path) -> Any:
     from speechtokenizer import SpeechTokenizer
 
-    torch.save(fill(SpeechTokenizer(OFFICIAL_SPEECHTOKENIZER)).state_dict(), folder / "SpeechTokenizer.pt")
-    (folder / "config.json").write_text(json.dumps(OFFICIAL_SPEECHTOKENIZER))
+    torch.save(fill(SpeechTokenizer(speechtokenizer.OFFICIAL)).state_dict(), folder / "SpeechTokenizer.pt")
+    (folder / "config.json").write_text(json.dumps(speechtokenizer.OFFICIAL))
     return folder / "SpeechTokenizer.pt"
 
 

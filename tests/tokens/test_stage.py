@@ -16,9 +16,8 @@ import torch
 from phonoscope import paths
 from phonoscope.audio import read_audio, resample
 from phonoscope.codecs import checkpoints
-from phonoscope.codecs.base import encode, encode_with_latent
+from phonoscope.codecs.base import encode_batch
 from phonoscope.codecs.checkpoints import load_codec
-from phonoscope.codecs.seanet import build_speechtokenizer
 from phonoscope.config.codecs import CodecConfig, TrainingConfig
 from phonoscope.config.compute import ComputeConfig
 from phonoscope.config.params import Params, load_params
@@ -27,7 +26,7 @@ from phonoscope.files import read_safetensors
 from phonoscope.pipeline import codec as codec_stage
 from phonoscope.pipeline import encode as encode_stage
 
-from ..codecs.tiny import ARCHITECTURES
+from ..codecs.tiny import ARCHITECTURES, make_small_tiny
 from .conftest import DURATIONS_S, PHONES
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -72,7 +71,7 @@ def test_codec_and_encode_stages_write_the_contract(checkout: Path, params: Para
         samples, rate = read_audio(paths.CORPUS / f"s/c/{name}.flac")
         audio = torch.from_numpy(resample(samples, rate, 16_000))
         with torch.inference_mode():
-            codes = encode(codec, audio[None])[0].numpy()
+            codes = encode_batch(codec, audio[None]).codes[0].numpy()
             latent = codec.latent(audio[None, None])[0].numpy()
         np.testing.assert_array_equal(rows[["code_1", "code_2"]].to_numpy().T, codes)
         whole = latent[:, :frames].mean(
@@ -107,14 +106,14 @@ def test_the_stages_write_the_same_bytes_again(checkout: Path, params: Params) -
 def test_an_untrained_codec_has_random_weights_and_codebooks_of_its_own_latents(
     kind: str, checkout: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(checkpoints.SMALL, kind, ARCHITECTURES[kind])
-    codecs = {"mine": CodecConfig(kind=kind, checkpoint="untrained", layers=2)}  # type: ignore[arg-type]
+    make_small_tiny(monkeypatch, kind)
+    codecs = {"mine": CodecConfig(kind=kind, checkpoint="untrained", layers=2)}
     changed = params.model_copy(update={"codecs": codecs})
     report = codec_stage.run(changed, "mine")
     assert report.metrics["steps"] == 0
     assert pd.read_csv(paths.codec_metrics("mine")).empty
     torch.manual_seed(changed.training.seed)
-    random = checkpoints.build_small(kind).model.state_dict()
+    random = checkpoints.random_codec(kind).model.state_dict()
     untrained = load_codec(paths.codec_model("mine")).model.state_dict()
     decoder = [name for name in random if name.startswith("decoder")]
     assert decoder
@@ -127,7 +126,7 @@ def test_an_untrained_codec_has_random_weights_and_codebooks_of_its_own_latents(
 def test_an_untrained_codec_can_be_of_an_official_checkpoints_size(checkout: Path, params: Params) -> None:
     official = {**ARCHITECTURES["speechtokenizer"], "dimension": 24}
     torch.manual_seed(1)
-    model = build_speechtokenizer(official).model
+    model = checkpoints.random_codec("speechtokenizer", None, official).model
     torch.save(model.state_dict(), checkout / "SpeechTokenizer.pt")
     (checkout / "config.json").write_text(json.dumps(official))
     source = f"untrained:{checkout / 'SpeechTokenizer.pt'}"
@@ -152,17 +151,17 @@ def test_an_interrupted_stage_goes_on_after_its_finished_shards(
             calls.append(number)
             if len(calls) == number:
                 raise OSError("interrupted")
-            return encode_with_latent(*arguments)
+            return encode_batch(*arguments)
 
         return encoded
 
     monkeypatch.setattr(encode_stage, "SHARD_UTTERANCES", 1)
-    monkeypatch.setattr(encode_stage, "encode_with_latent", breaks_off_at(3))
+    monkeypatch.setattr(encode_stage, "encode_batch", breaks_off_at(3))
     with pytest.raises(OSError, match="interrupted"):
         encode_stage.run(params, "mine")
     assert paths.tokens("mine").read_bytes() == whole
     calls.clear()
-    monkeypatch.setattr(encode_stage, "encode_with_latent", breaks_off_at(9))
+    monkeypatch.setattr(encode_stage, "encode_batch", breaks_off_at(9))
     encode_stage.run(params, "mine")
     assert len(calls) == 1
     assert pd.read_parquet(paths.tokens("mine")).equals(pq.read_table(io.BytesIO(whole)).to_pandas())
@@ -189,7 +188,7 @@ def test_adapting_starts_from_the_checkpoint_and_changes_it(checkout: Path, para
 
 
 def test_missing_codec_is_named_with_the_stage_that_writes_it(checkout: Path, params: Params) -> None:
-    with pytest.raises(DataError, match=r"config\.json: no such file; run `dvc repro codec`"):
+    with pytest.raises(DataError, match=r"config\.json: no such file"):
         encode_stage.run(params, "mine")
 
 

@@ -44,12 +44,12 @@ def align_utterance(
         method = "given" if sources.given else "events" if sources.events else "forced"
     if method == "given":
         if sources.given is None:
-            raise DataError(f"no TextGrid of this utterance under alignment.root ({config.root})")
+            raise DataError("this utterance has no TextGrid")
         return read_textgrid(sources.given, len(samples) / sample_rate, config.stress)
     if method == "events":
         if not sources.events:
-            raise DataError("no phone events: only synthesized speech has them; use alignment.method auto or forced")
+            raise DataError("no phone events: only synthesized speech has them; align it by force, or give a TextGrid")
         return align_events(sources.events, sources.text, sources.accent, samples, sample_rate, config.stress)
     if config.stress == "keep":
-        raise DataError("forced alignment has no stress digits; set alignment.stress to strip, or give a TextGrid")
+        raise DataError("forced alignment has no stress digits; strip stress, or give a TextGrid")
     return force_align(resample(samples, sample_rate, SAMPLE_RATE_HZ), sources.text)

@@ -1,13 +1,16 @@
-"""What every codec offers, whichever package its class comes from."""
+"""The interface of a codec, whichever package its class comes from."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+    from phonoscope.codecs.rvq import QuantizerTrainer
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,13 @@ class Codec(Protocol):
 
     model: nn.Module
     sample_rate: int
-    """Hz of the audio it takes."""
+    """Sample rate of its audio in Hz."""
     hop_length: int
-    """Samples of one frame."""
+    """Samples per frame."""
     n_layers: int
     """RVQ layers in use."""
     codebook_size: int
-    """Codes of one layer (K)."""
+    """Codes per layer (K)."""
 
     def latent(self, audio: Tensor) -> Tensor:
         """The encoder's output before quantization: [B, 1, T] -> [B, D, F]."""
@@ -45,41 +48,75 @@ class Codec(Protocol):
         """Audio of a (quantized) latent: [B, D, F] -> [B, 1, T]."""
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Audio of the codes of the first l layers: [B, l, F] -> [B, 1, F * hop_length], DAC's a little shorter."""
+        """Audio of the codes of the first l layers: [B, l, F] -> [B, 1, F * hop_length]; DAC's is a little shorter."""
 
     def codebooks(self) -> Codebooks:
         """The code vectors of every layer in use."""
 
     def architecture(self) -> dict[str, Any]:
-        """What its class is built from again: JSON-able."""
+        """Arguments that build a model of the same shape again; JSON-able."""
+
+
+class TrainableCodec(Codec, Protocol):
+    """A codec that can be trained here: its encoder is weight-normalised, its layers are accessible."""
+
+    start_deviation: float
+    """Standard deviation of every encoder layer's output at the start of training."""
+
+    def rvq_layers(self) -> list[Any]:
+        """The layers in use, as modules of the official class."""
+
+    def quantizer_trainer(self, decay: float, dead_usage: float) -> QuantizerTrainer:
+        """The training rule of its codebooks."""
+
+
+class Encoded(NamedTuple):
+    """Codes and the latent that they quantize; [L, F] and [D, F], with a leading batch axis for a batch."""
+
+    codes: Tensor
+    """int64."""
+    latent: Tensor
 
 
 def frame_rate_hz(codec: Codec) -> float:
-    """Frames a second."""
+    """Frames per second."""
     return codec.sample_rate / codec.hop_length
 
 
 def bitrate_bps(codec: Codec) -> float:
-    """Bits a second of all layers in use, each code taking log2(K) bits."""
-    import math
-
+    """Bits per second of all layers in use; a code takes log2(K) bits."""
     return frame_rate_hz(codec) * codec.n_layers * math.log2(codec.codebook_size)
 
 
-def encode(codec: Codec, audio: Tensor) -> Tensor:
-    """Codes of one or more equally long clips: [B, T] -> [B, L, T // hop_length], int64.
+def encode(codec: Codec, waveform: Any, sample_rate: int) -> Encoded:
+    """Codes [L, F] and latent [D, F] of one waveform [T], which is resampled to the codec's rate if need be.
 
-    Only frames that lie wholly inside the audio are kept: no padding ever becomes a token.
+    waveform: mono samples, a NumPy array or a tensor. No gradient. Raises `DataError` if it is not one-dimensional.
     """
-    return encode_with_latent(codec, audio)[0]
+    import numpy as np
+    import torch
+
+    from phonoscope.audio import resample
+    from phonoscope.errors import DataError
+
+    samples = np.asarray(waveform, dtype=np.float32)
+    if samples.ndim != 1:
+        raise DataError(f"a waveform is mono samples [T], not {list(samples.shape)}; average or choose a channel")
+    audio = torch.from_numpy(resample(samples, sample_rate, codec.sample_rate))
+    with torch.inference_mode():
+        batch = encode_batch(codec, audio[None].to(device_of(codec)))
+    return Encoded(batch.codes[0], batch.latent[0])
 
 
-def encode_with_latent(codec: Codec, audio: Tensor) -> tuple[Tensor, Tensor]:
-    """As `encode`, with the continuous latent [B, D, T // hop_length] that the codes quantize."""
+def encode_batch(codec: Codec, audio: Tensor) -> Encoded:
+    """Codes [B, L, F] and latent [B, D, F] of clips of equal length [B, T] at the codec's rate; F = T // hop_length.
+
+    Only frames that lie wholly inside the audio are kept: no padding becomes a token.
+    """
     latent, frames = codec.latent(audio[:, None]), audio.shape[-1] // codec.hop_length
-    return codec.quantize(latent)[..., :frames], latent[..., :frames]
+    return Encoded(codec.quantize(latent)[..., :frames], latent[..., :frames])
 
 
 def device_of(codec: Codec) -> torch.device:
-    """The device that the codec's weights are on."""
+    """The device of the codec's weights."""
     return next(codec.model.parameters()).device

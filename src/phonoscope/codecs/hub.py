@@ -1,4 +1,4 @@
-"""Codecs in transformers' form: from a local folder or from the Hub. Only safetensors are read, no pickle."""
+"""Adapters for codecs in transformers' form, from a local folder or the Hub. Only safetensors are read, no pickle."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ UNUSED_SETTINGS = ("architectures", "dtype", "id2label", "label2id", "transforme
 
 
 class TransformersCodec:
-    """What the adapters share: the codec's shape, and the code vectors of a plain RVQ."""
+    """The common part of the adapters: the codec's shape, and the code vectors of a plain RVQ."""
 
     def __init__(
         self, model: Any, layers: list[Any], n_layers: int | None, *, sample_rate: int, hop_length: int
     ) -> None:
         """Raises `DataError` if more layers are asked for than the model has."""
         if n_layers is not None and n_layers > len(layers):
-            raise DataError(f"the checkpoint has {len(layers)} RVQ layers, not {n_layers}; lower codecs.*.layers")
+            raise DataError(f"the checkpoint has {len(layers)} RVQ layers, not {n_layers}; ask for fewer layers")
         self.model: nn.Module = model.eval()
         self._model = model
         self._layers = layers[:n_layers]
@@ -81,8 +81,8 @@ class TransformersEncodec(TransformersCodec):
         )
 
     def latent(self, audio: Tensor) -> Tensor:
-        found: Tensor = self._model.encoder(audio)
-        return found
+        latent: Tensor = self._model.encoder(audio)
+        return latent
 
     def decode(self, codes: Tensor) -> Tensor:
         return self.decode_latent(self._model.quantizer.decode(codes.transpose(0, 1)))
@@ -102,8 +102,8 @@ class TransformersDac(TransformersCodec):
         )
 
     def latent(self, audio: Tensor) -> Tensor:
-        found: Tensor = self._model.encoder(self._whole_frames(audio))
-        return found
+        latent: Tensor = self._model.encoder(self._whole_frames(audio))
+        return latent
 
     def quantize(self, latent: Tensor) -> Tensor:
         codes: Tensor = self._model.quantizer(latent, self.n_layers)[1]
@@ -121,7 +121,7 @@ class TransformersDac(TransformersCodec):
 class TransformersMimi(TransformersCodec):
     """The adapter over `transformers.MimiModel`.
 
-    Layer 1 is Mimi's semantic quantizer, distilled from WavLM; the others are an RVQ of their own on the same latent,
+    Layer 1 is Mimi's semantic quantizer, distilled from WavLM; the others are a second RVQ of the same latent,
     so that layer 2 does not refine layer 1. Each of the two projects the sum of its rows to the latent's dimensions.
     """
 
@@ -142,8 +142,8 @@ class TransformersMimi(TransformersCodec):
         )
 
     def latent(self, audio: Tensor) -> Tensor:
-        found: Tensor = self._model.encoder(audio).latents
-        return found
+        latent: Tensor = self._model.encoder(audio).latents
+        return latent
 
     def quantize(self, latent: Tensor) -> Tensor:
         semantic = int(self._model.config.num_semantic_quantizers)
@@ -211,7 +211,7 @@ ADAPTERS: dict[str, Callable[[Any, int | None], Codec]] = {
 
 
 def build_transformers(architecture: dict[str, Any], n_layers: int | None = None) -> Codec:
-    """A transformers model of this config, `model_type` among it, with random weights."""
+    """A transformers model of this config, which includes `model_type`, with random weights."""
     from transformers import AutoConfig, AutoModel
 
     config: Any = AutoConfig.for_model(**architecture)
@@ -224,8 +224,8 @@ def load_transformers(checkpoint: str, n_layers: int | None = None) -> Codec:
     Args:
         checkpoint: a folder with config.json and safetensors, or a Hub id such as `facebook/encodec_24khz`.
         n_layers: RVQ layers to use; by default all.
-    Raises: `DataError` if it is no folder, of another model type or damaged; `EnvironmentFault` if a Hub id cannot be
-        fetched.
+    Raises: `DataError` if the folder is missing, of another model type or damaged; `EnvironmentFault` if a Hub id
+        cannot be fetched.
     """
     from transformers import AutoConfig, AutoModel
 
@@ -251,7 +251,7 @@ def _adapter(model_type: str, source: str) -> Callable[[Any, int | None], Codec]
 
 
 def _fetch(auto: Any, source: str, local: bool, **options: Any) -> Any:
-    """`auto.from_pretrained`, its failures sorted into those of the checkpoint and those of the network."""
+    """`auto.from_pretrained`; a fault of the checkpoint is a `DataError`, one of the network an `EnvironmentFault`."""
     from safetensors import SafetensorError
 
     try:
@@ -263,6 +263,6 @@ def _fetch(auto: Any, source: str, local: bool, **options: Any) -> Any:
                 f"{source}: not a usable codec checkpoint ({reason}); it needs config.json and safetensors"
             ) from error
         raise EnvironmentFault(
-            f"codec checkpoint {source!r} is no folder here and cannot be fetched from the Hub ({reason}); "
-            "download it elsewhere and set codecs.*.checkpoint to its folder"
+            f"codec checkpoint {source!r} is not a local folder and cannot be fetched from the Hub ({reason}); "
+            "download it elsewhere and give its folder"
         ) from error

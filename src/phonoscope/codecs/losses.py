@@ -11,14 +11,14 @@ from torch import Tensor
 STFT_WINDOWS = (1024, 512, 256, 128)
 LOG_FLOOR = 1e-4
 N_MELS = 40
-LOG_MEL_MEAN, LOG_MEL_SCALE = -2.0, 4.0  # of speech, roughly: Adam moves a bias by its learning rate a step, no more
+LOG_MEL_MEAN, LOG_MEL_SCALE = -2.0, 4.0  # of speech, roughly: Adam moves a bias only by its learning rate per step
 
 
 def magnitude(audio: Tensor, window: int) -> Tensor:
     """STFT magnitudes with a Hann window and a hop of a quarter: [B, T] -> [B, window / 2 + 1, F]."""
     hann = torch.hann_window(window, device=audio.device)
     spectrum = torch.stft(audio, window, window // 4, window=hann, return_complex=True)
-    # not abs(): its gradient at zero is not defined
+    # not abs(), whose gradient at zero is undefined
     return torch.sqrt(spectrum.real.square() + spectrum.imag.square() + 1e-9)
 
 

@@ -1,4 +1,4 @@
-"""How well a codec reconstructs speech."""
+"""Reconstruction quality of a codec: SI-SDR, mel distance, STOI."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-STOI_MIN_S = 0.6  # STOI needs 30 frames of 12.8 ms that carry speech; shorter clips have no score
+STOI_MIN_S = 0.6
+"""Shortest clip with a score in seconds: STOI needs 30 frames of 12.8 ms that carry speech."""
 
 
 def si_sdr_db(reference: NDArray[np.float32], estimate: NDArray[np.float32]) -> float:
     """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al., arXiv:1811.02508, eq. 3). [samples] each.
 
-    Finite always: a silent estimate has no scale and gets -100 dB, an exact one at most about 200 dB.
+    Always finite: a silent estimate has no scale and gets -100 dB, an exact one at most about 200 dB.
     """
     target = reference.astype(np.float64) - reference.mean(dtype=np.float64)
-    found = estimate.astype(np.float64) - estimate.mean(dtype=np.float64)
-    projection = target * (found @ target) / max(float(target @ target), 1e-20)
-    noise = found - projection
+    output = estimate.astype(np.float64) - estimate.mean(dtype=np.float64)
+    projection = target * (output @ target) / max(float(target @ target), 1e-20)
+    noise = output - projection
     return float(10 * np.log10((projection @ projection + 1e-30) / (noise @ noise + 1e-20)))
 
 
@@ -36,13 +37,13 @@ def mel_distance_db(reference: NDArray[np.float32], estimate: NDArray[np.float32
         n_fft, hop = round(0.025 * sample_rate), round(0.010 * sample_rate)
         return librosa.feature.melspectrogram(y=samples, sr=sample_rate, n_fft=n_fft, hop_length=hop, n_mels=80)
 
-    target, found = mel(reference), mel(estimate)
+    target, output = mel(reference), mel(estimate)
     floor = max(float(target.max()) * 1e-8, 1e-12)
-    return float(np.abs(10 * np.log10(np.maximum(target, floor)) - 10 * np.log10(np.maximum(found, floor))).mean())
+    return float(np.abs(10 * np.log10(np.maximum(target, floor)) - 10 * np.log10(np.maximum(output, floor))).mean())
 
 
 def stoi(reference: NDArray[np.float32], estimate: NDArray[np.float32], sample_rate: int) -> float | None:
-    """Short-time objective intelligibility (Taal et al. 2011), or None where too little of the clip carries speech."""
+    """Short-time objective intelligibility (Taal et al. 2011), or None if too little of the clip carries speech."""
     import warnings
 
     from pystoi import stoi as pystoi
@@ -65,11 +66,11 @@ def clip_quality(codec: Any, samples: NDArray[np.float32]) -> list[tuple[int, st
     """
     import torch
 
-    from phonoscope.codecs.base import device_of, encode
+    from phonoscope.codecs.base import device_of, encode_batch
 
     scores: list[tuple[int, str, float | None]] = []
     with torch.inference_mode():
-        codes = encode(codec, torch.from_numpy(samples)[None].to(device_of(codec)))
+        codes = encode_batch(codec, torch.from_numpy(samples)[None].to(device_of(codec))).codes
         for layers in range(1, codec.n_layers + 1):
             decoded = codec.decode(codes[:, :layers])[0, 0].cpu().numpy()
             n = min(len(decoded), codes.shape[2] * codec.hop_length)
@@ -83,7 +84,7 @@ def clip_quality(codec: Any, samples: NDArray[np.float32]) -> list[tuple[int, st
 
 
 def quality_table(clips: Sequence[list[tuple[int, str, float | None]]]) -> pd.DataFrame:
-    """Mean over clips: tidy rows layer (layers kept), metric, value, and n, the clips that have a score."""
+    """Means over clips as a tidy table: layer (layers kept), metric, value, and n, the number of clips with a score."""
     import pandas as pd
 
     scores = pd.DataFrame([row for clip in clips for row in clip], columns=["layer", "metric", "value"]).dropna()

@@ -1,9 +1,9 @@
-"""Training residual quantizers: data-driven start, EMA codebooks, dead-code replacement, quantizer dropout.
+"""Training of residual quantizers: data-driven start, codebook update, dead-code replacement, quantizer dropout.
 
-The packages' own training passes are not used, on purpose. encodec's RVQ passes no gradient to any layer but the first
-(its issue 25: the straight-through residual is not detached), and its replacement of dead codes is undone in the same
-step because only `embed`, not the running sum, is replaced. Here the layers' buffers are the official ones, the update
-is the EMA of van den Oord et al. (arXiv:1711.00937, appendix A.1), and usage is measured against uniform usage.
+The training passes of the packages are not used, on purpose. encodec's RVQ passes no gradient to any layer but the
+first (its issue 25: the straight-through residual is not detached), and its replacement of dead codes is undone in the
+same step because it replaces only `embed`, not the running sum. Here the buffers are the official ones, the update is
+`phonoscope.ema`, and usage is measured against uniform usage.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-EPSILON = 1e-5
+from phonoscope.ema import ema_codes, ema_update
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Quantized:
     """One training pass through the quantizer.
 
     quantized: [B, D, F] with a straight-through gradient. first: layer 1 alone, likewise. codes: [B, L, F].
-    commitment, codebook: scalars; the EMA quantizer has no codebook loss.
+    commitment, codebook: scalars; codebook is None for EMA codebooks, which take no gradient.
     """
 
     quantized: Tensor
     first: Tensor
     codes: Tensor
     commitment: Tensor
-    codebook: Tensor
+    codebook: Tensor | None
 
 
 class QuantizerTrainer(Protocol):
@@ -45,10 +45,10 @@ class QuantizerTrainer(Protocol):
         """Quantize latent [B, D, F], decoding the first keep[b] layers of clip b, and update the codebooks."""
 
     def state(self) -> dict[str, Tensor]:
-        """What it remembers beyond the model's own weights, for an exact resume."""
+        """State beyond the model's weights, for an exact resume."""
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take back what `state` returned."""
+        """Restore what `state` returned."""
 
 
 def kmeans(vectors: Tensor, clusters: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -61,11 +61,11 @@ def kmeans(vectors: Tensor, clusters: int, seed: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng(seed)
         extra = points[rng.integers(len(points), size=clusters - len(points))]
         points = np.concatenate([points, extra + rng.normal(scale=1e-3 * points.std() + 1e-8, size=extra.shape)])
-    with threadpool_limits(limits=1):  # sums of another thread count differ in the last bits
-        found = KMeans(clusters, init="random", n_init=1, max_iter=12, random_state=seed).fit(points)
+    with threadpool_limits(limits=1):  # with another number of threads, sums differ in the last bits
+        result = KMeans(clusters, init="random", n_init=1, max_iter=12, random_state=seed).fit(points)
     return (
-        torch.as_tensor(found.cluster_centers_, dtype=vectors.dtype, device=vectors.device),
-        torch.as_tensor(found.labels_[: len(vectors)], device=vectors.device).long(),
+        torch.as_tensor(result.cluster_centers_, dtype=vectors.dtype, device=vectors.device),
+        torch.as_tensor(result.labels_[: len(vectors)], device=vectors.device).long(),
     )
 
 
@@ -78,7 +78,7 @@ def _random_rows(vectors: Tensor, count: int, generator: torch.Generator) -> Ten
 
 
 class EmaRvqTrainer:
-    """For EnCodec's and SpeechTokenizer's `VectorQuantization` layers."""
+    """Trains EnCodec's and SpeechTokenizer's `VectorQuantization` layers, whose codebooks are EMAs."""
 
     def __init__(self, layers: Sequence[nn.Module], decay: float, dead_usage: float) -> None:
         self.books: list[Any] = [layer._codebook for layer in layers]
@@ -103,7 +103,7 @@ class EmaRvqTrainer:
         for index, book in enumerate(self.books):
             code = book.encode(residual.detach())
             row = F.embedding(code, book.embed)
-            kept = (keep > index).to(residual.dtype)[:, None, None]
+            kept = (keep > index).to(residual.dtype)[:, None, None]  # quantizer dropout: 0 for clips of fewer layers
             commitment = commitment + ((residual - row).square() * kept).mean()
             total = total + row * kept
             if index == 0:
@@ -111,26 +111,23 @@ class EmaRvqTrainer:
             self._update(book, residual.detach().reshape(-1, residual.shape[-1]), code.reshape(-1), generator)
             residual = residual - row
             codes.append(code)
-        return Quantized(
+        return Quantized(  # straight-through: the gradient at the output reaches the latent unchanged
             quantized=latent + (total.transpose(1, 2) - latent).detach(),
             first=latent + (first.transpose(1, 2) - latent).detach(),
             codes=torch.stack(codes, dim=1),
             commitment=commitment / len(self.books),
-            codebook=commitment.new_zeros(()),
+            codebook=None,
         )
 
     def _update(self, book: Any, vectors: Tensor, codes: Tensor, generator: torch.Generator) -> None:
         uniform = len(vectors) / book.codebook_size
-        sums = torch.zeros_like(book.embed_avg).index_add_(0, codes, vectors)
-        book.cluster_size.lerp_(_usage(codes, book.codebook_size).to(vectors.device), 1 - self.decay)
-        book.embed_avg.lerp_(sums, 1 - self.decay)
+        ema_update(book.cluster_size, book.embed_avg, vectors, codes, self.decay)
         dead = book.cluster_size < self.dead_usage * uniform
         if dead.any():
+            # the accumulators are replaced, or the next line would undo it
             book.embed_avg[dead] = _random_rows(vectors, int(dead.sum()), generator) * uniform
             book.cluster_size[dead] = uniform
-        n = book.cluster_size.sum()
-        smoothed = (book.cluster_size + EPSILON) / (n + book.codebook_size * EPSILON) * n
-        book.embed.copy_(book.embed_avg / smoothed[:, None])
+        book.embed.copy_(ema_codes(book.cluster_size, book.embed_avg))
 
     def state(self) -> dict[str, Tensor]:
         return {}
@@ -148,14 +145,14 @@ def set_weight_norm_conv(conv: Any, weight: Tensor, bias: Tensor) -> None:
 
 
 class DacRvqTrainer:
-    """For DAC's `VectorQuantize` layers, whose codebooks are trained by gradient (arXiv:2306.06546, section 3.2)."""
+    """Trains DAC's `VectorQuantize` layers, whose codebooks learn by gradient (arXiv:2306.06546, section 3.2)."""
 
     def __init__(self, layers: Sequence[nn.Module], decay: float, dead_usage: float) -> None:
         self.layers: list[Any] = list(layers)
         self.decay = decay
         self.dead_usage = dead_usage
         sizes = [layer.codebook_size for layer in self.layers]
-        self.usage = torch.full((len(sizes), sizes[0]), 1.0)  # relative to uniform usage
+        self.usage = torch.full((len(sizes), sizes[0]), 1.0)  # EMA, relative to uniform usage
 
     def start(self, latents: Tensor, seed: int) -> None:
         """Projections from the residual's leading principal directions, codes from spherical k-means within them."""

@@ -1,10 +1,8 @@
-"""Training a codec: a warm-up without quantizer, a data-driven start of the codebooks, then all of it together."""
+"""Codec training: a warm-up without the quantizer, a data-driven start of the codebooks, then both together."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
@@ -14,87 +12,37 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from phonoscope.codecs.adversary import Adversary, build_adversary
-from phonoscope.codecs.dac import DacCodec
-from phonoscope.codecs.initialise import initialise_from_data
+from phonoscope.codecs.base import device_of
 from phonoscope.codecs.losses import N_MELS, distillation_loss, log_mel, multi_scale_stft_loss, waveform_loss
-from phonoscope.codecs.rvq import DacRvqTrainer, EmaRvqTrainer, Quantized, QuantizerTrainer
+from phonoscope.codecs.start import latents_of, scale_encoder, start_untrained
 from phonoscope.compute import derive_seed
 from phonoscope.errors import DataError
 from phonoscope.files import atomic_file
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
 
-    from phonoscope.codecs.seanet import SeanetCodec
-    from phonoscope.config.codecs import TrainingConfig
+    from phonoscope.codecs.base import TrainableCodec
+    from phonoscope.codecs.clips import Clips
+    from phonoscope.codecs.rvq import Quantized
+    from phonoscope.config.codecs import CodecConfig, TrainingConfig
 
 log = logging.getLogger(__name__)
-START_VECTORS = 24_000  # latents that the k-means start sees
-ELU_DEVIATION, SNAKE_DEVIATION = 1.0, 0.3  # of every layer at the start; beyond 0.3 Snake folds its input over
-INITIAL_BATCHES = 4  # that the data-dependent start sees
-GAIN_DB = 12.0  # clips are attenuated by up to this much
 CURVE_COLUMNS = ("step", "phase", "part", "layer", "value")
-RAMP_STEPS = 100  # the learning rate rises over these first steps of a phase
-
-
-@dataclass
-class Clips:
-    """Clips drawn from utterances. The clip of a step depends on seed and step only, so training resumes exactly.
-
-    waveforms: [T] each, at the codec's sample rate. teacher: [F, D'] each, at the codec's frame rate.
-    """
-
-    waveforms: Sequence[NDArray[np.float32]]
-    hop_length: int
-    clip_frames: int
-    batch_size: int
-    seed: int
-    teacher: Sequence[Tensor] | None = None
-    _weights: NDArray[np.float64] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        if not self.waveforms:
-            raise DataError("no utterance to train the codec on; is the train split empty?")
-        lengths = np.array([len(w) for w in self.waveforms], dtype=np.float64)
-        self._weights = lengths / lengths.sum()
-
-    def draw(self, step: int) -> tuple[Tensor, Tensor | None]:
-        """Audio [B, T] and, with a teacher, its features [B, F, D'] for one step. Short utterances are zero-padded."""
-        rng = np.random.default_rng(derive_seed(self.seed, "clip", step))
-        chosen = rng.choice(len(self.waveforms), size=self.batch_size, p=self._weights)
-        audio = torch.zeros(self.batch_size, self.clip_frames * self.hop_length)
-        features = None
-        if self.teacher is not None:
-            features = torch.zeros(self.batch_size, self.clip_frames, self.teacher[0].shape[1])
-        for row, index in enumerate(chosen):
-            waveform = self.waveforms[index]
-            start = int(rng.integers(max(len(waveform) // self.hop_length - self.clip_frames, 0) + 1))
-            clip = waveform[start * self.hop_length :][: audio.shape[1]]
-            gain = 10 ** (-rng.uniform(0, GAIN_DB) / 20)
-            audio[row, : len(clip)] = torch.from_numpy(clip) * gain
-            if features is not None and self.teacher is not None:
-                frames = self.teacher[index][start : start + self.clip_frames]
-                features[row, : len(frames)] = frames
-        return audio, features
+RAMP_STEPS = 100
+"""First steps of a phase, over which the learning rate rises."""
 
 
 class CodecTrainer:
     """Trains one codec in place. `run` may stop at any step and resume from `save`'s file to the same weights."""
 
-    def __init__(self, codec: SeanetCodec | DacCodec, config: TrainingConfig, *, distill: bool = False) -> None:
+    def __init__(self, codec: TrainableCodec, config: TrainingConfig, *, distill: bool = False) -> None:
         self.codec = codec
         self.config = config
-        trainer = DacRvqTrainer if isinstance(codec, DacCodec) else EmaRvqTrainer
-        self.quantizer: QuantizerTrainer = trainer(codec.rvq_layers(), config.decay, config.dead_usage)
-        device = next(codec.model.parameters()).device
+        self.quantizer = codec.quantizer_trainer(config.decay, config.dead_usage)
         dimension = codec.codebooks().vectors[0].shape[1]
-        self.mel_head = nn.Conv1d(dimension, N_MELS, 1).to(device)
+        self.mel_head = nn.Conv1d(dimension, N_MELS, 1).to(device_of(codec))
         self.distill = distill
-        self.adversary: Adversary | None = None
-        if config.adversarial_weight:
-            self.adversary = build_adversary(codec, config.lr).to(device)
         self.optimizer = torch.optim.AdamW(
             [*codec.model.parameters(), *self.mel_head.parameters()], lr=config.lr, betas=(0.8, 0.99), weight_decay=0.0
         )
@@ -104,22 +52,11 @@ class CodecTrainer:
         self._sums: dict[str, float] = {}
         self._counts: Tensor | None = None
 
-    def initialise(self, clips: Clips) -> None:
-        """Scale the encoder of a model from scratch by the data, before its first step."""
-        audio = torch.cat([clips.draw(step)[0] for step in range(INITIAL_BATCHES)])
-        deviation = SNAKE_DEVIATION if isinstance(self.codec, DacCodec) else ELU_DEVIATION
-        initialise_from_data(self.codec.model.encoder, self._on_device(audio)[:, None], deviation)  # type: ignore[arg-type]
-
     def start_quantizer(self, clips: Clips) -> None:
         """Set the codebooks from latents of the clips that the next steps would see."""
-        self.codec.model.eval()
-        per_clip = clips.clip_frames * clips.batch_size
-        found = []
+        latents = latents_of(self.codec, clips, self.step)
         with torch.no_grad():
-            for index in range(max(1, START_VECTORS // per_clip)):
-                audio, _ = clips.draw(self.step + index)
-                found.append(self.codec.latent(self._on_device(audio)[:, None]).transpose(1, 2).flatten(0, 1))
-            self.quantizer.start(torch.cat(found), derive_seed(self.config.seed, "kmeans"))
+            self.quantizer.start(latents, derive_seed(self.config.seed, "kmeans"))
 
     def curve_frame(self) -> pd.DataFrame:
         """The training curve, tidy: step, phase, part, layer (0 where it has none), value."""
@@ -128,17 +65,12 @@ class CodecTrainer:
         return pd.DataFrame(self.curve, columns=list(CURVE_COLUMNS))
 
     def _on_device(self, tensor: Tensor) -> Tensor:
-        return tensor.to(next(self.codec.model.parameters()).device)
-
-    def start(self, clips: Clips) -> None:
-        """Start from the data alone, without a gradient step: what a codec of this class is before it learns."""
-        self.initialise(clips)
-        self.start_quantizer(clips)
+        return tensor.to(device_of(self.codec))
 
     def train(self, clips: Clips) -> None:
         """Train a model from scratch, all phases."""
         c = self.config
-        self.initialise(clips)
+        scale_encoder(self.codec, clips)
         self.run(clips, 0, c.warmup_steps, c.lr, quantized=False)
         self.start_quantizer(clips)
         self.run(clips, c.warmup_steps, c.quantizer_steps, c.lr, quantized=True)
@@ -182,8 +114,6 @@ class CodecTrainer:
         norm = nn.utils.clip_grad_norm_(self.codec.model.parameters(), self.config.grad_clip)
         self._check({"gradient": norm}, step)
         self.optimizer.step()
-        if self.adversary is not None and result is not None:
-            losses["discriminator"] = self.adversary.update(audio, decoded.detach())
         if result is not None:
             self._count(result.codes)
         return {name: float(value.detach()) for name, value in losses.items()}
@@ -207,13 +137,11 @@ class CodecTrainer:
         }
         if result is not None:
             losses["commitment"] = c.commitment_weight * result.commitment
-            if isinstance(self.quantizer, DacRvqTrainer):
+            if result.codebook is not None:
                 losses["codebook"] = result.codebook
             if self.distill and teacher is not None:
                 projected = self.codec.model.transform(result.first.transpose(1, 2))  # type: ignore[operator]
                 losses["distillation"] = c.distill_weight * distillation_loss(projected, self._on_device(teacher))
-            if self.adversary is not None:
-                losses["adversarial"] = c.adversarial_weight * self.adversary.generator_loss(audio, decoded)
         return losses
 
     def _check(self, losses: dict[str, Tensor], step: int) -> None:
@@ -255,7 +183,6 @@ class CodecTrainer:
             "mel_head": self.mel_head.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "quantizer": self.quantizer.state(),
-            "adversary": self.adversary.state() if self.adversary else {},
             "config": self.config.model_dump(),
             "step": self.step,
             "curve": self.curve,
@@ -267,7 +194,7 @@ class CodecTrainer:
             torch.save(state, temporary)
 
     def load(self, path: Path) -> None:
-        """Take up a checkpoint that `save` wrote. Raises `DataError` if it is none, or of other training parameters."""
+        """Resume from a checkpoint of `save`. Raises `DataError` if it is not one, or has other training parameters."""
         try:
             state = torch.load(path, weights_only=True, map_location="cpu")
             self._take(state)
@@ -285,13 +212,46 @@ class CodecTrainer:
         self.mel_head.load_state_dict(state["mel_head"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.quantizer.load_state(state["quantizer"])
-        if self.adversary is not None:
-            self.adversary.load_state(state["adversary"])
         self.step, self.curve = state["step"], state["curve"]
         self._steps, self._sums, self._counts = state["steps"], state["sums"], state["counts"]
 
 
+def train_codec(
+    codec: Any, config: CodecConfig, training: TrainingConfig, clips: Clips | None, adapt_steps: int = 0
+) -> pd.DataFrame:
+    """Train, adapt or start a codec in place, as its section asks; returns the training curve, empty if it only loads.
+
+    clips: needed unless the codec is only loaded. Raises `DataError` if the teacher's features do not fit the codec.
+    """
+    import pandas as pd
+
+    curves = [pd.DataFrame(columns=list(CURVE_COLUMNS))]
+    if clips is None:
+        return curves[0]
+    if config.untrained:
+        start_untrained(codec, clips)
+        return curves[0]
+    if clips.teacher is not None:
+        width, given = codec.architecture()["semantic_dimension"], clips.teacher[0].shape[1]
+        if given != width:
+            raise DataError(
+                f"the codec is distilled to {width} dimensions, the teacher has {given}; choose another teacher, or "
+                "do not distil"
+            )
+    if config.checkpoint == "scratch":
+        trainer = CodecTrainer(codec, training, distill=config.distill)
+        trainer.train(clips)
+        curves.append(trainer.curve_frame())
+    if adapt_steps:
+        # the mel head, which leads a new model out of silence, would only disturb a trained one
+        adapting = training.model_copy(update={"latent_mel_weight": 0.0})
+        trainer = CodecTrainer(codec, adapting, distill=config.distill)
+        trainer.run(clips, 0, adapt_steps, training.adapt_lr, quantized=True)
+        curves.append(trainer.curve_frame())
+    return pd.concat(curves[1:])
+
+
 def perplexity(counts: Tensor) -> float:
-    """exp of the entropy of the code distribution that these counts [K] give."""
+    """exp of the entropy of the code distribution with these counts [K]."""
     p = counts.double() / counts.sum().clamp(min=1)
     return float(torch.exp(-torch.xlogy(p, p).sum()))

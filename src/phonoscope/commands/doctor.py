@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from phonoscope import paths
 from phonoscope.config.params import load_params
 from phonoscope.errors import ParamsError
-from phonoscope.integrity.faults import Fault
+from phonoscope.pipeline.integrity.faults import Fault
 from phonoscope.tracking import main_checkout
 from phonoscope.tracking.provenance import git, is_dvc
 from phonoscope.tracking.store import BUSY_TIMEOUT_S

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from phonoscope.codecs.base import Codec
     from phonoscope.config.params import Params
-    from phonoscope.geometry import Codebooks
+    from phonoscope.data import Codebooks
 
 logger = logging.getLogger(__name__)
 
@@ -35,16 +35,13 @@ def inspect_clips(params: Params, codec: str, clips: Sequence[Path]) -> dict[str
     layers = params.codec(codec).layers
     from phonoscope.codecs.checkpoints import load_codec
     from phonoscope.compute import setup_torch
-    from phonoscope.geometry import Codebooks
+    from phonoscope.data import Codebooks
 
     device = setup_torch(params.compute, params.training.seed)
     model = load_codec(paths.codec_model(codec), layers)
     model.model.to(device)
     books = model.codebooks()
-    pairs = {"raw": books.raw, "layer": books.vectors}
-    codebooks = Codebooks.from_tensors(
-        {f"{kind}_{layer}": rows.cpu() for kind, each in pairs.items() for layer, rows in enumerate(each, start=1)}
-    )
+    codebooks = Codebooks.from_arrays(books.vectors, books.raw)
     shown, failed = [], []
     for clip in clips:
         try:
@@ -60,14 +57,14 @@ def _inspect(model: Codec, codebooks: Codebooks, clip: Path, representations: Se
     """One clip. Raises `DataError` if it cannot be used."""
     import torch
 
-    from phonoscope.codecs.base import device_of, encode_with_latent, frame_rate_hz
+    from phonoscope.codecs.base import device_of, encode_batch, frame_rate_hz
     from phonoscope.geometry import pool_codes
 
     samples, rate = read_audio(clip)
     check_audio(samples, rate)
     audio = torch.from_numpy(resample(samples, rate, model.sample_rate))[None].to(device_of(model))
     with torch.inference_mode():
-        codes, latent = (part[0].cpu().numpy() for part in encode_with_latent(model, audio))
+        codes, latent = (part[0].cpu().numpy() for part in encode_batch(model, audio))
     pooled = pool_codes(codes, codebooks, [name for name in representations if name != "latent"])
     if "latent" in representations:
         pooled["latent"] = latent.mean(axis=1, dtype=np.float64)
@@ -87,7 +84,7 @@ def _codebook(layer: int, codes: NDArray[np.int64], codebooks: Codebooks) -> dic
     return {
         "layer": layer,
         "codes": [len(codes)],
-        "code_vectors": [len(codes), codebooks.raw_dims],
+        "code_vectors": [len(codes), codebooks.raw[layer - 1].shape[1]],
         "projections": [len(codes), codebooks.dims],
         "distinct": len(np.unique(codes)),
         "first": codes[:FIRST].tolist(),

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from phonoscope.commands.foreign_tokens import ForeignTokens, read_tokens
 from phonoscope.errors import DataError
-from phonoscope.files import write_csv, write_json, write_safetensors
-from phonoscope.probes.depth import Vectors, class_tasks, probe_depth
-from phonoscope.probes.labels import TASKS, LabelTask, PhoneLabels, UtteranceLabels
-from phonoscope.probes.pitch import PITCH
-from phonoscope.probes.run import probe_codec
-from phonoscope.probes.token_frames import read_frames
+from phonoscope.files import write_csv, write_safetensors
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from phonoscope.config.params import Params
-    from phonoscope.probes.depth import DepthResult
-
-LINEAR = ("phone", "speaker", "f0_hz")
-"""The labels of which the probes of every layer need one."""
+    from phonoscope.config.probes import ProbeConfig
+    from phonoscope.data import Split
+    from phonoscope.probes import ProbeResult
 
 
 def probe_tables(
@@ -34,74 +25,72 @@ def probe_tables(
     has labels for. Returns a JSON-able summary whose `probes` and `depth` are the rows of the tables written. Raises
     `DataError` for a file that does not follow the schema.
     """
-    with TemporaryDirectory(prefix="phonoscope-tables-") as temporary:
-        foreign = read_tokens(tokens, codebooks, Path(temporary))
-        if not foreign.labels.intersection(LINEAR):
-            raise DataError(f"{tokens}: has none of the columns {', '.join(LINEAR)}: there is nothing to probe for")
-        split, codec = foreign.split(params.split), name or tokens.stem
-        speakers = dict(zip(foreign.manifest["utterance"], foreign.manifest["speaker"], strict=True))
-        linear = probe_codec(
-            foreign.tokens,
-            foreign.codebooks,
-            split["train"],
-            split["eval"],
-            speakers,
-            params.probe,
-            codec=codec,
-            workers=params.compute.workers,
-        )
-        depth = _depth(params, foreign, split, codec, Path(temporary))
-    tables = {"probes": linear.rows, "depth": depth.scores, "classes": depth.classes, "confusion": depth.confusion}
+    from phonoscope.pipeline.probe_inputs import known_tasks
+    from phonoscope.probes import TASKS
+
+    foreign = read_tokens(tokens, codebooks)
+    posed = [task for task in TASKS.values() if task.column in foreign.columns]
+    named = {task.name for task in posed}
+    tasks = tuple(task.name for task in known_tasks(params.probe, "probe") if task.name in named)
+    if not tasks:
+        raise DataError(f"{tokens}: has labels for none of the tasks {', '.join(params.probe.tasks)}")
+    split, codec = foreign.split(params.split), name or tokens.stem
+    classes = tuple(task.name for task in posed if not task.values)
+    configs = {
+        "probes": params.probe.model_copy(update={"tasks": tasks, "information": ()}),
+        "depth": params.depth.model_copy(update={"tasks": tuple(sorted(named)), "information": classes}),
+    }
+    results = {key: _probe(foreign, split, config, codec, params.compute.workers) for key, config in configs.items()}
     if output is not None:
-        _write(output, tables, split)
-        for task, found in linear.tasks.items():
-            write_safetensors(output / "probes" / f"{task}.safetensors", *found.to_tensors())
+        _write(output, results["probes"], results["depth"], split)
     return {
         "codec": codec,
         "layers": len(foreign.codebooks),
         "codes": len(foreign.codebooks[0]),
-        "train_utterances": len(split["train"]),
-        "eval_utterances": len(split["eval"]),
-        **{key: tables[key].to_dict("records") for key in ("probes", "depth")},
+        "train_utterances": len(split.train),
+        "eval_utterances": len(split.eval),
+        **{key: _records(result) for key, result in results.items()},
     }
 
 
-def _depth(params: Params, foreign: ForeignTokens, split: dict[str, Any], codec: str, folder: Path) -> DepthResult:
-    named = tuple(name for name, task in TASKS.items() if _label(task) in foreign.labels)
-    posed = (*named, PITCH) if "f0_hz" in foreign.labels else named
-    config = params.depth.model_copy(update={"tasks": posed, "information": named})
-    wanted = sorted({*class_tasks(posed, config), *named})
-    columns = {str(name): foreign.manifest[name].tolist() for name in foreign.manifest}
-    size = len(foreign.codebooks[0])
-    frames = read_frames(foreign.tokens, columns, wanted, folder, layers=len(foreign.codebooks), size=size)
-    vectors = Vectors(foreign.codebooks)
-    return probe_depth(frames, vectors, columns, split, config, codec=codec, workers=params.compute.workers)
+def _probe(foreign: ForeignTokens, split: Split, config: ProbeConfig, codec: str, workers: int) -> ProbeResult:
+    from phonoscope.pipeline.probe_inputs import known_tasks
+    from phonoscope.probes import CodecInputs, pose, read_frames, run_probes
+    from phonoscope.probes.pose import sample_utterances
+
+    frames = read_frames(foreign.tokens, foreign.labels, foreign.manifest, known_tasks(config, "probe"))
+    posed, sample = pose(frames, foreign.manifest, split, config), sample_utterances(foreign.manifest, split, config)
+    inputs = CodecInputs(frames.codes, foreign.codebooks)
+    return run_probes(posed, inputs, config, codec=codec, sample=sample, workers=workers)
 
 
-def _label(task: LabelTask) -> str:
-    """The column without which a task cannot be posed."""
-    if isinstance(task, UtteranceLabels):
-        return task.column
-    return "phone" if isinstance(task, PhoneLabels) else "f0_hz"
+def _records(result: ProbeResult) -> list[dict[str, Any]]:
+    """Rows of the table; None where a number is empty."""
+    return result.table.astype(object).where(result.table.notna(), None).to_dict("records")
 
 
-def _write(output: Path, tables: dict[str, pd.DataFrame], split: dict[str, Any]) -> None:
+def _write(output: Path, probes: ProbeResult, depth: ProbeResult, split: Split) -> None:
+    tables = {"probes": probes.table, "depth": depth.table, "classes": depth.classes, "confusion": depth.confusion}
     for key, table in tables.items():
         write_csv(output / f"{key}.csv", table)
-    write_json(output / "split.json", split)
+    split.save(output / "split.json")
+    for task, probe in probes.tasks.items():
+        write_safetensors(output / "probes" / f"{task}.safetensors", *probe.to_tensors())
 
 
 def describe(report: dict[str, Any]) -> str:
-    """The summary as text: a table a task of the probes of every layer, and one of the measures in depth."""
+    """The summary as text: layers by probes for each task and measure, then the measures in depth."""
     import pandas as pd
 
     head = f"{report['codec']}: {report['layers']} layers of {report['codes']} codes; "
     sides = f"{report['train_utterances']} utterances to train on, {report['eval_utterances']} to score"
     rows, depth = pd.DataFrame(report["probes"]), pd.DataFrame(report["depth"])
     parts = [head + sides]
-    for (task, metric), own in rows.groupby(["task", "metric"], sort=False):
-        shown = own.set_index("layer")[["value", "ci_low", "ci_high", "permuted", "lookup", "majority", "converged"]]
-        parts.append(f"{task}, {metric}\n{shown.to_string(float_format='{:.3f}'.format)}")
+    for (task, measure), group in rows.groupby(["task", "measure"], sort=False):
+        linear = group[group["probe"] == "linear"].set_index("layer")
+        values = group.pivot(index="layer", columns="probe", values="value")
+        shown = linear[["value", "low", "high"]].join(values.drop(columns="linear")).join(linear["converged"])
+        parts.append(f"{task}, {measure}\n{shown.to_string(float_format='{:.3f}'.format)}")
     kinds = ["task", "split", "input", "probe", "measure"]
     wide = depth.pivot_table(index=kinds, columns="layer", values="value", sort=False)
     parts.append(f"in depth, by layer\n{wide.to_string(float_format='{:.3f}'.format, na_rep='')}")

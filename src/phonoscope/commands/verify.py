@@ -14,10 +14,10 @@ from phonoscope.commands.doctor import check_pipeline
 from phonoscope.compute import parallel_iter
 from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors
-from phonoscope.integrity import consistency
-from phonoscope.integrity.contents import CHECKS, check_content
-from phonoscope.integrity.faults import Fault
-from phonoscope.integrity.hashes import (
+from phonoscope.pipeline.integrity import consistency
+from phonoscope.pipeline.integrity.contents import CHECKS, check_content
+from phonoscope.pipeline.integrity.faults import Fault
+from phonoscope.pipeline.integrity.hashes import (
     Output,
     cache_objects,
     check_cache,

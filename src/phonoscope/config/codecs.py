@@ -8,17 +8,15 @@ from pydantic import Field, model_validator
 
 from phonoscope.config.section import Section
 
-CodecKind = Literal["encodec", "dac", "speechtokenizer", "transformers"]
-
 
 class CodecConfig(Section):
-    """One codec of the study: which class it is and where its weights come from."""
+    """One codec of the study: its class, and the source of its weights."""
 
-    kind: CodecKind
-    """Whose model class: the packages encodec, descript-audio-codec and speechtokenizer, or transformers."""
+    kind: str
+    """Model class: `encodec`, `dac` or `speechtokenizer` of the package of that name, or `transformers`."""
     checkpoint: str = "packaged"
-    """`packaged` (the small models shipped here), an official checkpoint (a path or a Hub id), `scratch` (our small
-    model, trained on the corpus), or a control that is never trained: `untrained` (our small model) or
+    """`packaged` (the small models shipped here), an official checkpoint (a path or a Hub id), `scratch` (the small
+    model, trained on the corpus), or a control that is never trained: `untrained` (the small model) or
     `untrained:<path>` (a model of the size of an official checkpoint)."""
     layers: int = Field(default=8, ge=1, le=64)
     """RVQ layers that are read; the packaged models have 8, dac 12."""
@@ -31,10 +29,6 @@ class CodecConfig(Section):
     def _check(self) -> CodecConfig:
         if isinstance(self.adapt_steps, int) and self.adapt_steps < 0:
             raise ValueError("adapt_steps must be 0 or more, or 'auto'")
-        if self.distill and self.kind != "speechtokenizer":
-            raise ValueError(f"distill needs kind speechtokenizer, not {self.kind}")
-        if self.kind == "transformers" and (self.checkpoint in ("packaged", "scratch") or self.untrained):
-            raise ValueError("kind transformers needs a checkpoint: a local folder or a Hub id")
         if self.untrained and self.adapt_steps not in ("auto", 0):
             raise ValueError("adapt_steps must be 0 for a codec that stays untrained")
         return self
@@ -51,7 +45,7 @@ class TrainingConfig(Section):
     seed: int = 42
     """Seed of the initial weights, the clips and their order."""
     warmup_steps: int = Field(default=1800, ge=0)
-    """Steps without quantizer, which a model from scratch starts with."""
+    """First steps of a model from scratch, without the quantizer."""
     quantizer_steps: int = Field(default=3000, ge=0)
     """Steps with the quantizer, after the k-means start."""
     batch_size: int = Field(default=6, ge=1)
@@ -71,18 +65,16 @@ class TrainingConfig(Section):
     quantizer_dropout: float = Field(default=0.5, ge=0, le=1)
     """Share of clips that are decoded from a random number of layers, so that fewer layers decode too."""
     stft_weight: float = Field(default=0.05, ge=0)
-    """Weight of the multi-scale STFT loss; much more, and a small model never learns the phase."""
+    """Weight of the multi-scale STFT loss; with much more, a small model never learns the phase."""
     waveform_weight: float = Field(default=1.0, ge=0)
     """Weight of the squared waveform error, as a share of the clip's energy."""
     commitment_weight: float = Field(default=0.25, ge=0)
     """Weight of the commitment loss."""
     latent_mel_weight: float = Field(default=0.5, ge=0)
-    """Weight of the log-mel regression on the latent, which leads a small model out of silence."""
+    """Weight of the log-mel regression on the latent, without which a small model decodes silence for long."""
     distill_weight: float = Field(default=1.0, ge=0)
     """Weight of the distillation loss, where `distill` is on."""
     teacher_layer: int = Field(default=3, ge=1)
     """Whisper encoder block whose output teaches RVQ layer 1."""
-    adversarial_weight: float = Field(default=0.0, ge=0)
-    """Weight of the adversarial and feature-matching losses with the package's own discriminator; 0 is off."""
     log_every: int = Field(default=50, ge=1)
     """Steps between two rows of the training curve."""

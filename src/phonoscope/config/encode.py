@@ -7,8 +7,19 @@ from pydantic import Field
 from phonoscope.config.section import Section
 
 
+class LatentsConfig(Section):
+    """Utterances whose frame latents are kept, evenly spaced over each side of the split; 0 keeps all."""
+
+    train: int = Field(default=240, ge=0)
+    """Train utterances."""
+    eval: int = Field(default=100, ge=0)
+    """Eval utterances."""
+
+
 class EncodeConfig(Section):
     """How the corpus becomes tokens, and on what the codecs are judged."""
 
     reconstructions: int = Field(default=48, ge=1)
     """Eval utterances that are decoded from every number of layers, spread evenly over the eval split."""
+    latents: LatentsConfig = LatentsConfig()
+    """Frame latents that are kept; probes of latents are fitted and scored on these utterances."""

@@ -30,8 +30,6 @@ from phonoscope.config.vq import VqConfig
 from phonoscope.config.whisper import WhisperConfig
 from phonoscope.errors import ParamsError
 
-SMALL_LAYERS = {"encodec": 8, "dac": 12, "speechtokenizer": 8}
-"""RVQ layers of the models that are built here, by kind."""
 MAX_DEPTH = 20
 """Of nested sections and lists; params.yaml needs 4."""
 
@@ -78,14 +76,9 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _names(self) -> Params:
-        for name, codec in self.codecs.items():
+        for name in self.codecs:
             if not name.isidentifier():
                 raise ValueError(f"codecs: {name!r} is no codec name; use letters, digits and underscores")
-            most = SMALL_LAYERS.get(codec.kind, codec.layers)
-            if codec.checkpoint in ("packaged", "scratch", "untrained") and codec.layers > most:
-                raise ValueError(
-                    f"codecs.{name}.layers: our small {codec.kind} has {most} RVQ layers, not {codec.layers}"
-                )
         return self
 
     def at(self, key: str) -> Any:

@@ -1,4 +1,4 @@
-"""Parameters of the linear probes."""
+"""Parameters of the probes. Sections `probe` and `depth` are two settings of the same pipeline."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from pydantic import Field, model_validator
 from phonoscope.config.section import Section
 
 ClassWeight = Literal["balanced", "none"]
+InputName = Literal["layer", "cumulative", "latent", "untrained", "codes"]
+ProbeName = Literal["linear", "matched", "mlp", "pooled", "permuted", "matched_permuted", "lookup", "majority"]
+MeasureName = Literal["selectivity", "mdl"]
+Names = tuple[str, ...]
 
 
 class ClassifierConfig(Section):
@@ -20,52 +24,8 @@ class ClassifierConfig(Section):
     """L-BFGS iterations; a fit that needs more is reported as not converged."""
     class_weight: ClassWeight = "balanced"
     """`balanced` gives every class the same total weight, `none` every frame."""
-
-
-class PhoneConfig(ClassifierConfig):
-    """The phone task."""
-
-    silence: bool = False
-    """Whether SIL is one of the classes; otherwise its frames are left out."""
-
-
-class PitchConfig(Section):
-    """The pitch task: linear regression of F0 in Hz on voiced frames."""
-
-    alpha: float = Field(default=0.0, ge=0)
-    """Ridge penalty; 0 is ordinary least squares."""
-
-
-class BootstrapConfig(Section):
-    """Intervals: percentile bootstrap over utterances."""
-
-    samples: int = Field(default=1000, ge=1)
-    """Resamples of the eval utterances."""
-    confidence: float = Field(default=0.95, gt=0, lt=1)
-    """Coverage of the interval."""
-
-
-class ProbeConfig(Section):
-    """Linear decodability of phone, speaker and pitch."""
-
-    seed: int = Field(default=0, ge=0)
-    """Seed of the permuted codebooks and of the bootstrap."""
-    phone: PhoneConfig = PhoneConfig()
-    """The phone probe."""
-    speaker: ClassifierConfig = ClassifierConfig()
-    """The speaker probe."""
-    pitch: PitchConfig = PitchConfig()
-    """The pitch probe."""
-    bootstrap: BootstrapConfig = BootstrapConfig()
-    """The intervals."""
-    permutations: int = Field(default=1, ge=1)
-    """Permuted codebooks a probe is refitted on; their scores are averaged."""
-    vectors: Literal["sum", "raw"] = "sum"
-    """Rows that are probed: as they enter the sum over layers, or as they are stored. Only DAC's and Mimi's differ."""
-    matched_dims: int = Field(default=8, ge=1)
-    """Size that rows are reduced to by PCA for the dimension-matched probe (metrics ending in `_matched`)."""
     tolerance: float = Field(default=1e-6, gt=0, le=1e-2)
-    """A classifier has converged when no component of its scaled gradient exceeds this."""
+    """A fit has converged when no component of its scaled gradient exceeds this."""
 
 
 class MlpConfig(Section):
@@ -83,57 +43,97 @@ class MlpConfig(Section):
     """AdamW's weight decay."""
 
 
-InputName = Literal["layer", "cumulative", "latent", "untrained", "codes"]
+class BootstrapConfig(Section):
+    """Intervals: percentile bootstrap over utterances or speakers."""
+
+    samples: int = Field(default=1000, ge=1)
+    """Resamples of the eval utterances."""
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    """Coverage of the interval."""
 
 
-class DepthConfig(Section):
-    """Probing in depth: more inputs, controls and measures."""
+class ProbeConfig(Section):
+    """What is probed, from what, how, and against which controls."""
 
     seed: int = Field(default=0, ge=0)
-    """Seed of permuted labels, control tasks, blocks, networks and the bootstrap."""
-    tasks: tuple[str, ...] = ("phone",)
-    """What is probed: phone, phone_group, voicing, pitch_band, speaker, sex, accent, word; pitch is a regression."""
-    information: tuple[str, ...] = (
-        *("phone", "phone_group", "voicing", "pitch_band"),
-        *("speaker", "sex", "accent", "word"),
-    )
-    """Tasks whose mutual information with the codes is measured, at every layer."""
-    layers: tuple[int, ...] = (1, 2, 4, 8)
-    """RVQ layers that are probed; those that a codec lacks are left out."""
-    inputs: tuple[InputName, ...] = ("layer", "cumulative", "latent", "untrained")
+    """Seed of every permutation, control task, block, network and bootstrap."""
+    tasks: Names = ("phone", "speaker", "pitch")
+    """Tasks by name, or `all`; the registry is `phonoscope.probes.tasks`."""
+    information: Names = ()
+    """Tasks whose mutual information with the codes is measured, at every layer; or `all`."""
+    every_split: bool = False
+    """Hold out everything that a task asks for (texts beside utterances), or only the first."""
+    layers: tuple[int, ...] = ()
+    """RVQ layers that are probed; those that a codec lacks are left out. Empty takes all."""
+    inputs: tuple[InputName, ...] = ("layer",)
     """What is probed: one layer's vectors, the sum of layers 1 to l, the latent before quantization, one layer of the
-    codec with random weights, or (a check) the code as such, one-hot."""
-    everything: bool = False
-    """Every task at every layer, whatever `tasks` and `layers` say."""
-    C: float = Field(default=1.0, gt=0)
-    """Inverse strength of the linear probes' L2 penalty."""
-    class_weight: ClassWeight = "balanced"
-    """As for the probes of every layer."""
-    max_iter: int = Field(default=300, ge=1)
-    """L-BFGS iterations."""
-    tolerance: float = Field(default=1e-4, gt=0, le=1e-2)
-    """Largest component of the scaled gradient of a converged fit."""
-    train_utterances: int = Field(default=240, ge=0)
-    """Train utterances whose frames are probed, evenly spread, for every input the same; 0 takes all."""
-    eval_utterances: int = Field(default=100, ge=0)
+    codec with random weights, or (a check) the codes as such, one-hot."""
+    vectors: Literal["sum", "raw"] = "sum"
+    """Code vectors as they enter the sum over layers, or as they are stored. Only DAC's and Mimi's differ."""
+    train_utterances: int = Field(default=0, ge=0)
+    """Train utterances whose frames are probed, evenly spread, the same for every input; 0 takes all."""
+    eval_utterances: int = Field(default=0, ge=0)
     """Eval utterances that probes are scored on; 0 takes all."""
-    matched_dims: int = Field(default=8, ge=1)
-    """Size that vectors are reduced to by PCA for the dimension-matched probe."""
+    probes: tuple[ProbeName, ...] = ("linear", "matched", "permuted", "matched_permuted", "lookup", "majority")
+    """Probes and controls; the last four are controls. An untrained codec gets the linear probe alone."""
+    measures: tuple[MeasureName, ...] = ()
+    """Measures beside the scores: selectivity against random classes, length of the online code."""
+    label_null: bool = False
+    """Whether every probe is fitted again to permuted labels."""
+    classifier: ClassifierConfig = ClassifierConfig()
+    """The linear probe of classes."""
+    alpha: float = Field(default=0.0, ge=0)
+    """Ridge penalty of the linear probe of values; 0 is ordinary least squares."""
     mlp: MlpConfig = MlpConfig()
     """The probe with one hidden layer."""
+    matched_dims: int = Field(default=8, ge=1)
+    """Size that vectors are reduced to by PCA for the dimension-matched probes."""
+    codebook_permutations: int = Field(default=1, ge=1)
+    """Permuted codebooks that a probe is fitted to; their scores are averaged."""
+    label_permutations: int = Field(default=20, ge=2)
+    """Permutations of the labels behind the mutual information's null."""
     blocks: tuple[float, ...] = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0)
     """Rising shares of the train frames at which the blocks of the online code end; the last is 1."""
-    permutations: int = Field(default=20, ge=2)
-    """Permutations of the labels behind the mutual information's null."""
     text_folds: int = Field(default=5, ge=2)
     """Folds of held-out texts."""
+    paired: bool = True
+    """The same resamples of all eval utterances for every task and layer, so that scores can be compared in pairs."""
     bootstrap: BootstrapConfig = BootstrapConfig()
     """The intervals."""
 
     @model_validator(mode="after")
-    def _check(self) -> DepthConfig:
+    def _check(self) -> ProbeConfig:
         if list(self.blocks) != sorted({*self.blocks}) or min(self.blocks, default=0) <= 0 or self.blocks[-1] != 1:
             raise ValueError("blocks must be rising shares above 0, the last of them 1")
-        if min(self.layers, default=0) < 1:
-            raise ValueError("layers must name at least one layer, from 1")
+        if min(self.layers, default=1) < 1:
+            raise ValueError("layers are counted from 1")
         return self
+
+
+class DepthConfig(ProbeConfig):
+    """More inputs, probes and measures, on a sample of the utterances."""
+
+    tasks: Names = ("phone",)
+    """As for `ProbeConfig`, and so are all below."""
+    information: Names = ("phone", "phone_group", "voicing", "pitch_band", "speaker", "sex", "accent", "word")
+    """Classification tasks alone."""
+    every_split: bool = True
+    """Texts beside utterances."""
+    layers: tuple[int, ...] = (1, 2, 4, 8)
+    """A few."""
+    inputs: tuple[InputName, ...] = ("layer", "cumulative", "latent", "untrained")
+    """All but one-hot codes."""
+    train_utterances: int = Field(default=240, ge=0)
+    """A sample."""
+    eval_utterances: int = Field(default=100, ge=0)
+    """A sample."""
+    probes: tuple[ProbeName, ...] = ("linear", "matched", "mlp", "pooled")
+    """No controls by code, which sums and latents cannot have."""
+    measures: tuple[MeasureName, ...] = ("selectivity", "mdl")
+    """Both."""
+    label_null: bool = True
+    """The control of every input."""
+    classifier: ClassifierConfig = ClassifierConfig(max_iter=300, tolerance=1e-4)
+    """Coarser: frames are fitted in single precision."""
+    paired: bool = False
+    """Each row resamples the units that have frames."""

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 MAX_CODES = 1 << 15
 """Codes are kept as int16."""
+AFFINE_TOLERANCE = 1e-4
+"""Largest error of an affine fit, relative to the largest entry: far above float32's rounding, far below a map that is
+not affine."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,18 @@ class Codebooks:
     def coincide(self) -> bool:
         """Whether the stored rows are the vectors in the sum."""
         return all(np.array_equal(rows, vectors) for rows, vectors in zip(self.raw, self.vectors, strict=True))
+
+    @cached_property
+    def affine_maps(self) -> tuple[NDArray[np.float64], ...] | None:
+        """Per layer the [d_l + 1, D] map with vectors = [raw, 1] @ map; None if a layer's vectors are no such image."""
+        maps = []
+        for raw, vectors in zip(self.raw, self.vectors, strict=True):
+            design, image = np.column_stack([raw.astype(np.float64), np.ones(len(raw))]), vectors.astype(np.float64)
+            fit = np.linalg.lstsq(design, image)[0]
+            if np.abs(design @ fit - image).max() > AFFINE_TOLERANCE * np.abs(image).max():
+                return None
+            maps.append(fit.astype(np.float64))
+        return tuple(maps)
 
     def first(self, layers: int) -> Codebooks:
         """The first layers. Raises `DataError` if there are fewer."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Index = NDArray[np.int64]
 
 PHONES_FILE, WORDS_FILE, F0_FILE = "phones.parquet", "words.parquet", "f0.parquet"
+FILES = (PHONES_FILE, WORDS_FILE, F0_FILE)
 HOP_S = 0.01
 """The F0 grid: value k of a track is centred at k * 0.01 s."""
 _NO_ROWS: Any = np.empty(0, np.int64)
@@ -138,6 +139,15 @@ def track_table(tracks: Mapping[str, Track]) -> pa.Table:
     )
 
 
+def label_tables(alignments: Mapping[str, Alignment], tracks: Mapping[str, Track]) -> dict[str, pa.Table]:
+    """The tables of `TimeLabels` by the names of their files."""
+    return {
+        PHONES_FILE: interval_table({name: alignment.phones for name, alignment in alignments.items()}),
+        WORDS_FILE: interval_table({name: alignment.words for name, alignment in alignments.items()}),
+        F0_FILE: track_table(tracks),
+    }
+
+
 class Labels(ABC):
     """Phone and F0 of any frame of some utterances.
 
@@ -148,7 +158,7 @@ class Labels(ABC):
     @staticmethod
     def load(folder: Path) -> TimeLabels:
         """Read phones.parquet, words.parquet and f0.parquet of a folder. Raises `DataError`."""
-        labels = TimeLabels(*(read_frame(folder / name) for name in (PHONES_FILE, WORDS_FILE, F0_FILE)))
+        labels = TimeLabels(*(read_frame(folder / name) for name in FILES))
         try:
             labels.validate()
         except DataError as error:
@@ -158,11 +168,7 @@ class Labels(ABC):
     @staticmethod
     def from_intervals(alignments: Mapping[str, Alignment], tracks: Mapping[str, Track] | None = None) -> TimeLabels:
         """From words and phones, and perhaps an F0 track, of each utterance. Raises `DataError`."""
-        labels = TimeLabels(
-            interval_table({name: alignment.phones for name, alignment in alignments.items()}).to_pandas(),
-            interval_table({name: alignment.words for name, alignment in alignments.items()}).to_pandas(),
-            track_table(tracks or {}).to_pandas(),
-        )
+        labels = TimeLabels(*(table.to_pandas() for table in label_tables(alignments, tracks or {}).values()))
         labels.validate()
         return labels
 
@@ -225,15 +231,15 @@ class TimeLabels(Labels):
         """Write phones.parquet, words.parquet and f0.parquet."""
         import pyarrow as pa
 
-        files = {PHONES_FILE: self.phone_table, WORDS_FILE: self.word_table, F0_FILE: self.f0_table}
-        for name, table in files.items():
-            write_parquet(folder / name, pa.Table.from_pandas(table, preserve_index=False))
+        for name, table in zip(FILES, (self.phone_table, self.word_table, self.f0_table), strict=True):
+            plain = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+            write_parquet(folder / name, plain)
 
     def validate(self) -> None:
         """Raise `DataError` for a table without its columns, or an interval that is reversed."""
         columns = {"start_s", "end_s", "label"}, {"start_s", "end_s", "label"}, {"time_s", "f0_hz"}
         tables = self.phone_table, self.word_table, self.f0_table
-        for name, table, needed in zip((PHONES_FILE, WORDS_FILE, F0_FILE), tables, columns, strict=True):
+        for name, table, needed in zip(FILES, tables, columns, strict=True):
             if missing := ({"utterance"} | needed) - set(table.columns):
                 raise DataError(f"{name} lacks the column {min(missing)}")
         for name, table in ((PHONES_FILE, self.phone_table), (WORDS_FILE, self.word_table)):

@@ -9,6 +9,7 @@ from pathlib import Path
 from phonoscope.data.tables import read_json
 from phonoscope.errors import DataError
 from phonoscope.files import write_json
+from phonoscope.stats import evenly_spaced
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class Split:
     def save(self, path: Path) -> None:
         """Write split.json."""
         write_json(path, asdict(self))
+
+    def sample(self, train: int, eval: int) -> list[str]:  # noqa: A002 (the field's name)
+        """Evenly spaced utterances of both sides, so many of each; 0 takes all of a side."""
+        sides = (sorted(self.train), train), (sorted(self.eval), eval)
+        return [names[i] for names, count in sides for i in evenly_spaced(len(names), count or len(names))]
 
     def validate(self) -> None:
         """Raise `DataError` for an utterance on both sides, or a speaker in two folds."""

@@ -332,6 +332,15 @@ def join(frames: Frames, utterances: Sequence[str], labels: Labels, frame_rate_h
     return Frames(frames.utterances, frames.frames, frames.codes, phones, labels.phone_names, f0_hz)
 
 
+def concatenate(parts: Sequence[Frames]) -> Frames:
+    """Several batches of one reading as one. Raises `ValueError` if there is none."""
+    utterances, frames, codes, phones = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("utterances", "frames", "codes", "phones")
+    )
+    f0_hz = np.concatenate([part.f0_hz for part in parts])
+    return Frames(utterances, frames, codes, phones, parts[0].phone_names, f0_hz)
+
+
 def _run_rows(utterances: NDArray[np.int64]) -> Iterator[slice]:
     """Runs of rows of one utterance."""
     bounds = [0, *(np.flatnonzero(np.diff(utterances)) + 1).tolist(), len(utterances)]

@@ -1,16 +1,17 @@
-"""The arms of the study, and what the encoder's claims come to when they are measured."""
+"""The study of audio encoders: one training, all arms, and arms compared seed by seed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from phonoscope.compute import derive_seed, setup_torch
+from phonoscope.compute import derive_seed, parallel_map, setup_torch
 from phonoscope.config.compute import ComputeConfig
 from phonoscope.config.encoders import Arm, EncoderConfig
 from phonoscope.encoders.audio import AudioEncoder, InputKind
@@ -49,6 +50,36 @@ def run_job(
     seed = derive_seed(config.seed, "training", job.seed_index)
     train, evaluation = train.first_channels(channels), evaluation.first_channels(channels)
     return train_encoder(encoder, train, evaluation, config, seed, device)
+
+
+def train_arms(
+    train: Windows,
+    evaluation: Windows,
+    codebooks: Sequence[Tensor],
+    config: EncoderConfig,
+    compute: ComputeConfig,
+) -> dict[str, list[Trained]]:
+    """Every arm of the code encoder trained from every seed, by arm."""
+    jobs = [Job("codes", seed, arm) for arm in config.arms for seed in range(config.seeds)]
+    run = partial(run_job, train=train, evaluation=evaluation, codebooks=codebooks, config=config, compute=compute)
+    trained = parallel_map(run, jobs, workers=compute.workers, description="arms")
+    return {arm: [one for job, one in zip(jobs, trained, strict=True) if job.arm == arm] for arm in config.arms}
+
+
+def majority_shares(train: Windows, evaluation: Windows) -> dict[str, float]:
+    """By task, the share of evaluation windows of the class that is most frequent in training."""
+    shares = {}
+    for task, labels in evaluation.labels.items():
+        known = train.labels[task][train.labels[task] >= 0]
+        shares[task] = float((labels[labels >= 0] == np.bincount(known).argmax()).mean())
+    return shares
+
+
+def full_windows(windows: Windows, count: int) -> Tensor:
+    """Codes of the first `count` windows without padding, or else of the longest: [count, codebooks, frames]."""
+    frames = int(windows.lengths.max())
+    full = np.flatnonzero(windows.lengths >= frames - 1)[:count]
+    return torch.from_numpy(windows.x[full][:, :, : frames - 1].astype(np.int64))
 
 
 def build(

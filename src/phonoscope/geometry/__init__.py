@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from phonoscope.config.geometry import GeometryConfig
-from phonoscope.geometry.codebooks import Codebooks
 from phonoscope.geometry.pooling import Pooled, pool, pool_codes
 from phonoscope.geometry.scores import ClusterScores, cluster_scores
 from phonoscope.geometry.spaces import numerical_rank, pca, tsne
@@ -12,7 +11,6 @@ from phonoscope.geometry.words import probe_words, retrieve
 
 __all__ = [
     "ClusterScores",
-    "Codebooks",
     "GeometryConfig",
     "GeometryResult",
     "Pooled",

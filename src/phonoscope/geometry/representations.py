@@ -1,6 +1,6 @@
-"""What each representation is: which rows a clip's code histograms are multiplied with, and how layers are joined.
+"""Representations of a clip: rows that its code histograms are multiplied with, and the way layers are joined.
 
-All are linear in the histograms h_l [K] (shares of a clip's frames, one per RVQ layer), so the time-mean of a
+All are linear in the histograms h_l [K_l] (shares of a clip's frames, one per RVQ layer), so the time-mean of a
 frame-level vector is h_l @ rows_l, summed over layers or put side by side.
 """
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from phonoscope.data.codebooks import Codebooks
 from phonoscope.errors import DataError
-from phonoscope.geometry.codebooks import Codebooks, span_basis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +26,7 @@ class Pooling:
     """One representation as rows to pool: layer l's histogram times `rows[l]`."""
 
     rows: dict[int, NDArray[np.float64]]
-    """By layer, counted from 0, [K, m]."""
+    """By layer, counted from 0, [K_l, m]."""
     concat: bool
     """Whether layers stand side by side; otherwise they are summed."""
     dims: int
@@ -43,7 +43,7 @@ class Pooling:
         return (sum(widths) if self.concat else widths[0]) + bool(self.offset)
 
     def apply(self, histograms: Sequence[Any]) -> NDArray[np.float64]:
-        """[n, dims], but for the offset, of the layers' histograms, each [n, K], dense or sparse."""
+        """[n, dims], but for the offset, of the layers' histograms, each [n, K_l], dense or sparse."""
         parts = [np.asarray(histograms[layer] @ rows) for layer, rows in self.rows.items()]
         return np.hstack(parts) if self.concat else np.sum(parts, axis=0)
 
@@ -77,19 +77,24 @@ def pooling_of(name: str, codebooks: Codebooks, *, compact: bool = False) -> Poo
     """The rows of a representation. `compact` keeps all inner products, and with them Euclidean distances and cosines,
     in at most L d + 1 dimensions. Raises `DataError` for a name that no codebook gives.
     """
-    n, raw, dims = codebooks.layers, codebooks.raw_dims, codebooks.dims
+    n, dims = codebooks.layers, codebooks.dims
+    widths = [rows.shape[1] for rows in codebooks.raw]
+    raw = {layer: rows.astype(np.float64) for layer, rows in enumerate(codebooks.raw)}
+    vectors = {layer: rows.astype(np.float64) for layer, rows in enumerate(codebooks.vectors)}
     if name == "codes_mean":
-        return Pooling({i: rows / n for i, rows in enumerate(codebooks.raw)}, False, raw, raw)
+        if len(set(widths)) > 1:
+            raise DataError(f"codes_mean needs stored rows of one width; the layers have {widths} dimensions")
+        return Pooling({layer: rows / n for layer, rows in raw.items()}, False, widths[0], widths[0])
     if name == "codes_concat":
-        return Pooling(dict(enumerate(codebooks.raw)), True, n * raw, n * raw)
+        return Pooling(raw, True, sum(widths), sum(widths))
     if name == "latent_sum":
-        wide = Pooling(dict(enumerate(codebooks.vectors)), False, dims, min(dims, n * raw))
+        wide = Pooling(vectors, False, dims, min(dims, sum(widths)))
         return _compact_sum(wide, codebooks) if compact else wide
     if name == "projections_concat":
-        wide = Pooling(dict(enumerate(codebooks.vectors)), True, n * dims, n * min(dims, raw))
+        wide = Pooling(vectors, True, n * dims, sum(min(dims, width) for width in widths))
         return _compact_concat(wide, codebooks) if compact else wide
     layer = _layer_index(name, codebooks)
-    wide = Pooling({layer: codebooks.vectors[layer]}, True, dims, min(dims, raw))
+    wide = Pooling({layer: vectors[layer]}, True, dims, min(dims, widths[layer]))
     return _compact_concat(wide, codebooks) if compact else wide
 
 
@@ -106,8 +111,8 @@ def _compact_sum(wide: Pooling, codebooks: Codebooks) -> Pooling:
     maps = codebooks.affine_maps
     if maps is None:
         return wide
-    bias = np.sum([found[-1] for found in maps], axis=0)
-    basis = span_basis([*(found[:-1] for found in maps), bias[None]], codebooks.dims)
+    bias = np.sum([each[-1] for each in maps], axis=0)
+    basis = span_basis([*(each[:-1] for each in maps), bias[None]], codebooks.dims)
     if basis is None:
         return wide
     return Pooling({i: rows @ basis for i, rows in wide.rows.items()}, False, wide.dims, wide.bound)
@@ -126,3 +131,13 @@ def _compact_concat(wide: Pooling, codebooks: Codebooks) -> Pooling:
         rows[layer] = block @ basis[:, :-1]
         squares += float(maps[layer][-1] @ basis[:, -1]) ** 2
     return Pooling(rows, True, wide.dims, wide.bound, float(np.sqrt(squares)))
+
+
+def span_basis(maps: Sequence[NDArray[np.float64]], dims: int) -> NDArray[np.float64] | None:
+    """An orthonormal basis [D, r] of the span of the maps' rows, the last map's last row entering last.
+
+    This is the Q of A^T = QR for the stacked rows A, so R^T is a factor of their Gram matrix A A^T = R^T R, and vectors
+    in the span keep every inner product in these r coordinates. None where r would not be below D.
+    """
+    rows = np.vstack(list(maps))
+    return None if len(rows) >= dims else np.linalg.qr(rows.T)[0]

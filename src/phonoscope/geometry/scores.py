@@ -11,6 +11,7 @@ import numpy as np
 from phonoscope.compute import derive_seed
 from phonoscope.config.geometry import GeometryConfig
 from phonoscope.errors import DataError
+from phonoscope.stats import mean_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,22 +189,10 @@ def speaker_interval(values: NDArray[np.float64], speakers: NDArray[Any], config
 
     None, None for fewer than two speakers.
     """
-    from scipy.stats import bootstrap
-
-    names, owner = np.unique(speakers, return_inverse=True)
-    if len(names) < 2:
-        return NO_INTERVAL
-    found = bootstrap(
-        (np.bincount(owner, weights=values), np.bincount(owner).astype(np.float64)),
-        lambda sums, counts, axis: sums.sum(axis=axis) / counts.sum(axis=axis),
-        paired=True,
-        vectorized=True,
-        method="percentile",
-        n_resamples=config.bootstrap.samples,
-        confidence_level=config.bootstrap.confidence,
-        rng=np.random.default_rng(derive_seed(config.seed, "bootstrap")),
-    )
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    samples, confidence = config.bootstrap.samples, config.bootstrap.confidence
+    seed = derive_seed(config.seed, "bootstrap")
+    bounds = mean_interval(values, speakers, samples=samples, confidence=confidence, seed=seed)
+    return NO_INTERVAL if bounds is None else (bounds.low, bounds.high)
 
 
 def _davies_bouldin_interval(

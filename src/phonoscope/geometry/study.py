@@ -12,14 +12,16 @@ import numpy as np
 
 from phonoscope.compute import parallel_map
 from phonoscope.config.geometry import GeometryConfig
+from phonoscope.data.codebooks import Codebooks
+from phonoscope.data.tokens import Tokens
 from phonoscope.errors import DataError
-from phonoscope.geometry.codebooks import Codebooks
 from phonoscope.geometry.jobs import FULL_SPACE, Entry, Found, Job, score_representation
 from phonoscope.geometry.pooling import Pooled, compact_width, pool
 from phonoscope.geometry.scores import PerClip, Score, speaker_interval, usable
 from phonoscope.geometry.spaces import numerical_rank
 from phonoscope.geometry.views import choose_views
 from phonoscope.geometry.words import random_ranking, word_sample
+from phonoscope.stats import evenly_spaced
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +74,7 @@ class _View(NamedTuple):
 
 
 def study_codec(
-    tokens: Path,
+    tokens: Tokens,
     codebooks: Codebooks,
     clips: pd.DataFrame,
     config: GeometryConfig,
@@ -139,9 +141,9 @@ def _jobs(view: _View, config: GeometryConfig) -> Iterator[Job]:
         yield Job(view.name, name, vectors, labels, speakers, name in drawn)
 
 
-def _ranks(view: _View, tokens: Path, codebooks: Codebooks) -> dict[str, tuple[int, int]]:
+def _ranks(view: _View, tokens: Tokens, codebooks: Codebooks) -> dict[str, tuple[int, int]]:
     """Ranks measured at full width, where nothing is left out beforehand."""
-    rows = np.linspace(0, len(view.pooled) - 1, min(RANK_CLIPS, len(view.pooled))).round().astype(np.int64)
+    rows = evenly_spaced(len(view.pooled), RANK_CLIPS)
     sample = view.pooled.take(rows)
     pooled_names = [name for name in sample.vectors if name != "latent"]
     wide = pool(tokens, codebooks, sample.utterances, pooled_names).vectors if pooled_names else {}

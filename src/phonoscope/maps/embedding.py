@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phonoscope.stats import weighted_pca
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -70,7 +72,9 @@ def map_codes(codebook: NDArray[Any], frames: NDArray[np.integer], config: MapsC
         return None
     perplexity = min(config.perplexity, (len(codes) - 1) / 3)
     with threadpool_limits(1):  # sums depend in their last bits on the number of threads
-        rows = _principal(codebook[codes].astype(np.float64), frames[codes], config.pca_dims)
+        vectors = codebook[codes].astype(np.float64)
+        mean, axes = weighted_pca(vectors, frames[codes], config.pca_dims)
+        rows = (vectors - mean) @ axes
         model = TSNE(perplexity=perplexity, init="pca", max_iter=config.max_iter, random_state=config.seed)
         places = model.fit_transform(rows).astype(np.float64)
         trust = trustworthiness(rows, places, n_neighbors=min(NEIGHBOURS, (len(codes) - 1) // 2))
@@ -78,10 +82,3 @@ def map_codes(codebook: NDArray[Any], frames: NDArray[np.integer], config: MapsC
     return CodeMap(
         codes, (places - (low + high) / 2) / (high - low).max(), perplexity, float(trust), float(model.kl_divergence_)
     )
-
-
-def _principal(rows: NDArray[np.float64], weights: NDArray[np.integer], dims: int) -> NDArray[np.float64]:
-    """Rows [n, dims_in] on the first principal components of the frames, [n, min(dims, dims_in)]."""
-    centred = rows - weights @ rows / weights.sum()
-    _, axes = np.linalg.eigh((centred.T * weights) @ centred)
-    return centred @ axes[:, ::-1][:, :dims]

@@ -2,49 +2,58 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
+from phonoscope.data.labels import Labels
+from phonoscope.data.tokens import Tokens, concatenate, join
 from phonoscope.errors import DataError
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
     from phonoscope.config.maps import MapsConfig
 
 
-def sample_frames(tokens: Path, config: MapsConfig) -> pd.DataFrame:
-    """Frames drawn at random, in random order: utterance, phone, f0_hz, and code_<l> of each layer it has.
+@dataclass(frozen=True)
+class SampledFrames:
+    """Frames in random order."""
 
-    The table is read batch by batch. Raises `DataError` if it is missing, or has none of the layers.
+    labels: pd.DataFrame
+    """A row a frame: utterance, phone (None where unknown), f0_hz (NaN where unvoiced)."""
+    codes: dict[int, NDArray[np.int64]]
+    """By layer, the code of every frame."""
+
+
+def sample_frames(tokens: Tokens, labels: Labels, config: MapsConfig) -> SampledFrames:
+    """Draw frames of labelled utterances at random; layers that the codec lacks are left out.
+
+    The table is read batch by batch. Raises `DataError` if it has none of the layers.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    layers = [layer for layer in config.layers if layer <= tokens.layers]
+    if not layers:
+        raise DataError(f"{tokens.name}: has none of the layers {list(config.layers)}")
+    names = labels.utterances
+    rows = _choose(np.concatenate([batch.utterances for batch in tokens.batches(names, layers=1)]), config)
+    parts, start = [], 0
+    for batch in tokens.batches(names):
+        here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(batch))]
+        parts.append(batch.select(here - start))
+        start += len(batch)
+    drawn = join(concatenate(parts), names, labels, tokens.frame_rate_hz)
+    phones = np.array([*drawn.phone_names, None], dtype=object)[drawn.phones]
+    table = pd.DataFrame(
+        {"utterance": np.array(names, dtype=object)[drawn.utterances], "phone": phones, "f0_hz": drawn.f0_hz}
+    ).sample(frac=1, random_state=config.seed)
+    codes = {layer: drawn.codes[table.index, layer - 1] for layer in layers}
+    return SampledFrames(table.reset_index(drop=True), codes)
 
-    if not tokens.exists():
-        raise DataError(f"{tokens}: no such token table; run `dvc repro encode`")
-    with pq.ParquetFile(tokens) as file:
-        codes = [f"code_{layer}" for layer in config.layers if f"code_{layer}" in file.schema_arrow.names]
-        if not codes:
-            raise DataError(f"{tokens}: has none of the layers {list(config.layers)}; change maps.layers")
-        utterances = file.read(columns=["utterance"]).unify_dictionaries().to_pandas()["utterance"]
-        rows = _choose(utterances.astype("category").cat.codes.to_numpy(), config)
-        parts, start = [], 0
-        for batch in file.iter_batches(columns=["utterance", "phone", "f0_hz", *codes]):
-            here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(batch))]
-            parts.append(batch.take(pa.array(here - start)))
-            start += len(batch)
-    drawn = pa.Table.from_batches(parts).unify_dictionaries().to_pandas()
-    return drawn.sample(frac=1, random_state=config.seed, ignore_index=True)
 
-
-def _choose(utterances: NDArray[Any], config: MapsConfig) -> NDArray[np.int64]:
-    """Sorted rows: `config.frames` at most, and of each utterance `config.per_utterance`."""
-    import pandas as pd
-
+def _choose(utterances: NDArray[np.int64], config: MapsConfig) -> NDArray[np.int64]:
+    """Sorted rows: `config.frames` at most, and of each utterance at most `config.per_utterance`."""
     order = np.random.default_rng(config.seed).permutation(len(utterances))
     rank = pd.Series(utterances[order]).groupby(utterances[order]).cumcount().to_numpy()
     return np.sort(order[rank < config.per_utterance][: config.frames])

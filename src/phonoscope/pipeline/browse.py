@@ -1,62 +1,43 @@
-"""Stage `browse@<site>`: the site's features as a static page to search, see and listen to."""
+"""Stage `browse@<site>`: the features of one site as a static page."""
 
 from __future__ import annotations
 
-import json
-import shutil
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from phonoscope import paths
-from phonoscope.browse.page import ASSETS, Interpreted, page_data, script
-from phonoscope.errors import DataError
-from phonoscope.files import atomic_dir
 from phonoscope.pipeline.base import StageReport, stage
-from phonoscope.pipeline.features_io import FRAME_S
-from phonoscope.pipeline.tables import read_table
 
 if TYPE_CHECKING:
     from phonoscope.config.params import Params
+    from phonoscope.report.browser import Interpreted
 
 CAUSAL = ["feature", "difference", "difference_low", "difference_high", "causal"]
 
 
-@stage(
-    "browse",
-    per="sae.sites",
-    desc="The features of one site as a static page",
-    params=["interpret.clip_s"],
-)
+@stage("browse", per="sae.sites", desc="The features of one site as a static page", params=["interpret.clip_s"])
 def run(params: Params, site: str) -> StageReport:
     """Write plots/browse/<site>: index.html, its script and style, data.js and the clips. Opens from disk."""
-    found = _read(site)
-    data = page_data(
-        site, found, clip_s=params.interpret.clip_s, frame_s=0.0 if site.startswith("decoder") else FRAME_S
-    )
+    from phonoscope.files import atomic_dir
+    from phonoscope.pipeline.features_io import FRAME_S
+    from phonoscope.report import browser
+
+    tables, clips = _read(site), paths.interpretation(site) / "clips"
+    frame_s = 0.0 if site.startswith("decoder") else FRAME_S
+    data = browser.page_data(site, tables, clip_s=params.interpret.clip_s, frame_s=frame_s)
     with atomic_dir(paths.browser(site)) as folder:
-        for asset in sorted(ASSETS.iterdir()):
-            shutil.copyfile(asset, folder / asset.name)
-        (folder / "data.js").write_text(script(data), encoding="utf-8")
-        clips = paths.interpretation(site) / "clips"
-        if clips.is_dir():
-            shutil.copytree(clips, folder / "clips", copy_function=shutil.copyfile)
+        browser.write_page(folder, data, clips if clips.is_dir() else None)
     size = sum(file.stat().st_size for file in paths.browser(site).rglob("*") if file.is_file())
-    return StageReport(metrics={"megabytes": size / 1e6, "features_with_clips": float(found.features["clips"].sum())})
+    return StageReport(metrics={"megabytes": size / 1e6, "features_with_clips": float(tables.features["clips"].sum())})
 
 
 def _read(site: str) -> Interpreted:
+    from phonoscope.data.tables import read_frame, read_json
+    from phonoscope.pipeline.tables import read_table
+    from phonoscope.report.browser import Interpreted
+
     folder = paths.interpretation(site)
-    tables = {name: folder / f"{name}.parquet" for name in ("features", "windows", "means")}
-    notes = folder / "notes.json"
-    for file in (*tables.values(), notes):
-        if not file.exists():
-            raise DataError(f"{file}: no such file; run `dvc repro interpret@{site}`")
-    try:
-        read = {name: pd.read_parquet(file) for name, file in tables.items()}
-        said = json.loads(notes.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder}: not readable ({error}); run `dvc repro --force interpret@{site}`") from error
+    tables = {name: read_frame(folder / f"{name}.parquet") for name in ("features", "windows", "means")}
+    notes = read_json(folder / "notes.json")
     causal = read_table(paths.causal_metrics(site), f"causal@{site}")
     ablated = causal.loc[causal["intervention"] == "ablate", CAUSAL]
-    return Interpreted(**read, scores=said["scores"], skipped=said["skipped"], causal=ablated)
+    return Interpreted(**tables, scores=notes["scores"], skipped=notes["skipped"], causal=ablated)

@@ -12,7 +12,6 @@ import pandas as pd
 
 from phonoscope import paths
 from phonoscope.causal.controls import density_controls
-from phonoscope.causal.figures import draw_features, draw_patching
 from phonoscope.causal.tables import LEAST, beats_controls, feature_verdicts, features_beat_controls, patching_table
 from phonoscope.compute import derive_seed, parallel_map, pick_device
 from phonoscope.config.causal import CausalConfig
@@ -24,6 +23,7 @@ from phonoscope.files import atomic_dir, write_csv, write_json
 from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.listening import open_whisper
 from phonoscope.pipeline.trial_speech import Noisy, TrialSpeech
+from phonoscope.report.causal import draw_features, draw_patching
 from phonoscope.sae.store import load_sae
 from phonoscope.whisper.trials import Row, Setting, Spoken, feature_trial, patching_trial
 

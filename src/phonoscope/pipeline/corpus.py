@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phonoscope import paths
-from phonoscope.corpus.build import write_corpus
-from phonoscope.corpus.sources import open_source
-from phonoscope.files import atomic_dir, write_csv, write_parquet
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
@@ -22,6 +19,10 @@ if TYPE_CHECKING:
 )
 def run(params: Params) -> StageReport:
     """Write the FLAC files, manifest.parquet, phone_events.parquet and rejected.csv, all or nothing."""
+    from phonoscope.corpus.build import write_corpus
+    from phonoscope.corpus.sources import open_source
+    from phonoscope.files import atomic_dir, write_csv, write_parquet
+
     config = params.corpus
     items = open_source(config)
     with atomic_dir(paths.CORPUS) as folder:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from phonoscope import paths
 from phonoscope.compute import parallel_map
-from phonoscope.encoders.claims import TR_FRAMES, input_bytes, parameters
+from phonoscope.encoders.measures import TR_FRAMES, input_bytes, parameters
 from phonoscope.encoders.study import Job, run_job, seed_interval
 from phonoscope.encoders.windows import MEL_FRAME_RATE_HZ
 from phonoscope.files import atomic_dir, write_csv, write_json, write_safetensors

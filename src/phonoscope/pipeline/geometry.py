@@ -1,18 +1,11 @@
-"""Stage `geometry@<codec>`: do isolated words cluster in the codec's space, and under which pooling."""
+"""Stage `geometry`: do isolated words cluster in a codec's space, and under which pooling."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from phonoscope import paths
-from phonoscope.files import atomic_dir, read_safetensors, write_csv, write_parquet
-from phonoscope.geometry.codebooks import Codebooks
-from phonoscope.geometry.jobs import FULL_SPACE
-from phonoscope.geometry.study import study_codec
 from phonoscope.pipeline.base import StageReport, stage
-from phonoscope.pipeline.tables import read_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,10 +21,16 @@ if TYPE_CHECKING:
 )
 def run(params: Params, codec: str) -> StageReport:
     """Write data/geometry/<codec> (clips and coordinates, for the figures) and metrics/geometry/<codec>.csv."""
-    manifest = read_manifest()
+    import pyarrow as pa
+
+    from phonoscope.data import Codebooks, Manifest, Tokens
+    from phonoscope.files import atomic_dir, write_csv, write_parquet
+    from phonoscope.geometry.study import study_codec
+
+    manifest = Manifest.load(paths.MANIFEST).table
     result = study_codec(
-        paths.tokens(codec),
-        Codebooks.from_tensors(read_safetensors(paths.codebooks(codec))[0]),
+        Tokens.load(paths.tokens(codec)),
+        Codebooks.load(paths.codebooks(codec)),
         manifest[manifest["word"] != ""].reset_index(drop=True),
         params.geometry,
         codec=codec,
@@ -48,10 +47,12 @@ def run(params: Params, codec: str) -> StageReport:
 
 def _report(rows: pd.DataFrame) -> StageReport:
     """Scores by word in the full space; layers alone as series."""
-    found = rows[(rows["space"] == FULL_SPACE) & (rows["label"] == "word") & (rows["against"] == "")]
-    alone = found["representation"].str.startswith("layer_")
-    series = found[alone].groupby(["view", "metric"], sort=False)["value"]
-    keys = zip(*(found.loc[~alone, column] for column in ("view", "representation", "metric", "value")), strict=True)
+    from phonoscope.geometry.jobs import FULL_SPACE
+
+    words = rows[(rows["space"] == FULL_SPACE) & (rows["label"] == "word") & (rows["against"] == "")]
+    alone = words["representation"].str.startswith("layer_")
+    series = words[alone].groupby(["view", "metric"], sort=False)["value"]
+    keys = zip(*(words.loc[~alone, column] for column in ("view", "representation", "metric", "value")), strict=True)
     return StageReport(
         metrics={f"{view}.{name}.{metric}": float(value) for view, name, metric, value in keys},
         by_layer={f"{view}.layers.{metric}": values.tolist() for (view, metric), values in series},

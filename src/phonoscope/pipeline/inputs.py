@@ -16,7 +16,7 @@ from typing import Any
 
 from phonoscope import paths
 from phonoscope.errors import DataError, PhonoscopeError
-from phonoscope.integrity.structure import check_structure
+from phonoscope.pipeline.integrity.structure import check_structure
 
 PIPELINE = Path("dvc.yaml")
 ABSENT = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
@@ -141,7 +141,7 @@ def _codebooks(path: Path) -> str | None:
 
 def _tokens(path: Path) -> str | None:
     """Whether a token table fits the codebooks beside it; those are checked by themselves."""
-    from phonoscope.integrity.consistency import check_codes
+    from phonoscope.pipeline.integrity.consistency import check_codes
 
     codebooks = path.with_name(paths.codebooks("").name)
     if not codebooks.exists() or check_structure(codebooks):
@@ -203,8 +203,8 @@ def _completed(error: DataError, inputs: Sequence[Input]) -> DataError | None:
 def _unsound(inputs: Sequence[Input]) -> DataError | None:
     """The refusal of the first input that cannot be read to its end, or is not what dvc.lock has."""
     from phonoscope.commands.verify import UNVOICED, locked_outputs
-    from phonoscope.integrity.contents import check_content
-    from phonoscope.integrity.hashes import check_output
+    from phonoscope.pipeline.integrity.contents import check_content
+    from phonoscope.pipeline.integrity.hashes import check_output
 
     for given in inputs:
         for path in given.files():

@@ -16,11 +16,11 @@ from phonoscope.drawing import png
 from phonoscope.errors import DataError
 from phonoscope.files import atomic_dir, write_csv, write_json, write_parquet, write_safetensors
 from phonoscope.interpret.clips import SAMPLE_RATE, cut_clip, flac, spectrogram, strip_png
-from phonoscope.interpret.figures import draw_accents, draw_effects, draw_feature_map, draw_selectivity
 from phonoscope.interpret.run import HIGH_AUROC, Interpretation, interpret, speakers_by, spread_utterances
 from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.features_io import Features, read_features
 from phonoscope.pipeline.tables import read_manifest
+from phonoscope.report.interpretation import draw_accents, draw_effects, draw_feature_map, draw_selectivity
 from phonoscope.sae.metrics import activations
 from phonoscope.sae.store import load_sae
 

@@ -15,10 +15,10 @@ from phonoscope.data.phones import GROUPS, OTHER, phone_group
 from phonoscope.drawing import png
 from phonoscope.files import atomic_dir, read_safetensors, write_csv
 from phonoscope.maps.embedding import map_codes
-from phonoscope.maps.figures import PALE, PALETTE, Panel, draw_classes, draw_values
 from phonoscope.maps.frames import sample_frames
 from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.tables import read_manifest
+from phonoscope.report.maps import PALE, PALETTE, Panel, draw_classes, draw_values
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from phonoscope import paths
-from phonoscope.corpus.split import make_split
-from phonoscope.files import write_csv, write_json
 from phonoscope.pipeline.base import StageReport, stage
-from phonoscope.pipeline.tables import read_manifest
 
 if TYPE_CHECKING:
     from phonoscope.config.params import Params
@@ -22,8 +18,12 @@ if TYPE_CHECKING:
 )
 def run(params: Params) -> StageReport:
     """Write the sorted utterance ids of train and eval, and the speaker folds."""
-    split = make_split(read_manifest(), params.split)
-    write_json(paths.SPLIT, asdict(split))
+    from phonoscope.corpus.split import make_split
+    from phonoscope.data import Manifest
+    from phonoscope.files import write_csv
+
+    split = make_split(Manifest.load(paths.MANIFEST), params.split)
+    split.save(paths.SPLIT)
     report = StageReport(metrics={"train": len(split.train), "eval": len(split.eval)})
     write_csv(paths.stage_metrics("split"), report.table())
     return report

@@ -5,63 +5,50 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
-from phonoscope.files import write_metrics
 from phonoscope.pipeline.base import StageReport, stage
-from phonoscope.pipeline.tables import read_table
-from phonoscope.report.summary import (
-    codec_headline,
-    depth_headline,
-    encoder_headline,
-    flatten,
-    geometry_headline,
-    probe_headline,
-    sae_headline,
-    scalars,
-    vq_headline,
-)
-from phonoscope.report.twins import headline
 
 if TYPE_CHECKING:
     from phonoscope.config.params import Params
 
 ENCODERS = ("codes", "mel")
 STAGES = {"corpus": "corpus", "alignment": "align", "split": "split"}
-"""The stage behind each section that is a table of metrics by name, metrics/<stage>.csv."""
+"""The stage of each section that is a table of metrics by name, metrics/<stage>.csv."""
 
 
-@stage(
-    "summary",
-    desc="The headline metrics of all stages",
-    params=["codecs", "sae.sites"],
-)
+@stage("summary", desc="The headline metrics of all stages", params=["codecs", "sae.sites"])
 def run(params: Params) -> StageReport:
     """Write metrics/summary.json; the report carries the same numbers under dotted names."""
-    summary: dict[str, Any] = {
-        section: scalars(read_table(paths.SUMMARY.parent / f"{stage}.csv", stage)) for section, stage in STAGES.items()
+    from phonoscope.files import write_metrics
+    from phonoscope.pipeline.tables import read_table
+    from phonoscope.report import summary as headline
+
+    by_codec = {
+        "codec": (headline.codec_headline, paths.encode_metrics, "encode"),
+        "geometry": (headline.geometry_headline, paths.geometry_metrics, "geometry"),
+        "depth": (headline.depth_headline, paths.depth_metrics, "depth"),
     }
-    summary["codec"] = {
-        codec: codec_headline(read_table(paths.encode_metrics(codec), f"encode@{codec}")) for codec in params.codecs
+    sections: dict[str, Any] = {
+        section: headline.scalars(read_table(paths.SUMMARY.parent / f"{name}.csv", name))
+        for section, name in STAGES.items()
     }
-    summary["geometry"] = {
-        codec: geometry_headline(read_table(paths.geometry_metrics(codec), f"geometry@{codec}"))
-        for codec in params.codecs
-    }
-    table = read_table(paths.COMPARISON / "probes.csv", "compare")
-    summary["probe"] = probe_headline(table)
-    summary["depth"] = {
-        codec: depth_headline(read_table(paths.depth_metrics(codec), f"depth@{codec}")) for codec in params.codecs
-    }
-    summary["compare"] = {"twins": headline(read_table(paths.COMPARISON / "twins.csv", "compare"))}
-    summary["vq"] = vq_headline(read_table(paths.VQ_REPORT / "headline.csv", "vq-report"))
-    summary["sae"] = {
-        site: sae_headline(
+    for section, (number, path, name) in by_codec.items():
+        sections[section] = {
+            codec: number(read_table(path(codec), f"{name}@{codec}"))  # type: ignore[operator]
+            for codec in params.codecs
+        }
+    sections["probe"] = headline.probe_headline(read_table(paths.COMPARISON / "probes.csv", "compare"))
+    distilled = read_table(paths.COMPARISON / "distillation.csv", "compare")
+    sections["compare"] = {"distillation": headline.distillation_headline(distilled)}
+    sections["vq"] = headline.vq_headline(read_table(paths.VQ_REPORT / "headline.csv", "vq-report"))
+    sections["sae"] = {
+        site: headline.sae_headline(
             read_table(paths.sae_scores(site), f"sae@{site}"),
             read_table(paths.interpret_scores(site), f"interpret@{site}"),
         )
         for site in params.sae.sites
     }
-    summary["encoder"] = {
-        kind: encoder_headline(read_table(paths.encoder_metrics(kind), f"encoder@{kind}")) for kind in ENCODERS
+    sections["encoder"] = {
+        kind: headline.encoder_headline(read_table(paths.encoder_metrics(kind), f"encoder@{kind}")) for kind in ENCODERS
     }
-    write_metrics(paths.SUMMARY, summary)
-    return StageReport(metrics=flatten(summary))
+    write_metrics(paths.SUMMARY, sections)
+    return StageReport(metrics=headline.flatten(sections))

@@ -9,10 +9,10 @@ import pandas as pd
 
 from phonoscope import paths
 from phonoscope.compute import parallel_map
+from phonoscope.data import Manifest, Split
 from phonoscope.files import atomic_dir, write_csv, write_json, write_safetensors
 from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.speech import waveforms
-from phonoscope.pipeline.tables import read_manifest, read_split
 from phonoscope.vq.ablation import RunResult, train_run
 from phonoscope.vq.evaluation import Material
 from phonoscope.vq.features import DIGITS, digit_clips
@@ -56,11 +56,11 @@ def run(params: Params) -> StageReport:
 
 def _material(config: VqConfig) -> Material:
     """The corpus's isolated digits of train and eval, as log-mel features."""
-    split, manifest = read_split(), read_manifest()
-    words = {row["utterance"]: row["word"] for _, row in manifest[manifest["word"].isin(DIGITS)].iterrows()}
+    split, manifest = Split.load(paths.SPLIT), Manifest.load(paths.MANIFEST)
+    words = {name: word for name, word in manifest.by_utterance("word").items() if word in DIGITS}
 
     def side(name: str) -> tuple[list[NDArray[np.float32]], list[int]]:
-        digits = [utterance for utterance in split[name] if utterance in words]
+        digits = [utterance for utterance in getattr(split, name) if utterance in words]
         audio = waveforms(manifest, digits, config.sample_rate_hz)
         return audio, [DIGITS.index(words[utterance]) for utterance in digits]
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import pandas as pd
-import pyarrow.parquet as pq
 
 from phonoscope import paths
 from phonoscope.audio import read_audio, resample
 from phonoscope.compute import parallel_map
+from phonoscope.data import Codebooks, Manifest, Split, Tokens
 from phonoscope.encoders.windows import (
     MEL_FRAME_RATE_HZ,
     MEL_RATE_HZ,
@@ -22,9 +19,7 @@ from phonoscope.encoders.windows import (
     log_mel,
     standardise,
 )
-from phonoscope.errors import DataError, ParamsError
-from phonoscope.files import read_safetensors
-from phonoscope.pipeline.tables import read_manifest, read_split
+from phonoscope.errors import ParamsError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,54 +34,38 @@ def read_windows(kind: InputKind, config: EncoderConfig, workers: int) -> tuple[
 
     Raises: `ParamsError` if the codec has fewer layers than asked, `DataError` if an input is missing or has no words.
     """
-    tokens = paths.tokens(config.codec)
-    if not tokens.exists():
-        raise DataError(f"{tokens}: no such file; run `dvc repro encode@{config.codec}`, or mend encoder.codec")
-    manifest = read_manifest().set_index("utterance")
-    frames: Iterable[tuple[str, NDArray[Any]]]
+    tokens = Tokens.load(paths.tokens(config.codec))
+    manifest, split = Manifest.load(paths.MANIFEST), Split.load(paths.SPLIT)
+    if config.layers > tokens.layers:
+        raise ParamsError(f"encoder.layers is {config.layers}; the codec {config.codec!r} has {tokens.layers}")
+    frames: Mapping[str, NDArray[Any]]
     if kind == "codes":
-        frames, rate_hz = _codes(config), frame_rate_hz(config.codec)
+        frames, rate_hz = tokens.codes(layers=config.layers), tokens.frame_rate_hz
     else:
-        frames, rate_hz = _mel(config, manifest, workers), MEL_FRAME_RATE_HZ
-    clips = (
-        Clip(name, array, str(manifest.at[name, "speaker"]), str(manifest.at[name, "word"])) for name, array in frames
-    )
+        frames, rate_hz = _mel(tokens.utterances, config, manifest, workers), MEL_FRAME_RATE_HZ
+    speakers, words = manifest.by_utterance("speaker"), manifest.by_utterance("word")
+    clips = (Clip(name, frames[name], speakers[name], words[name]) for name in sorted(frames))
     windows = cut_windows(clips, rate_hz, config.tr_s, sentence_windows=config.sentence_windows)
-    split = read_split()
-    train, evaluation = windows.subset(split["train"]), windows.subset(split["eval"])
+    train, evaluation = windows.subset(split.train), windows.subset(split.eval)
     if kind == "mel":
         train, evaluation = standardise(train, train), standardise(evaluation, train)
     return train, evaluation
 
 
-def frame_rate_hz(codec: str) -> float:
-    return float(read_safetensors(paths.codebooks(codec))[1]["frame_rate_hz"])
-
-
 def read_codebooks(codec: str, layers: int) -> list[Tensor]:
     """The vectors of the first layers, as they enter the sum: one [codes, dims] a layer."""
-    tensors, _ = read_safetensors(paths.codebooks(codec))
-    return [tensors[f"layer_{layer}"] for layer in range(1, layers + 1)]
+    import torch
+
+    books = Codebooks.load(paths.codebooks(codec)).first(layers)
+    return [torch.from_numpy(vectors) for vectors in books.vectors]
 
 
-def _codes(config: EncoderConfig) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Each utterance's codes [layers, frames]."""
-    file = pq.ParquetFile(paths.tokens(config.codec))
-    there = sum(name.startswith("code_") for name in file.schema_arrow.names)
-    if config.layers > there:
-        raise ParamsError(f"encoder.layers is {config.layers}; the codec {config.codec!r} has {there}")
-    columns = [f"code_{layer}" for layer in range(1, config.layers + 1)]
-    table = file.read(columns=["utterance", *columns]).to_pandas()
-    for name, rows in table.groupby("utterance", observed=True, sort=True):
-        yield str(name), rows[columns].to_numpy(np.int16).T
-
-
-def _mel(config: EncoderConfig, manifest: pd.DataFrame, workers: int) -> list[tuple[str, NDArray[Any]]]:
+def _mel(utterances: Sequence[str], config: EncoderConfig, manifest: Manifest, workers: int) -> dict[str, NDArray[Any]]:
     """Each utterance's mel frames [bins, frames]."""
-    names = sorted(pd.read_parquet(paths.tokens(config.codec), columns=["utterance"])["utterance"].astype(str).unique())
+    names, files = sorted(utterances), manifest.by_utterance("path")
     job = partial(_read_mel, bins=config.mel_bins)
-    files = [str(manifest.at[name, "path"]) for name in names]
-    return list(zip(names, parallel_map(job, files, workers=workers, description="mel"), strict=True))
+    frames = parallel_map(job, [files[name] for name in names], workers=workers, description="mel")
+    return dict(zip(names, frames, strict=True))
 
 
 def _read_mel(file: str, bins: int) -> NDArray[Any]:

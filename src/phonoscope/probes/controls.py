@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phonoscope.probes.solvers import class_weights
+from phonoscope.stats import weighted_pca
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,10 +29,8 @@ def reduce_rows(codebook: NDArray[Any], weights: NDArray[Any], dims: int) -> NDA
 
     At most `dims` columns: fewer if the rows have fewer dimensions.
     """
-    rows = codebook.astype(np.float64)
-    centred = rows - weights @ rows / weights.sum()
-    _, axes = np.linalg.eigh((centred.T * weights) @ centred)
-    return centred @ axes[:, ::-1][:, :dims]
+    mean, axes = weighted_pca(codebook, weights, dims)
+    return (codebook - mean) @ axes
 
 
 def control_labels(totals: NDArray[np.integer], size: int, seed: int) -> NDArray[np.int64]:

@@ -1,35 +1,33 @@
-"""Labelled frames with their folds, and the scores of a probe on them."""
+"""One task's frames with their targets, units and folds, and the scores of a probe on them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from phonoscope.errors import DataError
-from phonoscope.probes.information import count_pairs, permute_labels
+from phonoscope.probes.information import count_pairs
 from phonoscope.probes.inputs import FrameInput, Input
-from phonoscope.probes.scores import ClassStatistics
+from phonoscope.probes.scores import ClassStatistics, Statistics, ValueStatistics
 from phonoscope.probes.splits import Fold
 from phonoscope.probes.vectors import ArrayVectors
+from phonoscope.stats import permute_labels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phonoscope.probes.inputs import AnyProbe
 
-Fitter = Callable[[Input, "NDArray[np.int64]", Sequence[str]], tuple[Input, "AnyProbe"]]
-"""Fits a probe to labels [n], negative for frames that are left out; returns it with the input that it reads."""
-
 
 @dataclass(frozen=True)
 class Examples:
-    """One task's frames."""
+    """Targets of all frames. A classification if there are `classes`, a regression if there are none."""
 
-    labels: NDArray[np.int64]
-    """[n], indices into `classes`; negative for frames that are left out."""
+    targets: NDArray[Any]
+    """[n], indices into `classes`, negative for frames left out; or values, NaN for frames left out."""
     classes: tuple[str, ...]
     utterances: NDArray[np.int64]
     """[n]"""
@@ -37,80 +35,111 @@ class Examples:
     """Unit of each utterance that is resampled, [utterances]: the utterance itself, or its speaker."""
     folds: list[Fold]
     """Over utterances."""
+    kept: NDArray[np.bool_] = field(init=False, repr=False)
+    """Which frames have a target, [n]."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kept", self.targets >= 0 if self.classes else np.isfinite(self.targets))
 
     def frame_units(self) -> NDArray[np.int64]:
         """The unit of each frame [n]."""
         return self.units[self.utterances]
 
-    def permuted(self, seed: int) -> Examples:
-        """The null: each unit's labels from another unit."""
-        keep, labels = self.labels >= 0, self.labels.copy()
-        labels[keep] = permute_labels(labels[keep], self.frame_units()[keep], seed)
-        return replace(self, labels=labels)
-
-    def relabelled(self, labels: NDArray[np.int64]) -> Examples:
-        """The same frames, with other labels [n] for those that have one."""
-        return replace(self, labels=np.where(self.labels >= 0, labels, -1))
+    def masked(self, keep: NDArray[np.bool_]) -> Examples:
+        """The frames where `keep` [n] is true; the others are left out."""
+        return replace(self, targets=np.where(keep, self.targets, -1 if self.classes else np.nan))
 
     def restricted(self, sample: NDArray[np.bool_]) -> Examples:
-        """The frames of the utterances where `sample` [utterances] is true; the others are left out."""
-        return self.relabelled(np.where(sample[self.utterances], self.labels, -1))
+        """The frames of the utterances where `sample` [utterances] is true."""
+        return self.masked(sample[self.utterances])
+
+    def relabelled(self, targets: NDArray[Any]) -> Examples:
+        """The same frames with other targets [n]."""
+        return replace(self, targets=targets).masked(self.kept)
+
+    def permuted(self, seed: int) -> Examples:
+        """The null: each unit's targets from another unit."""
+        targets = self.targets.copy()
+        targets[self.kept] = permute_labels(targets[self.kept], self.frame_units()[self.kept], seed)
+        return replace(self, targets=targets)
 
     def pooled(self, source: Input) -> tuple[Examples, Input]:
         """Utterances in place of frames: their labels, and their mean vectors."""
-        kept, count = self.labels >= 0, len(self.units)
+        count = len(self.units)
         labels = np.full(count, -1)
-        labels[self.utterances[kept]] = self.labels[kept]
+        labels[self.utterances[self.kept]] = self.targets[self.kept]
         means = source.means(self.utterances, count)
-        return replace(self, labels=labels, utterances=np.arange(count)), FrameInput(ArrayVectors(means))
+        return replace(self, targets=labels, utterances=np.arange(count)), FrameInput(ArrayVectors(means))
 
-    def posable(self) -> bool:
-        """Whether there is a fold with train frames of two classes and eval frames."""
-        return any(self.can_score(fold) for fold in self.folds)
+    def totals(self) -> NDArray[np.int64]:
+        """Frames by class, [classes]."""
+        return np.bincount(self.targets[self.kept], minlength=len(self.classes))
 
-    def can_score(self, fold: Fold) -> bool:
-        kept = self.labels >= 0
-        classes = np.unique(self.labels[kept & fold.train[self.utterances]])
-        return len(classes) > 1 and bool((kept & fold.evaluation[self.utterances]).any())
+    def sides(self) -> Iterator[tuple[Examples, NDArray[np.bool_]]]:
+        """Train examples and eval frames [n] of each fold that can be scored: train has two classes, or a value."""
+        for fold in self.folds:
+            train, evaluation = self.restricted(fold.train), self.kept & fold.evaluation[self.utterances]
+            enough = (train.totals() > 0).sum() > 1 if self.classes else train.kept.any()
+            if enough and evaluation.any():
+                yield train, evaluation
+
+    def can_be_scored(self) -> bool:
+        """Whether there is a fold for `score`."""
+        return any(True for _ in self.sides())
+
+    def evaluated(self) -> NDArray[np.int64]:
+        """The units that are held out in some fold, sorted."""
+        held_out = np.any([fold.evaluation for fold in self.folds], axis=0)
+        return np.unique(self.units[held_out])
+
+
+class Fitted(NamedTuple):
+    """A probe or control after its fit to the train frames of one fold."""
+
+    predict: Callable[[NDArray[np.bool_]], NDArray[Any]]
+    """Frames kept [n] -> indices into the examples' classes, or values, [kept]."""
+    converged: bool = True
+    probe: AnyProbe | None = None
+
+
+Fitter = Callable[[Input, Examples], Fitted]
+"""Fits a probe to an input's frames with the targets of the train examples."""
 
 
 class Scores(NamedTuple):
-    """A probe's scores on all folds' eval frames."""
+    """A probe's scores on the eval frames of all folds."""
 
-    statistics: ClassStatistics
-    """By unit."""
+    statistics: Statistics
+    """By unit of `Examples.evaluated`."""
     confusion: NDArray[np.int64]
-    """Frames by class and predicted class, [classes, classes]."""
+    """Frames by class and predicted class, [classes, classes]; empty for values."""
     converged: bool
-
-    def plus(self, other: Scores) -> Scores:
-        """The scores on the eval frames of both."""
-        converged = self.converged and other.converged
-        return Scores(self.statistics + other.statistics, self.confusion + other.confusion, converged)
+    probe: AnyProbe | None
+    """Of the last fold."""
 
 
 def score(examples: Examples, source: Input, fit: Fitter) -> Scores:
-    """Fit on each fold's train frames and add up the scores on its eval frames.
+    """Fit to each fold's train frames and add up the scores on its eval frames.
 
-    Folds whose train frames are all of one class are left out. Raises `DataError` if none is left.
+    Folds that cannot be scored are left out. Raises `DataError` if none is left.
     """
-    shape = int(examples.units.max()) + 1, len(examples.classes)
-    kept = examples.labels >= 0
+    units, classes = examples.evaluated(), len(examples.classes)
+    row = np.searchsorted(units, examples.frame_units())
+    origin = float(examples.targets[examples.kept].mean()) if examples.kept.any() else 0.0
     total: Scores | None = None
-    for fold in examples.folds:
-        if not examples.can_score(fold):
-            continue
-        training = kept & fold.train[examples.utterances]
-        evaluation = kept & fold.evaluation[examples.utterances]
-        reader, probe = fit(source, np.where(training, examples.labels, -1), examples.classes)
-        column = np.array([examples.classes.index(name) for name in probe.classes])
-        true, predicted = examples.labels[evaluation], column[reader.predict(probe, evaluation)]
-        part = Scores(
-            ClassStatistics.from_frames(examples.frame_units()[evaluation], true, predicted, shape),
-            count_pairs(true, predicted, (shape[1], shape[1])),
-            bool(getattr(probe, "converged", True)),
-        )
-        total = part if total is None else total.plus(part)
+    for train, evaluation in examples.sides():
+        fitted = fit(source, train)
+        true, predicted, rows = examples.targets[evaluation], fitted.predict(evaluation), row[evaluation]
+        statistics: Any
+        if classes:
+            statistics = ClassStatistics.from_frames(rows, true, predicted, (len(units), classes))
+            confusion = count_pairs(true, predicted, (classes, classes))
+        else:
+            statistics = ValueStatistics.from_frames(rows, true, predicted, len(units), origin)
+            confusion = np.zeros((0, 0), dtype=np.int64)
+        if total is not None:
+            statistics, confusion = total.statistics + statistics, total.confusion + confusion
+        total = Scores(statistics, confusion, fitted.converged and (total is None or total.converged), fitted.probe)
     if total is None:
         raise DataError("no fold has train frames of two classes and eval frames")
     return total

@@ -7,31 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from phonoscope.compute import derive_seed
+from phonoscope.stats import permute_labels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
-
-
-def permute_labels(labels: NDArray[Any], units: NDArray[np.integer], seed: int) -> NDArray[Any]:
-    """Labels [n] from other units: each unit takes the sequence of labels of one drawn without replacement.
-
-    A sequence starts at a random frame and is repeated to the length of its new unit. So labels keep how long they
-    last and, but for units of unequal length, how frequent they are, and lose their frames. `units` is [n]. Where a
-    unit has one label this permutes the labels of units.
-    """
-    rng = np.random.default_rng(seed)
-    order = np.argsort(units, kind="stable")
-    _, unit, length = np.unique(units[order], return_inverse=True, return_counts=True)
-    start = np.cumsum(length) - length
-    donor = rng.permutation(len(length))
-    offset = rng.integers(length[donor])
-    position = np.arange(len(labels)) - start[unit]
-    taken = start[donor][unit] + (offset[unit] + position) % length[donor][unit]
-    permuted = np.empty_like(labels)
-    permuted[order] = labels[order][taken]
-    return permuted
 
 
 def count_pairs(codes: NDArray[np.integer], labels: NDArray[np.integer], shape: tuple[int, int]) -> NDArray[np.int64]:

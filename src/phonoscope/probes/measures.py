@@ -1,150 +1,218 @@
-"""Every measure of one task on one input, as tidy rows."""
+"""Every measure of one task on one input: probes, controls, mutual information and code length."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from phonoscope.compute import derive_seed
-from phonoscope.probes.controls import control_labels
+from phonoscope.probes import controls
 from phonoscope.probes.description import assign_blocks, linear_log2, online_costs
-from phonoscope.probes.examples import Scores, score
+from phonoscope.probes.examples import Examples, Fitted, Fitter, Scores, score
 from phonoscope.probes.information import count_pairs, mutual_information
-from phonoscope.probes.inputs import TableInput
-from phonoscope.probes.scores import ClassStatistics, draw_resamples, interval, paired_difference
+from phonoscope.probes.inputs import Input, TableInput
+from phonoscope.probes.scores import paired_difference
+from phonoscope.stats import draw_resamples, interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phonoscope.config.probes import DepthConfig
-    from phonoscope.probes.examples import Examples, Fitter
-    from phonoscope.probes.inputs import AnyProbe, Input
+    from phonoscope.config.probes import ProbeConfig
+    from phonoscope.probes.inputs import AnyProbe
+    from phonoscope.probes.scores import Statistics
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
-METRICS = ("accuracy", "macro_f1")
+NONE = float("nan")
+BY_CODE = ("permuted", "matched_permuted", "lookup")
+"""Controls that need a table."""
+CLASSES_ONLY = ("mlp", "pooled")
 
 
 class Measure(NamedTuple):
-    """One result: what a `probe` (linear, matched, mlp, pooled or, without any, table) measures, and its null.
-
-    The null is the same on labels permuted over utterances or speakers.
-    """
+    """One number, see `schema`: its probe, interval and null, NaN where there is none."""
 
     probe: str
     measure: str
     value: float
-    ci_low: float
-    ci_high: float
-    null: float
+    low: float = NONE
+    high: float = NONE
+    null: float = NONE
     converged: bool = True
 
 
-class Fitters:
-    """The probes, by name, for `examples.score`."""
+class Probing:
+    """The probes and controls of one task on one input, under one configuration.
 
-    def __init__(self, config: DepthConfig, seed: int) -> None:
-        self.config, self.seed = config, seed
-
-    def linear(self, source: Input, labels: NDArray[np.int64], classes: Any) -> tuple[Input, AnyProbe]:
-        return source, source.fit_linear(labels, classes, self.config)
-
-    def matched(self, source: Input, labels: NDArray[np.int64], classes: Any) -> tuple[Input, AnyProbe]:
-        reduced = source.reduced(labels >= 0, self.config.matched_dims)
-        return reduced, reduced.fit_linear(labels, classes, self.config)
-
-    def mlp(self, source: Input, labels: NDArray[np.int64], classes: Any) -> tuple[Input, AnyProbe]:
-        return source, source.fit_mlp(labels, classes, self.config, derive_seed(self.seed, "mlp"))
-
-    def named(self) -> dict[str, Fitter]:
-        return {"linear": self.linear, "matched": self.matched, "mlp": self.mlp}
-
-
-def probe_measures(
-    examples: Examples, source: Input, config: DepthConfig, seed: int, *, names: Sequence[str], pooled: bool
-) -> tuple[list[Measure], Scores]:
-    """Accuracy, macro-F1 and selectivity of the probes in `names`, linear among them, and the linear one's scores.
-
-    `pooled` adds the linear probe of whole utterances.
+    `seed` belongs to task, split and layer; `control_seed` is that of the permuted codebooks.
     """
-    null = examples.permuted(derive_seed(seed, "null"))
-    measures: list[Measure] = []
-    found: dict[str, Scores] = {}
-    fitters = Fitters(config, seed).named()
-    for name in names:
-        fit = fitters[name]
-        found[name], reference = score(examples, source, fit), score(null, source, fit)
-        measures += _scored(name, found[name], reference, config, seed)
-        if isinstance(source, TableInput) and name != "matched":
-            measures += _selectivity(name, found[name], reference, examples, source, fit, config, seed)
-    if pooled:
-        linear = Fitters(config, seed).linear
-        parts = [score(*some.pooled(source), linear) for some in (examples, null)]
-        measures += _scored("pooled", parts[0], parts[1], config, seed)
-    return measures, found["linear"]
+
+    def __init__(self, examples: Examples, source: Input, config: ProbeConfig, seed: int, control_seed: int) -> None:
+        self.examples, self.source, self.config = examples, source, config
+        self.seed, self.control_seed = seed, control_seed
+        self.null = examples.permuted(derive_seed(seed, "null")) if config.label_null else None
+        self.linear: Scores | None = None
+        """Scores of the linear probe, once it was fitted."""
+
+    def measures(self, name: str) -> Iterator[Measure]:
+        """All measures of one probe or control by name; none where it does not apply to the task or input."""
+        table = isinstance(self.source, TableInput)
+        if (name in BY_CODE and not table) or (name in CLASSES_ONLY and not self.examples.classes):
+            return
+        if name in ("permuted", "matched_permuted"):
+            yield from self._permuted(name)
+        elif name in ("lookup", "majority"):
+            yield from self._readouts(name)
+        else:
+            yield from self._fitted(name)
+
+    def _fitted(self, name: str) -> Iterator[Measure]:
+        """Scores with intervals and null, and selectivity."""
+        examples, source, null = self.examples, self.source, self.null
+        fit = self._fitter(name)
+        if name == "pooled":
+            null = null and null.pooled(source)[0]
+            examples, source = examples.pooled(source)
+        result = score(examples, source, fit)
+        reference = score(null, source, fit) if null else None
+        if name == "linear":
+            self.linear = result
+        converged = result.converged and (reference is None or reference.converged)
+        nulls = _values(reference.statistics) if reference else {}
+        for metric, estimate in self._intervals(result.statistics):
+            yield Measure(name, metric, *estimate, nulls.get(metric, NONE), converged)
+        wanted = "selectivity" in self.config.measures and name in ("linear", "mlp")
+        if wanted and isinstance(source, TableInput) and examples.classes:
+            yield from self._selectivity(name, result, nulls, fit, source)
+
+    def _fitter(self, name: str) -> Fitter:
+        config = self.config
+
+        def linear(source: Input, train: Examples) -> Fitted:
+            probe: AnyProbe
+            if train.classes:
+                probe = source.fit_linear(train.targets, train.classes, config.classifier)
+            else:
+                probe = source.fit_values(train.targets, config.alpha)
+            return _fitted(probe, source, train)
+
+        def matched(source: Input, train: Examples) -> Fitted:
+            return linear(source.reduced(train.kept, config.matched_dims), train)
+
+        def mlp(source: Input, train: Examples) -> Fitted:
+            weight, seed = config.classifier.class_weight, derive_seed(self.seed, "mlp")
+            return _fitted(source.fit_mlp(train.targets, train.classes, config.mlp, weight, seed), source, train)
+
+        return {"linear": linear, "pooled": linear, "matched": matched, "mlp": mlp}[name]
+
+    def _permuted(self, name: str) -> Iterator[Measure]:
+        """Mean score over codebooks whose rows are permuted: what is left without their geometry."""
+        linear, draws = self._fitter("linear"), range(1, self.config.codebook_permutations + 1)
+
+        def fit(source: Input, train: Examples, draw: int) -> Fitted:
+            reader = source.reduced(train.kept, self.config.matched_dims) if name == "matched_permuted" else source
+            assert isinstance(reader, TableInput)
+            return linear(reader.permuted(train.kept, derive_seed(self.control_seed, "permuted", draw)), train)
+
+        results = [
+            score(self.examples, self.source, lambda source, train, draw=draw: fit(source, train, draw))
+            for draw in draws
+        ]
+        values, converged = [_values(result.statistics) for result in results], all(r.converged for r in results)
+        for metric in values[0]:
+            yield Measure(name, metric, float(np.mean([value[metric] for value in values])), converged=converged)
+
+    def _readouts(self, name: str) -> Iterator[Measure]:
+        """Scores of the best prediction by code for each metric, or of the one best prediction for all frames."""
+        weight = self.config.classifier.class_weight
+
+        def fit(source: Input, train: Examples, metric: str) -> Fitted:
+            if name == "majority":
+                best = np.bincount(train.targets[train.kept]).argmax() if train.classes else _mean(train)
+                return Fitted(lambda keep: np.full(int(keep.sum()), best))
+            assert isinstance(source, TableInput)
+            by_code: NDArray[Any]
+            if not train.classes:
+                by_code = controls.lookup_values(source.value_table(train.targets))
+            elif metric == "macro_f1":
+                by_code = controls.smoothed_lookup_classes(source.table(train.targets, train.classes), weight)
+            else:
+                by_code = controls.lookup_classes(source.table(train.targets, train.classes))
+            return Fitted(lambda keep: by_code[source.codes[keep]])
+
+        for metric in ("macro_f1", "accuracy") if self.examples.classes else ("r2", "mae"):
+            result = score(self.examples, self.source, lambda source, train, m=metric: fit(source, train, m))
+            yield Measure(name, metric, _values(result.statistics)[metric])
+
+    def _intervals(self, statistics: Statistics) -> Iterator[tuple[str, tuple[float, float, float]]]:
+        """Each metric with its percentile interval; paired resamples take in units without frames, to be shared."""
+        bootstrap, values = self.config.bootstrap, _values(statistics)
+        seed = derive_seed(self.config.seed if self.config.paired else self.seed, "bootstrap")
+        rows = statistics if self.config.paired else statistics.select(np.flatnonzero(statistics.frames))
+        draws = rows.scores(draw_resamples(len(rows.frames), bootstrap.samples, seed))
+        for metric, value in values.items():
+            yield metric, interval(value, draws[metric], bootstrap.confidence)
+
+    def _selectivity(
+        self, name: str, result: Scores, nulls: Mapping[str, float], fit: Fitter, source: TableInput
+    ) -> Iterator[Measure]:
+        """Accuracy less that on the control task, a random class for every code (Hewitt and Liang 2019).
+
+        None where the codes in training have one random class, as those of a collapsed layer may.
+        """
+        of_code = controls.control_labels(
+            self.examples.totals(), len(source.codebook), derive_seed(self.seed, "control")
+        )
+        relabelled = self.examples.relabelled(of_code[source.codes])
+        if not relabelled.can_be_scored():
+            return
+        control = score(relabelled, source, fit)
+        present = np.flatnonzero(result.statistics.frames)
+        pair = (part.statistics.select(present) for part in (result, control))
+        bootstrap, seed = self.config.bootstrap, derive_seed(self.seed, "bootstrap")
+        estimate = paired_difference(*pair, "accuracy", bootstrap, seed=seed)
+        null = nulls.get("accuracy", NONE) - _values(control.statistics)["accuracy"]
+        yield Measure(name, "selectivity", *estimate, null, result.converged and control.converged)
 
 
-def _scored(name: str, found: Scores, null: Scores, config: DepthConfig, seed: int) -> Iterator[Measure]:
-    values, references = found.statistics.scores(), null.statistics.scores()
-    statistics = _present(found.statistics, found.statistics)
-    resamples = draw_resamples(len(statistics.true), config.bootstrap.samples, derive_seed(seed, "bootstrap"))
-    draws = statistics.scores(resamples)
-    for metric in METRICS:
-        estimate = interval(float(values[metric][0]), draws[metric], config.bootstrap.confidence)
-        yield Measure(name, metric, *estimate, float(references[metric][0]), found.converged and null.converged)
+def _fitted(probe: AnyProbe, source: Input, train: Examples) -> Fitted:
+    """Predictions of a probe as indices into the examples' classes, of which training may lack some."""
+    column = np.array([train.classes.index(name) for name in probe.classes])
+
+    def predict(keep: NDArray[np.bool_]) -> NDArray[Any]:
+        predicted = source.predict(probe, keep)
+        return column[predicted] if train.classes else np.asarray(predicted, dtype=np.float64)
+
+    return Fitted(predict, bool(getattr(probe, "converged", True)), probe)
 
 
-def _present(part: ClassStatistics, reference: ClassStatistics) -> ClassStatistics:
-    """The units that have eval frames in `reference`."""
-    rows = np.flatnonzero(reference.true.sum(axis=1))
-    return ClassStatistics(part.true[rows], part.predicted[rows], part.correct[rows])
+def _values(statistics: Statistics) -> dict[str, float]:
+    return {metric: float(value[0]) for metric, value in statistics.scores().items()}
 
 
-def _selectivity(
-    name: str,
-    found: Scores,
-    null: Scores,
-    examples: Examples,
-    source: TableInput,
-    fit: Fitter,
-    config: DepthConfig,
-    seed: int,
-) -> Iterator[Measure]:
-    """Accuracy less that on the control task, a random class for every code (Hewitt and Liang 2019).
-
-    None where the codes in training have one random class, as those of a collapsed layer may.
-    """
-    totals = np.bincount(examples.labels[examples.labels >= 0], minlength=len(examples.classes))
-    of_code = control_labels(totals, len(source.codebook), derive_seed(seed, "control"))
-    relabelled = examples.relabelled(of_code[source.codes])
-    if not relabelled.posable():
-        return
-    control = score(relabelled, source, fit)
-    own, chance = (_present(part.statistics, found.statistics) for part in (found, control))
-    estimate = paired_difference(own, chance, "accuracy", config.bootstrap, seed=derive_seed(seed, "bootstrap"))
-    reference = null.statistics.scores()["accuracy"][0] - control.statistics.scores()["accuracy"][0]
-    yield Measure(name, "selectivity", *estimate, float(reference), found.converged and control.converged)
+def _mean(train: Examples) -> float:
+    return float(train.targets[train.kept].mean(dtype=np.float64))
 
 
-def information_measures(examples: Examples, source: TableInput, config: DepthConfig, seed: int) -> list[Measure]:
+def information_measures(examples: Examples, source: TableInput, config: ProbeConfig, seed: int) -> list[Measure]:
     """Mutual information of code and label in bits, and as a share of the labels' entropy."""
-    keep = examples.labels >= 0
-    found = mutual_information(
-        *(source.codes[keep], examples.labels[keep], examples.frame_units()[keep]),
+    keep = examples.kept
+    result = mutual_information(
+        *(source.codes[keep], examples.targets[keep], examples.frame_units()[keep]),
         (len(source.codebook), len(examples.classes)),
-        draws=config.permutations,
+        draws=config.label_permutations,
         seed=seed,
         confidence=config.bootstrap.confidence,
     )
-    scales = {"mi_bits": 1.0, "mi_share": 1 / found.entropy}
+    scales = {"mi_bits": 1.0, "mi_share": 1 / result.entropy}
     return [
-        Measure("table", name, scale * found.value, scale * found.low, scale * found.high, scale * found.null)
+        Measure("table", name, *(scale * part for part in (result.value, result.low, result.high, result.null)))
         for name, scale in scales.items()
     ]
 
 
-def description_measures(examples: Examples, source: TableInput, config: DepthConfig, seed: int) -> list[Measure]:
+def description_measures(examples: Examples, source: TableInput, config: ProbeConfig, seed: int) -> list[Measure]:
     """Bits a frame of the online code of the train labels, and how much shorter it is than the uniform code."""
     bits, counted = _code_length(examples, source, config, seed)
     null, frames = _code_length(examples.permuted(derive_seed(seed, "null")), source, config, seed)
@@ -160,15 +228,15 @@ def description_measures(examples: Examples, source: TableInput, config: DepthCo
     ]
 
 
-def _code_length(examples: Examples, source: TableInput, config: DepthConfig, seed: int) -> tuple[Array, Array]:
+def _code_length(examples: Examples, source: TableInput, config: ProbeConfig, seed: int) -> tuple[Array, Array]:
     """Bits and frames of each train unit of the first fold, [units with frames] each."""
-    keep = (examples.labels >= 0) & examples.folds[0].train[examples.utterances]
-    units, codes, labels = examples.frame_units()[keep], source.codes[keep], examples.labels[keep]
+    keep = examples.kept & examples.folds[0].train[examples.utterances]
+    units, codes, labels = examples.frame_units()[keep], source.codes[keep], examples.targets[keep]
     sizes, shape = np.bincount(units), (len(source.codebook), len(examples.classes))
     blocks = assign_blocks(sizes, config.blocks, derive_seed(seed, "blocks"))[units]
     parts = [blocks == block for block in range(len(config.blocks))]
     tables = [count_pairs(codes[part], labels[part], shape) for part in parts]
-    settings = config.model_dump(include={"C", "max_iter", "tolerance"})
+    settings = config.classifier.model_dump(include={"C", "max_iter", "tolerance"})
     costs = online_costs(tables, lambda counts: linear_log2(counts, source.codebook, **settings))
     spent = np.zeros(len(sizes))
     for part, cost in zip(parts, costs, strict=True):

@@ -1,4 +1,4 @@
-"""Probe every RVQ layer of one codec: count, fit, score."""
+"""The one pipeline of all probes: pose tasks, list jobs, measure, and write everything into one tidy table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,12 +13,12 @@ from threadpoolctl import threadpool_limits
 
 from phonoscope.compute import derive_seed, parallel_map
 from phonoscope.errors import DataError
-from phonoscope.probes.controls import reduce_rows
-from phonoscope.probes.scores import draw_resamples, interval
+from phonoscope.probes.examples import Scores
+from phonoscope.probes.inputs import CodecInputs, Input, TableInput
+from phonoscope.probes.measures import Measure, Probing, description_measures, information_measures
+from phonoscope.probes.pose import Posed
+from phonoscope.probes.schema import CLASS_COLUMNS, COLUMNS, CONFUSION_COLUMNS
 from phonoscope.probes.store import TaskResult
-from phonoscope.probes.stream import Frames, stream_frames
-from phonoscope.probes.tables import ClassTable
-from phonoscope.probes.tasks import METRICS, Fit, PhoneTask, PitchTask, SpeakerTask, Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,199 +27,166 @@ if TYPE_CHECKING:
     from phonoscope.config.probes import ProbeConfig
 
 logger = logging.getLogger(__name__)
-
-COLUMNS = (
-    *("codec", "layer", "task", "metric", "value", "ci_low", "ci_high"),
-    *("permuted", "lookup", "majority", "converged"),
-)
-FULL, MATCHED = "", "_matched"  # suffixes of the metrics: rows as they are, rows reduced by PCA
-
-AnyTask = Task[Any, Any]
-Sides = tuple[list[Any], list[Any]]
-"""Train and eval tables, one a layer."""
-
-
-class _Job(NamedTuple):
-    task: str
-    layer: int
-    variant: str
+Row = tuple[Any, ...]
+LATENT_LAYER = 0
+"""Stands in column `layer` for an input that belongs to no layer."""
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What `probe_codec` returns."""
+    """Tidy tables with the columns `COLUMNS`, `CLASS_COLUMNS` and `CONFUSION_COLUMNS`, and the probes of the layers."""
 
-    rows: pd.DataFrame
-    """Tidy scores with the columns `COLUMNS`, one row a (layer, task, metric)."""
+    table: pd.DataFrame
+    classes: pd.DataFrame
+    """Precision, recall and F1 of the linear probe by class."""
+    confusion: pd.DataFrame
+    """Eval frames by class and the linear probe's prediction; pairs without frames are left out."""
     tasks: dict[str, TaskResult]
-    """By task, in the order phone, speaker, pitch."""
+    """The linear probes of the layers, for tasks with one fold."""
 
 
-def probe_codec(
-    tokens: Path,
-    codebooks: Sequence[NDArray[Any]],
-    train: Sequence[str],
-    evaluation: Sequence[str],
-    speakers: Mapping[str, str],
+class _Job(NamedTuple):
+    posed: Posed
+    input: str
+    layer: int
+    source: Input
+    probed: bool
+    informed: bool
+
+    @property
+    def head(self) -> tuple[str, str, str, int]:
+        return self.posed.task.name, self.posed.split, self.input, self.layer
+
+
+class _Done(NamedTuple):
+    measures: list[Measure]
+    linear: Scores | None
+
+
+def run_probes(
+    posed: Sequence[Posed],
+    inputs: CodecInputs,
     config: ProbeConfig,
     *,
     codec: str,
+    sample: NDArray[np.bool_] | None = None,
     workers: int = 1,
 ) -> ProbeResult:
-    """Fit and score the probes of every layer and task.
+    """Every measure of every task, input and layer.
 
-    `codebooks` holds one [codes, dims] array a layer, `train` and `evaluation` utterance ids, `speakers` the speaker
-    of each. A task that a side cannot pose (one speaker, no voiced frame) is left out with a warning. The result does
-    not depend on `workers`. Raises `DataError` if no task is left or the inputs do not fit together.
+    Probes see the utterances where `sample` [utterances] is true, mutual information and code length all. The result
+    does not depend on `workers`. Raises `DataError` if no task is posed.
     """
-    size = _codebook_size(codebooks)
-    utterances = [*train, *evaluation]
-    tasks = _tasks(config, utterances, speakers)
-    stream = partial(stream_frames, tokens, utterances, layers=len(codebooks), size=size)
+    jobs = list(_jobs(posed, inputs, config))
+    if not jobs:
+        raise DataError("no task can be posed: the token table has no labelled frames on both sides of a split")
+    measure = partial(_measure, sample=sample, config=config)
+    done = parallel_map(measure, jobs, workers=workers, description=f"probe {codec}")
+    for job, result in zip(jobs, done, strict=True):
+        if not all(measure.converged for measure in result.measures):
+            logger.warning("%s %s, %s %d: a fit has not converged; it needs more iterations", *job.head)
+    return _result(codec, jobs, done)
+
+
+def _jobs(posed: Sequence[Posed], inputs: CodecInputs, config: ProbeConfig) -> Iterator[_Job]:
+    """Probes at the chosen layers; mutual information at every layer, once a task."""
+    every = range(1, len(inputs.codebooks) + 1)
+    chosen = [layer for layer in every if not config.layers or layer in config.layers]
+    for one in posed:
+        for name in config.inputs:
+            for layer in every if name == "layer" else [LATENT_LAYER] if name == "latent" else chosen:
+                probed = one.probed and (name == "latent" or layer in chosen)
+                informed = one.informed and name in ("layer", "untrained")
+                source = inputs.make(name, layer) if probed or informed else None
+                if source is not None:
+                    yield _Job(one, name, layer, source, probed, informed)
+
+
+def _measure(job: _Job, sample: NDArray[np.bool_] | None, config: ProbeConfig) -> _Done:
+    task, everyone = job.posed.task, job.posed.examples
+    seed = derive_seed(config.seed, task.name, job.posed.split, job.layer)
+    sampled = everyone if sample is None else everyone.restricted(sample)
+    # an untrained codec has run over the sampled utterances alone
+    informed = sampled if job.input == "untrained" else everyone
+    measures: list[Measure] = []
+    linear = None
     # sums depend in their last bits on the number of BLAS threads, which differs between one worker and several
     with threadpool_limits(1):
-        sides = _posable(tasks, _count(stream(), tasks, len(train), size))
-        fits = _fit_all(tasks, sides, codebooks, config, workers, codec)
-        statistics = _score(stream(), tasks, sides, fits, range(len(train), len(utterances)))
-        rows = _rows(fits, statistics, config, codec, len(evaluation))
-    results = {name: _task_result(name, sides[name], fits, statistics, evaluation) for name in sides}
-    return ProbeResult(rows, results)
+        if job.informed and isinstance(job.source, TableInput):
+            measures += information_measures(informed, job.source, config, seed)
+        if job.probed:
+            control_seed = derive_seed(config.seed, task.name, job.layer - 1)
+            probing = Probing(sampled, job.source, config, seed, control_seed)
+            for name in ("linear",) if job.input == "untrained" else config.probes:
+                if name != "pooled" or task.of_utterance:
+                    measures += probing.measures(name)
+            linear = probing.linear
+            described = "mdl" in config.measures and not task.values and job.posed.split == "utterances"
+            if described and isinstance(job.source, TableInput):
+                measures += description_measures(informed, job.source, config, seed)
+    return _Done(measures, linear)
 
 
-def _codebook_size(codebooks: Sequence[NDArray[Any]]) -> int:
-    sizes = {len(codebook) for codebook in codebooks}
-    if len(sizes) != 1:
-        raise DataError(f"the layers' codebooks must have one size; there are {sorted(sizes)}")
-    return sizes.pop()
-
-
-def _tasks(config: ProbeConfig, utterances: Sequence[str], speakers: Mapping[str, str]) -> dict[str, AnyTask]:
-    unknown = [utterance for utterance in utterances if utterance not in speakers]
-    if unknown:
-        raise DataError(f"utterance {unknown[0]!r} of the split is not in the manifest; run `dvc repro split`")
-    names = [speakers[utterance] for utterance in utterances]
-    tasks: list[AnyTask] = [
-        PhoneTask(config.phone, config.tolerance, silence=config.phone.silence),
-        SpeakerTask(config.speaker, config.tolerance, speakers=names),
-        PitchTask(config.pitch),
-    ]
-    return {task.name: task for task in tasks}
-
-
-def _count(stream: Iterator[Frames], tasks: Mapping[str, AnyTask], train_size: int, size: int) -> dict[str, Sides]:
-    """Sum the tables of all batches. The two lists of a task are empty for a side without a frame of it."""
-    sides: dict[str, Sides] = {name: ([], []) for name in tasks}
-    for frames in stream:
-        training = frames.utterances < train_size
-        parts = frames.select(training), frames.select(~training)
-        for name, task in tasks.items():
-            for total, part in zip(sides[name], parts, strict=True):
-                tables = task.count(part, size) or []
-                total[:] = [a + b for a, b in zip(total, tables, strict=True)] if total and tables else total or tables
-    return sides
-
-
-def _posable(tasks: Mapping[str, AnyTask], counted: Mapping[str, Sides]) -> dict[str, Sides]:
-    kept = {}
-    for name, (train, evaluation) in counted.items():
-        if not (train and evaluation and train[0].trainable):
-            logger.warning("%s: left out; it needs frames on both sides and at least two classes in train", name)
-            continue
-        united = [tasks[name].unite(*layer) for layer in zip(train, evaluation, strict=True)]
-        kept[name] = [pair[0] for pair in united], [pair[1] for pair in united]
-    if not kept:
-        raise DataError("no task can be posed: the split's utterances have no labelled frames in the token table")
-    return kept
-
-
-def _fit_all(
-    tasks: Mapping[str, AnyTask],
-    sides: Mapping[str, Sides],
-    codebooks: Sequence[NDArray[Any]],
-    config: ProbeConfig,
-    workers: int,
-    codec: str,
-) -> dict[_Job, Fit]:
-    jobs = [
-        _Job(name, layer, variant) for name in sides for layer in range(len(codebooks)) for variant in (FULL, MATCHED)
-    ]
-    work = [(job, tasks[job.task], sides[job.task][0][job.layer], codebooks[job.layer]) for job in jobs]
-    fits = parallel_map(partial(_fit, config=config), work, workers=workers, description=f"probe {codec}")
-    for job, fit in zip(jobs, fits, strict=True):
-        if not fit.converged:
-            logger.warning("%s layer %d%s: not converged; raise probe.*.max_iter", job.task, job.layer + 1, job.variant)
-    return dict(zip(jobs, fits, strict=True))
-
-
-def _fit(work: tuple[_Job, AnyTask, Any, NDArray[Any]], config: ProbeConfig) -> Fit:
-    job, task, table, codebook = work
-    with threadpool_limits(1):
-        rows = codebook if job.variant == FULL else reduce_rows(codebook, table.frames, config.matched_dims)
-        seed = derive_seed(config.seed, job.task, job.layer)
-        return task.fit_with_controls(table, rows, config.permutations, seed)
-
-
-def _score(
-    stream: Iterator[Frames],
-    tasks: Mapping[str, AnyTask],
-    sides: Mapping[str, Sides],
-    fits: Mapping[_Job, Fit],
-    evaluation: range,
-) -> dict[_Job, dict[str, Any]]:
-    """Sum, over a second pass, the statistics of every prediction on the eval frames."""
-    totals: dict[_Job, dict[str, Any]] = {}
-    for batch in stream:
-        frames = batch.select(batch.utterances >= evaluation.start)
-        for job, fit in fits.items():
-            table = sides[job.task][0][job.layer]
-            part = tasks[job.task].score(frames, job.layer, fit.predictions, evaluation, table)
-            total = totals.get(job)
-            totals[job] = {name: total[name] + part[name] for name in part} if total else part
-    return totals
-
-
-def _rows(
-    fits: Mapping[_Job, Fit],
-    statistics: Mapping[_Job, Mapping[str, Any]],
-    config: ProbeConfig,
-    codec: str,
-    utterances: int,
-) -> pd.DataFrame:
+def _result(codec: str, jobs: Sequence[_Job], done: Sequence[_Done]) -> ProbeResult:
     import pandas as pd
 
-    bootstrap = config.bootstrap
-    resamples = draw_resamples(utterances, bootstrap.samples, derive_seed(config.seed, "bootstrap"))
-    rows = []
-    for job, fit in fits.items():
-        scores = {name: part.scores() for name, part in statistics[job].items()}
-        draws = statistics[job]["probe"].scores(resamples)
-        for metric in METRICS[job.task]:
-            value, low, high = interval(float(scores["probe"][metric][0]), draws[metric], bootstrap.confidence)
-            permuted = [part[metric][0] for name, part in scores.items() if name.startswith("permuted_")]
-            controls = np.mean(permuted), scores[f"lookup_{metric}"][metric][0], scores["majority"][metric][0]
-            head = codec, job.layer + 1, job.task, metric + job.variant
-            rows.append((*head, value, low, high, *map(float, controls), str(fit.converged).lower()))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    rows = [
+        (codec, *job.head, *measure[:-1], str(measure.converged).lower())
+        for job, result in zip(jobs, done, strict=True)
+        for measure in result.measures
+    ]
+    fitted = [(job, result.linear) for job, result in zip(jobs, done, strict=True) if result.linear]
+    classes = [row for job, scores in fitted for row in _class_rows(codec, job, scores.confusion)]
+    pairs = [row for job, scores in fitted for row in _pair_rows(codec, job, scores.confusion)]
+    return ProbeResult(
+        pd.DataFrame(rows, columns=list(COLUMNS)),
+        pd.DataFrame(classes, columns=list(CLASS_COLUMNS)),
+        pd.DataFrame(pairs, columns=list(CONFUSION_COLUMNS)),
+        _saved(fitted),
+    )
 
 
-def _task_result(
-    name: str,
-    sides: Sides,
-    fits: Mapping[_Job, Fit],
-    statistics: Mapping[_Job, Mapping[str, Any]],
-    evaluation: Sequence[str],
-) -> TaskResult:
-    train, held_out = sides
-    jobs = [_Job(name, layer, FULL) for layer in range(len(train))]
-    unseen = _unseen(train[0], held_out[0])
+def _class_rows(codec: str, job: _Job, confusion: NDArray[np.int64]) -> Iterator[Row]:
+    """Scores by class in the task's order; `zero_division=0`."""
+    task, names = job.posed.task, job.posed.examples.classes
+    true, predicted, hits = confusion.sum(axis=1), confusion.sum(axis=0), confusion.diagonal()
+    for i in sorted(range(len(names)), key=lambda i: task.order(names[i])):
+        scores = hits[i] / max(predicted[i], 1), hits[i] / max(true[i], 1), 2 * hits[i] / max(true[i] + predicted[i], 1)
+        yield (codec, *job.head, names[i], task.group(names[i]), int(true[i]), *map(float, scores))
+
+
+def _pair_rows(codec: str, job: _Job, confusion: NDArray[np.int64]) -> Iterator[Row]:
+    names = job.posed.examples.classes
+    for true, predicted in np.argwhere(confusion):
+        yield (codec, *job.head, names[true], names[predicted], int(confusion[true, predicted]))
+
+
+def _saved(fitted: Sequence[tuple[_Job, Scores]]) -> dict[str, TaskResult]:
+    """The linear probes of the layers by task; tasks with several folds have no one probe."""
+    layers: dict[str, dict[int, tuple[_Job, Scores]]] = {}
+    for job, scores in fitted:
+        if job.input == "layer" and len(job.posed.examples.folds) == 1:
+            layers.setdefault(job.posed.task.name, {})[job.layer] = job, scores
+    return {name: _task_result(parts) for name, parts in layers.items()}
+
+
+def _task_result(parts: Mapping[int, tuple[_Job, Scores]]) -> TaskResult:
+    job = next(iter(parts.values()))[0]
+    examples, task = job.posed.examples, job.posed.task
+    train = examples.restricted(examples.folds[0].train)
+    unseen = {}
+    if examples.classes:
+        held_out = examples.restricted(examples.folds[0].evaluation).totals()
+        counts = zip(examples.classes, train.totals(), held_out, strict=True)
+        unseen = {name: int(frames) for name, seen, frames in counts if frames and not seen}
     if unseen:
-        logger.warning("%s: eval has classes that train lacks; their frames count as errors: %s", name, unseen)
-    probes = [fits[job].probe for job in jobs]
-    return TaskResult(train, probes, [statistics[job]["probe"] for job in jobs], tuple(evaluation), unseen)
-
-
-def _unseen(train: Any, evaluation: Any) -> dict[str, int]:
-    if not isinstance(train, ClassTable):
-        return {}
-    frames = zip(train.classes, train.counts.sum(axis=0), evaluation.counts.sum(axis=0), strict=True)
-    return {name: int(held_out) for name, seen, held_out in frames if held_out and not seen}
+        logger.warning("%s: eval has classes that train lacks; their frames count as errors: %s", task.name, unseen)
+    tables = [other.source.targets_table(train.targets, train.classes) for other, _ in parts.values()]
+    return TaskResult(
+        tuple(parts),
+        tables,
+        [part.probe for _, part in parts.values()],
+        [part.statistics for _, part in parts.values()],
+        job.posed.units,
+        unseen,
+    )

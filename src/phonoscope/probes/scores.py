@@ -6,12 +6,13 @@ utterances, so a bootstrap resample is a vector of utterance multiplicities and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from phonoscope.errors import DataError
+from phonoscope.stats import Interval, draw_resamples, interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,8 +22,20 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
+class _ByUtterance:
+    """Arrays whose first axis is the utterance; those of disjoint frames add up."""
+
+    def __add__(self, other: Self) -> Self:
+        names = [field.name for field in fields(self)]  # type: ignore[arg-type]
+        return type(self)(*(getattr(self, name) + getattr(other, name) for name in names))
+
+    def select(self, rows: NDArray[np.integer]) -> Self:
+        """Some utterances."""
+        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True)
-class ClassStatistics:
+class ClassStatistics(_ByUtterance):
     """Frames by utterance and class: labelled so, predicted so, and both."""
 
     true: NDArray[np.int64]
@@ -48,8 +61,10 @@ class ClassStatistics:
         hit = true == predicted
         return cls(count(utterances, true), count(utterances, predicted), count(utterances[hit], true[hit]))
 
-    def __add__(self, other: ClassStatistics) -> ClassStatistics:
-        return ClassStatistics(self.true + other.true, self.predicted + other.predicted, self.correct + other.correct)
+    @property
+    def frames(self) -> NDArray[np.int64]:
+        """Frames by utterance."""
+        return self.true.sum(axis=1)
 
     def scores(self, multiplicity: Array | None = None) -> dict[str, Array]:
         """`macro_f1` and `accuracy` of each resample; `multiplicity` is [resamples, utterances], default one of each.
@@ -67,7 +82,7 @@ class ClassStatistics:
 
 
 @dataclass(frozen=True)
-class ValueStatistics:
+class ValueStatistics(_ByUtterance):
     """Sums by utterance, each of shape [utterances]. `total` and `squares` are of the value less a constant."""
 
     count: NDArray[np.int64]
@@ -89,17 +104,13 @@ class ValueStatistics:
         count = np.bincount(utterances, minlength=size)
         return cls(count, total(value), total(value**2), total(np.abs(error)), total(error**2))
 
-    def __add__(self, other: ValueStatistics) -> ValueStatistics:
-        return ValueStatistics(
-            self.count + other.count,
-            self.total + other.total,
-            self.squares + other.squares,
-            self.absolute_error + other.absolute_error,
-            self.squared_error + other.squared_error,
-        )
+    @property
+    def frames(self) -> NDArray[np.int64]:
+        """Frames by utterance."""
+        return self.count
 
     def scores(self, multiplicity: Array | None = None) -> dict[str, Array]:
-        """`r2` and `mae_hz` of each resample; `multiplicity` is [resamples, utterances], default one of each.
+        """`r2` and `mae` of each resample; `multiplicity` is [resamples, utterances], default one of each.
 
         R2 of a constant target is 1 if predicted without error, else 0, as in scikit-learn's `r2_score`. A resample
         without a frame scores NaN.
@@ -111,18 +122,10 @@ class ValueStatistics:
         with np.errstate(divide="ignore", invalid="ignore"):
             spread = squares - total**2 / count
             r2 = np.where(spread > 0, 1 - squared / spread, np.where(squared > 0, 0.0, 1.0))
-            return {"r2": np.where(count > 0, r2, np.nan), "mae_hz": absolute / count}
+            return {"r2": np.where(count > 0, r2, np.nan), "mae": absolute / count}
 
 
 Statistics = ClassStatistics | ValueStatistics
-
-
-class Interval(NamedTuple):
-    """An estimate and its percentile bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 def _resample(part: NDArray[Any], multiplicity: Array | None) -> Array:
@@ -130,34 +133,17 @@ def _resample(part: NDArray[Any], multiplicity: Array | None) -> Array:
     return part.sum(axis=0, dtype=np.float64)[None] if multiplicity is None else multiplicity @ part
 
 
-def draw_resamples(utterances: int, samples: int, seed: int) -> Array:
-    """Multiplicity of each utterance in each resample, drawn with replacement. Shape [samples, utterances]."""
-    shares = np.full(utterances, 1 / utterances)
-    return np.random.default_rng(seed).multinomial(utterances, shares, size=samples).astype(np.float64)
-
-
-def interval(value: float, draws: Array, confidence: float) -> Interval:
-    """Percentile interval of bootstrap `draws` [samples]; draws that are NaN are left out."""
-    tail = (1 - confidence) / 2
-    low, high = np.nanquantile(draws, [tail, 1 - tail])
-    return Interval(value, float(low), float(high))
-
-
 def _paired(
     first: Statistics, second: Statistics, metric: str, config: BootstrapConfig, seed: int
 ) -> tuple[Array, Array, Array, Array]:
-    utterances = _utterances(first)
-    if utterances != _utterances(second):
-        raise DataError(f"a paired comparison needs the same utterances; there are {utterances}, {_utterances(second)}")
-    resamples = draw_resamples(utterances, config.samples, seed)
+    sizes = len(first.frames), len(second.frames)
+    if sizes[0] != sizes[1]:
+        raise DataError(f"a paired comparison needs the same utterances; there are {sizes[0]} and {sizes[1]}")
+    resamples = draw_resamples(sizes[0], config.samples, seed)
     values, draws = zip(
         *((part.scores()[metric], part.scores(resamples)[metric]) for part in (first, second)), strict=True
     )
     return values[0], values[1], draws[0], draws[1]
-
-
-def _utterances(statistics: Statistics) -> int:
-    return len(statistics.true if isinstance(statistics, ClassStatistics) else statistics.count)
 
 
 def paired_difference(

@@ -53,11 +53,12 @@ def fit_probe(
     max_iter: int = 1000,
     tolerance: float = 1e-6,
 ) -> Probe:
-    """Multinomial logistic regression on the frames behind `table`; `codebook` is [codes, dims].
+    """Multinomial logistic regression on the frames behind `table`; `codebook` is [codes, dims], or a torch tensor.
 
     Classes without a frame are left out of `Probe.classes`. With two classes the objective is scikit-learn's binary
     one, written as a symmetric softmax. Raises `DataError` if fewer than two classes have frames.
     """
+    codebook = np.asarray(codebook)
     seen, used = table.counts.sum(axis=0) > 0, table.counts.sum(axis=1) > 0
     if seen.sum() < 2:
         raise DataError(f"a probe needs frames of at least two classes; there are {int(seen.sum())}")
@@ -131,7 +132,7 @@ def minimise(problem: Problem, C: float, max_iter: int, tolerance: float) -> tup
         gradient = C * slope + penalty * beta
         return (C * loss + 0.5 * np.vdot(beta, penalty * beta)) / unit, (step * gradient).ravel() / unit
 
-    found = minimize(
+    result = minimize(
         objective,
         np.zeros(step.size),
         args=(),
@@ -139,11 +140,11 @@ def minimise(problem: Problem, C: float, max_iter: int, tolerance: float) -> tup
         method="L-BFGS-B",
         options={"maxiter": max_iter, "maxfun": 2 * max_iter + 20, "gtol": tolerance, "ftol": 0.0, "maxcor": 20},
     )
-    beta = step * found.x.reshape(step.shape)
+    beta = step * result.x.reshape(step.shape)
     weight = problem.axes @ beta[:-1]
     bias = beta[-1] - problem.centre @ weight
-    converged = bool(np.abs(found.jac).max() <= tolerance)
-    return weight.T, bias - bias.mean(), float(found.fun * unit), converged, int(found.nit)
+    converged = bool(np.abs(result.jac).max() <= tolerance)
+    return weight.T, bias - bias.mean(), float(result.fun * unit), converged, int(result.nit)
 
 
 def _principal_axes(centred: Array, mass: Array) -> tuple[Array, Array]:
@@ -164,7 +165,7 @@ def fit_ridge(table: ValueTable, codebook: NDArray[Any], *, alpha: float = 0.0) 
     """
     from scipy.linalg import svd
 
-    used = table.count > 0
+    codebook, used = np.asarray(codebook), table.count > 0
     if not used.any():
         raise DataError("a regression needs at least one frame; there is none")
     count = table.count[used]

@@ -6,7 +6,7 @@ eval statistics by utterance, `eval.*` where they are the same for all layers an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +26,11 @@ SHARED = {"true", "count", "total", "squares"}  # facts about the labels, not ab
 class TaskResult:
     """One task on one codec, layer by layer."""
 
-    tables: list[ClassTable] | list[ValueTable]
+    layers: tuple[int, ...]
+    tables: Sequence[ClassTable | ValueTable]
     """Train tables."""
-    probes: list[Probe]
-    statistics: list[ClassStatistics] | list[ValueStatistics]
+    probes: Sequence[Probe]
+    statistics: Sequence[Statistics]
     """The probe's eval statistics: rows are `utterances`, columns the tables' classes."""
     utterances: tuple[str, ...]
     unseen: dict[str, int]
@@ -40,10 +41,7 @@ class TaskResult:
         import torch
 
         arrays: dict[str, Any] = {}
-        table: Any  # zip over a union of lists would make these objects
-        statistics: Any
-        parts = zip(self.probes, self.tables, self.statistics, strict=True)
-        for layer, (probe, table, statistics) in enumerate(parts, start=1):
+        for layer, probe, table, statistics in zip(self.layers, self.probes, self.tables, self.statistics, strict=True):
             arrays |= {f"layer_{layer}.{name}": getattr(probe, name) for name in ARRAYS}
             arrays |= {
                 f"layer_{layer}.table.{f.name}": getattr(table, f.name) for f in fields(table) if f.name != "classes"
@@ -54,7 +52,7 @@ class TaskResult:
     def _metadata(self) -> dict[str, Any]:
         table = self.tables[0]
         return {
-            "layers": len(self.probes),
+            "layers": list(self.layers),
             "classes": list(self.probes[0].classes),
             "columns": list(table.classes) if isinstance(table, ClassTable) else [],
             "utterances": list(self.utterances),
@@ -66,12 +64,12 @@ class TaskResult:
     def from_tensors(cls, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> TaskResult:
         """Undo `to_tensors`."""
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-        layers, columns = range(1, metadata["layers"] + 1), tuple(metadata["columns"])
+        layers, columns = tuple(metadata["layers"]), tuple(metadata["columns"])
         classes = tuple(metadata["classes"])
 
         def probe(layer: int) -> Probe:
             parts: dict[str, Any] = {name: arrays[f"layer_{layer}.{name}"] for name in ARRAYS}
-            return Probe(**parts, classes=classes, **metadata["fits"][layer - 1])
+            return Probe(**parts, classes=classes, **metadata["fits"][layers.index(layer)])
 
         def table(layer: int) -> Any:
             kind = ClassTable if columns else ValueTable
@@ -84,9 +82,10 @@ class TaskResult:
             return kind(**{f.name: arrays[_eval_key(f.name, layer)] for f in fields(kind)})
 
         return cls(
+            layers,
             [table(layer) for layer in layers],
             [probe(layer) for layer in layers],
-            [statistics(layer) for layer in layers],  # type: ignore[arg-type]
+            [statistics(layer) for layer in layers],
             tuple(metadata["utterances"]),
             dict(metadata["unseen"]),
         )

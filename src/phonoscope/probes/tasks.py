@@ -1,221 +1,144 @@
-"""The three questions asked of a layer: which phone, which speaker, which pitch."""
+"""The registry of tasks: what can be asked of a frame, by name.
+
+A new task is one `register(Task(...))` here; its name is then valid wherever tasks are named.
+"""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+import difflib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from phonoscope.compute import derive_seed
-from phonoscope.probes import controls
-from phonoscope.probes.model import Probe
-from phonoscope.probes.scores import ClassStatistics, ValueStatistics
-from phonoscope.probes.solvers import fit_probe, fit_ridge
-from phonoscope.probes.tables import ClassTable, ValueTable
+from phonoscope.data.phones import SILENCE, phone_group, phone_order
+from phonoscope.errors import ParamsError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phonoscope.config.probes import ClassifierConfig, PitchConfig
-    from phonoscope.probes.stream import Frames
+    from phonoscope.data import Frames, Manifest
 
-Table = TypeVar("Table", ClassTable, ValueTable)
-Statistics = TypeVar("Statistics", ClassStatistics, ValueStatistics)
-Predictions = dict[str, "NDArray[Any]"]
-
-SILENCE = "SIL"
-METRICS = {"phone": ("macro_f1", "accuracy"), "speaker": ("macro_f1", "accuracy"), "pitch": ("r2", "mae_hz")}
+Unit = Literal["utterance", "speaker"]
+HeldOut = Literal["utterances", "speakers", "texts"]
+Targets = tuple["NDArray[Any]", Sequence[str]]
+"""Class of each frame [n], -1 for a frame left out, and the classes' names; or values [n], NaN, and no names."""
 
 
-class Fit(NamedTuple):
-    """A probe and what it and each control predict for every code, [codes]: class indices or values.
-
-    Controls are named `permuted_<draw>`, `lookup_<metric>` and `majority`. `converged` speaks for the permuted
-    probes too.
-    """
-
-    probe: Probe
-    predictions: Predictions
-    converged: bool
-
-
-class Task(ABC, Generic[Table, Statistics]):
-    """A task counts frames into tables, fits a table, and scores predictions by code."""
+@dataclass(frozen=True)
+class Task:
+    """A classification, or a regression if `values` is true."""
 
     name: str
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return METRICS[self.name]
-
-    @abstractmethod
-    def count(self, frames: Frames, size: int) -> list[Table] | None:
-        """One table a layer with `size` codes; None if no frame belongs to the task."""
-
-    @abstractmethod
-    def unite(self, train: Table, evaluation: Table) -> tuple[Table, Table]:
-        """Bring the two tables to the same columns."""
-
-    @abstractmethod
-    def fit(self, table: Table, codebook: NDArray[Any]) -> Probe:
-        """Fit the probe."""
-
-    @abstractmethod
-    def predict(self, probe: Probe, table: Table, codebook: NDArray[Any]) -> NDArray[Any]:
-        """The probe's prediction for every code, in the table's columns."""
-
-    @abstractmethod
-    def readouts(self, table: Table) -> Predictions:
-        """`lookup_<metric>` and `majority`."""
-
-    @abstractmethod
-    def score(
-        self, frames: Frames, layer: int, predictions: Predictions, evaluation: range, train: Table
-    ) -> dict[str, Statistics]:
-        """Statistics of each prediction on eval frames, whose utterance indices lie in `evaluation`.
-
-        The probe's are kept by utterance, the controls' are summed.
-        """
-
-    def fit_with_controls(self, table: Table, codebook: NDArray[Any], permutations: int, seed: int) -> Fit:
-        """Fit the probe, then refit it on `permutations` codebooks with their rows shuffled over the used codes."""
-        probe = self.fit(table, codebook)
-        predictions = {"probe": self.predict(probe, table, codebook), **self.readouts(table)}
-        converged = probe.converged
-        for draw in range(1, permutations + 1):
-            shuffled = controls.permute_rows(codebook, table.frames > 0, derive_seed(seed, "permuted", draw))
-            refitted = self.fit(table, shuffled)
-            predictions[f"permuted_{draw}"] = self.predict(refitted, table, shuffled)
-            converged &= refitted.converged
-        return Fit(probe, predictions, converged)
+    column: str
+    """The column that the task needs: phone, f0_hz, or one of the manifest."""
+    read: Callable[[Frames, Manifest], Targets]
+    """The target of every frame."""
+    values: bool = False
+    unit: Unit = "utterance"
+    """What is resampled and permuted: frames of one unit are not independent, or even share their label."""
+    splits: tuple[HeldOut, ...] = ("utterances",)
+    """What is held out: the split's eval utterances, speakers fold by fold, or texts fold by fold."""
+    of_utterance: bool = False
+    """Whether all frames of an utterance share their label, so that utterances can be probed as a whole."""
+    group: Callable[[str], str] = str
+    """The group of a class in the table of classes."""
+    order: Callable[[str], Any] = str
+    """Sort key of the classes in the table of classes."""
 
 
-class ClassTask(Task[ClassTable, ClassStatistics]):
-    """Logistic regression of a frame's class."""
-
-    def __init__(self, config: ClassifierConfig, tolerance: float) -> None:
-        self.config, self.tolerance = config, tolerance
-
-    @abstractmethod
-    def labels(self, frames: Frames) -> tuple[NDArray[np.bool_], NDArray[np.int64], Sequence[str]]:
-        """Which frames [n] belong to the task, their labels [kept], and the labels' names."""
-
-    def count(self, frames: Frames, size: int) -> list[ClassTable] | None:
-        keep, labels, names = self.labels(frames)
-        if not keep.any():
-            return None
-        present = np.bincount(labels, minlength=len(names)) > 0
-        dense = (np.cumsum(present) - 1)[labels]
-        classes = [name for name, there in zip(names, present, strict=True) if there]
-        return [ClassTable.from_frames(codes, dense, classes, size) for codes in frames.codes[keep].T]
-
-    def unite(self, train: ClassTable, evaluation: ClassTable) -> tuple[ClassTable, ClassTable]:
-        classes = tuple(sorted({*train.classes, *evaluation.classes}))
-        return train.reindex(classes), evaluation.reindex(classes)
-
-    def fit(self, table: ClassTable, codebook: NDArray[Any]) -> Probe:
-        settings = self.config.model_dump(include={"C", "class_weight", "max_iter"})
-        return fit_probe(table, codebook, tolerance=self.tolerance, **settings)
-
-    def predict(self, probe: Probe, table: ClassTable, codebook: NDArray[Any]) -> NDArray[Any]:
-        column = np.array([table.classes.index(name) for name in probe.classes])
-        return column[probe.predict(codebook)]
-
-    def readouts(self, table: ClassTable) -> Predictions:
-        return {
-            "lookup_macro_f1": controls.smoothed_lookup_classes(table, self.config.class_weight),
-            "lookup_accuracy": controls.lookup_classes(table),
-            "majority": np.full(len(table.counts), controls.majority_class(table)),
-        }
-
-    def score(
-        self, frames: Frames, layer: int, predictions: Predictions, evaluation: range, train: ClassTable
-    ) -> dict[str, ClassStatistics]:
-        keep, labels, names = self.labels(frames)
-        column = {name: i for i, name in enumerate(train.classes)}
-        index = np.array([column.get(name, -1) for name in names], dtype=np.int64)
-        true, codes = index[labels], frames.codes[keep, layer]
-
-        def statistics(name: str) -> ClassStatistics:
-            rows, size = _rows(name, frames.utterances[keep], evaluation)
-            return ClassStatistics.from_frames(rows, true, predictions[name][codes], (size, len(train.classes)))
-
-        return {name: statistics(name) for name in predictions}
+TASKS: dict[str, Task] = {}
+ALL = "all"
 
 
-class PhoneTask(ClassTask):
-    """Which phone a frame belongs to. Silence is left out unless `silence` is true."""
-
-    name = "phone"
-
-    def __init__(self, config: ClassifierConfig, tolerance: float, *, silence: bool) -> None:
-        super().__init__(config, tolerance)
-        self.silence = silence
-
-    def labels(self, frames: Frames) -> tuple[NDArray[np.bool_], NDArray[np.int64], Sequence[str]]:
-        keep = frames.phones >= 0
-        if not self.silence and SILENCE in frames.phone_names:
-            keep &= frames.phones != frames.phone_names.index(SILENCE)
-        return keep, frames.phones[keep], frames.phone_names
+def register(task: Task) -> Task:
+    """Make a task known under its name."""
+    TASKS[task.name] = task
+    return task
 
 
-class SpeakerTask(ClassTask):
-    """Who speaks a frame, of the speakers known from training. `speakers` names the speaker of every utterance."""
-
-    name = "speaker"
-
-    def __init__(self, config: ClassifierConfig, tolerance: float, *, speakers: Sequence[str]) -> None:
-        super().__init__(config, tolerance)
-        self.names, self.speaker = np.unique(np.asarray(speakers, dtype=str), return_inverse=True)
-
-    def labels(self, frames: Frames) -> tuple[NDArray[np.bool_], NDArray[np.int64], Sequence[str]]:
-        return np.ones(len(frames.utterances), dtype=bool), self.speaker[frames.utterances], self.names.tolist()
-
-
-@dataclass
-class PitchTask(Task[ValueTable, ValueStatistics]):
-    """The F0 of a voiced frame in Hz, by linear regression."""
-
-    config: PitchConfig
-    name = "pitch"
-
-    def count(self, frames: Frames, size: int) -> list[ValueTable] | None:
-        voiced = np.isfinite(frames.f0_hz)
-        if not voiced.any():
-            return None
-        return [ValueTable.from_frames(codes, frames.f0_hz[voiced], size) for codes in frames.codes[voiced].T]
-
-    def unite(self, train: ValueTable, evaluation: ValueTable) -> tuple[ValueTable, ValueTable]:
-        return train, evaluation
-
-    def fit(self, table: ValueTable, codebook: NDArray[Any]) -> Probe:
-        return fit_ridge(table, codebook, alpha=self.config.alpha)
-
-    def predict(self, probe: Probe, table: ValueTable, codebook: NDArray[Any]) -> NDArray[Any]:
-        return probe.predict(codebook)
-
-    def readouts(self, table: ValueTable) -> Predictions:
-        means = controls.lookup_values(table)
-        return {"lookup_r2": means, "lookup_mae_hz": means, "majority": np.full(len(means), table.mean)}
-
-    def score(
-        self, frames: Frames, layer: int, predictions: Predictions, evaluation: range, train: ValueTable
-    ) -> dict[str, ValueStatistics]:
-        voiced = frames.select(np.isfinite(frames.f0_hz))
-        codes, values = voiced.codes[:, layer], voiced.f0_hz
-
-        def statistics(name: str) -> ValueStatistics:
-            rows, size = _rows(name, voiced.utterances, evaluation)
-            return ValueStatistics.from_frames(rows, values, predictions[name][codes], size, train.mean)
-
-        return {name: statistics(name) for name in predictions}
+def find_tasks(names: Sequence[str]) -> list[Task]:
+    """Registered tasks; `all` stands for every one. Raises `ParamsError` naming the nearest name there is."""
+    found: dict[str, Task] = {}
+    for name in names:
+        if name != ALL and name not in TASKS:
+            close = difflib.get_close_matches(name, TASKS, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(TASKS)}"
+            raise ParamsError(f"no task {name!r}; {hint}")
+        found |= TASKS if name == ALL else {name: TASKS[name]}
+    return list(found.values())
 
 
-def _rows(name: str, utterances: NDArray[np.int64], evaluation: range) -> tuple[NDArray[np.int64], int]:
-    """Row of each frame in a prediction's statistics: its utterance for the probe, one for all for a control."""
-    if name == "probe":
-        return utterances - evaluation.start, len(evaluation)
-    return np.zeros_like(utterances), 1
+def find_classifications(names: Sequence[str]) -> list[Task]:
+    """As `find_tasks`, without regressions under `all`. Raises `ParamsError` for one that is named."""
+    found = find_tasks(names)
+    for task in found:
+        if task.values and task.name in names:
+            raise ParamsError(f"task {task.name!r} has values; mutual information needs classes")
+    return [task for task in found if not task.values]
+
+
+def _by_phone(class_of: Callable[[str], str]) -> Callable[[Frames, Manifest], Targets]:
+    """The class follows from the frame's phone; an empty class leaves the frame out."""
+
+    def read(frames: Frames, manifest: Manifest) -> Targets:
+        classes = [class_of(phone) for phone in frames.phone_names]
+        names = sorted({name for name in classes if name})
+        # a frame without phone has index -1, the last entry
+        index = np.array([names.index(name) if name else -1 for name in classes] + [-1], dtype=np.int64)
+        return index[frames.phones], names
+
+    return read
+
+
+def _by_utterance(column: str) -> Callable[[Frames, Manifest], Targets]:
+    """The class is a column of the manifest; utterances with an empty entry are left out."""
+
+    def read(frames: Frames, manifest: Manifest) -> Targets:
+        values = np.asarray(manifest[column], dtype=str)
+        names, index = np.unique(values, return_inverse=True)
+        return np.where(values == "", -1, index)[frames.utterances], names.tolist()
+
+    return read
+
+
+def _voicing(frames: Frames, manifest: Manifest) -> Targets:
+    """Voiced or not, of frames that are neither silent nor without phone."""
+    spoken = np.array([phone != SILENCE for phone in frames.phone_names] + [False])[frames.phones]
+    return np.where(spoken, np.isfinite(frames.f0_hz), -1).astype(np.int64), ("unvoiced", "voiced")
+
+
+BAND_EDGES_HZ = 50.0 * 2 ** (np.arange(1, 10) / 3)
+"""Thirds of an octave."""
+
+
+def _pitch_band(frames: Frames, manifest: Manifest) -> Targets:
+    """The band of F0 of voiced frames."""
+    names = [f"up to {edge:03.0f} Hz" for edge in BAND_EDGES_HZ] + [f"above {BAND_EDGES_HZ[-1]:.0f} Hz"]
+    return np.where(np.isfinite(frames.f0_hz), np.searchsorted(BAND_EDGES_HZ, frames.f0_hz), -1), names
+
+
+def _pitch(frames: Frames, manifest: Manifest) -> Targets:
+    """F0 in Hz of voiced frames."""
+    return frames.f0_hz, ()
+
+
+def _spoken(phone: str) -> str:
+    return "" if phone == SILENCE else phone
+
+
+_new_speakers: dict[str, Any] = {"unit": "speaker", "splits": ("speakers",), "of_utterance": True}
+"""Speakers that training has not heard."""
+
+register(Task("phone", "phone", _by_phone(_spoken), group=phone_group, order=phone_order))
+register(Task("phone_silence", "phone", _by_phone(str), group=phone_group, order=phone_order))
+register(Task("phone_group", "phone", _by_phone(phone_group)))
+register(Task("voicing", "f0_hz", _voicing))
+register(Task("pitch", "f0_hz", _pitch, values=True))
+register(Task("pitch_band", "f0_hz", _pitch_band))
+# speakers known from training, with other utterances or other texts held out
+register(Task("speaker", "speaker", _by_utterance("speaker"), splits=("utterances", "texts"), of_utterance=True))
+register(Task("sex", "sex", _by_utterance("sex"), **_new_speakers))
+register(Task("accent", "accent", _by_utterance("accent"), **_new_speakers))
+register(Task("word", "word", _by_utterance("word"), of_utterance=True))

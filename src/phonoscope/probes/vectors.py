@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phonoscope.stats import leading_axes
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -49,6 +51,21 @@ class ArrayVectors(FrameVectors):
 
     def rows(self, index: slice | NDArray[np.int64]) -> Array:
         return np.asarray(self.array[index], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class IndexedVectors(FrameVectors):
+    """Rows of an array or memory map [m, dims]: frame i has row `index[i]`. Frames with index -1 have no vector."""
+
+    array: NDArray[Any]
+    index: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.index), self.array.shape[1]
+
+    def rows(self, index: slice | NDArray[np.int64]) -> Array:
+        return np.asarray(self.array[self.index[index]], dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -97,8 +114,7 @@ def principal_axes(vectors: FrameVectors, keep: NDArray[np.bool_], dims: int) ->
     scatter = np.zeros((len(mean), len(mean)))
     for _, block in vectors.blocks(keep):
         scatter += (block - mean).T @ (block - mean)
-    _, axes = np.linalg.eigh(scatter)
-    return ProjectedVectors(vectors, mean, axes[:, ::-1][:, :dims])
+    return ProjectedVectors(vectors, mean, leading_axes(scatter, dims))
 
 
 def utterance_means(vectors: FrameVectors, utterances: NDArray[np.integer], count: int) -> Array:

@@ -1,27 +1,43 @@
-"""Clips in two or three dimensions, coloured by word: one picture or several on a page, interactive or as an image."""
+"""Clips of words in two or three dimensions, coloured by word: interactive pages, images, and an index of the pages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from phonoscope.drawing import HUES, MARKERS, new_figure, style
+from phonoscope.drawing import HUES, MARKERS, new_figure, png, style, write_html
+from phonoscope.report.geometry import NO_WORDS, aliases, look_up, names
+from phonoscope.report.markdown import number
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     from matplotlib.figure import Figure as Image
     from numpy.typing import NDArray
     from plotly.graph_objects import Figure
 
 METHODS = {"pca": "PCA", "tsne": "t-SNE"}
-AXES = {"pca": "PC", "tsne": "t-SNE"}
+AXIS_NAMES = {"pca": "PC", "tsne": "t-SNE"}
 TSNE_CAUTION = "t-SNE keeps neighbours together, not distances: a silhouette on it is shown for comparison only."
 SYMBOLS = ("circle", "diamond", "square", "cross", "x")
 """Plotly's shapes, one for each turn through the hues; those that it has in three dimensions too."""
+AXES = {
+    ("pca", 2): ("pca_1", "pca_2"),
+    ("pca", 3): ("pca_1", "pca_2", "pca_3"),
+    ("tsne", 2): ("tsne2_1", "tsne2_2"),
+    ("tsne", 3): ("tsne3_1", "tsne3_2", "tsne3_3"),
+}
+"""The columns of each projection."""
+COMPLETE = "complete"
+STYLE = "body{font-family:sans-serif;margin:2em} td,th{padding:.2em .8em;text-align:left;border-bottom:1px solid #ddd}"
+SCRIPT = "../../plotly.min.js"
+"""Path of plotly.js relative to a page; one copy serves all pages."""
 HOVER = "<b>%{customdata[0]}</b><br>speaker %{customdata[1]}<br>word %{customdata[2]}<extra></extra>"
 
 
@@ -51,7 +67,7 @@ class Projection:
 
     @property
     def axes(self) -> list[str]:
-        return [f"{AXES[self.method]} {axis}" for axis in range(1, self.dims + 1)]
+        return [f"{AXIS_NAMES[self.method]} {axis}" for axis in range(1, self.dims + 1)]
 
 
 @dataclass(frozen=True)
@@ -198,3 +214,110 @@ def _scene(names: Sequence[str]) -> dict[str, Any]:
 
 def _cautions(projections: Sequence[Projection]) -> list[str]:
     return [TSNE_CAUTION] if any(projection.method == "tsne" for projection in projections) else []
+
+
+class Pictures(NamedTuple):
+    """One representation of one view of a codec's clips, to be drawn in all its projections."""
+
+    codec: str
+    view: str
+    representation: str
+    title: str
+    clips: pd.DataFrame
+    """[n]: utterance, speaker, word."""
+    projections: list[Projection]
+
+    @property
+    def sheets(self) -> dict[str, list[Projection]]:
+        """What stands on each page, by the end of its name: every projection alone, and all of them."""
+        return {**{each.name: [each] for each in self.projections}, COMPLETE: self.projections}
+
+    def page(self, kind: str) -> str:
+        """Where one of `sheets` lies, relative to the folder of all codecs' figures."""
+        return f"{self.codec}/{self.view}/{self.representation}_{kind}.html"
+
+
+def codec_pictures(
+    codec: str, table: pd.DataFrame, clips: pd.DataFrame, coordinates: pd.DataFrame, perplexity: int
+) -> Iterator[Pictures]:
+    """Every view and representation of a codec that has coordinates.
+
+    Args:
+        table: `geometry.table`.
+        clips: view, utterance, speaker, word.
+        coordinates: view, representation, utterance and the columns of `AXES`; a projection with a gap is left out.
+        perplexity: as configured; t-SNE took at most n - 1.
+    """
+    same = aliases(table, codec)
+    for keys, points in coordinates.groupby(["view", "representation"], sort=False):
+        view, name = map(str, keys)
+        own = points.merge(clips[clips["view"] == view], on=["view", "utterance"], validate="one_to_one")
+        rank = look_up(table, codec, view, name, "rank", label="")
+        also = "".join(f"; {alias} is the same up to scale" for alias, other in same.items() if other == name)
+        size = f" ({rank.dims:,} dimensions{also})" if rank else ""
+        title = f"{codec}, {name}{size}, view {view}, {len(own)} clips"
+        notes = {"perplexity": min(perplexity, len(own) - 1)}
+        projections = [
+            Projection(method, axes, _note(table, (codec, view, name), method, axes.shape[1], **notes))
+            for method, axes in _axes(own)
+        ]
+        if projections:
+            yield Pictures(codec, view, name, title, own, projections)
+
+
+def _axes(points: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    for (method, _), columns in AXES.items():
+        axes = points[list(columns)].to_numpy(dtype=np.float32)
+        if np.isfinite(axes).all():
+            yield method, axes
+
+
+def _note(table: pd.DataFrame, where: tuple[str, str, str], method: str, dims: int, *, perplexity: int) -> str:
+    """Explained variance or perplexity, and the silhouette by word."""
+    space = f"{method}_{dims}"
+    share = look_up(table, *where, "explained_variance", label="", space=space)
+    silhouette = look_up(table, *where, "silhouette", space=space)
+    notes = [f"{100 * share.value:.1f} % of the variance"] if share else []
+    notes += [f"perplexity {perplexity}"] if method == "tsne" else []
+    notes += [f"silhouette by word {number(silhouette.value, 2)}"] if silhouette else []
+    return ", ".join(notes)
+
+
+def write_pages(pictures: Pictures, folder: Path, overview: Path) -> None:
+    """Write a page and an image of each sheet to `folder`; the image of the complete sheet goes to `overview`."""
+    for kind, projections in pictures.sheets.items():
+        page = folder / pictures.page(kind)
+        write_html(page, draw_interactive(projections, pictures.clips, title=pictures.title), script=SCRIPT)
+        image = page.with_suffix(".png")
+        if kind == COMPLETE:
+            image = overview / f"{pictures.codec}_{pictures.view}_{pictures.representation}.png"
+        image.write_bytes(png(draw_image(projections, pictures.clips, title=pictures.title)))
+
+
+def figure_index(drawn: Sequence[Pictures], table: pd.DataFrame) -> str:
+    """An HTML page that links to all pages, and names the representations that coincide."""
+    rows = [
+        (each.codec, each.view, each.representation, " · ".join(_link(each.page(kind), kind) for kind in each.sheets))
+        for each in drawn
+    ]
+    for codec in names(table, "codec"):
+        same = aliases(table, codec).items()
+        rows += [(codec, "all", alias, f"as {escape(name)}, up to a factor") for alias, name in same]
+    note = f"Isolated words, a point a clip. {TSNE_CAUTION}" if drawn else NO_WORDS
+    lines = [
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}<td>{last}</td></tr>" for *cells, last in rows
+    ]
+    head = "".join(f"<th>{name}</th>" for name in ("codec", "view", "representation", "figures"))
+    return "\n".join(
+        [
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Codec geometry</title>'
+            f"<style>{STYLE}</style></head><body>\n<h1>Codec geometry</h1>\n<p>{escape(note)}</p>\n<table>",
+            f"<tr>{head}</tr>",
+            *lines,
+            "</table>\n</body></html>\n",
+        ]
+    )
+
+
+def _link(target: str, name: str) -> str:
+    return f'<a href="{escape(target)}">{escape(name)}</a>'

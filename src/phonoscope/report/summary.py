@@ -1,21 +1,20 @@
-"""The headline numbers out of the stages' tidy tables: nested mappings of scalars."""
+"""The headline numbers of the stages' tidy tables: nested mappings of scalars."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
 from phonoscope.errors import DataError
-from phonoscope.report.comparison import HEADLINE
+from phonoscope.report.probes import headline_measure
 
 CLUSTER_METRICS = ("silhouette", "davies_bouldin")
 ENCODER_METRICS = ("accuracy_word", "accuracy_speaker", "parameters", "input_bytes")
 VQ_METRICS = ("accuracy", "perplexity_train", "perplexity_eval", "active_codes_eval")
 SAE_METRICS = ("fvu", "l0", "dead_share", "ce_recovered", "wer_clean", "wer_sae")
 DEPTH_MEASURES = ("mi_bits", "mdl_compression", "selectivity")
-DEPTH_INPUTS = ("cumulative", "latent")
 CODEC_METRICS = ("bitrate_bps", "si_sdr_db", "mel_distance_db", "stoi")
 
 
@@ -28,74 +27,76 @@ def scalars(table: pd.DataFrame) -> dict[str, float]:
 def codec_headline(table: pd.DataFrame) -> dict[str, float]:
     """Bitrate, reconstruction from all layers, and each layer's perplexity.
 
-    `table` has the columns layer, metric and value; layer 0 stands for the whole codec, and for reconstruction scores
-    layer l for the first l layers. A score that no clip allowed (n = 0, as STOI on short clips) is left out.
+    `table` has the columns layer, metric, value and n; layer 0 stands for the whole codec, and for reconstruction
+    scores layer l for the first l layers. A score without clips (n = 0, as STOI of short clips) is left out.
     """
     _require(table, "layer", "metric", "value", "n")
     rows = table[table["n"] > 0]
     whole = rows[rows["layer"].isin([0, table["layer"].max()]) & rows["metric"].isin(CODEC_METRICS)]
-    found = scalars(whole)
     perplexity = rows[rows["metric"] == "perplexity"].sort_values("layer")
-    return found | _by_layer(perplexity, "perplexity_")
+    return scalars(whole) | _by_layer(perplexity, "perplexity_")
 
 
 def probe_headline(table: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
-    """`[codec][task][layer_<l>]`: macro-F1 of the classification tasks, R2 of pitch."""
-    rows = table[table["metric"] == table["task"].map(HEADLINE)]
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for (codec, task), own in rows.groupby(["codec", "task"], sort=False):
-        found.setdefault(str(codec), {})[str(task)] = _by_layer(own)
-    return found
+    """`[codec][task][layer_<l>]`: macro-F1 of classes, R2 of pitch. `table` is from `report.probes.table`."""
+    rows = table[(table["probe"] == "linear") & (table["measure"] == table["task"].map(headline_measure))]
+    headline: dict[str, dict[str, dict[str, float]]] = {}
+    for (codec, task), layers in rows.groupby(["codec", "task"], sort=False):
+        headline.setdefault(str(codec), {})[str(task)] = _by_layer(layers)
+    return headline
+
+
+def distillation_headline(table: pd.DataFrame) -> dict[str, float]:
+    """Ratios of macro-F1 at RVQ layer 1 with their intervals; those without a ratio are left out.
+
+    `table` is from `report.probes.distillation`. Keys: `<codec>_<task>_ratio`, `…_low`, `…_high`, `…_p_over_1_1`.
+    """
+    rows = table[(table["layer"] == 1) & (table["measure"] == "macro_f1") & table["ratio"].notna()]
+    columns = {"ratio": "", "ratio_low": "_low", "ratio_high": "_high", "p_over_1_1": "_p_over_1_1"}
+    return {
+        f"{row['codec']}_{row['task']}_ratio{suffix}": float(row[column])
+        for row in rows.to_dict("records")
+        for column, suffix in columns.items()
+    }
 
 
 def depth_headline(table: pd.DataFrame) -> dict[str, float]:
-    """What layer 1 holds of phones (bits, compression, selectivity), and what sums, latent and no training give.
+    """Phones in layer 1 (bits, compression, selectivity), in the sum of all layers, the latent and without training.
 
-    A measure or an input that was left out is left out here too.
+    A measure or an input that the table lacks is left out.
     """
     _require(table, "task", "split", "input", "layer", "probe", "measure", "value")
     rows = table[(table["task"] == "phone") & (table["split"] == "utterances")]
-    first = rows[(rows["layer"] == 1) & rows["probe"].isin(["linear", "table"])]
-    found = {
-        f"phone_{measure}_layer_1": _values(first[(first["input"] == "layer") & (first["measure"] == measure)])
-        for measure in DEPTH_MEASURES
-    }
-    scored = rows[(rows["probe"] == "linear") & (rows["measure"] == "macro_f1")]
-    for name in DEPTH_INPUTS:
-        own = scored[scored["input"] == name]
-        found[f"phone_macro_f1_{name}"] = _values(own[own["layer"] == own["layer"].max()])
-    untrained = first[(first["input"] == "untrained") & (first["measure"] == "mi_bits")]
-    found["phone_mi_bits_untrained_layer_1"] = _values(untrained)
-    return {name: values[0] for name, values in found.items() if values}
+    rows = rows[rows["probe"].isin(["linear", "table"])].set_index(["input", "measure"]).sort_index()
 
+    def chosen() -> Iterator[tuple[str, pd.DataFrame]]:
+        for name, measure, key in (
+            *(("layer", measure, f"phone_{measure}_layer_1") for measure in DEPTH_MEASURES),
+            *((name, "macro_f1", f"phone_macro_f1_{name}") for name in ("cumulative", "latent")),
+            ("untrained", "mi_bits", "phone_mi_bits_untrained_layer_1"),
+        ):
+            if (name, measure) in rows.index:
+                own = rows.loc[[(name, measure)]]
+                yield key, own[own["layer"] == (1 if key.endswith("_layer_1") else own["layer"].max())]
 
-def _values(rows: pd.DataFrame) -> list[float]:
-    return [float(value) for value in rows["value"]]
+    return {key: float(own["value"].iloc[0]) for key, own in chosen() if len(own)}
 
 
 def geometry_headline(table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """`[representation]["silhouette_word"]` and `["davies_bouldin_word"]`: the default view, no projection.
+    """`[representation]["silhouette_word"]` and `["davies_bouldin_word"]`: the default view, in the full space.
 
-    RVQ layers alone are left to the table.
+    Single RVQ layers are left out.
     """
     _require(table, "view", "representation", "space", "label", "metric", "value")
-    at_home = (table["view"] == "notebook") & (table["space"] == "full") & (table["label"] == "word")
-    scored = at_home & table["metric"].isin(CLUSTER_METRICS)
-    rows = table[scored & ~table["representation"].astype(str).str.startswith("layer_")]
-    found: dict[str, dict[str, float]] = {}
-    for name, metric, value in zip(rows["representation"], rows["metric"], rows["value"], strict=True):
-        found.setdefault(str(name), {})[f"{metric}_word"] = float(value)
-    return found
+    rows = table[(table["view"] == "notebook") & (table["space"] == "full") & (table["label"] == "word")]
+    rows = rows[rows["metric"].isin(CLUSTER_METRICS) & ~rows["representation"].astype(str).str.startswith("layer_")]
+    return _nested(rows.assign(metric=rows["metric"].astype(str) + "_word"), "representation")
 
 
 def vq_headline(table: pd.DataFrame) -> dict[str, dict[str, float]]:
     """`[variant][metric]`: accuracy, and with a quantizer its perplexities and active codes; medians over seeds."""
     _require(table, "variant", "metric", "value")
-    rows = table[table["metric"].isin(VQ_METRICS)]
-    found: dict[str, dict[str, float]] = {}
-    for variant, metric, value in zip(rows["variant"], rows["metric"], rows["value"], strict=True):
-        found.setdefault(str(variant), {})[str(metric)] = float(value)
-    return found
+    return _nested(table[table["metric"].isin(VQ_METRICS)], "variant")
 
 
 def encoder_headline(table: pd.DataFrame) -> dict[str, float]:
@@ -106,9 +107,10 @@ def encoder_headline(table: pd.DataFrame) -> dict[str, float]:
 
 
 def sae_headline(scores: pd.DataFrame, interpretation: pd.DataFrame) -> dict[str, float]:
-    """A site's reconstruction, its effect on Whisper, and how many phones have a feature that detects them."""
-    found, known = scalars(scores), scalars(interpretation)
-    return {name: found[name] for name in SAE_METRICS} | {"phones_with_auroc_90": known["phones_with_auroc_90"]}
+    """A site's reconstruction, its effect on Whisper, and the number of phones that a feature detects."""
+    values = scalars(scores)
+    detected = scalars(interpretation)["phones_with_auroc_90"]
+    return {name: values[name] for name in SAE_METRICS} | {"phones_with_auroc_90": detected}
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -122,6 +124,14 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 
 def _by_layer(rows: pd.DataFrame, prefix: str = "") -> dict[str, float]:
     return {f"{prefix}layer_{layer}": float(value) for layer, value in zip(rows["layer"], rows["value"], strict=True)}
+
+
+def _nested(rows: pd.DataFrame, column: str) -> dict[str, dict[str, float]]:
+    """`[entry of column][metric]`."""
+    nested: dict[str, dict[str, float]] = {}
+    for name, metric, value in zip(rows[column], rows["metric"], rows["value"], strict=True):
+        nested.setdefault(str(name), {})[str(metric)] = float(value)
+    return nested
 
 
 def _require(table: pd.DataFrame, *columns: str) -> None:

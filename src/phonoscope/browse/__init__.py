@@ -1,1 +1,0 @@
-"""A static browser of a site's features."""

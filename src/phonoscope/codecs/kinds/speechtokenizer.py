@@ -1,0 +1,53 @@
+"""SpeechTokenizer (Zhang et al., arXiv:2308.16692): the class of the package `speechtokenizer`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from phonoscope.codecs.registry import CodecKind
+from phonoscope.codecs.seanet import SeanetCodec
+from phonoscope.errors import DataError
+
+SMALL = {
+    "n_filters": 8, "strides": [8, 5, 4, 2], "dimension": 64, "semantic_dimension": 384, "bidirectional": True,
+    "dilation_base": 2, "residual_kernel_size": 3, "n_residual_layers": 1, "lstm_layers": 1, "activation": "ELU",
+    "codebook_size": 1024, "n_q": 8, "sample_rate": 16_000,
+}  # fmt: skip
+"""The small SpeechTokenizer, in the keys of its official config.json: 16 kHz, 50 Hz, 8 layers of 1024 codes."""
+
+OFFICIAL = SMALL | {"n_filters": 64, "dimension": 1024, "semantic_dimension": 768, "lstm_layers": 2}
+"""`speechtokenizer_hubert_avg`, as its config.json builds it."""
+
+
+def build(architecture: dict[str, Any], n_layers: int | None = None) -> SeanetCodec:
+    """A `speechtokenizer.SpeechTokenizer` of this config.json with random weights."""
+    from speechtokenizer import SpeechTokenizer
+
+    return SeanetCodec(SpeechTokenizer(architecture), architecture, n_layers)
+
+
+def load(checkpoint: str, n_layers: int | None = None) -> SeanetCodec:
+    """An official model from its `.pt`, beside which lies its config.json, or from the folder that holds both.
+
+    Raises `DataError` naming the file.
+    """
+    from phonoscope.codecs.checkpoints import load_strict
+    from phonoscope.files import read_torch
+
+    path = Path(checkpoint).expanduser()
+    folder = path if path.is_dir() else path.parent
+    weights = next(iter(sorted(folder.glob("*.pt"))), folder / "SpeechTokenizer.pt") if path.is_dir() else path
+    config = folder / "config.json"
+    try:
+        codec = build(json.loads(config.read_text(encoding="utf-8")), n_layers)
+    except FileNotFoundError as error:
+        raise DataError(f"{config}: no such file; SpeechTokenizer's config.json lies beside its .pt") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{config}: not SpeechTokenizer's config ({error!r})") from error
+    load_strict(codec, read_torch(weights), weights)
+    return codec
+
+
+KIND = CodecKind(build, load, small=SMALL, small_layers=8, official=OFFICIAL, distils=True)

@@ -1,0 +1,146 @@
+"""The page that shows the features of a site: its data as one script, since a page opened from disk fetches no file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ASSETS = Path(__file__).parent / "assets"
+DIGITS = 4
+WORDS = 12
+"""Words listed of each feature, those of the highest mean activation first."""
+
+
+@dataclass(frozen=True)
+class Interpreted:
+    """The tables of stage `interpret`, and those of the causal tests (feature, difference and its interval, causal)."""
+
+    features: pd.DataFrame
+    windows: pd.DataFrame
+    means: pd.DataFrame
+    scores: Mapping[str, float]
+    skipped: Mapping[str, str]
+    causal: pd.DataFrame
+
+
+def page_data(site: str, tables: Interpreted, *, clip_s: float, frame_s: float) -> dict[str, Any]:
+    """The page's data in columns; texts that repeat stand once and are referred to by their position.
+
+    Args:
+        clip_s: length of the clips in seconds.
+        frame_s: time between two frames in seconds; 0 if they are positions in a text.
+    """
+    features, windows = tables.features, tables.windows
+    phones = sorted({*tables.means.loc[tables.means["kind"] == "phone", "group"], *windows["phone"], ""} - {None})
+    words = sorted({*windows["word"]})
+    utterances = windows.drop_duplicates("utterance").sort_values("utterance")
+    names = utterances["utterance"].astype(str).tolist()
+    return {
+        "site": site,
+        "clip_s": clip_s,
+        "frame_s": frame_s,
+        "scores": {name: _short(value) for name, value in tables.scores.items()},
+        "skipped": dict(tables.skipped),
+        "phones": phones,
+        "words": words,
+        "utterances": utterances[["utterance", "speaker", "sex", "accent", "split"]].astype(str).to_numpy().tolist(),
+        "features": _feature_columns(features, tables.causal),
+        "means": {
+            kind: _means(tables.means[tables.means["kind"] == kind], len(features))
+            for kind in ("phone", "sex", "accent")
+        },
+        "loud_words": _top_words(tables.means[tables.means["kind"] == "word"], len(features)),
+        "windows": _windows(windows, len(features), {"utterance": names, "phone": phones, "word": words}),
+        "traces": _traces(windows, set(features.loc[features["clips"], "feature"])),
+    }
+
+
+def write_page(folder: Path, data: Mapping[str, Any], clips: Path | None) -> None:
+    """Write the page, its style and script, its data and a copy of the folder of clips into `folder`."""
+    for asset in sorted(ASSETS.iterdir()):
+        shutil.copyfile(asset, folder / asset.name)
+    (folder / "data.js").write_text(script(data), encoding="utf-8")
+    if clips is not None:
+        shutil.copytree(clips, folder / "clips", copy_function=shutil.copyfile)
+
+
+def script(data: Mapping[str, Any]) -> str:
+    """The data as a script that defines DATA; the same text each time."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return f"const DATA = {text};\n"
+
+
+def _short(value: float) -> float:
+    return float(f"{float(value):.{DIGITS}g}")
+
+
+def _shorten(values: Iterable[float]) -> list[float]:
+    return [_short(value) for value in values]
+
+
+def _feature_columns(features: pd.DataFrame, causal: pd.DataFrame) -> dict[str, list[Any]]:
+    numbers = ("density", "mean_active", "auroc", "auroc_train", "precision", "d", "d_low", "d_high", "d_q")
+    columns: dict[str, list[Any]] = {name: _shorten(features[name]) for name in numbers}
+    columns |= {name: features[name].tolist() for name in ("best_phone", "detects", "accent")}
+    tested = causal.set_index("feature")
+    for name in ("difference", "difference_low", "difference_high"):
+        effects = tested[name].to_dict()
+        columns[name] = [_short(effects[row]) if row in effects else None for row in features["feature"]]
+    causal_features = tested["causal"].to_dict()
+    return columns | {
+        "causal": [causal_features.get(row) for row in features["feature"]],
+        "clips": features["clips"].astype(int).tolist(),
+    }
+
+
+def _means(means: pd.DataFrame, count: int) -> dict[str, Any]:
+    """Mean activations over groups: the groups' names, and for each feature a list."""
+    groups = means["group"].drop_duplicates().tolist()
+    table = means["mean"].to_numpy().reshape(len(groups), count).T if groups else np.zeros((count, 0))
+    return {"groups": groups, "values": [_shorten(row) for row in table]}
+
+
+def _top_words(means: pd.DataFrame, count: int) -> list[list[Any]]:
+    """For each feature the words with the highest mean activation, each with it."""
+    groups = means["group"].drop_duplicates().tolist()
+    if not groups:
+        return [[] for _ in range(count)]
+    table = means["mean"].to_numpy().reshape(len(groups), count).T
+    order = np.argsort(-table, axis=1, kind="stable")[:, :WORDS]
+    return [
+        [[groups[word], _short(row[word])] for word in top if row[word] > 0]
+        for row, top in zip(table, order, strict=True)
+    ]
+
+
+def _windows(windows: pd.DataFrame, count: int, names: Mapping[str, list[str]]) -> list[list[Any]]:
+    """For each feature its windows: utterance, frame, activation, phone, word; names by position."""
+    position = {kind: {name: place for place, name in enumerate(values)} for kind, values in names.items()}
+    columns = [
+        [position["utterance"][name] for name in windows["utterance"].astype(str)],
+        windows["frame"].tolist(),
+        _shorten(windows["value"]),
+        [position["phone"][name] for name in windows["phone"]],
+        [position["word"][name] for name in windows["word"]],
+    ]
+    rows: list[list[Any]] = [[] for _ in range(count)]
+    for feature, row in zip(windows["feature"].tolist(), zip(*columns, strict=True), strict=True):
+        rows[feature].append(list(row))
+    return rows
+
+
+def _traces(windows: pd.DataFrame, with_clips: set[int]) -> dict[str, list[list[float]]]:
+    traces: dict[str, list[list[float]]] = {}
+    kept = windows[windows["feature"].isin(with_clips)]
+    for feature, trace in zip(kept["feature"], kept["trace"], strict=True):
+        traces.setdefault(str(feature), []).append(_shorten(trace))
+    return traces

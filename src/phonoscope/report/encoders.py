@@ -1,0 +1,118 @@
+"""Audio encoders: claims about the code encoder judged; figures of scores and training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from phonoscope.drawing import GREY, HUES, new_figure, style
+from phonoscope.report.markdown import markdown
+from phonoscope.report.verdict import Estimate, judge, verdict_frame, verdict_markdown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TITLES = {"word": "Word from one window", "speaker": "Speaker from one window"}
+
+PEAK = 0.9
+"""Share of a peak's height that a pooling must keep."""
+
+
+def verdicts(sizes: pd.DataFrame, behaviour: Mapping[str, float], differences: pd.DataFrame) -> pd.DataFrame:
+    """Claims about the encoder on codes, judged: claim, encoder, value, low, high, bound, verdict.
+
+    Sizes are exact. An arm's claim is that it scores above the encoder on codes, seed by seed.
+
+    Args:
+        sizes: from `encoders.measures.sizes`.
+        behaviour: from `encoders.measures.behaviour`.
+        differences: from `encoders.study.compare`, a row an arm and metric.
+    """
+    return verdict_frame([*_sizes(sizes), *_behaviour(behaviour), *_arms(differences)], "encoder")
+
+
+def _sizes(sizes: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    rows = sizes.set_index("encoder")
+    for column, claim in {"input_bytes": "input bytes", "parameters": "parameters", "macs": "multiply-adds"}.items():
+        for name in ("mel", "mel_80"):
+            ratio = _exact(rows.at[name, column] / rows.at["codes", column])
+            yield judge(f"more {claim} than codes (ratio)", ratio, 1.0, encoder=name)
+
+
+def _behaviour(behaviour: Mapping[str, float]) -> Iterator[dict[str, Any]]:
+    claim = f"a gradient reaches all {behaviour['tensors']:.0f} parameter tensors"
+    yield judge(claim, _exact(behaviour["gradient_tensors"]), behaviour["tensors"] - 0.5, encoder="codes")
+    for name in ("max", "mean"):
+        kept = _exact(behaviour[f"peak_kept_{name}"])
+        yield judge(f"pooling by the {name} keeps a peak's height (share)", kept, PEAK, encoder="codes")
+
+
+def _arms(differences: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for row in differences.to_dict("records"):
+        claim = f"{row['metric']} above that of codes"
+        yield judge(claim, Estimate(row["difference"], row["ci_low"], row["ci_high"]), 0.0, encoder=row["encoder"])
+
+
+def _exact(value: float) -> Estimate:
+    return Estimate(value, value, value)
+
+
+def markdown_tables(sizes: pd.DataFrame, judged: pd.DataFrame) -> str:
+    """The verdicts, and the sizes of each input."""
+    shown = sizes.set_index("encoder").map("{:,}".format).reset_index()
+    return "\n\n".join(
+        ["# Audio encoders", "## Verdicts", verdict_markdown(judged), "## Sizes of one window", markdown(shown) + "\n"]
+    )
+
+
+def draw_scores(scores: pd.DataFrame, chance: Mapping[str, float]) -> Figure:
+    """Accuracy of each encoder and arm: a dot a seed, the mean and its interval over seeds, and the chance level.
+
+    scores: columns encoder, seed, metric, value. chance: the majority class's share by task.
+    """
+    from phonoscope.encoders.study import seed_interval
+
+    names, seeds = list(dict.fromkeys(scores["encoder"])), scores["seed"].nunique()
+    with style():
+        figure = new_figure(9.5, 0.9 + 0.34 * len(names))
+        for axes, task in zip(figure.subplots(1, 2, sharey=True), TITLES, strict=True):
+            rows = scores[scores["metric"] == f"accuracy_{task}"]
+            for rank, name in enumerate(names):
+                values = rows.loc[rows["encoder"] == name, "value"].to_numpy()
+                mean, low, high = seed_interval(values)
+                hue = HUES[1] if name == "mel" else HUES[0]
+                axes.hlines(rank, max(low, 0.0), min(high, 1.0), color=hue, linewidth=1.4)
+                axes.plot(values, [rank] * len(values), "o", color=hue, markersize=3.5, alpha=0.55)
+                axes.plot(mean, rank, "D", color=hue, markersize=5.5)
+            axes.axvline(chance[task], color=GREY, linewidth=0.9, linestyle=(0, (8, 4)))
+            axes.set(xlim=(0, 1), xlabel="accuracy (share of eval windows)")
+            axes.set_title(TITLES[task], loc="left")
+            axes.grid(axis="x", color="0.92")
+            axes.grid(visible=False, axis="y")
+        axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+        axes.invert_yaxis()
+        figure.suptitle(
+            f"Audio encoders: mean (diamond) and 95 % interval over {seeds} seeds (dots); dashed: majority class",
+            x=0.01,
+            ha="left",
+            fontweight="bold",
+            fontsize=9.5,
+        )
+        return figure
+
+
+def draw_curves(curves: Mapping[str, pd.DataFrame]) -> Figure:
+    """Training loss of both tasks over steps, a line a seed."""
+    with style():
+        figure = new_figure(9.5, 3.2)
+        for axes, task in zip(figure.subplots(1, 2), TITLES, strict=True):
+            for (name, curve), hue in zip(curves.items(), HUES, strict=False):
+                for seed, rows in curve.groupby("seed"):
+                    axes.plot(rows["step"], rows[f"loss_{task}"], color=hue, label=name if seed == 0 else None)
+            axes.set(xlabel="step", ylabel="cross-entropy (nats), training batch")
+            axes.set_title(TITLES[task], loc="left")
+            axes.set_ylim(bottom=0)
+            axes.legend(title="input")
+        return figure

@@ -1,0 +1,67 @@
+"""Verdicts on claims: an estimate with its interval against a bound."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
+
+from phonoscope.report.markdown import markdown, with_interval
+
+Verdict = Literal["supported", "refuted", "undecided"]
+JUDGED = ("value", "low", "high", "bound", "verdict")
+
+
+class Estimate(NamedTuple):
+    """A number and its interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def minus(self, other: Estimate) -> Estimate:
+        """The difference, with the widest interval that the two intervals allow."""
+        return Estimate(self.value - other.value, self.low - other.high, self.high - other.low)
+
+    def over(self, other: Estimate) -> Estimate:
+        """The ratio of two positive numbers, with the widest interval that the two intervals allow."""
+        return Estimate(
+            _quotient(self.value, other.value), _quotient(self.low, other.high), _quotient(self.high, other.low)
+        )
+
+
+def _quotient(value: float, divisor: float) -> float:
+    return value / divisor if divisor > 0 else float("inf")
+
+
+def verdict(low: float, high: float, bound: float, *, above: bool = True) -> Verdict:
+    """Whether an interval supports that a number lies above `bound`, or below it with `above=False`.
+
+    `undecided` where the interval contains the bound.
+    """
+    if low > bound:
+        return "supported" if above else "refuted"
+    if high < bound:
+        return "refuted" if above else "supported"
+    return "undecided"
+
+
+def judge(claim: str, estimate: Estimate, bound: float, *, above: bool = True, **place: Any) -> dict[str, Any]:
+    """A row of a table of verdicts: the claim, where it is tested (`place`), the columns `JUDGED`."""
+    value, low, high = map(float, estimate)
+    judged = (value, low, high, bound, verdict(low, high, bound, above=above))
+    return {"claim": claim, **place, **dict(zip(JUDGED, judged, strict=True))}
+
+
+def verdict_frame(rows: list[dict[str, Any]], *place: str) -> pd.DataFrame:
+    """Rows of `judge` as a table that has all columns even without rows: claim, `place`, `JUDGED`."""
+    return pd.DataFrame(rows, columns=["claim", *place, *JUDGED])
+
+
+def verdict_markdown(verdicts: pd.DataFrame) -> str:
+    """A table of verdicts as Markdown, value and interval in one column."""
+    shown = verdicts.drop(columns=["value", "low", "high", "bound"])
+    text = [with_interval(*row) for row in verdicts[["value", "low", "high"]].itertuples(index=False)]
+    shown.insert(shown.columns.get_loc("verdict"), "value [interval]", text)
+    shown.insert(shown.columns.get_loc("verdict"), "bound", [f"{bound:.4g}" for bound in verdicts["bound"]])
+    return markdown(shown, text_columns=len(shown.columns) - 3)

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import soundfile as sf
+import torch
+from PIL import Image
+from safetensors.torch import save
+
+from phonoscope.pipeline.integrity.contents import CHECKS, check_content
+from phonoscope.pipeline.integrity.structure import check_structure
+
+
+def npy(values: list[float]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.array(values, np.float16))
+    return buffer.getvalue()
+
+
+def parquet(values: list[float], name: str = "score") -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({name: values, "phone": ["AA"] * len(values)}), buffer)
+    return buffer.getvalue()
+
+
+def nested(column: pa.Array) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"score": column}), buffer)
+    return buffer.getvalue()
+
+
+def flac() -> bytes:
+    buffer = io.BytesIO()
+    sf.write(buffer, np.sin(np.arange(4000) / 9), 8000, format="FLAC")
+    return buffer.getvalue()
+
+
+def png() -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 20, 3), np.uint8)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+SOUND: dict[str, Callable[[], bytes]] = {
+    ".safetensors": lambda: save({"w": torch.ones(3, 4)}),
+    ".parquet": lambda: parquet([0.5, 1.0]),
+    ".npy": lambda: npy([0.5, 1.0]),
+    ".json": lambda: b'{"a": 1.5}',
+    ".csv": lambda: b"name,value\nnone,1.5\nb,\n",
+    ".flac": flac,
+    ".png": png,
+}
+NOT_FINITE: dict[str, tuple[str, bytes]] = {
+    "tensor": (".safetensors", save({"good": torch.ones(2), "w": torch.tensor([1.0, float("inf")])})),
+    "column": (".parquet", parquet([0.5, float("nan")])),
+    "list": (".parquet", nested(pa.array([[0.5], [1.0, float("nan")]]))),
+    "fixed list": (".parquet", nested(pa.FixedSizeListArray.from_arrays(pa.array([0.5, 1, float("inf"), 2]), 2))),
+    "list of structs": (".parquet", nested(pa.array([[{"a": 0.5}], [{"a": float("-inf")}]]))),
+    "array": (".npy", npy([0.5, float("-inf")])),
+    "constant": (".json", b'{"a": NaN}'),
+    "too large": (".json", b'{"a": [1e999]}'),
+    "cell": (".csv", b"name,value\na,1.5\nb,nan\n"),
+    "cell after an empty one": (".csv", b"name,value\na,\nb,-inf\nc,1\n"),
+    "only infinity": (".csv", b"name,value\na,inf\n"),
+}
+FINITE: dict[str, tuple[str, bytes]] = {
+    "names": (".csv", b"word,speaker,value\ninfinity,nan,1\nseven,bob,\n"),
+    "one name": (".csv", b"speaker,value\nnan,1\nnan,2\n"),
+    "empty lists": (".parquet", nested(pa.array([[], None, [1.0, None]]))),
+}
+
+
+def test_every_form_is_tried() -> None:
+    assert SOUND.keys() == CHECKS.keys()
+
+
+@pytest.mark.parametrize("suffix", SOUND)
+def test_a_sound_file_passes_and_a_cut_or_empty_one_does_not(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"file{suffix}"
+    content = SOUND[suffix]()
+    path.write_bytes(content)
+    assert check_content(path) is None
+    if suffix != ".csv":  # any text is a table
+        path.write_bytes(content[: len(content) // 2])
+        assert "not readable" in str(check_content(path))
+    path.write_bytes(b"")
+    assert "not readable" in str(check_content(path))
+
+
+@pytest.mark.parametrize("name", NOT_FINITE)
+def test_numbers_that_are_not_finite_are_found(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"file{NOT_FINITE[name][0]}"
+    path.write_bytes(NOT_FINITE[name][1])
+    assert any(word in str(check_content(path)).lower() for word in ("nan", "inf", "1e999"))
+
+
+@pytest.mark.parametrize("name", FINITE)
+def test_names_and_nothing_are_no_numbers(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"file{FINITE[name][0]}"
+    path.write_bytes(FINITE[name][1])
+    assert check_content(path) is None
+
+
+@pytest.mark.parametrize("suffix", SOUND)
+def test_no_flipped_bit_ends_a_check(tmp_path: Path, suffix: str) -> None:
+    """Each byte in turn: headers are where readers fail in ways of their own."""
+    path = tmp_path / f"file{suffix}"
+    content = SOUND[suffix]()
+    for at in range(min(len(content), 1500)):
+        flipped = bytearray(content)
+        flipped[at] ^= 1 << at % 8
+        path.write_bytes(flipped)
+        assert check_content(path) != ""
+        assert check_structure(path) != ""
+
+
+@pytest.mark.parametrize("check", [check_content, check_structure])
+def test_a_missing_package_is_no_fault_of_the_file(
+    check: Callable[[Path], str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file.parquet"
+    path.write_bytes(SOUND[".parquet"]())
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(ModuleNotFoundError):
+        check(path)
+
+
+def test_a_deep_file_is_not_readable(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    path.write_bytes(b"[" * 100_000)
+    assert "not readable" in str(check_content(path))
+    assert "not readable" in str(check_structure(path))
+
+
+def test_nan_has_a_meaning_in_some_columns_but_infinity_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "f0.parquet"
+    path.write_bytes(parquet([100.0, float("nan")], "f0_hz"))
+    assert check_content(path, ["f0_hz"]) is None
+    path.write_bytes(parquet([100.0, float("inf")], "f0_hz"))
+    assert check_content(path, ["f0_hz"]) == "column f0_hz holds NaN or infinity"
+
+
+def test_an_object_array_is_not_unpickled(tmp_path: Path) -> None:
+    path = tmp_path / "array.npy"
+    np.save(path, np.array([print], dtype=object), allow_pickle=True)
+    assert "not readable" in str(check_content(path))

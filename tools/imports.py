@@ -1,0 +1,115 @@
+"""Which modules of the package a module loads, read from the source text."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "phonoscope"
+PLUMBING = (
+    "cli",
+    "commands",
+    "__main__",
+    "config.params",
+    "config.section",
+    "paths",
+    "errors",
+    "tracking",
+    "pipeline.base",
+    "pipeline.inputs",
+    "pipeline.integrity",
+    "pipeline.registry",
+    "pipeline.runner",
+)
+"""Modules and packages that decide neither content nor form of an output. In no stage's deps: every new parameter
+touches them."""
+BARE = ("config", "pipeline")
+"""Packages whose `__init__` is a docstring."""
+
+
+class Imports:
+    """The import graph of one package; modules are named without the package's own name."""
+
+    def __init__(self, package: Path = PACKAGE) -> None:
+        self.package = package
+        self.files = {_name(package, file): file for file in sorted(package.rglob("*.py"))}
+        """Every module's file; a package's `__init__` has the package's name, the root's the empty name."""
+        self.direct = cache(self._direct)
+
+    def _direct(self, module: str, *, types_too: bool = False) -> frozenset[str]:
+        """Modules that `module` imports anywhere in its text, functions included.
+
+        types_too: count imports under `if TYPE_CHECKING:` as well.
+        """
+        tree = ast.parse(self.files[module].read_text(encoding="utf-8"))
+        names = {name for node in nodes(tree, types_too=types_too) for name in imported_names(node)}
+        prefix = f"{self.package.name}."
+        inside = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
+        if "pkgutil" in names:  # a registry, which imports every module of its package
+            inside |= {other for other in self.files if other.startswith(f"{self._package_of(module)}.")}
+        return frozenset((inside & self.files.keys()) - {"", module})
+
+    def _package_of(self, module: str) -> str:
+        return module if self.files[module].name == "__init__.py" else module.rpartition(".")[0]
+
+    def closure(self, module: str) -> set[str]:
+        """`module`, what it loads, and what that loads, without the plumbing. A module loads the packages above it."""
+        todo, seen = [module], set[str]()
+        while todo:
+            current = todo.pop()
+            if not current or current in seen or current in BARE or is_plumbing(current):
+                continue
+            seen.add(current)
+            todo += [current.rpartition(".")[0], *self.direct(current)]
+        return seen
+
+    def covering(self, modules: set[str]) -> list[Path]:
+        """The files of `modules`; a package as its folder where all of it is meant, or where it holds other files."""
+        wanted = {self.files[module] for module in modules}
+        paths = set[Path]()
+        for file in wanted:
+            folder = next((each for each in reversed(self._folders(file)) if self._is_whole(each, wanted)), None)
+            paths.add(folder or file)
+        return sorted(paths)
+
+    def _folders(self, file: Path) -> list[Path]:
+        """The folders of a file within the package, the innermost first."""
+        return [folder for folder in file.parents if folder.is_relative_to(self.package) and folder != self.package]
+
+    def _is_whole(self, folder: Path, wanted: set[Path]) -> bool:
+        files = [file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+        code = {file for file in files if file.suffix == ".py"}
+        return code <= wanted or (len(code) < len(files) and folder / "__init__.py" in wanted)
+
+
+def is_plumbing(module: str) -> bool:
+    """Whether a module is listed in `PLUMBING`, or lies in a package that is."""
+    return any(f"{module}.".startswith(f"{name}.") for name in PLUMBING)
+
+
+def _name(package: Path, file: Path) -> str:
+    parts = file.relative_to(package).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def nodes(tree: ast.AST, *, types_too: bool) -> Iterator[ast.AST]:
+    """All nodes below `tree`, with or without those under `if TYPE_CHECKING:`."""
+    for node in ast.iter_child_nodes(tree):
+        hidden = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        if types_too or not hidden:
+            yield node
+            yield from nodes(node, types_too=types_too)
+
+
+def imported_names(node: ast.AST) -> list[str]:
+    """The modules, and names in modules, that a statement imports. Raises `ValueError` for a relative import."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        if node.level:
+            raise ValueError("imports are absolute")
+        return [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return []
