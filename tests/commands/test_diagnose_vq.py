@@ -12,9 +12,9 @@ import torch
 from typer.testing import CliRunner
 
 from phonoscope import cli
-from phonoscope.commands.diagnose_vq import describe, diagnose_checkpoint
 from phonoscope.errors import DataError
 from phonoscope.files import write_safetensors
+from phonoscope.vq import Diagnosis, diagnose
 from phonoscope.vq.quantizers import build_quantizer
 from tests.codecs.tiny import alive, voice
 from tests.test_cli import python
@@ -36,6 +36,11 @@ def trained(kind: Any, folder: Path, steps: int = 30) -> Path:
     return folder
 
 
+def diagnose_checkpoint(checkpoint: Path, data: Path | None = None) -> Diagnosis:
+    """The library's call, as the command makes it."""
+    return diagnose(checkpoint, **({} if data is None else {"codes" if data.suffix == ".parquet" else "vectors": data}))
+
+
 def tokens(path: Path, codes: np.ndarray[Any, np.dtype[np.int64]]) -> Path:
     """A token table of codes [n, layers]."""
     columns = {f"code_{layer + 1}": column.astype(np.int16) for layer, column in enumerate(codes.T)}
@@ -55,16 +60,16 @@ def test_an_official_checkpoint_with_tokens_and_with_latents(kind: str, tmp_path
     data = [tokens(tmp_path / "tokens.parquet", codes), tmp_path / "latents.npy", tmp_path / "latents.safetensors"]
     for file in data:
         found = diagnose_checkpoint(checkpoint, file)
-        assert found.verdict == "healthy", found.evidence["reasons"]
-        assert found.evidence["layout"] == kind
-        for layer, column in zip(found.evidence["layers"], codes.T, strict=True):
+        assert found.verdict == "healthy", found.faults
+        assert found.layout == kind
+        for layer, column in zip(found.layers, codes.T, strict=True):
             assert layer["vectors"] == len(codes)
             assert layer["active_dataset"] == pytest.approx(len(np.unique(column)), abs=1)
     bad = codes.copy()
     bad[:, 1] = 7
     found = diagnose_checkpoint(checkpoint, tokens(tmp_path / "collapsed.parquet", bad))
     assert found.verdict == "collapsed"
-    assert found.evidence["reasons"] == [
+    assert [str(fault) for fault in found.faults] == [
         "layer 2: perplexity_dataset is 1.00 with 32 codes",
         "layer 2: 31 of 32 codes are dead by their dataset usage",
     ]
@@ -80,7 +85,7 @@ def test_an_official_checkpoint_with_a_planted_unscaled_update(kind: str, tmp_pa
         book.embed.mul_(book.cluster_size.sum())
     found = diagnose_checkpoint(official(kind, codec, tmp_path))
     assert found.verdict == "unscaled_ema"
-    assert found.evidence["layers"][0]["norm_over_centroid"] == pytest.approx(336, rel=1e-3)
+    assert found.layers[0]["norm_over_centroid"] == pytest.approx(336, rel=1e-3)
 
 
 def test_planted_duplicates_in_dac(tmp_path: Path) -> None:
@@ -89,7 +94,7 @@ def test_planted_duplicates_in_dac(tmp_path: Path) -> None:
         codec.rvq_layers()[2].codebook.weight[16:] = codec.rvq_layers()[2].codebook.weight[:16] * 3
     found = diagnose_checkpoint(official("dac", codec, tmp_path))
     assert found.verdict == "duplicates"  # DAC compares directions, so a longer copy is a copy
-    assert found.evidence["reasons"] == ["layer 3: 16 of 32 codes are copies of earlier ones"]
+    assert [str(fault) for fault in found.faults] == ["layer 3: 16 of 32 codes are copies of earlier ones"]
 
 
 def run(*arguments: Any) -> tuple[int, str]:
@@ -117,9 +122,9 @@ def test_the_command_reports_and_exits_by_the_verdict(tmp_path: Path) -> None:
 
 def test_the_text_has_a_column_for_what_was_measured_only(tmp_path: Path) -> None:
     folder = trained("ema", tmp_path)
-    assert "dataset" not in describe(diagnose_checkpoint(folder))
+    assert "dataset" not in str(diagnose_checkpoint(folder))
     np.save(tmp_path / "z.npy", Clusters(count=40, dim=16).draw(300).numpy())
-    assert "perplexity (dataset)" in describe(diagnose_checkpoint(folder / "model.safetensors", tmp_path / "z.npy"))
+    assert "perplexity (dataset)" in str(diagnose_checkpoint(folder / "model.safetensors", tmp_path / "z.npy"))
 
 
 def test_an_unknown_layout_exits_4_with_one_line(tmp_path: Path) -> None:
@@ -135,8 +140,8 @@ def test_the_encoder_outputs_that_the_ablation_keeps_are_data(tmp_path: Path) ->
     folder, data = trained("ema", tmp_path), Clusters(count=40, dim=16)
     write_safetensors(folder / "evidence.safetensors", {"train": data.draw(300), "eval": data.draw(200)}, {})
     found = diagnose_checkpoint(folder / "model.safetensors", folder / "evidence.safetensors")
-    assert found.verdict == "healthy", found.evidence["reasons"]
-    assert found.evidence["layers"][0]["vectors"] == 500
+    assert found.verdict == "healthy", found.faults
+    assert found.layers[0]["vectors"] == 500
 
 
 def wrong_data(folder: Path) -> list[tuple[Path, str]]:
@@ -156,7 +161,7 @@ def wrong_data(folder: Path) -> list[tuple[Path, str]]:
         (folder / "whole.npy", r"floats \[N, D\], not torch.int64"),
         (folder / "nan.npy", "not finite"),
         (folder / "objects.npy", "not an array of numbers"),
-        (folder / "two.safetensors", "found 2"),
+        (folder / "two.safetensors", "got 2"),
         (folder / "unlike.safetensors", r"floats \[N, D\], not torch.float32 \[2, 8\]|\[2, 16\]"),
         (folder / "narrow.npy", r"not \[5, 0\]"),
         (folder / "text.parquet", "not a table of tokens"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-
 from phonoscope.vq.answers import Findings
-from phonoscope.vq.variants import arm_variants, main_variants
+
+from phonoscope.studies.collapse.variants import arm_variants, main_variants
 
 
 def row(place: dict[str, Any], *, collapsed: bool, quantized: bool) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from torch import Tensor
 from vector_quantize_pytorch import ResidualVQ, VectorQuantize
 
 from phonoscope.errors import DataError
-from phonoscope.vq.diagnosis import VERDICTS, Diagnosis, Observed, diagnose, observe_counts, observe_vectors
+from phonoscope.vq.diagnosis import VERDICTS, Diagnosis, diagnose, diagnose_state
+from phonoscope.vq.observe import Observed, observe_counts, observe_vectors
 from phonoscope.vq.quantizers import build_quantizer
 from phonoscope.vq.states import Book, Projection, QuantizerState, read_state
 from phonoscope.vq.usage import CodeUsage
@@ -44,17 +46,17 @@ def healthy_book(**changes: Any) -> Book:
 
 
 def layer(diagnosis: Diagnosis) -> dict[str, Any]:
-    return diagnosis.evidence["layers"][0]
+    return diagnosis.layers[0]
 
 
 @pytest.mark.parametrize("changes", [{}, {"unit_codes": True}, {"layers": 3}], ids=["plain", "unit", "stacked"])
 def test_a_rightly_trained_quantizer_is_healthy(changes: dict[str, Any]) -> None:
     quantizer, data = trained("ema", **changes)
     state = read_state(quantizer.state_dict())
-    for found in (diagnose(state), diagnose(state, observe_vectors(state, data.draw(2000)))):
-        assert found.verdict == "healthy", found.evidence["reasons"]
+    for found in (diagnose_state(state), diagnose_state(state, observe_vectors(state, data.draw(2000)))):
+        assert found.verdict == "healthy", found.faults
         assert found.healthy
-        assert found.evidence["reasons"] == found.evidence["not_judged"] == []
+        assert found.faults == found.not_judged == []
         ratio = layer(found)["norm_over_centroid"]
         assert ratio == (None if "unit_codes" in changes else pytest.approx(1, abs=0.01))
 
@@ -62,12 +64,12 @@ def test_a_rightly_trained_quantizer_is_healthy(changes: dict[str, Any]) -> None
 def test_the_unscaled_update_is_named_from_the_state_alone() -> None:
     quantizer, data = trained("ema_unscaled")
     state = read_state(quantizer.state_dict())
-    found = diagnose(state)
+    found = diagnose_state(state)
     assert found.verdict == "unscaled_ema"
     numbers = layer(found)
     assert numbers["norm_over_centroid"] == pytest.approx(numbers["ema_count"], rel=0.01)
-    assert "n is" in found.evidence["reasons"][0]
-    seen = layer(diagnose(state, observe_vectors(state, data.draw(2000))))
+    assert "n is" in found.faults[0].reason
+    seen = layer(diagnose_state(state, observe_vectors(state, data.draw(2000))))
     assert seen["perplexity_dataset"] < 6
     assert seen["input_norm_median"] == pytest.approx(1)
 
@@ -76,10 +78,10 @@ def test_the_unscaled_update_is_named_by_the_inputs_where_the_sums_were_not_kept
     quantizer, data = trained("ema_unscaled")
     tensors = {name: tensor for name, tensor in quantizer.state_dict().items() if not name.endswith("embed_avg")}
     state = read_state(tensors)
-    found = diagnose(state, observe_vectors(state, data.draw(2000)))
+    found = diagnose_state(state, observe_vectors(state, data.draw(2000)))
     assert found.verdict == "unscaled_ema"
-    assert "those of the inputs" in found.evidence["reasons"][0]
-    assert "scale of the codes" in diagnose(state).evidence["not_judged"][0]
+    assert "those of the inputs" in found.faults[0].reason
+    assert "scale of the codes" in diagnose_state(state).not_judged[0]
 
 
 def test_a_dataset_is_measured_as_the_quantizer_itself_does() -> None:
@@ -88,7 +90,7 @@ def test_a_dataset_is_measured_as_the_quantizer_itself_does() -> None:
     usage.add(quantizer(z).codes)
     state = read_state(quantizer.state_dict())
     for observed in (observe_vectors(state, z), observe_counts(state, list(usage.counts))):
-        found = diagnose(state, observed).evidence["layers"]
+        found = diagnose_state(state, observed).layers
         assert [numbers["perplexity_dataset"] for numbers in found] == pytest.approx(
             usage.perplexity_dataset().tolist(), rel=1e-3
         )
@@ -109,24 +111,24 @@ def test_codes_learned_by_gradient_are_not_held_against_buffers_that_nothing_upd
     state = read_state(quantizer.state_dict())
     moved = state.books[0].vectors.norm(dim=1) / state.books[0].sums.norm(dim=1)  # type: ignore[union-attr]
     assert float(moved.median()) > 1.5
-    found = diagnose(state)
-    assert found.verdict == "healthy", found.evidence["reasons"]
+    found = diagnose_state(state)
+    assert found.verdict == "healthy", found.faults
     assert layer(found)["perplexity_ema"] is None
-    assert [reason.split(";")[0] for reason in found.evidence["not_judged"]] == [
+    assert [reason.split(";")[0] for reason in found.not_judged] == [
         "usage: the checkpoint's cluster sizes were never updated",
         "scale of the codes: the checkpoint's EMA sums were never updated",
     ]
-    found = diagnose(state, observe_vectors(state, data.draw(2000)))
+    found = diagnose_state(state, observe_vectors(state, data.draw(2000)))
     assert layer(found)["norm_over_input"] == pytest.approx(float(state.books[0].vectors.norm(dim=1).median()))
-    assert found.evidence["not_judged"] == []
+    assert found.not_judged == []
 
 
 @pytest.mark.parametrize("start", [0.0, 1.0])
 def test_a_fresh_codebook_is_not_faulty(start: float) -> None:
     sizes = torch.full((64,), start).double()
-    assert diagnose(state_of(healthy_book(sizes=sizes, sums=rows()))).healthy
+    assert diagnose_state(state_of(healthy_book(sizes=sizes, sums=rows()))).healthy
     one_updated = sizes.index_fill(0, torch.tensor(5), 1.05)  # the sums count from the first update on
-    assert diagnose(state_of(healthy_book(sizes=one_updated, sums=rows() * 9))).verdict == "inconsistent_sums"
+    assert diagnose_state(state_of(healthy_book(sizes=one_updated, sums=rows() * 9))).verdict == "inconsistent_sums"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -142,8 +144,8 @@ def test_unit_codes_are_known_by_those_in_use_in_any_precision(dtype: torch.dtyp
     state, z = read_state(tensors), data.draw(3000)
     usage = CodeUsage(1, 64)
     usage.add(quantizer.eval()(z[None])[1][0, :, None])
-    found = diagnose(state, observe_vectors(state, z))
-    assert found.verdict == "healthy", found.evidence["reasons"]
+    found = diagnose_state(state, observe_vectors(state, z))
+    assert found.verdict == "healthy", found.faults
     assert layer(found)["unit_codes"]
     assert layer(found)["perplexity_dataset"] == pytest.approx(float(usage.perplexity_dataset()), rel=0.01)
 
@@ -151,9 +153,9 @@ def test_unit_codes_are_known_by_those_in_use_in_any_precision(dtype: torch.dtyp
 def test_data_of_another_scale_are_named_though_the_sums_are_right() -> None:
     quantizer, data = trained("ema", layers=3, unit_inputs=False)
     state = read_state(quantizer.state_dict())
-    assert diagnose(state, observe_vectors(state, data.draw(2000))).healthy
+    assert diagnose_state(state, observe_vectors(state, data.draw(2000))).healthy
     for factor in (100, 0.01):
-        found = diagnose(state, observe_vectors(state, data.draw(2000) * factor))
+        found = diagnose_state(state, observe_vectors(state, data.draw(2000) * factor))
         assert found.verdict == "codes_off_scale"
         assert layer(found)["norm_over_input"] == pytest.approx(1 / factor, rel=0.2)
         assert layer(found)["norm_over_centroid"] == pytest.approx(1, abs=0.01)
@@ -162,16 +164,18 @@ def test_data_of_another_scale_are_named_though_the_sums_are_right() -> None:
 @pytest.mark.parametrize("used", [12, 20])
 def test_a_plain_collapse_shows_where_only_data_tell(used: int) -> None:
     state = state_of(Book("book", rows(1024)))
-    found = diagnose(state, [Observed(torch.tensor([15_000 // used] * used + [0] * (1024 - used)))])
+    found = diagnose_state(state, [Observed(torch.tensor([15_000 // used] * used + [0] * (1024 - used)))])
     assert (found.verdict, layer(found)["dead_dataset"]) == ("dead_codes", 1024 - used)
-    few = diagnose(state, [Observed(torch.tensor([4000 // used] * used + [0] * (1024 - used)))])
-    assert few.evidence["not_judged"][0] == "dead codes: the data have fewer than 5 vectors a code"
+    few = diagnose_state(state, [Observed(torch.tensor([4000 // used] * used + [0] * (1024 - used)))])
+    assert few.not_judged[0] == "dead codes: the data have fewer than 5 vectors per code"
 
 
 def test_codes_that_the_data_only_missed_are_not_counted_as_dead() -> None:
     shares = torch.linspace(1, 100, 1024).pow(-1.0).index_fill(0, torch.arange(800, 1024), 0)
     drawn = torch.multinomial(shares, 2000, replacement=True, generator=torch.Generator().manual_seed(0))
-    numbers = layer(diagnose(state_of(Book("book", rows(1024))), [Observed(torch.bincount(drawn, minlength=1024))]))
+    numbers = layer(
+        diagnose_state(state_of(Book("book", rows(1024))), [Observed(torch.bincount(drawn, minlength=1024))])
+    )
     assert numbers["unused_dataset"] > 350
     assert 224 <= numbers["dead_dataset"] < 300
 
@@ -200,36 +204,36 @@ PLANTED: dict[str, tuple[Book, list[Observed]]] = {
 @pytest.mark.parametrize("verdict", list(PLANTED))
 def test_planted_faults_are_named(verdict: str) -> None:
     book, observed = PLANTED[verdict]
-    found = diagnose(state_of(book), observed)
+    found = diagnose_state(state_of(book), observed)
     assert found.verdict == verdict
-    assert found.evidence["meaning"] == VERDICTS[verdict]
-    assert found.evidence["reasons"][0].startswith("layer 1: ")
-    json.dumps(found.evidence, allow_nan=False)
+    assert found.to_dict()["evidence"]["meaning"] == VERDICTS[verdict]
+    assert found.faults[0].layer == 1
+    json.dumps(found.to_dict(), allow_nan=False)
 
 
 def test_collapse_and_death_show_in_the_ema_where_there_are_no_data() -> None:
     one = F.one_hot(torch.tensor(5), 64).double() * 300
-    assert diagnose(state_of(healthy_book(sizes=one, sums=rows() * one[:, None]))).verdict == "collapsed"
+    assert diagnose_state(state_of(healthy_book(sizes=one, sums=rows() * one[:, None]))).verdict == "collapsed"
     few = torch.cat([torch.full((20,), 15.0), torch.full((44,), 1e-4)]).double()
-    found = diagnose(state_of(healthy_book(sizes=few, sums=rows() * few[:, None])))
+    found = diagnose_state(state_of(healthy_book(sizes=few, sums=rows() * few[:, None])))
     assert (found.verdict, layer(found)["dead_ema"]) == ("dead_codes", 44)
 
 
 def test_too_few_data_do_not_condemn() -> None:
     counts = torch.tensor([40, 3] + [0] * 62)
-    assert diagnose(state_of(healthy_book()), [Observed(counts)]).healthy
+    assert diagnose_state(state_of(healthy_book()), [Observed(counts)]).healthy
 
 
 def test_the_gravest_fault_of_any_layer_is_the_verdict() -> None:
     duplicated, broken = PLANTED["duplicates"][0], PLANTED["inconsistent_sums"][0]
-    found = diagnose(state_of(healthy_book(), duplicated, broken))
+    found = diagnose_state(state_of(healthy_book(), duplicated, broken))
     assert found.verdict == "inconsistent_sums"
-    assert [numbers["verdict"] for numbers in found.evidence["layers"]] == [
+    assert [numbers["verdict"] for numbers in found.layers] == [
         "healthy",
         "duplicates",
         "inconsistent_sums",
     ]
-    assert [reason[:8] for reason in found.evidence["reasons"]] == ["layer 2:", "layer 3:"]
+    assert [fault.layer for fault in found.faults] == [2, 3]
 
 
 def test_duplicates_are_counted_as_by_brute_force() -> None:
@@ -237,7 +241,7 @@ def test_duplicates_are_counted_as_by_brute_force() -> None:
     vectors[[7, 20, 39]] = vectors[[3, 3, 12]]
     vectors[30] = vectors[12] + 1e-6
     near = squareform(pdist(vectors.numpy())) <= 1e-3 * float(vectors.norm(dim=1).median())
-    assert layer(diagnose(state_of(Book("book", vectors))))["duplicates"] == 4
+    assert layer(diagnose_state(state_of(Book("book", vectors))))["duplicates"] == 4
     assert int(np.tril(near, -1).any(axis=1).sum()) == 4
 
 
@@ -245,13 +249,13 @@ def test_a_codebook_of_one_code_is_not_called_collapsed() -> None:
     quantizer = build_quantizer("ema", 4, 1).train()
     quantizer(torch.randn(50, 4, generator=torch.Generator().manual_seed(0)))
     state = read_state(quantizer.state_dict())
-    assert diagnose(state).healthy
+    assert diagnose_state(state).healthy
 
 
 def test_what_was_not_measured_is_said() -> None:
-    found = diagnose(state_of(Book("book", rows())))
+    found = diagnose_state(state_of(Book("book", rows())))
     assert found.healthy
-    assert [reason.split(":")[0] for reason in found.evidence["not_judged"]] == ["usage", "scale of the codes"]
+    assert [reason.split(":")[0] for reason in found.not_judged] == ["usage", "scale of the codes"]
     assert {layer(found)[key] for key in ("perplexity_ema", "perplexity_dataset", "norm_over_centroid")} == {None}
 
 
@@ -272,7 +276,7 @@ def test_layers_that_do_not_fit_each_other_take_no_vectors() -> None:
         ([Book("book", rows(), project_in=wide)], "do not fit each other"),
     ):
         state = state_of(*books)
-        assert diagnose(state).healthy
+        assert diagnose_state(state).healthy
         with pytest.raises(DataError, match=said):
             observe_vectors(state, torch.randn(50, 8))
 
@@ -280,13 +284,49 @@ def test_layers_that_do_not_fit_each_other_take_no_vectors() -> None:
 def test_codes_that_are_not_finite_stop_the_measuring() -> None:
     broken = healthy_book(vectors=rows().index_fill(0, torch.tensor([3]), float("nan")))
     state = state_of(broken, healthy_book())
-    found = diagnose(state, observe_vectors(state, rows(200).float()))
+    found = diagnose_state(state, observe_vectors(state, rows(200).float()))
     assert found.verdict == "not_finite"
-    json.dumps(found.evidence, allow_nan=False)
+    json.dumps(found.to_dict(), allow_nan=False)
 
 
 def test_codes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(DataError, match="code 64, but its codebook only 64 codes"):
         observe_counts(state_of(healthy_book()), [torch.ones(65)])
-    with pytest.raises(DataError, match="codes are of 2 layers, the checkpoint has 1"):
+    with pytest.raises(DataError, match="codes have 2 layers, the checkpoint has 1"):
         observe_counts(state_of(healthy_book()), [torch.ones(64)] * 2)
+
+
+def test_one_call_takes_arrays_a_state_dict_or_a_checkpoint(tmp_path: Path) -> None:
+    quantizer, data = trained("ema", layers=2)
+    z = data.draw(2000)
+    whole = diagnose_state(state := read_state(quantizer.state_dict()), observe_vectors(state, z))
+    torch.save(quantizer.state_dict(), tmp_path / "model.pt")
+    np.save(tmp_path / "z.npy", z.numpy())
+    for found in (
+        diagnose(quantizer.state_dict(), vectors=z),
+        diagnose(tmp_path / "model.pt", vectors=tmp_path / "z.npy"),
+        diagnose(str(tmp_path / "model.pt"), vectors=z.numpy()),
+    ):
+        assert found.to_dict() == whole.to_dict()
+    codes = quantizer(z).codes
+    books = [book.numpy() for book in quantizer.codebooks()]
+    given = diagnose(books, cluster_sizes=quantizer.cluster_sizes(), codes=codes)
+    assert given.healthy, given.faults
+    for column in ("perplexity_ema", "perplexity_dataset", "code_norm_median"):
+        assert given.table()[column].tolist() == pytest.approx(whole.table()[column].tolist(), rel=1e-3)
+    one = diagnose(books[0], codes=np.zeros(500, dtype=np.int64))
+    assert (one.verdict, one.faults[0].layer) == ("collapsed", 1)
+
+
+def test_arrays_that_do_not_fit_are_refused() -> None:
+    book = np.zeros((8, 2))
+    for given, said in (
+        ({"cluster_sizes": np.ones(7)}, "8 codes, but 7 cluster sizes"),
+        ({"sums": np.ones((8, 3))}, "EMA sums are"),
+        ({"codes": np.zeros(5)}, "codes are non-negative integers"),
+        ({"codes": np.array([8])}, "code 8, but its codebook only 8 codes"),
+        ({"codes": np.array([1]), "vectors": book}, "either vectors or codes"),
+        ({"vectors": np.zeros((4, 3))}, "takes vectors"),
+    ):
+        with pytest.raises(DataError, match=said):
+            diagnose(book, **given)  # type: ignore[arg-type]

@@ -6,11 +6,11 @@ codes, latent = encode(codec, waveform, sample_rate)        # [L, F] and [D, F]
 
 from __future__ import annotations
 
-from phonoscope.codecs.base import Codebooks, Codec, Encoded, bitrate_bps, encode, encode_batch, frame_rate_hz
+from phonoscope.codecs.base import CodebookTensors, Codec, Encoded, bitrate_bps, encode, encode_batch, frame_rate_hz
 from phonoscope.codecs.checkpoints import load_codec, packaged_names, random_codec, save_codec
 
 __all__ = [
-    "Codebooks",
+    "CodebookTensors",
     "Codec",
     "Encoded",
     "bitrate_bps",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Codebooks:
+class CodebookTensors:
     """The code vectors of every RVQ layer.
 
     vectors: per layer [K, D], as they enter the sum over layers. raw: per layer [K, d], the rows that are stored. They
@@ -50,7 +50,7 @@ class Codec(Protocol):
     def decode(self, codes: Tensor) -> Tensor:
         """Audio of the codes of the first l layers: [B, l, F] -> [B, 1, F * hop_length]; DAC's is a little shorter."""
 
-    def codebooks(self) -> Codebooks:
+    def codebooks(self) -> CodebookTensors:
         """The code vectors of every layer in use."""
 
     def architecture(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 
-from phonoscope.codecs.base import Codebooks
+from phonoscope.codecs.base import CodebookTensors
 from phonoscope.errors import DataError, EnvironmentFault
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ class TransformersCodec:
             residual = residual - layer.decode(codes[-1])
         return torch.stack(codes, dim=1)
 
-    def codebooks(self) -> Codebooks:
+    def codebooks(self) -> CodebookTensors:
         rows = [layer.codebook.embed.detach().clone() for layer in self._layers]
-        return Codebooks(vectors=rows, raw=rows)
+        return CodebookTensors(vectors=rows, raw=rows)
 
     def decode_latent(self, latent: Tensor) -> Tensor:
         audio: Tensor = self._model.decoder(latent)
@@ -113,9 +113,9 @@ class TransformersDac(TransformersCodec):
         return self.decode_latent(self._model.quantizer.from_codes(codes)[0])
 
     @torch.no_grad()
-    def codebooks(self) -> Codebooks:
+    def codebooks(self) -> CodebookTensors:
         raw = [layer.codebook.weight.detach().clone() for layer in self._layers]
-        return Codebooks([project(layer.out_proj, r) for layer, r in zip(self._layers, raw, strict=True)], raw)
+        return CodebookTensors([project(layer.out_proj, r) for layer, r in zip(self._layers, raw, strict=True)], raw)
 
 
 class TransformersMimi(TransformersCodec):
@@ -158,13 +158,13 @@ class TransformersMimi(TransformersCodec):
         return self.decode_latent(self._model.quantizer.decode(codes))
 
     @torch.no_grad()
-    def codebooks(self) -> Codebooks:
+    def codebooks(self) -> CodebookTensors:
         raw = [layer.codebook.embed.detach().clone() for layer in self._layers]
         vectors = [
             project(projection, rows) if projection else rows
             for projection, rows in zip(self._projections[: self.n_layers], raw, strict=True)
         ]
-        return Codebooks(vectors, raw)
+        return CodebookTensors(vectors, raw)
 
 
 class TransformersXcodec(TransformersCodec):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from phonoscope.codecs.base import Codebooks
+from phonoscope.codecs.base import CodebookTensors
 from phonoscope.errors import DataError
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ class SeanetCodec:
     def decode(self, codes: Tensor) -> Tensor:
         return self.decode_latent(self._model.quantizer.vq.decode(codes.transpose(0, 1)))
 
-    def codebooks(self) -> Codebooks:
+    def codebooks(self) -> CodebookTensors:
         rows = [layer.codebook.detach().clone() for layer in self.rvq_layers()]
-        return Codebooks(vectors=rows, raw=rows)
+        return CodebookTensors(vectors=rows, raw=rows)
 
     def architecture(self) -> dict[str, Any]:
         return dict(self._architecture)

@@ -13,10 +13,10 @@ from phonoscope.data import Manifest, Split
 from phonoscope.files import atomic_dir, write_csv, write_json, write_safetensors
 from phonoscope.pipeline.base import StageReport, stage
 from phonoscope.pipeline.speech import waveforms
-from phonoscope.vq.ablation import RunResult, train_run
-from phonoscope.vq.evaluation import Material
-from phonoscope.vq.features import DIGITS, digit_clips
-from phonoscope.vq.variants import Variant, runs
+from phonoscope.studies.collapse.ablation import RunResult, train_run
+from phonoscope.studies.collapse.evaluation import Material
+from phonoscope.studies.collapse.features import DIGITS, digit_clips
+from phonoscope.studies.collapse.variants import Variant, runs
 
 if TYPE_CHECKING:
     from pathlib import Path

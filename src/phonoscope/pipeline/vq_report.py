@@ -24,7 +24,7 @@ def run(params: Params) -> StageReport:
     from phonoscope.files import write_csv, write_text
     from phonoscope.pipeline.tables import read_table
     from phonoscope.report import vq
-    from phonoscope.vq.variants import arm_variants, main_variants
+    from phonoscope.studies.collapse.variants import arm_variants, main_variants
 
     main = [variant.name for variant in main_variants()]
     names = [*main, *(variant.name for variant in arm_variants(params.vq.arms))]
@@ -33,7 +33,7 @@ def run(params: Params) -> StageReport:
     judged = vq.verdicts(tables, numbers, main)
     curves = vq.perplexity_curves({name: tables[name] for name in PANELS})
     titles = {"baseline": "baseline", **PANELS}
-    books = {name: _tensor(name, "model", "quantizer.layers.0.embed")[0] for name in PANELS}
+    books = {name: _tensor(name, "model", "quantizer.layers.0.embed") for name in PANELS}
     vectors = {name: (_tensor(name, "evidence", "train"), _tensor(name, "evidence", "eval")) for name in titles}
     figures = {
         "perplexities": vq.draw_perplexities(curves, PANELS),

@@ -1,179 +1,146 @@
-"""Codebooks: vector-quantize-pytorch's, with a window of usage for dead codes, and the update that lacks a factor.
+"""Codebooks that are exponential moving averages, with replacement of dead codes; and one with a known fault.
 
-Its accumulators, smoothing, k-means and replacing of codes, and its `SimVQ`, are used as they are. Its search and its
-sums are replaced, since they multiply by one-hot codes (three times the cost); so is its rule for dead codes, an
-absolute count of the EMA, which means another usage at every batch size.
+The update is `phonoscope.ema`; k-means and sampling are vector-quantize-pytorch's. Its own codebook multiplies by
+one-hot codes (three times the cost) and calls a code dead by an absolute EMA count, which means another usage at every
+batch size; here usage is relative to uniform usage over a window of steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from vector_quantize_pytorch import SimVQ
-from vector_quantize_pytorch.vector_quantize_pytorch import Codebook, kmeans, laplace_smoothing, sample_vectors
+from vector_quantize_pytorch.vector_quantize_pytorch import kmeans, sample_vectors
 
 from phonoscope.compute import derive_seed
+from phonoscope.ema import ema_codes, ema_update, smoothed_shares
 
 UNSCALED_DEAD = 1e-3
 """EMA count below which `UnscaledCodebook` restarts a code."""
 
 
-@dataclass(frozen=True)
-class Assigned:
-    """Vectors [N, D] given to their nearest codes: rows [N, D] without gradient, codes [N] int64.
-
-    loss: scalar, pulls the codebook to the vectors by gradient (zero under EMA). restarted: codes replaced by it.
-    """
+class Assigned(NamedTuple):
+    """Nearest codes of vectors [N, D]."""
 
     rows: Tensor
+    """[N, D]: the codes' vectors, without gradient, before any update."""
     codes: Tensor
-    loss: Tensor
+    """[N], int64."""
     restarted: int
-
-
-class Layer(Protocol):
-    """One codebook of a quantizer."""
-
-    def start(self, vectors: Tensor) -> None:
-        """Set the codebook from vectors [N, D], N at least its size."""
-
-    def assign(self, vectors: Tensor, *, update: bool) -> Assigned:
-        """Nearest codes of vectors [N, D]; with `update`, the codebook learns from them afterwards."""
-
-    def rows(self) -> Tensor:
-        """The codes [K, D], detached."""
+    """Dead codes that were replaced."""
 
 
 @contextmanager
-def own_randomness(seed: int, *names: str | int) -> Iterator[None]:
-    """Seed torch's global generators by name inside, and give them back as they were."""
+def seeded(seed: int, *names: str | int) -> Iterator[None]:
+    """Inside, torch's global generator has a seed of this name; afterwards it is as it was."""
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed(seed, *names))
         yield
 
 
-class EmaCodebook(Codebook):
-    """Codes as moving averages of their vectors (arXiv:1711.00937, appendix A.1).
+class EmaCodebook(nn.Module):
+    """A codebook of K codes of D dimensions, each the moving average of its vectors (arXiv:1711.00937, appendix A.1).
 
-    Every `dead_window` updates, the codes that got less than `dead_usage` of uniform usage over the window are replaced
-    by random vectors of the batch; 0 turns this off. Buffers: embed and embed_avg [1, K, D], cluster_size and
-    window_usage [1, K].
+    Every `dead_window` updates, codes with less than `dead_usage` of uniform usage over the window are replaced by
+    random vectors of the batch; 0 turns this off. `unit_codes` keeps all codes on the unit sphere.
+    Buffers: embed, embed_avg [K, D]; cluster_size, window_usage [K]; step.
     """
 
     def __init__(
         self, dim: int, codes: int, *, decay: float, unit_codes: bool, dead_window: int, dead_usage: float, seed: int
     ) -> None:
-        # from zeros: the package's own random start would move torch's global generator
-        super().__init__(
-            dim, codes, decay=decay, use_cosine_sim=unit_codes, threshold_ema_dead_code=0, kmeans_init=True
-        )
-        self.initted.fill_(True)
-        self.dead_window = dead_window
-        self.dead_usage = dead_usage
-        self.seed = seed
-        self.restarted = 0
-        self.register_buffer("window_usage", torch.zeros(1, codes))
+        super().__init__()
+        self.decay, self.unit_codes, self.seed = decay, unit_codes, seed
+        self.dead_window, self.dead_usage = dead_window, dead_usage
+        self.embed: Tensor
+        self.embed_avg: Tensor
+        self.cluster_size: Tensor
+        self.window_usage: Tensor
+        self.step: Tensor
+        with seeded(seed, "start"):
+            rows = F.normalize(torch.randn(codes, dim), dim=-1)
+        self.register_buffer("embed", rows)
+        self.register_buffer("embed_avg", rows.clone())
+        self.register_buffer("cluster_size", torch.ones(codes))
+        self.register_buffer("window_usage", torch.zeros(codes))
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        with own_randomness(seed, "start"):
-            self._begin(F.normalize(torch.randn(1, codes, dim), dim=-1), torch.ones(1, codes))
 
-    def _begin(self, rows: Tensor, sizes: Tensor) -> None:
-        rows = self.transform_input(rows)
-        self.embed.copy_(rows)
-        self.cluster_size.copy_(sizes)
-        self.embed_avg.copy_(rows * sizes[..., None])
+    @torch.no_grad()
+    def start(self, vectors: Tensor) -> None:
+        """Set the codebook by k-means of vectors [N, D]; N must be at least the number of codes."""
+        with seeded(self.seed, "k-means"):
+            means, counts = kmeans(vectors.float()[None], len(self.embed), use_cosine_sim=self.unit_codes)
+        # a code without vectors keeps a size, or its first update would make it the zero vector
+        sizes = counts[0].clamp(min=1).to(means.dtype)
+        self.embed.copy_(self._on_sphere(means[0]))
+        self.cluster_size.copy_(sizes / sizes.mean())
+        self.embed_avg.copy_(self.embed * self.cluster_size[:, None])
         self.window_usage.zero_()
         self.step.zero_()
 
     @torch.no_grad()
-    def start(self, vectors: Tensor) -> None:
-        """k-means of vectors [N, D]; N must be at least the number of codes."""
-        with own_randomness(self.seed, "k-means"):
-            rows, counts = kmeans(vectors.float()[None], self.codebook_size, use_cosine_sim=self.use_cosine_sim)
-        # a code without vectors keeps a size, or its first update would make it the zero vector
-        sizes = counts.clamp(min=1).to(rows.dtype)
-        self._begin(rows, sizes / sizes.mean())
-
-    @torch.no_grad()
     def assign(self, vectors: Tensor, *, update: bool) -> Assigned:
-        self.restarted = 0
-        points, book = self.transform_input(vectors.float()), self.rows()
-        # unit codes are all of one length, but for those that no vector held up: these have shrunk, and are not near
-        offsets = book.new_zeros(len(book)) if self.use_cosine_sim else -book.square().sum(dim=1) / 2
-        codes = torch.addmm(offsets, points, book.t()).max(dim=1).indices
-        rows = F.embedding(codes, book)
-        if update:
-            self._learn(points, codes)
-        return Assigned(rows, codes, rows.new_zeros(()), self.restarted)
+        """Nearest codes of vectors [N, D]; with `update`, the codebook learns from them afterwards."""
+        points, rows = self._on_sphere(vectors.float()), self.embed.clone()
+        # argmin |x - c|^2 = argmax x.c - |c|^2 / 2. Unit codes have one length, except those without vectors: these
+        # have shrunk, and must not seem near
+        offsets = rows.new_zeros(len(rows)) if self.unit_codes else -rows.square().sum(dim=1) / 2
+        codes = torch.addmm(offsets, points, rows.t()).max(dim=1).indices
+        restarted = self._learn(points, codes) if update else 0
+        return Assigned(F.embedding(codes, rows), codes, restarted)
 
-    def _learn(self, points: Tensor, codes: Tensor) -> None:
-        """One step of the moving averages, and the codes from them."""
-        used = torch.bincount(codes, minlength=self.codebook_size).to(points.dtype)
-        sums = torch.zeros_like(self.embed_avg[0]).index_add_(0, codes, points)
-        self.cluster_size.lerp_(used[None], 1 - self.decay)
-        self.embed_avg.lerp_(sums[None], 1 - self.decay)
-        self.window_usage += used
+    def _learn(self, points: Tensor, codes: Tensor) -> int:
+        """One step of the moving averages, the codes and the replacement; returns the number of codes replaced."""
+        self.window_usage += ema_update(self.cluster_size, self.embed_avg, points, codes, self.decay)
         self.step += 1
-        self.update_ema()
-        self.expire_codes_(points[None])
+        self.embed.copy_(self._codes())
+        return self._replace_dead(points)
 
-    def rows(self) -> Tensor:
-        return self.embed[0].detach()
+    def _codes(self) -> Tensor:
+        """The codes [K, D] that the accumulators ask for."""
+        return self._on_sphere(ema_codes(self.cluster_size, self.embed_avg))
 
-    def expire_codes_(self, batch_samples: Tensor, seq_mask: Tensor | None = None) -> None:
-        """At the end of every window: replace dead codes by some of batch_samples [1, N, D]."""
+    def _on_sphere(self, vectors: Tensor) -> Tensor:
+        return F.normalize(vectors, dim=-1) if self.unit_codes else vectors
+
+    def _replace_dead(self, points: Tensor) -> int:
+        """At the end of a window, replace dead codes by vectors [N, D] of the batch, at most N of them."""
         if not self.dead_window or int(self.step) % self.dead_window:
-            return
-        dead = self.window_usage < self.dead_usage * self.window_usage.mean()
+            return 0
+        dead = (self.window_usage < self.dead_usage * self.window_usage.mean()).nonzero()[:, 0]
         self.window_usage.zero_()
-        self.restarted = min(int(dead.sum()), batch_samples.shape[1])
-        if self.restarted:
-            # small, so that the EMA's usage does not show restarts as use
-            self.reset_cluster_size = self.dead_usage * float(self.cluster_size.mean())
-            with own_randomness(self.seed, "restart", int(self.step)):
-                self.replace(batch_samples, batch_mask=dead)
+        if not len(dead):
+            return 0
+        # small, so that the EMA's usage does not count restarts as use
+        size = self.dead_usage * float(self.cluster_size.mean())
+        with seeded(self.seed, "restart", int(self.step)):
+            if len(dead) > len(points):  # each vector once: copies would be duplicate codes
+                dead = dead[torch.randperm(len(dead))[: len(points)]]
+            rows = sample_vectors(points, len(dead))
+        # any vector may replace any code, so in the order of the codes
+        dead = dead.sort().values
+        self.embed[dead], self.embed_avg[dead], self.cluster_size[dead] = rows, rows * size, size
+        return len(dead)
 
 
 class UnscaledCodebook(EmaCodebook):
-    """The same without the factor n in the smoothed sizes: every used code becomes n times its centroid.
+    """The update without the factor n in the smoothed sizes: every used code becomes n times its centroid.
 
-    Only to study that fault, and kept exactly: codes whose EMA count is below `UNSCALED_DEAD` after the update are
+    Only to study that fault, and kept exactly: after each update, codes with an EMA count below `UNSCALED_DEAD` are
     restarted from the batch, and their accumulators are not reset.
     """
 
-    def update_ema(self) -> None:
-        shares = laplace_smoothing(self.cluster_size, self.codebook_size, self.eps)
-        self.embed.copy_(self.embed_avg / shares[..., None])
+    def _codes(self) -> Tensor:
+        return self.embed_avg / smoothed_shares(self.cluster_size)[:, None]
 
-    def expire_codes_(self, batch_samples: Tensor, seq_mask: Tensor | None = None) -> None:
-        dead = self.cluster_size[0] < UNSCALED_DEAD
-        self.restarted = int(dead.sum())
-        if self.restarted:
-            with own_randomness(self.seed, "restart", int(self.step)):
-                self.embed[0][dead] = sample_vectors(batch_samples[0], self.restarted)
-
-
-class SimVqCodebook(nn.Module):
-    """A frozen random codebook under one learned linear map (SimVQ, arXiv:2411.02038), trained by gradient."""
-
-    def __init__(self, dim: int, codes: int, *, seed: int) -> None:
-        super().__init__()
-        with own_randomness(seed, "start"):
-            self.sim = SimVQ(dim, codes, rotation_trick=False, input_to_quantize_commit_loss_weight=0.0)
-
-    def start(self, vectors: Tensor) -> None:
-        """Nothing to set: the map learns from its random start."""
-
-    def assign(self, vectors: Tensor, *, update: bool) -> Assigned:
-        """`update` changes nothing here: the optimiser moves the map."""
-        _, codes, loss = self.sim(vectors.detach()[None])
-        return Assigned(F.embedding(codes[0], self.rows()), codes[0], loss, 0)
-
-    def rows(self) -> Tensor:
-        return self.sim.codebook.detach()
+    def _replace_dead(self, points: Tensor) -> int:
+        dead = self.cluster_size < UNSCALED_DEAD
+        count = int(dead.sum())
+        if count:
+            with seeded(self.seed, "restart", int(self.step)):
+                self.embed[dead] = sample_vectors(points, count)
+        return count

@@ -1,161 +1,241 @@
-"""What is wrong with a quantizer, from its state alone or with data: usage, norms, dead and duplicate codes."""
+"""Diagnosis of a quantizer, from its state alone or with data: usage, norms, dead and duplicate codes.
+
+result = diagnose("model.safetensors")                        # or a state dict, or codebooks [K, D]
+result = diagnose(codebook, cluster_sizes=sizes, vectors=z)   # encoder outputs [N, D], or codes=[N, L]
+print(result)                                                 # result.faults, result.table()
+"""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from phonoscope.errors import DataError
-from phonoscope.vq.states import LIVE, Book, QuantizerState
+from phonoscope.vq.observe import (
+    Observed,
+    count_codes,
+    observe_counts,
+    observe_vectors,
+    read_counts,
+    read_vectors,
+)
+from phonoscope.vq.states import LIVE, Book, QuantizerState, checked, load_tensors, read_state
 from phonoscope.vq.usage import active_codes, perplexity
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VERDICTS = {
     "not_finite": "the codebook holds values that are not finite",
-    "unscaled_ema": "the EMA update lacks the factor n, so that used codes are n times their centroids",
+    "unscaled_ema": "the EMA update lacks the factor n, so used codes are n times their centroids",
     "inconsistent_sums": "the codes are not the ratio of their EMA sums and counts",
     "codes_off_scale": "the codes' norms are far from the inputs'",
-    "collapsed": "next to all vectors fall on a few codes",
+    "collapsed": "almost all vectors have one of a few codes",
     "duplicates": "many codes are copies of others",
     "dead_codes": "most codes are never used",
     "healthy": "no known fault",
 }
-"""What a quantizer can be found to be, the gravest first."""
+"""Verdicts and their meanings, the gravest first."""
 
-DEAD_USAGE = 0.01  # of uniform usage
-COPY_TOLERANCE = 1e-3  # of the median norm
-RATIO_TOLERANCE = 1.5  # a factor, either way
-SCALE_TOLERANCE = 10.0
-MOST_DUPLICATES = 0.1  # of the codes
-MOST_DEAD = 0.5
-COLLAPSED = 0.01
-VECTORS_FOR_COLLAPSE = 100
-VECTORS_A_CODE_FOR_DEAD = 5
+DEAD_USAGE = 0.01  # a dead code has less than this share of uniform usage
+COPY_TOLERANCE = 1e-3  # distance of a duplicate, as a share of the median norm
+RATIO_TOLERANCE = 1.5  # two norms are near within this factor
+SCALE_TOLERANCE = 10.0  # codes within this factor of the inputs' norm are on their scale
+MOST_DUPLICATES = 0.1  # share of the codes
+MOST_DEAD = 0.5  # share of the codes
+COLLAPSED = 0.01  # perplexity as a share of the codes
+VECTORS_FOR_COLLAPSE = 100  # fewer vectors say nothing about collapse
+VECTORS_A_CODE_FOR_DEAD = 5  # fewer vectors per code say nothing about dead codes
+COLUMNS = {
+    "codes": "codes",
+    "perplexity_ema": "perplexity (EMA)",
+    "perplexity_dataset": "perplexity (dataset)",
+    "dead_ema": "dead (EMA)",
+    "unused_dataset": "unused (dataset)",
+    "duplicates": "duplicates",
+    "code_norm_median": "code norm",
+    "norm_over_centroid": "/ centroid",
+    "norm_over_input": "/ input",
+    "verdict": "verdict",
+}
+"""Numbers that the text shows, with their headings."""
 
 
-@dataclass(frozen=True)
-class Observed:
-    """A dataset at one layer. counts: [K] vectors a code. norm: the median norm of the layer's inputs, if known."""
+class Fault(NamedTuple):
+    """One fault of one layer."""
 
-    counts: Tensor
-    norm: float | None = None
+    layer: int
+    """From 1."""
+    name: str
+    """One of `VERDICTS`."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"layer {self.layer}: {self.reason}"
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A verdict of `VERDICTS` and what it rests on, JSON-able; null stands for what could not be measured."""
+    """The faults of a quantizer, and the numbers that they rest on."""
 
-    verdict: str
-    evidence: dict[str, Any] = field(default_factory=dict)
+    layout: str
+    """Whose form the checkpoint has."""
+    layers: list[dict[str, Any]]
+    """Numbers of each layer, JSON-able, with its own verdict; None stands for a number that could not be measured."""
+    faults: list[Fault]
+    """By layer, and within a layer the gravest first."""
+    not_judged: list[str]
+    """Questions that neither state nor data answer, and why."""
+
+    @property
+    def verdict(self) -> str:
+        """The gravest verdict of any layer; a key of `VERDICTS`."""
+        return min((layer["verdict"] for layer in self.layers), key=list(VERDICTS).index)
 
     @property
     def healthy(self) -> bool:
         return self.verdict == "healthy"
 
+    def table(self) -> pd.DataFrame:
+        """The numbers, one row per layer."""
+        import pandas as pd
 
-def observe_vectors(state: QuantizerState, vectors: Tensor) -> list[Observed]:
-    """Run encoder outputs [N, D] through the layers, up to one whose codes are not finite.
+        return pd.DataFrame(self.layers).set_index("layer")
 
-    Raises: `DataError` if they do not fit or are not finite, or the layers do not fit each other.
+    def to_dict(self) -> dict[str, Any]:
+        """The diagnosis, JSON-able: verdict, and as evidence its meaning, the reasons and the numbers."""
+        evidence = {
+            "layout": self.layout,
+            "meaning": VERDICTS[self.verdict],
+            "reasons": [str(fault) for fault in self.faults],
+            "layers": self.layers,
+            "not_judged": self.not_judged,
+        }
+        return {"verdict": self.verdict, "evidence": evidence}
+
+    def __str__(self) -> str:
+        """Verdict, reasons, a table of the layers with the columns that were measured, and what could not be judged."""
+        table = self.table()
+        shown = table[[column for column in COLUMNS if column in table and bool(table[column].notna().any())]]
+        lines = [f"{self.verdict}: {VERDICTS[self.verdict]} (layout {self.layout})", *map(str, self.faults)]
+        lines += ["", shown.rename(columns=COLUMNS).to_string(float_format="{:.4g}".format, na_rep="-")]
+        lines += [f"not judged - {part}" for part in self.not_judged]
+        return "\n".join(line.rstrip() for text in lines for line in text.split("\n"))
+
+
+def diagnose(
+    quantizer: Any, *, cluster_sizes: Any = None, sums: Any = None, vectors: Any = None, codes: Any = None
+) -> Diagnosis:
+    """Measure every layer of a quantizer and name its faults.
+
+    Args:
+        quantizer: a checkpoint (a file, or its folder), a state dict, a codebook [K, D], or a list of codebooks, one
+            per layer.
+        cluster_sizes, sums: EMA counts [K] and sums [K, D] of the codebook, or lists of them, one per layer.
+        vectors: encoder outputs [N, D] as an array, or a file (.npy, .safetensors).
+        codes: codes [N, L] of a dataset as an array, or a token table (.parquet with code_1, code_2, ...).
+    Raises: `DataError`, naming the file if there is one, for an unknown layout or data that do not fit.
     """
-    takes = _width(state)
-    if vectors.ndim != 2 or vectors.shape[1] != takes or not len(vectors):
-        raise DataError(f"the quantizer takes vectors [N, {takes}], not {list(vectors.shape)}")
-    if not torch.isfinite(vectors).all():
-        raise DataError("the vectors hold values that are not finite")
-    residual = F.normalize(vectors.double()) if state.unit_inputs else vectors.double()
-    if state.project_in:
-        residual = state.project_in(residual)
-        if not torch.isfinite(residual).all():
-            raise DataError("the projection before the first layer gives values that are not finite")
-    observed = []
-    for book in state.books:
-        inputs = book.project_in(residual) if book.project_in else residual
-        codes = book.search(residual)
-        counts = torch.bincount(codes, minlength=len(book.vectors))
-        observed.append(Observed(counts, float(inputs.norm(dim=1).median())))
-        residual = residual - book.decode(codes)
-        if not torch.isfinite(residual).all():
-            break
-    return observed
+    if isinstance(quantizer, str | Path):
+        path = Path(quantizer)
+        state = _named(path, read_state, load_tensors(path))
+    elif isinstance(quantizer, Mapping):
+        state = read_state(quantizer)
+    else:
+        state = _state_of_arrays(quantizer, cluster_sizes, sums)
+    if vectors is not None and codes is not None:
+        raise DataError("give either vectors or codes")
+    if vectors is not None:
+        return diagnose_state(state, _observe(state, vectors, observe_vectors, read_vectors, _tensor))
+    if codes is not None:
+        return diagnose_state(state, _observe(state, codes, observe_counts, read_counts, _counts))
+    return diagnose_state(state)
 
 
-def _width(state: QuantizerState) -> int:
-    """How many dimensions the quantizer takes. Raises `DataError` if its layers cannot be passed one after another."""
-    widths = set()
-    for book in state.books:
-        codes = book.vectors.shape[1]
-        inside, takes = book.project_in.weight.shape if book.project_in else (codes, codes)
-        gives, outside = book.project_out.weight.shape if book.project_out else (codes, codes)
-        if not inside == codes == outside:
-            reason = f"codes of {codes} dimensions between projections to {inside} and from {outside}"
-            raise DataError(f"cannot be quantized: {book.name} has {reason}; give a table of tokens, or no data")
-        widths |= {takes, gives}
-    if state.project_in:
-        widths.add(state.project_in.weight.shape[0])
-    if len(widths) > 1 or len({re.sub(r"\d+", "", book.name) for book in state.books}) > 1:
-        names = f"{state.books[0].name} to {state.books[-1].name}"
-        mend = "give a checkpoint of one quantizer, a table of tokens, or no data"
-        raise DataError(f"cannot be quantized: {names} do not fit each other as layers of one quantizer; {mend}")
-    return state.project_in.weight.shape[1] if state.project_in else widths.pop()
+def _state_of_arrays(books: Any, sizes: Any, sums: Any) -> QuantizerState:
+    """The state of codebooks given as arrays; a single one stands for one layer."""
+    given = [group if isinstance(group, list | tuple) else [group] for group in (books, sizes, sums)]
+    layers = []
+    for index, vectors in enumerate(given[0]):
+        size, total = (
+            None if group[0] is None else _tensor(group[index]).double() if index < len(group) else None
+            for group in given[1:]
+        )
+        layers.append(checked(Book(f"layer_{index + 1}", _tensor(vectors).double(), size, total)))
+    if not layers:
+        raise DataError("no codebook was given")
+    return QuantizerState("arrays", layers)
 
 
-def observe_counts(state: QuantizerState, counts: Sequence[Tensor]) -> list[Observed]:
-    """Take counts [K] of the first layers' codes. Raises `DataError` if there are more layers or codes than books."""
-    if len(counts) > len(state.books):
-        raise DataError(f"the codes are of {len(counts)} layers, the checkpoint has {len(state.books)}")
-    observed = []
-    for layer, (count, book) in enumerate(zip(counts, state.books, strict=False), start=1):
-        size = len(book.vectors)
-        if len(count) > size:
-            raise DataError(f"layer {layer} has a code {len(count) - 1}, but its codebook only {size} codes")
-        observed.append(Observed(F.pad(count, (0, size - len(count)))))
-    return observed
+def _observe(state: QuantizerState, data: Any, observe: Callable[..., Any], read: Any, convert: Any) -> list[Observed]:
+    """The dataset of a file or an array; what is refused names the file."""
+    if not isinstance(data, str | Path):
+        return observe(state, convert(data))
+    path = Path(data)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file of data")
+    return _named(path, lambda: observe(state, read(path)))
 
 
-def diagnose(state: QuantizerState, observed: Sequence[Observed] = ()) -> Diagnosis:
-    """Measure every layer and name the gravest fault. `observed` may cover only the first layers, or none."""
-    layers, reasons = [], []
+def _named(path: Path, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call, and put the file's name before what is refused."""
+    try:
+        return function(*arguments)
+    except DataError as error:
+        message = str(error)
+        raise DataError(message if message.startswith(str(path)) else f"{path}: {message}") from error
+
+
+def _tensor(array: Any) -> Tensor:
+    return array if isinstance(array, Tensor) else torch.as_tensor(np.asarray(array))
+
+
+def _counts(codes: Any) -> list[Tensor]:
+    return count_codes(_tensor(codes).cpu().numpy())
+
+
+def diagnose_state(state: QuantizerState, observed: Sequence[Observed] = ()) -> Diagnosis:
+    """As `diagnose`, from a state and usage that may cover only the first layers, or none."""
+    layers: list[dict[str, Any]] = []
+    faults: list[Fault] = []
     for index, book in enumerate(state.books):
-        seen = observed[index] if index < len(observed) else None
-        measured = measure(book, seen)
-        faults = judge(measured)
-        measured["verdict"] = next((verdict for verdict, _ in faults), "healthy")
-        reasons += [f"layer {index + 1}: {reason}" for _, reason in faults]
-        layers.append({"layer": index + 1, **measured})
-    order = list(VERDICTS)
-    verdict = min((layer["verdict"] for layer in layers), key=order.index)
-    evidence = {"layout": state.layout, "meaning": VERDICTS[verdict], "reasons": reasons, "layers": layers}
-    return Diagnosis(verdict, {**evidence, "not_judged": _not_judged(state, observed)})
+        numbers = measure(book, observed[index] if index < len(observed) else None)
+        named = judge(numbers)
+        numbers["verdict"] = next((name for name, _ in named), "healthy")
+        faults += [Fault(index + 1, name, reason) for name, reason in named]
+        layers.append({"layer": index + 1, **numbers})
+    return Diagnosis(state.layout, layers, faults, _not_judged(state, observed))
 
 
 def _not_judged(state: QuantizerState, observed: Sequence[Observed]) -> list[str]:
+    """Questions that the state and the data leave open, and why."""
     missing = []
-    untold = [book for book in state.books if not book.updated]
-    stale = any(book.sizes is not None for book in untold)
+    stale = any(book.sizes is not None for book in state.books if not book.updated)
     if any(not book.updated for book in state.books[len(observed) :]):
         why = "the checkpoint's cluster sizes were never updated" if stale else "the checkpoint has no cluster sizes"
-        missing.append(f"usage: {why}; give --data")
+        missing.append(f"usage: {why}; give data")
     pairs = list(zip(state.books, observed, strict=False))
     if any(
         not book.updated and seen.counts.sum() < VECTORS_A_CODE_FOR_DEAD * len(book.vectors) for book, seen in pairs
     ):
-        missing.append(f"dead codes: the data have fewer than {VECTORS_A_CODE_FOR_DEAD} vectors a code")
+        missing.append(f"dead codes: the data have fewer than {VECTORS_A_CODE_FOR_DEAD} vectors per code")
     needs_sums = any((book.sums is None or not book.updated) and not book.unit for book in state.books)
     if needs_sums and not any(seen.norm for seen in observed):
         why = "the checkpoint's EMA sums were never updated" if stale else "the checkpoint has no EMA sums"
-        missing.append(f"scale of the codes: {why}; give --data with encoder outputs")
+        missing.append(f"scale of the codes: {why}; give encoder outputs as data")
     return missing
 
 
 def measure(book: Book, seen: Observed | None = None) -> dict[str, Any]:
-    """One layer's numbers; those that the state or the data do not tell are None."""
+    """Numbers of one layer; None for those that neither the state nor the data give."""
     codes, dimensions = book.vectors.shape
     numbers: dict[str, Any] = {"name": book.name, "codes": codes, "dimensions": dimensions}
     maps = [tensor for side in (book.project_in, book.project_out) if side for tensor in side.tensors()]
@@ -206,13 +286,13 @@ def _dataset_usage(seen: Observed | None, code_norm: float | None) -> dict[str, 
 
 
 def _unseen(counts: Tensor) -> int:
-    """How many codes at least are in use though the data have none of them yet (Chao 1984, without its bias)."""
+    """A lower bound on codes in use that the data do not contain yet (Chao 1984, bias-corrected)."""
     once, twice = int((counts == 1).sum()), int((counts == 2).sum())
     return once * (once - 1) // (2 * (twice + 1))
 
 
 def _duplicates(rows: Tensor, batch: int = 2048) -> int:
-    """How many of rows [K, d] are nearly an earlier row."""
+    """The number of rows [K, d] that nearly equal an earlier row."""
     within = COPY_TOLERANCE * float(rows.norm(dim=1).median())
     later = 0
     for start in range(0, len(rows), batch):
@@ -223,13 +303,13 @@ def _duplicates(rows: Tensor, batch: int = 2048) -> int:
 
 
 def judge(numbers: dict[str, Any]) -> list[tuple[str, str]]:
-    """The faults that a layer's numbers show, gravest first, each with its reason."""
+    """Faults that a layer's numbers show, the gravest first: (verdict, reason)."""
     if numbers["not_finite"]:
         return [("not_finite", f"{numbers['not_finite']} values are not finite; go back to an earlier checkpoint")]
-    found = [*_scale_faults(numbers), *_usage_faults(numbers)]
+    faults = [*_scale_faults(numbers), *_usage_faults(numbers)]
     if numbers["duplicates"] > MOST_DUPLICATES * numbers["codes"]:
-        found.append(("duplicates", f"{numbers['duplicates']} of {numbers['codes']} codes are copies of earlier ones"))
-    return sorted(found, key=lambda fault: list(VERDICTS).index(fault[0]))
+        faults.append(("duplicates", f"{numbers['duplicates']} of {numbers['codes']} codes are copies of earlier ones"))
+    return sorted(faults, key=lambda fault: list(VERDICTS).index(fault[0]))
 
 
 def _near(value: float, target: float) -> bool:
@@ -238,18 +318,18 @@ def _near(value: float, target: float) -> bool:
 
 def _scale_faults(numbers: dict[str, Any]) -> list[tuple[str, str]]:
     n, by_sums, by_inputs = numbers["ema_count"], numbers["norm_over_centroid"], numbers["norm_over_input"]
-    mend = "divide the EMA sums by n times the smoothed shares, as in (N + eps) / (n + K eps) * n"
+    remedy = "divide the EMA sums by n times the smoothed shares, as in (N + eps) / (n + K eps) * n"
     if by_sums is not None and not _near(by_sums, 1):
         if _near(by_sums, n):
             against = f"code norms are {by_sums:.4g} times those of their centroids, and n is {n:.4g}"
-            return [("unscaled_ema", f"{against}; {mend}")]
+            return [("unscaled_ema", f"{against}; {remedy}")]
         return [("inconsistent_sums", f"code norms are {by_sums:.3g} times those of their centroids, not once")]
     if by_inputs is None:
         return []
-    # against the inputs the ratio is n times the length of a centroid, which is well below that of its vectors
+    # without sums: against the inputs, the ratio is n times the length of a centroid, which is well below 1
     if by_sums is None and n is not None and max(SCALE_TOLERANCE, n / 20) < by_inputs < 2 * n:
         against = f"code norms are {by_inputs:.4g} times those of the inputs, and n is {n:.4g}"
-        return [("unscaled_ema", f"{against}; {mend}")]
+        return [("unscaled_ema", f"{against}; {remedy}")]
     if not 1 / SCALE_TOLERANCE < by_inputs < SCALE_TOLERANCE:
         fault = f"code norms are {by_inputs:.3g} times those of the inputs"
         return [("codes_off_scale", f"{fault}; give data scaled as in training, or train on these")]
@@ -257,16 +337,16 @@ def _scale_faults(numbers: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _usage_faults(numbers: dict[str, Any]) -> list[tuple[str, str]]:
-    """By the dataset where it is large enough to tell, else by the EMA counts."""
+    """Collapse and dead codes: by the dataset if it is large enough, else by the EMA counts."""
     codes, vectors = numbers["codes"], numbers["vectors"] or 0
-    found = []
+    faults = []
     limit = min(max(2.0, COLLAPSED * codes), codes / 2)
     of = "dataset" if vectors >= VECTORS_FOR_COLLAPSE else "ema"
     value = numbers[f"perplexity_{of}"]
     if value is not None and value <= limit:
-        found.append(("collapsed", f"perplexity_{of} is {value:.2f} with {codes} codes"))
+        faults.append(("collapsed", f"perplexity_{of} is {value:.2f} with {codes} codes"))
     of = "dataset" if vectors >= VECTORS_A_CODE_FOR_DEAD * codes else "ema"
     dead = numbers[f"dead_{of}"]
     if dead is not None and dead > MOST_DEAD * codes:
-        found.append(("dead_codes", f"{dead} of {codes} codes are dead by their {of} usage"))
-    return found
+        faults.append(("dead_codes", f"{dead} of {codes} codes are dead by their {of} usage"))
+    return faults

@@ -1,8 +1,7 @@
-"""The codebooks inside a checkpoint, whoever wrote it: recognised by the tensors' names and shapes alone."""
+"""The codebooks inside a checkpoint of any known layout, recognised by the names and shapes of its tensors alone."""
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,10 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from phonoscope.errors import DataError
+from phonoscope.files import read_safetensors, read_torch
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".th", ".ckpt", ".bin")
 KNOWN = "EnCodec, DAC, SpeechTokenizer (their own files or transformers'), vector-quantize-pytorch, EMA buffers by name"
-LIVE = 1e-3  # EMA count from which the smoothing's epsilon no longer matters to a code
+LIVE = 1e-3  # EMA count above which the smoothing's epsilon no longer matters to a code
 UNIT_TOLERANCE = 1e-2  # bfloat16 keeps two to three digits
 
 
@@ -58,19 +58,19 @@ class Book:
 
     @cached_property
     def updated(self) -> bool:
-        """Whether the EMA ever ran: where codes learn by gradient, its buffers are kept but stay at ones or zeros."""
+        """Whether the EMA ever ran: if codes learn by gradient, its buffers stay at ones or zeros."""
         return self.sizes is not None and not bool((self.sizes == 1).all() or (self.sizes == 0).all())
 
     @cached_property
     def live(self) -> Tensor:
-        """Which codes [K] have been in use of late; all but zero vectors where the state does not tell."""
+        """Mask [K] of codes in use of late; of all non-zero codes if the state does not tell."""
         norms = self.vectors.norm(dim=1)
         live = (norms > 0) if self.sizes is None or not self.updated else (norms > 0) & (self.sizes > LIVE)
         return live if bool(live.any()) else torch.ones_like(live)
 
     @cached_property
     def unit(self) -> bool:
-        """Whether codes have no length to judge: the live ones are unit vectors. Dead ones may have shrunk to zero."""
+        """Whether the live codes are unit vectors, whose norms say nothing; dead ones may have shrunk to zero."""
         norms = self.vectors.norm(dim=1)
         short, long = norms[self.live].min() < 1 - UNIT_TOLERANCE, norms.max() > 1 + UNIT_TOLERANCE
         return self.cosine or (bool(norms.isfinite().all()) and not bool(short or long))
@@ -88,21 +88,21 @@ class Book:
         return torch.cdist(points, rows).argmin(dim=-1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """What codes [N] add to the latent: [N, D]."""
+        """Vectors of codes [N] in the latent's space: [N, D]."""
         rows = self.vectors[codes]
         return self.project_out(rows) if self.project_out else rows
 
 
 @dataclass(frozen=True)
 class QuantizerState:
-    """The codebooks of a quantizer, layer 1 first, and whose layout they were in."""
+    """The codebooks of a quantizer, layer 1 first, and the layout of their checkpoint."""
 
     layout: str
     books: list[Book]
     unit_inputs: bool = False
     """Inputs are L2-normalised before the search."""
     project_in: Projection | None = None
-    """Before the first layer, for all of them."""
+    """A map before the first layer, shared by all."""
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -111,20 +111,9 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     Only tensors and plain containers are read; nothing is unpickled. Raises `DataError` naming the file.
     """
     file = _weights_in(path) if path.is_dir() else path
-    if not file.is_file():
-        raise DataError(f"{file}: no such checkpoint; give a file of weights or the folder that holds it")
-    if file.suffix == ".safetensors":
-        from phonoscope.files import read_safetensors
-
+    if file.suffix == ".safetensors" and file.is_file():
         return read_safetensors(file)[0]
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = "it is damaged, or holds other objects than tensors, which are not read"
-        raise DataError(f"{file}: not a torch checkpoint of weights ({reason})") from error
-    except Exception as error:  # of a damaged file torch raises many kinds
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataError(f"{file}: not a readable torch checkpoint ({reason})") from error
+    content = read_torch(file)
     return dict(_flat(content, ""))
 
 
@@ -132,8 +121,8 @@ def _weights_in(folder: Path) -> Path:
     files = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES)
     named = [file for file in files if file.name == "model.safetensors"] or files
     if len(named) != 1:
-        found = ", ".join(file.name for file in files) or "none"
-        raise DataError(f"{folder}: there should be one file of weights in this folder, found {found}; name the file")
+        names = ", ".join(file.name for file in files) or "none"
+        raise DataError(f"{folder}: expected one file of weights in this folder, found {names}; name the file")
     return named[0]
 
 
@@ -147,16 +136,16 @@ def _flat(content: Any, prefix: str) -> Iterator[tuple[str, Tensor]]:
 
 def read_state(tensors: Mapping[str, Tensor]) -> QuantizerState:
     """The codebooks among a checkpoint's tensors. Raises `DataError` if there is none, or its buffers do not fit."""
-    found = [(name, book) for name in tensors if (book := _book(tensors, name)) is not None]
-    if not found:
+    named = [(name, book) for name in tensors if (book := _book(tensors, name)) is not None]
+    if not named:
         raise DataError(f"no codebook among its {len(tensors)} tensors; known layouts: {KNOWN}")
-    found.sort(key=lambda pair: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", pair[0])])
-    for _, book in found:
-        _check(book)
+    # by number, so that layer 10 follows layer 9
+    named.sort(key=lambda pair: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", pair[0])])
+    books = [checked(book) for _, book in named]
     unit = any(bool(tensor.any()) for name, tensor in tensors.items() if name.rpartition(".")[2] == "unit_inputs")
-    stack = re.fullmatch(r"(.*?)layers\.\d+\._codebook\.embed", found[0][0])
+    stack = re.fullmatch(r"(.*?)layers\.\d+\._codebook\.embed", named[0][0])
     shared = _linear(tensors, f"{stack[1]}project_in") if stack else None
-    return QuantizerState(_layout(found[0][0], tensors), [book for _, book in found], unit, shared)
+    return QuantizerState(_layout(named[0][0], tensors), books, unit, shared)
 
 
 def _book(tensors: Mapping[str, Tensor], name: str) -> Book | None:
@@ -185,8 +174,8 @@ def _book(tensors: Mapping[str, Tensor], name: str) -> Book | None:
 def _ema(tensors: Mapping[str, Tensor], name: str, sizes: str, sums: list[str]) -> Book:
     """Buffers of one codebook; a leading axis of one head is dropped."""
     vectors, size = _one_head(tensors[name]), tensors.get(sizes)
-    there = [_one_head(tensors[key]) for key in sums if key in tensors]
-    fitting = [tensor for tensor in there if tensor.shape == vectors.shape]
+    present = [_one_head(tensors[key]) for key in sums if key in tensors]
+    fitting = [tensor for tensor in present if tensor.shape == vectors.shape]
     owner = name.rpartition(".")[0]
     sides: list[Projection | None] = [None, None]
     if owner.endswith("_codebook"):
@@ -244,13 +233,17 @@ def _projection(tensors: Mapping[str, Tensor], name: str) -> Projection | None:
     return Projection(matrix, bias.double().reshape(-1))
 
 
-def _check(book: Book) -> None:
+def checked(book: Book) -> Book:
+    """The codebook itself. Raises `DataError` if its buffers do not fit each other."""
     if book.vectors.ndim != 2 or 0 in book.vectors.shape:
         raise DataError(f"{book.name}: a codebook is [codes, dimensions], not {tuple(book.vectors.shape)}")
     if book.sizes is not None and len(book.sizes) != len(book.vectors):
         raise DataError(f"{book.name}: {len(book.vectors)} codes, but {len(book.sizes)} cluster sizes")
     if book.sizes is not None and bool((book.sizes < 0).any()):
         raise DataError(f"{book.name}: a cluster size is negative")
+    if book.sums is not None and book.sums.shape != book.vectors.shape:
+        raise DataError(f"{book.name}: EMA sums are {list(book.sums.shape)}, the codes {list(book.vectors.shape)}")
+    return book
 
 
 def _layout(name: str, tensors: Mapping[str, Tensor]) -> str:

@@ -1,4 +1,4 @@
-"""How many codes are in use. A perplexity is always that of something: a batch, a dataset, or an EMA's history."""
+"""Usage of a codebook: perplexity and active codes of a batch, of a dataset, or of an EMA's history."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from phonoscope.errors import DataError
 
 
 def perplexity(counts: Tensor) -> Tensor:
-    """exp(entropy) of the shares that `counts` [..., K] make: [...], from exactly 1 (one code) to K (all alike).
+    """exp(entropy) of the distribution with counts [..., K]: [...], from exactly 1 (one code) to K (uniform).
 
     Raises: `DataError` if a row counts nothing, or a count is negative or not finite.
     """
@@ -17,16 +17,17 @@ def perplexity(counts: Tensor) -> Tensor:
 
 
 def perplexity_clamped(counts: Tensor, epsilon: float = 1e-5) -> Tensor:
-    """The same with shares clamped to `epsilon` from below: [..., K] -> [...].
+    """Perplexity with shares clamped to `epsilon` from below: [..., K] -> [...].
 
-    A formula in common use; it adds -epsilon log(epsilon) for every unused code, so that one code of 512 reads 1.06.
+    A formula in common use, kept to study it: every unused code adds -epsilon log(epsilon), so that one code of 512
+    reads 1.06.
     """
     shares = _shares(counts).clamp(min=epsilon)
     return (-shares * shares.log()).sum(dim=-1).exp()
 
 
 def active_codes(counts: Tensor, share: float = 0.0) -> Tensor:
-    """How many codes have more than `share` of the counts: [..., K] -> [...], int64."""
+    """Number of codes with more than `share` of the counts: [..., K] -> [...], int64."""
     return (_shares(counts) > share).sum(dim=-1)
 
 
@@ -36,12 +37,12 @@ def _shares(counts: Tensor) -> Tensor:
     counts = counts.cpu().double()  # MPS has no float64
     total = counts.sum(dim=-1, keepdim=True)
     if not bool((total > 0).all()):
-        raise DataError("no code was counted, so there is no perplexity; give at least one vector")
+        raise DataError("no code was counted, so perplexity is undefined; give at least one vector")
     return counts / total
 
 
 class CodeUsage:
-    """Counts the codes of a whole dataset, batch by batch."""
+    """Counts of the codes of a dataset, batch by batch."""
 
     def __init__(self, layers: int, codes: int) -> None:
         self.counts = torch.zeros(layers, codes, dtype=torch.int64)
@@ -61,5 +62,5 @@ class CodeUsage:
         return perplexity(self.counts)
 
     def active(self, share: float = 0.0) -> Tensor:
-        """[layers]: how many codes have more than `share` of the dataset's vectors."""
+        """[layers]: number of codes with more than `share` of the dataset's vectors."""
         return active_codes(self.counts, share)

@@ -6,7 +6,7 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phonoscope.codecs.base import Codebooks
+from phonoscope.codecs.base import CodebookTensors
 from phonoscope.codecs.registry import CodecKind
 from phonoscope.errors import DataError
 
@@ -71,7 +71,7 @@ class DacCodec:
     def decode(self, codes: Tensor) -> Tensor:
         return self.decode_latent(self._model.quantizer.from_codes(codes)[0])
 
-    def codebooks(self) -> Codebooks:
+    def codebooks(self) -> CodebookTensors:
         import torch
 
         with torch.no_grad():
@@ -80,7 +80,7 @@ class DacCodec:
                 layer.out_proj(rows.t()[None])[0].t().contiguous()
                 for layer, rows in zip(self.rvq_layers(), raw, strict=True)
             ]
-        return Codebooks(vectors=vectors, raw=raw)
+        return CodebookTensors(vectors=vectors, raw=raw)
 
     def architecture(self) -> dict[str, Any]:
         return dict(self._architecture)

@@ -1,0 +1,1 @@
+"""Studies: experiments that join parts of the library."""

@@ -1,0 +1,89 @@
+"""Single findings about a trained classifier, one for each question that the ablation asks of it."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+from phonoscope.studies.collapse.evaluation import Evaluator, Rows
+
+if TYPE_CHECKING:
+    from phonoscope.studies.collapse.classifier import DigitClassifier
+    from phonoscope.studies.collapse.features import Batch
+
+
+def train_mode_rows(model: DigitClassifier, evaluator: Evaluator, vq_weight: float) -> Rows:
+    """The measures if evaluation ran in train() mode, where the codebook learns from what it is tested on."""
+    learner = copy.deepcopy(model).train()
+    return evaluator.rows(learner, evaluator.passes(learner), vq_weight, each=True)
+
+
+def check_state(model: DigitClassifier, evaluator: Evaluator) -> dict[str, float]:
+    """How many tensors of the model's state an evaluation changes, in eval() and in train() mode."""
+    found = {}
+    for mode in ("eval", "train"):
+        learner = copy.deepcopy(model).train(mode == "train")
+        before = {key: value.clone() for key, value in learner.state_dict().items()}
+        evaluator.passes(learner)
+        after = learner.state_dict()
+        found[f"state_changed_in_{mode}"] = float(sum(not torch.equal(before[key], after[key]) for key in before))
+    return found
+
+
+def check_gradient(model: DigitClassifier, batch: Batch) -> dict[str, float]:
+    """Where the cross-entropy's gradient goes.
+
+    gradient_cosine: between the gradient at the quantizer's output and at its input, 1 if straight-through works.
+    gradient_encoder: its norm at the encoder's last layer. evaluated_with_graph: whether an evaluation's result carries
+    a gradient. graph_matters: the largest difference of a logit between a pass that records gradients and one that
+    does not, over the largest logit.
+    sequence_matters: how much the logits change if each clip gets the sequence model's features of another one, as a
+    share of their own size (root mean squares).
+    """
+    model = copy.deepcopy(model).eval().requires_grad_(True)  # the encoder may have been frozen to the end
+    decision = model(batch.mel, batch.lengths)
+    loss = F.cross_entropy(decision.logits, batch.labels)
+    last = model.encoder.project.weight
+    at_output, at_input, at_encoder = torch.autograd.grad(loss, [decision.passed, decision.vectors, last])
+    # the quantizer normalises its input, so that only what is across the vectors reaches them
+    along = (at_output * decision.vectors).sum(dim=1, keepdim=True) * decision.vectors
+    across = at_output - along if model.quantizer else at_output
+    with torch.no_grad():
+        evaluated = model(batch.mel, batch.lengths)
+        swapped = model(batch.mel, batch.lengths, swap_sequences=True).logits
+        apart = (evaluated.logits - decision.logits).abs().max() / evaluated.logits.abs().max()
+    changed = (swapped - evaluated.logits).norm() / evaluated.logits.norm()
+    return {
+        "gradient_cosine": float(F.cosine_similarity(across.detach().flatten(), at_input.flatten(), dim=0)),
+        "gradient_encoder": float(at_encoder.norm()),
+        "evaluated_with_graph": float(evaluated.passed.requires_grad),
+        "graph_matters": float(apart),
+        "sequence_matters": float(changed),
+    }
+
+
+def check_codebook(model: DigitClassifier, evaluator: Evaluator) -> dict[str, float]:
+    """The codes against the running means that they should equal; empty without a quantizer.
+
+    code_scale: median over codes of the norm of the code over that of its running mean S_k / N_k; 1 under the right
+    update. repaired_*: accuracy, perplexity and active codes in eval, if only the codes are set to those means.
+    """
+    if not model.quantizer:
+        return {}
+    book = model.quantizer.books[0]
+    means = book.embed_avg / book.cluster_size.clamp(min=1e-12)[:, None]
+    scale = book.embed.norm(dim=-1) / means.norm(dim=-1).clamp(min=1e-12)
+    repaired = copy.deepcopy(model).eval()
+    assert repaired.quantizer
+    repaired.quantizer.books[0].embed.copy_(means)
+    row = next(row for row in evaluator.rows(repaired, evaluator.passes(repaired), 0.0) if row["split"] == "eval")
+    return {
+        "code_scale": float(scale.median()),
+        "ema_total": float(book.cluster_size.sum()),
+        "repaired_accuracy": row["accuracy"],
+        "repaired_perplexity": row["perplexity_dataset"],
+        "repaired_active_codes": row["active_codes"],
+    }

@@ -1,0 +1,170 @@
+"""The digit classifier of the ablation: encoder, optional quantizer, optional sequence model, decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from phonoscope.compute import derive_seed
+from phonoscope.studies.collapse.sequence import SequenceLayer, SequenceOutput, build_sequence
+from phonoscope.vq.quantizers import Quantized, Quantizer, build_quantizer
+
+if TYPE_CHECKING:
+    from phonoscope.config.vq import VqConfig
+    from phonoscope.studies.collapse.variants import Variant
+
+
+class Encoder(nn.Module):
+    """Frames of clips to vectors of half the rate: three convolutions of width 3 and a projection.
+
+    It works on the real frames alone, one clip after the other: most of a padded batch may be padding. The same in
+    train() and eval().
+    """
+
+    def __init__(self, mels: int, channels: int, dim: int) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(nn.Linear(3 * width, channels) for width in (mels, channels, channels))
+        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(3))
+        self.project = nn.Linear(channels, dim)
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-mel frames [N, mels] of clips of these lengths [B] -> vectors [N', dim], and how many a clip has [B]."""
+        halved, lengths = frame_windows(lengths, stride=2)
+        same, lengths = frame_windows(lengths, stride=1)
+        x = frames
+        for windows, convolution, norm in zip((halved, same, same), self.convolutions, self.norms, strict=True):
+            near = F.embedding(windows, F.pad(x, (0, 0, 0, 1)))  # [N', 3, width]
+            x = F.gelu(norm(convolution(near.flatten(1))))
+        return self.project(x), lengths
+
+
+def frame_windows(lengths: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """The frame before, at and after every `stride`-th frame of each clip, [N', 3], and how many those are [B].
+
+    Clips [B] stand one after the other, N frames in all; N itself stands for a frame beyond a clip's ends.
+    """
+    after = (lengths - 1).div(stride, rounding_mode="floor") + 1
+    clip = torch.repeat_interleave(after)
+    first, first_after = lengths.cumsum(0) - lengths, after.cumsum(0) - after
+    centre = (torch.arange(len(clip), device=lengths.device) - first_after[clip]) * stride
+    frame = centre[:, None] + torch.arange(-1, 2, device=lengths.device)
+    inside = (frame >= 0) & (frame < lengths[clip, None])
+    return torch.where(inside, first[clip, None] + frame, lengths.sum()), after
+
+
+def real_frames(lengths: Tensor, time: int) -> Tensor:
+    """[B], T -> [B, T] bool: true before each sequence's length."""
+    return torch.arange(time, device=lengths.device) < lengths[:, None]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One pass of a batch. N is the number of real encoder frames in it."""
+
+    logits: Tensor
+    """[B, classes]"""
+    lengths: Tensor
+    """[B]: encoder frames of each clip; they add up to N."""
+    vectors: Tensor
+    """[N, dim]: encoder outputs, L2-normalised, as the quantizer searches for them."""
+    passed: Tensor
+    """[N, dim]: what goes on: `vectors`, or the quantizer's codes with a straight-through gradient to them."""
+    quantized: Quantized | None
+    observed: tuple[Tensor, Tensor] | None
+    """What a sequence model sees: [B, T] codes or [B, T, dim] vectors, zero at padding; and the real frames [B, T]."""
+    sequence: SequenceOutput | None
+
+
+class DigitClassifier(nn.Module):
+    """Encoder, L2 normalisation, quantizer, sequence model; time-mean and sequence features decide."""
+
+    def __init__(self, variant: Variant, config: VqConfig, *, mels: int, classes: int, seed: int) -> None:
+        super().__init__()
+        self.encoder = Encoder(mels, config.channels, config.dim)
+        self.quantizer = _build_codebook(variant, config, seed) if variant.update else None
+        self.sequence: SequenceLayer | None = None
+        if variant.sequence:
+            self.sequence = build_sequence(
+                variant.sequence,
+                codes=config.codes if variant.update else None,
+                dim=None if variant.update else config.dim,
+                seed=derive_seed(seed, "sequence"),
+                config=config.sequence,
+            )
+        extra = self.sequence.width if self.sequence else 0
+        self.norm = nn.LayerNorm(config.dim)
+        self.hidden = nn.Linear(config.dim + extra, config.channels)
+        self.decide = nn.Linear(config.channels, classes)
+
+    def encode(self, mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """L2-normalised encoder outputs of the real frames [N, dim], and how many of them each clip has [B]."""
+        encoded, lengths = self.encoder(mel[real_frames(lengths, mel.shape[1])], lengths)
+        return F.normalize(encoded, dim=-1), lengths
+
+    def forward(self, mel: Tensor, lengths: Tensor, *, swap_sequences: bool = False) -> Decision:
+        """Classify log-mel clips [B, T, mels] of these lengths [B].
+
+        `swap_sequences` gives each clip the sequence model's features of the clip before it, to see what they matter.
+        """
+        vectors, lengths = self.encode(mel, lengths)
+        quantized = self.quantizer(vectors) if self.quantizer else None
+        passed = quantized.quantized if quantized else vectors
+        features = [self.norm(_clip_means(passed, lengths))]
+        observed = sequence = None
+        if self.sequence:
+            observed = _spread(quantized.codes[:, 0] if quantized else vectors, lengths)
+            sequence = self.sequence(*observed)
+            features.append(sequence.features.roll(int(swap_sequences), dims=0))
+        logits = self.decide(F.gelu(self.hidden(torch.cat(features, dim=1))))
+        return Decision(logits, lengths, vectors, passed, quantized, observed, sequence)
+
+    def elbo(self, decision: Decision, *, utterances: int) -> float:
+        """The sequence model's ELBO of a pass in nats per frame; 0 without one."""
+        if not self.sequence or not decision.sequence or not decision.observed:
+            return 0.0
+        return self.sequence.elbo(decision.observed[1], decision.sequence, utterances=utterances)
+
+    def learn(self, decision: Decision, *, utterances: int) -> None:
+        """The sequence model's own step from a pass, of a corpus of so many utterances; the rest learns by gradient."""
+        if self.sequence and decision.sequence and decision.observed:
+            self.sequence.learn(*decision.observed, decision.sequence, utterances=utterances)
+
+    @torch.no_grad()
+    def start(self, mel: Tensor, lengths: Tensor, *, data_driven: bool) -> None:
+        """Start the codebook from these clips, if `data_driven`, and then the sequence model."""
+        vectors, lengths = self.encode(mel, lengths)
+        if self.quantizer and data_driven:
+            self.quantizer.start(vectors)
+        if self.sequence:
+            observed = self.quantizer(vectors, frozen=True).codes[:, 0] if self.quantizer else vectors
+            self.sequence.start(*_spread(observed, lengths))
+
+
+def _build_codebook(variant: Variant, config: VqConfig, seed: int) -> Quantizer:
+    assert variant.update
+    return build_quantizer(
+        variant.update,
+        config.dim,
+        config.codes,
+        decay=config.decay,
+        dead_window=config.dead_window,
+        dead_usage=config.dead_usage,
+        seed=derive_seed(seed, "quantizer"),
+    )
+
+
+def _clip_means(values: Tensor, lengths: Tensor) -> Tensor:
+    """Means of values [N, D] over the frames of each clip: [B, D]."""
+    sums = values.new_zeros(len(lengths), values.shape[1]).index_add(0, torch.repeat_interleave(lengths), values)
+    return sums / lengths[:, None]
+
+
+def _spread(values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Values of the real frames, [N, ...], by clip: [B, T, ...], zero at padding; and which are real [B, T]."""
+    mask = real_frames(lengths, int(lengths.max()))
+    spread = values.new_zeros(*mask.shape, *values.shape[1:])
+    return spread.masked_scatter(mask.reshape(*mask.shape, *([1] * (values.dim() - 1))).expand_as(spread), values), mask

@@ -1,0 +1,144 @@
+"""A hierarchical Dirichlet process mixture, fitted by its evidence lower bound (ELBO).
+
+beta ~ GEM(gamma) is shared; group j (an utterance) has weights pi_j ~ DP(alpha, beta), under truncation
+Dir(alpha beta); frame i of it a component z_ji ~ pi_j and a value x_ji ~ F(theta_z), theta_k ~ H (Teh et al. 2006).
+Mean-field posterior q(v) q(pi) q(z) q(theta), coordinate ascent with merge moves after Hughes, Kim and Sudderth (2015).
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from phonoscope.studies.collapse.base_measures import StickBreaking
+from phonoscope.studies.collapse.emissions import Emission
+from phonoscope.studies.collapse.starts import alike, first_responsibilities
+
+
+class HDPPosterior(NamedTuple):
+    """What the frames of a batch of groups say."""
+
+    responsibilities: Tensor
+    """q(z), [J, T, K]; 0 at padding, else rows sum to 1."""
+    counts: Tensor
+    """Expected frames of each component in each group, [J, K]."""
+    evidence: Tensor
+    """The groups' part of the ELBO, scalar: E[log p(x, z, pi)] - E[log q(z, pi)]."""
+
+
+class HDP(nn.Module):
+    """The mixture. Groups are rows of a batch: frames [J, T] or [J, T, D] with a mask [J, T]."""
+
+    def __init__(self, emission: Emission, *, alpha: float, gamma: float) -> None:
+        super().__init__()
+        self.emission = emission
+        self.alpha = alpha
+        self.base = StickBreaking(emission.components, gamma)
+
+    def start(self, x: Tensor, mask: Tensor, seed: int) -> Tensor:
+        """Set the components from data; returns the groups' counts [J, K]."""
+        self.emission.centre(x[mask])
+        weights = first_responsibilities(self.emission, x, mask, seed)
+        self.emission.absorb(self.emission.statistics(x[mask], weights))
+        full = weights.new_zeros(*mask.shape, weights.shape[1])
+        full[mask] = weights
+        return full.sum(1)
+
+    def posterior(self, x: Tensor, mask: Tensor, iterations: int, counts: Tensor | None = None) -> HDPPosterior:
+        """Alternate between q(z) and q(pi_j) in every group, from given counts or from the base measure alone.
+
+        Differentiable in vectors x.
+        """
+        scores = self.emission.expected_log_likelihood(x)
+        prior = self.alpha * self.base.mean()
+        log_weights = prior.log() if counts is None else torch.digamma(prior + counts)[:, None]
+        for _ in range(iterations):
+            logits = scores + log_weights
+            shares = logits.softmax(-1) * mask[..., None]
+            counts = shares.sum(1)
+            log_weights = torch.digamma(prior + counts)[:, None]
+        assert counts is not None
+        rows = self.base.row_evidence(counts, self.alpha, torch.ones_like(counts, dtype=torch.bool)).sum()
+        evidence = (shares * (scores - logits.log_softmax(-1))).sum() + rows
+        return HDPPosterior(shares, counts, evidence)
+
+    def kl(self) -> Tensor:
+        """KL of all that groups share: of the sticks and of the components' parameters."""
+        return self.base.kl() + self.emission.kl()
+
+    @torch.no_grad()
+    def learn(
+        self,
+        x: Tensor,
+        mask: Tensor,
+        found: HDPPosterior,
+        *,
+        rate: float = 1.0,
+        scale: float = 1.0,
+        iterations: int = 3,
+    ) -> None:
+        """Move the shared posteriors to what the batch, counted `scale` times, asks for, by `rate` (1: all the way)."""
+        allowed = torch.ones_like(found.counts, dtype=torch.bool)
+        best = self.base.refine(found.counts, self.alpha, allowed, scale=scale, iterations=iterations)
+        self.base.raw = torch.lerp(self.base.raw, best, rate)
+        statistics = self.emission.statistics(x[mask], found.responsibilities[mask])
+        self.emission.absorb(statistics, rate=rate, scale=scale)
+
+    @torch.no_grad()
+    def fit(self, x: Tensor, mask: Tensor, seed: int, *, sweeps: int = 100, tolerance: float = 1e-5) -> list[float]:
+        """Coordinate ascent from the data's own start, then merges; returns the ELBOs, which never fall."""
+        counts = self.start(x, mask, seed)
+        elbos: list[float] = []
+        merged = True
+        while merged:
+            counts = self._ascend(x, mask, counts, elbos, sweeps, tolerance)
+            counts, merged = self._merge(x, mask, counts, elbos)
+        return elbos
+
+    def _ascend(
+        self, x: Tensor, mask: Tensor, counts: Tensor, elbos: list[float], sweeps: int, tolerance: float
+    ) -> Tensor:
+        for sweep in range(sweeps):
+            found, elbo = self._scored(x, mask, counts)
+            self.learn(x, mask, found)
+            counts = found.counts
+            elbos.append(elbo)
+            if sweep > 0 and elbos[-1] - elbos[-2] < tolerance * abs(elbos[-1]):
+                break
+        return counts
+
+    def _scored(self, x: Tensor, mask: Tensor, counts: Tensor) -> tuple[HDPPosterior, float]:
+        found = self.posterior(x, mask, 1, counts)
+        return found, float(found.evidence - self.kl())
+
+    def _merge(self, x: Tensor, mask: Tensor, counts: Tensor, elbos: list[float]) -> tuple[Tensor, bool]:
+        """Pour one component into another where that raises the ELBO; the likeliest pairs are tried first."""
+        found = self.posterior(x, mask, 1, counts)
+        for kept, gone in alike(self.emission, x[mask], found.responsibilities[mask]):
+            trial = copy.deepcopy(self)
+            shares = found.responsibilities.clone()
+            shares[..., kept] += shares[..., gone]
+            shares[..., gone] = 0
+            trial.learn(x, mask, HDPPosterior(shares, shares.sum(1), found.evidence))
+            after, elbo = trial._scored(x, mask, shares.sum(1))
+            if elbo > elbos[-1]:
+                self.load_state_dict(trial.state_dict())
+                elbos.append(elbo)
+                return after.counts, True
+        return counts, False
+
+    @torch.no_grad()
+    def weights(self, x: Tensor, mask: Tensor, iterations: int = 20) -> Tensor:
+        """Posterior mean of pi_j, [J, K], rows sum to 1."""
+        counts = self.posterior(x, mask, iterations).counts
+        posterior = self.alpha * self.base.mean() + counts
+        return posterior / posterior.sum(1, keepdim=True)
+
+    @torch.no_grad()
+    def log_likelihood(self, x: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
+        """log p of new frames [J, T] of groups with weights [J, K], under the predictive densities: [J]."""
+        scores = self.emission.log_predictive(x) + weights.log()[:, None]
+        return (scores.logsumexp(-1) * mask).sum(1)

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from phonoscope.studies.collapse.classifier import DigitClassifier, Encoder, real_frames
+from phonoscope.studies.collapse.variants import Variant, main_variants
+
+from .words import BRIEF, MELS, planted_clips
+
+VARIANTS = {variant.name: variant for variant in main_variants()}
+
+
+def build(variant: Variant) -> DigitClassifier:
+    torch.manual_seed(0)
+    return DigitClassifier(variant, BRIEF, mels=MELS, classes=3, seed=1)
+
+
+def started(name: str) -> tuple[DigitClassifier, torch.Tensor, torch.Tensor]:
+    clips = planted_clips(16, 3, seed=0)
+    batch = clips.batch(torch.arange(16).numpy())
+    model = build(VARIANTS[name])
+    model.start(batch.mel, batch.lengths, data_driven=True)
+    return model, batch.mel, batch.lengths
+
+
+def test_the_encoder_is_three_convolutions_blind_to_other_clips() -> None:
+    encoder = Encoder(MELS, 8, 8)
+    lengths = [9, 1, 4]
+    clips = [torch.randn(length, MELS) for length in lengths]
+    found, after = encoder(torch.cat(clips), torch.tensor(lengths))
+    assert after.tolist() == [5, 1, 2]
+    for clip, own in zip(clips, found.split(after.tolist()), strict=True):
+        x = clip.T[None]
+        for stride, layer, norm in zip((2, 1, 1), encoder.convolutions, encoder.norms, strict=True):
+            kernel = layer.weight.unflatten(1, (3, -1)).transpose(1, 2)
+            x = F.gelu(norm(F.conv1d(x, kernel, layer.bias, stride=stride, padding=1).transpose(1, 2))).transpose(1, 2)
+        torch.testing.assert_close(own, encoder.project(x[0].T), atol=1e-5, rtol=1e-5)
+
+
+def test_real_frames_mark_a_prefix() -> None:
+    assert real_frames(torch.tensor([1, 3]), 3).tolist() == [[True, False, False], [True, True, True]]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_decides_from_all_its_parts(name: str) -> None:
+    model, mel, lengths = started(name)
+    decision = model.eval()(mel, lengths)
+    assert decision.logits.shape == (16, 3)
+    assert torch.allclose(decision.vectors.norm(dim=1), torch.ones(len(decision.vectors)))
+    assert decision.lengths.sum() == len(decision.vectors)
+    assert (decision.quantized is not None) == ("vq" in name)
+    assert (decision.sequence is not None) == ("h" in name.replace("baseline", ""))
+    if decision.sequence:
+        swapped = model(mel, lengths, swap_sequences=True).logits
+        assert not torch.allclose(swapped, decision.logits)
+        assert model.elbo(decision, utterances=16) != 0
+    decision.logits.square().sum().backward()
+    gradient = model.encoder.project.weight.grad
+    assert gradient is not None
+    assert gradient.abs().sum() > 0
+
+
+def test_the_sequence_model_of_a_quantized_variant_sees_codes() -> None:
+    model, mel, lengths = started("vq_hdp")
+    decision = model.eval()(mel, lengths)
+    assert decision.quantized
+    assert decision.observed
+    codes, mask = decision.observed
+    assert torch.equal(codes[mask], decision.quantized.codes[:, 0])
+
+
+def test_evaluation_changes_no_state_and_training_does() -> None:
+    model, mel, lengths = started("vq_hsmm")
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    model.eval()(mel, lengths)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    model.learn(model.train()(mel, lengths), utterances=16)
+    changed = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+    assert "quantizer.layers.0.embed" in changed
+    assert any(key.startswith("sequence.") for key in changed)
+    assert not any(key.startswith("encoder.") for key in changed)
+
+
+def test_a_start_without_data_leaves_the_codebook() -> None:
+    model, mel, lengths = started("vq")
+    other = build(VARIANTS["vq"])
+    assert model.quantizer
+    assert other.quantizer
+    before = other.quantizer.codebooks()[0]
+    other.start(mel, lengths, data_driven=False)
+    assert torch.equal(other.quantizer.codebooks()[0], before)
+    assert not torch.equal(model.quantizer.codebooks()[0], before)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from phonoscope.config.vq import SequenceConfig
+from phonoscope.studies.collapse.sequence import SequenceKind, SequenceLayer, build_sequence
+
+from .planted import codes_of, everything, segments, vectors_of
+
+CONFIG = SequenceConfig(components=5, states=4, d_max=6)
+every = pytest.mark.parametrize("kind", get_args(SequenceKind))
+
+
+def layer(kind: SequenceKind, over: str, seed: int = 0) -> SequenceLayer:
+    size = {"codes": 9} if over == "codes" else {"dim": 2}
+    return build_sequence(kind, **size, seed=seed, config=CONFIG)
+
+
+def batch(over: str, sequences: int = 8, frames: int = 20) -> tuple[Tensor, Tensor]:
+    states = segments(sequences, frames, seed=0)
+    x = codes_of(states, 0) if over == "codes" else vectors_of(states, 0).float()
+    return x, torch.arange(frames) < torch.arange(frames - sequences + 1, frames + 1)[:, None]
+
+
+@every
+@pytest.mark.parametrize("over", ["codes", "vectors"])
+def test_learning_raises_the_elbo_and_evaluation_changes_nothing(kind: SequenceKind, over: str) -> None:
+    model, (x, mask) = layer(kind, over), batch(over)
+    model.start(x, mask)
+    first = model.elbo(mask, model(x, mask), utterances=80)
+    for _ in range(20):
+        model.learn(x, mask, model(x, mask), utterances=80)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    out = model(x, mask)
+    assert model.elbo(mask, out, utterances=80) > first
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert out.features.shape == (8, model.width)
+    assert ((out.features >= 0) & (out.features <= 1 + 1e-6)).all()
+    torch.testing.assert_close(out.features[:, : len(model.shares())].sum(1), torch.ones(8))
+    assert float(model.shares().sum()) == pytest.approx(1)
+
+
+@every
+def test_features_tell_utterances_apart_and_pass_gradients_on(kind: SequenceKind) -> None:
+    model, (x, mask) = layer(kind, "vectors"), batch("vectors")
+    model.start(x, mask)
+    x = (x + 1.0).requires_grad_()
+    features = model(x, mask).features
+    assert float(features.detach().std(0).max()) > 0.02
+    features.pow(2).sum().backward()
+    assert x.grad is not None
+    assert x.grad[mask].abs().sum() > 0
+    assert x.grad[~mask].abs().sum() == 0
+
+
+@every
+@pytest.mark.parametrize("over", ["codes", "vectors"])
+def test_padding_is_ignored_and_a_saved_layer_says_the_same(kind: SequenceKind, over: str) -> None:
+    model, (x, mask) = layer(kind, over), batch(over)
+    model.start(x, mask)
+    other = layer(kind, over, seed=1)
+    other.load_state_dict(model.state_dict())
+    padded = torch.where(mask if over == "codes" else mask[..., None], x, torch.full_like(x, 7))
+    assert torch.equal(model(x, mask).features, other(padded, mask).features)
+
+
+@every
+def test_a_constant_input_does_not_tell_its_length(kind: SequenceKind) -> None:
+    model, (x, mask) = layer(kind, "codes"), batch("codes")
+    model.start(x, mask)
+    for _ in range(20):
+        model.learn(x, mask, model(x, mask), utterances=80)
+    same = torch.zeros(31, 40, dtype=torch.int64)
+    features = model(same, torch.arange(40) < torch.arange(10, 41)[:, None]).features
+    assert float((features.amax(0) - features.amin(0)).max()) < 0.15
+
+
+@every
+def test_one_frame_of_one_utterance_is_enough(kind: SequenceKind) -> None:
+    for over in ("codes", "vectors"):
+        model, (x, _) = layer(kind, over), batch(over)
+        one = x[:1, :1]
+        model.start(one, everything(one))
+        out = model(one, everything(one))
+        model.learn(one, everything(one), out, utterances=1)
+        assert model(one, everything(one)).features.isfinite().all()
+
+
+def test_a_layer_is_over_codes_or_vectors() -> None:
+    with pytest.raises(ValueError, match="either codes or dim"):
+        build_sequence("hdp", seed=0, config=CONFIG)

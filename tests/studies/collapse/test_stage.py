@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from phonoscope import paths
+from phonoscope.audio import write_flac
+from phonoscope.config.params import Params, load_params
+from phonoscope.errors import DataError
+from phonoscope.files import read_safetensors, write_json
+from phonoscope.pipeline.base import StageReport
+from phonoscope.pipeline.vq import run
+from phonoscope.pipeline.vq_report import run as run_report
+from phonoscope.report.summary import vq_headline
+from phonoscope.studies.collapse.variants import arm_variants, main_variants
+
+from .words import BRIEF
+
+PARAMS = Path(__file__).parents[3] / "params.yaml"
+TONES = {"one": 300.0, "two": 900.0, "six": 1800.0, "yes": 500.0}
+STUDY = BRIEF.model_copy(update={"arms": ("older",), "arm_seeds": 2, "steps": 3})
+
+
+def params(workers: int = 1) -> Params:
+    loaded = load_params(PARAMS)
+    compute = loaded.compute.model_copy(update={"workers": workers})
+    return loaded.model_copy(update={"vq": STUDY, "compute": compute})
+
+
+def write_corpus(words: dict[str, float], per_word: int = 5) -> None:
+    """Tones for words: the last take of each is eval's."""
+    rng = np.random.default_rng(0)
+    rows: list[dict[str, object]] = []
+    split: dict[str, list[str]] = {"train": [], "eval": []}
+    for word, frequency_hz in words.items():
+        for take in range(per_word):
+            name = f"{word}-{take}"
+            time_s = np.arange(int(rng.integers(1600, 3200))) / 8000
+            samples = 0.3 * np.sin(2 * np.pi * frequency_hz * time_s) + 0.01 * rng.normal(size=len(time_s))
+            write_flac(paths.CORPUS / f"{name}.flac", samples.astype(np.float32), 8000)
+            rows.append({"utterance": name, "path": f"{name}.flac", "word": word, "sample_rate": 8000})
+            split["eval" if take == per_word - 1 else "train"].append(name)
+    pd.DataFrame(rows).to_parquet(paths.MANIFEST)
+    write_json(paths.SPLIT, split)
+
+
+class Ran(NamedTuple):
+    root: Path
+    report: StageReport
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
+    root = tmp_path_factory.mktemp("vq")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        write_corpus(TONES)
+        report = run(params())
+        run_report(params())
+        yield Ran(root, report)
+
+
+def names() -> list[str]:
+    return [variant.name for variant in main_variants() + arm_variants(STUDY.arms)]
+
+
+def test_every_variant_leaves_a_table_and_its_checkpoints(ran: Ran) -> None:
+    assert sorted(file.stem for file in (ran.root / paths.VQ_METRICS).iterdir()) == sorted(names())
+    for name in names():
+        table = pd.read_csv(ran.root / paths.VQ_METRICS / f"{name}.csv")
+        assert not table.isna().to_numpy().any()
+        assert set(table["seed"]) == ({1, 2} if "older" in name else {1})
+        folder = ran.root / paths.VQ_MODELS / name
+        weights, described = read_safetensors(folder / "model.safetensors")
+        assert described["variant"] == name
+        assert ("quantizer.layers.0.embed_avg" in weights) == ("vq" in name)
+        assert json.loads((folder / "config.json").read_text())["settings"]["codes"] == 8
+        assert (folder / "model_2.safetensors").exists() == ("older" in name)
+
+
+def test_the_arms_of_mlflow_are_epochs(ran: Ran) -> None:
+    epochs = pd.read_csv(ran.root / paths.VQ_METRICS / "vq.csv")["epoch"].max()
+    assert len(ran.report.by_epoch["vq.eval.accuracy"]) == epochs
+    assert "vq_unscaled.eval.perplexity_ema" in ran.report.by_epoch
+    assert "baseline.eval.perplexity_ema" not in ran.report.by_epoch
+
+
+def test_only_digits_are_classified(ran: Ran) -> None:
+    table = pd.read_csv(ran.root / paths.VQ_METRICS / "baseline.csv")
+    assert table[(table["mode"] == "eval") & (table["split"] == "eval")]["clips"].max() == 3
+
+
+def test_the_report_has_tables_figures_and_headlines(ran: Ran) -> None:
+    found = vq_headline(pd.read_csv(ran.root / paths.VQ_REPORT / "headline.csv"))
+    assert list(found) == names()
+    assert set(found["vq_unscaled"]) == {"accuracy", "perplexity_train", "perplexity_eval", "active_codes_eval"}
+    assert set(found["hsmm"]) == {"accuracy"}
+    text = (ran.root / paths.VQ_REPORT / "report.md").read_text()
+    assert text.count("\n## ") == 7
+    figures = sorted((ran.root / paths.VQ_PLOTS).iterdir())
+    assert [figure.name for figure in figures] == ["encoder.png", "norms.png", "perplexities.png"]
+    assert all(figure.read_bytes().startswith(b"\x89PNG") for figure in figures)
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [({"yes": 500.0}, "0 digit classes"), ({"one": 300.0, "yes": 500.0}, "1 digit classes in 4 clips")],
+)
+def test_a_corpus_without_digits_or_with_one_is_refused(
+    words: dict[str, float], match: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_corpus(words)
+    with pytest.raises(DataError, match=match):
+        run(params())
+    assert not paths.VQ_MODELS.exists()
+    assert not paths.VQ_METRICS.exists()
+
+
+def test_fewer_vectors_than_codes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_corpus(TONES)
+    many = params().model_copy(update={"vq": STUDY.model_copy(update={"codes": 4096})})
+    with pytest.raises(DataError, match="4096 codes cannot start from"):
+        run(many)
+
+
+def test_missing_inputs_name_the_stage_that_makes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="dvc repro split"):
+        run(params())
+    with pytest.raises(DataError, match="dvc repro vq"):
+        run_report(params())

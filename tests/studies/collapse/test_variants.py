@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from phonoscope.config.vq import VqConfig
+from phonoscope.studies.collapse.variants import arm_variants, main_variants, runs
+
+
+def test_the_eight_combinations_come_under_both_updates_where_they_have_a_quantizer() -> None:
+    found = {variant.name: (variant.update, variant.sequence) for variant in main_variants()}
+    assert found == {
+        "baseline": (None, None),
+        "vq": ("ema", None),
+        "vq_unscaled": ("ema_unscaled", None),
+        "hdp": (None, "hdp"),
+        "hsmm": (None, "hsmm"),
+        "vq_hdp": ("ema", "hdp"),
+        "vq_hdp_unscaled": ("ema_unscaled", "hdp"),
+        "vq_hsmm": ("ema", "hsmm"),
+        "vq_hsmm_unscaled": ("ema_unscaled", "hsmm"),
+        "hdp_hsmm": (None, "hdp_hsmm"),
+        "vq_hdp_hsmm": ("ema", "hdp_hsmm"),
+        "vq_hdp_hsmm_unscaled": ("ema_unscaled", "hdp_hsmm"),
+    }
+
+
+def test_arms_change_their_own_settings_only() -> None:
+    config = VqConfig()
+    arms = {variant.name: variant for variant in arm_variants(config.arms)}
+    assert len(arms) == 8
+    older = arms["vq_older_unscaled"]
+    assert older.update == "ema_unscaled"
+    assert (older.settings(config).decay, older.settings(config).batch_size, older.settings(config).lr) == (
+        0.99,
+        64,
+        1e-3,
+    )
+    assert not arms["vq_no_augmentation"].settings(config).augment
+    assert arms["vq_random_start"].settings(config).start == "random"
+    frozen = arms["vq_frozen_encoder"]
+    assert frozen.settings(config) == config
+    assert frozen.frozen_epochs(config) == config.frozen_epochs > 0
+    assert all(variant.settings(config) == config for variant in main_variants())
+    assert not any(variant.frozen_epochs(config) for variant in main_variants())
+
+
+def test_every_variant_runs_from_its_seeds() -> None:
+    found = runs(VqConfig(seeds=3, arms=("older",), arm_seeds=2))
+    assert len(found) == len(set(found)) == 12 * 3 + 2 * 2
+    assert [index for variant, index in found if variant.name == "vq"] == [1, 2, 3]
+    assert [index for variant, index in found if variant.name == "vq_older"] == [1, 2]
