@@ -63,11 +63,6 @@ bench: setup  ## benchmarks into benchmarks/results; needs the results of `featu
 	  $(BIN)/python -m benchmarks $$name --json > .phonoscope/bench.json \
 	    && mv .phonoscope/bench.json benchmarks/results/$$name.json || exit 1; done
 
-bench: setup  ## benchmarks into benchmarks/results; needs the results of `features`, takes ten minutes
-	@for name in probes geometry sae encoders encode; do \
-	  $(BIN)/python -m benchmarks $$name --json > .phonoscope/bench.json \
-	    && mv .phonoscope/bench.json benchmarks/results/$$name.json || exit 1; done
-
 check: setup  ## lint, format, types
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
