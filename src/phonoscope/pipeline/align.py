@@ -28,7 +28,7 @@ def run(params: Params) -> StageReport:
     from phonoscope.data import Labels, Manifest
     from phonoscope.data.phones import SILENCE
     from phonoscope.data.tables import read_frame
-    from phonoscope.pipeline.speech import limited_rejections
+    from phonoscope.pipeline.sections import limited_rejections
 
     config = params.alignment
     given = find_textgrids(Path(config.root)) if config.method in ("auto", "given") else {}
