@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
@@ -83,11 +82,11 @@ def prepare(folder: Path) -> Clips:
     import sklearn.utils  # noqa: F401
 
     from phonoscope.data import Codebooks, Tokens
-    from phonoscope.data.tables import read_json
     from phonoscope.geometry import cluster_scores, pca, pool  # noqa: F401
 
-    books = Codebooks.load(folder / "codebooks.safetensors")
-    return Clips(Tokens.load(folder / "tokens.parquet"), books, read_json(folder / "words.json")["words"])
+    tokens = Tokens.load(folder / "tokens.parquet")
+    words = [name.split("-")[1] for name in tokens.utterances]
+    return Clips(tokens, Codebooks.load(folder / "codebooks.safetensors"), words)
 
 
 def run_ours(clips: Clips) -> Result:
@@ -99,10 +98,11 @@ def run_ours(clips: Clips) -> Result:
 
 def run_direct(clips: Clips) -> Result:
     """Project every frame, average over time, concatenate the layers and score."""
+    books = [rows.astype(np.float64) for rows in clips.codebooks.vectors]
     vectors = []
     for batch in clips.tokens.batches(batch_frames=FRAMES):  # a clip
-        projected = zip(clips.codebooks.vectors, batch.codes.T, strict=True)
-        vectors.append(np.concatenate([rows[codes].astype(np.float64).mean(axis=0) for rows, codes in projected]))
+        projected = zip(books, batch.codes.T, strict=True)
+        vectors.append(np.concatenate([rows[layer_codes].mean(axis=0) for rows, layer_codes in projected]))
     return _score(np.stack(vectors), clips.words)
 
 
@@ -117,35 +117,25 @@ def _score(vectors: NDArray[np.float64], words: list[str]) -> Result:
 def _write(folder: Path, clips: int, layers: int, dims: int, seed: int) -> None:
     """Write codebooks with affine projections, and tokens of words that prefer some codes each."""
     from phonoscope.data import Codebooks, Tokens
-    from phonoscope.files import write_json
 
     rng = np.random.default_rng(seed)
-    stored, summed = [], []
-    for layer in range(1, layers + 1):
-        raw = rng.normal(size=(CODES, RAW_DIMS))
-        projected = raw @ rng.normal(size=(RAW_DIMS, dims)) / layer + rng.normal(size=dims) / 10
-        stored.append(raw)
-        summed.append(projected)
-    words = np.arange(clips) % WORDS
-    Codebooks.from_arrays(summed, stored).save(folder / "codebooks.safetensors")
-    write_json(folder / "words.json", {"words": [str(word) for word in words]})
-    with Tokens.writer(folder / "tokens.parquet", [CODES] * layers, FRAMES) as add:
-        for part in _token_parts(words, layers, rng):
-            add(part)
-
-
-def _token_parts(words: NDArray[np.int64], layers: int, rng: np.random.Generator) -> Iterator[Tokens]:
-    """Tokens of at most `CHUNK_CLIPS` clips each."""
-    from phonoscope.data import Tokens
-
+    raw = [rng.normal(size=(CODES, RAW_DIMS)) for _ in range(layers)]
+    projected = [
+        rows @ rng.normal(size=(RAW_DIMS, dims)) / layer + rng.normal(size=dims) / 10
+        for layer, rows in enumerate(raw, start=1)
+    ]
+    codebooks = Codebooks.from_arrays(projected, raw)
+    codebooks.save(folder / "codebooks.safetensors")
     preferred = rng.integers(CODES, size=(WORDS, layers, PREFERRED))
-    for start in range(0, len(words), CHUNK_CLIPS):
-        chunk = words[start : start + CHUNK_CLIPS]
-        shape = (len(chunk), FRAMES)
-        codes = []
-        for layer in range(layers):
-            choice = preferred[chunk[:, None], layer, rng.integers(PREFERRED, size=shape)]
-            codes.append(np.where(rng.random(shape) < PREFERENCE, choice, rng.integers(CODES, size=shape)))
-        stacked = np.stack(codes, axis=1)  # [clips, layers, frames]
-        clips = {f"clip-{start + i:07d}": stacked[i] for i in range(len(chunk))}
-        yield Tokens.from_arrays(clips, [CODES] * layers, FRAMES)
+    with Tokens.writer(folder / "tokens.parquet", codebooks.sizes, frame_rate_hz=50) as add:
+        for start in range(0, clips, CHUNK_CLIPS):
+            chunk = range(start, min(start + CHUNK_CLIPS, clips))
+            codes = {f"word-{clip % WORDS}-{clip:07d}": _codes(preferred[clip % WORDS], rng) for clip in chunk}
+            add(Tokens.from_arrays(codes, codebooks.sizes))
+
+
+def _codes(preferred: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Codes [layers, frames] of a clip whose word prefers some codes, `preferred` [layers, PREFERRED]."""
+    shape = (len(preferred), FRAMES)
+    choice = np.take_along_axis(preferred, rng.integers(PREFERRED, size=shape), axis=1)
+    return np.where(rng.random(shape) < PREFERENCE, choice, rng.integers(CODES, size=shape))
