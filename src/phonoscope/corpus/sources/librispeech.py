@@ -42,7 +42,7 @@ def subset_folders(root: Path, subset: str) -> list[Path]:
 
 
 def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
-    """Utterances under LibriSpeech's ids. One without a transcript is rejected. Raises `DataError` and `ParamsError`."""
+    """Utterances under LibriSpeech's ids; one without a transcript is rejected. Raises `DataError`, `ParamsError`."""
     root = root / "LibriSpeech" if (root / "LibriSpeech").is_dir() else root
     sexes = read_sexes(root / "SPEAKERS.TXT")
     for folder in subset_folders(root, config.subset):
