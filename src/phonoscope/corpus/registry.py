@@ -27,7 +27,7 @@ def check_source(name: str) -> None:
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"sources are {', '.join(names)}"
-        raise ParamsError(f"no corpus source is called {name!r}; {hint}")
+        raise ParamsError(f"source: no corpus source is called {name!r}; {hint}")
 
 
 def open_source(config: CorpusConfig) -> Iterator[RawItem | Rejected]:
@@ -39,6 +39,6 @@ def open_source(config: CorpusConfig) -> Iterator[RawItem | Rejected]:
     check_source(config.source)
     root = Path(config.root)
     if not root.is_dir():
-        raise ParamsError(f"{config.root!r} is not a folder; give the folder of a {config.source} corpus")
+        raise ParamsError(f"root: {config.root!r} is not a folder; give the folder of a {config.source} corpus")
     read: Source = importlib.import_module(f"{sources.__name__}.{config.source}").read
     return read(root, config)

@@ -56,6 +56,6 @@ def _report(table: pd.DataFrame) -> StageReport:
     """Headline: all layers kept. By layer: perplexity, used codes and quality by number of layers kept."""
     groups = table[table["layer"] > 0].sort_values("layer").groupby("metric")
     by_layer = {str(metric): rows["value"].astype(float).tolist() for metric, rows in groups}
-    shown = [name for name in ("si_sdr_db", "mel_distance_db", "stoi") if name in by_layer]
-    bitrate = {"bitrate_bps": float(table["value"].iloc[0])}
-    return StageReport(bitrate | {name: by_layer[name][-1] for name in shown}, by_layer)
+    headline = {"bitrate_bps": float(table["value"].iloc[0])}
+    headline |= {str(name): by_layer[name][-1] for name in ("si_sdr_db", "mel_distance_db", "stoi") if name in by_layer}
+    return StageReport(headline, by_layer)

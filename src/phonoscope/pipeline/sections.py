@@ -17,21 +17,19 @@ def check_choices(params: Params) -> None:
     from phonoscope.codecs.registry import check_config
     from phonoscope.corpus.registry import check_source
 
-    try:
+    with named_parameters("corpus"):
         check_source(params.corpus.source)
-    except ParamsError as error:
-        raise ParamsError(f"corpus.source: {error}") from error
     for name, config in params.codecs.items():
-        try:
+        with named_parameters(f"codecs.{name}"):
             check_config(config)
-        except ParamsError as error:
-            raise ParamsError(f"codecs.{name}.{error}") from error
 
 
 @contextmanager
-def limited_rejections() -> Iterator[None]:
-    """Add the key of params.yaml to a refusal of too many unusable utterances."""
+def named_parameters(section: str) -> Iterator[None]:
+    """Name the key of params.yaml in refusals of a section's fields, and of too many unusable utterances."""
     try:
         yield
+    except ParamsError as error:
+        raise ParamsError(f"{section}.{error}") from error
     except TooManyRejected as error:
         raise DataError(f"{error} (corpus.max_rejected)") from error

@@ -37,7 +37,7 @@ def subset_folders(root: Path, subset: str) -> list[Path]:
         return there
     chosen = [path for path in there if path.name == subset]
     if not chosen:
-        raise ParamsError(f"no subset {subset!r} in {root}; there are {', '.join(p.name for p in there)}")
+        raise ParamsError(f"subset: no {subset!r} in {root}; there are {', '.join(p.name for p in there)}")
     return chosen
 
 
