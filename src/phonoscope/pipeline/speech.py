@@ -1,10 +1,9 @@
-"""The audio of the corpus, and a codec to run on it."""
+"""The audio of the corpus."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from phonoscope import paths
 
@@ -12,7 +11,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from phonoscope.config.compute import ComputeConfig
     from phonoscope.data import Manifest
 
 
@@ -23,15 +21,3 @@ def waveforms(manifest: Manifest, utterances: Sequence[str], sample_rate_hz: int
     files = manifest.by_utterance("path")
     chosen = [paths.CORPUS / files[name] for name in utterances if name in files]
     return [resample(*read_audio(path), sample_rate_hz) for path in chosen]
-
-
-@lru_cache(maxsize=1)
-def open_model(codec: str, layers: int, compute: ComputeConfig, seed: int) -> Any:
-    """A codec of the pipeline on its device, loaded once a process."""
-    from phonoscope.codecs.checkpoints import load_codec
-    from phonoscope.compute import setup_torch
-
-    device = setup_torch(compute, seed)
-    model = load_codec(paths.codec_model(codec), layers)
-    model.model.to(device)
-    return model
