@@ -49,7 +49,7 @@ def test_short_and_absent_words_are_named(caplog: pytest.LogCaptureFixture) -> N
         views = choose_views(pd.concat([clips, lone], ignore_index=True), config)
     assert "words of one clip only are left out: two" in caplog.text
     assert "the corpus has no two clips of the words two, zero" in caplog.text
-    assert "'yes' has 8 clips, all are taken" in caplog.text
+    assert "'yes' has 8 clips only, all are taken" in caplog.text
     assert len(views["notebook"]) == 16
     assert len(clips) not in views["full"]
 
