@@ -17,7 +17,6 @@ from phonoscope.compute import setup_torch
 from phonoscope.config.compute import ComputeConfig, DeviceName
 from phonoscope.config.sae import SaeConfig
 from phonoscope.errors import DataError, ParamsError
-from phonoscope.sae.calibrate import calibrate
 from phonoscope.sae.data import Frames
 from phonoscope.sae.metrics import mean_output, score
 from phonoscope.sae.models import SparseAutoencoder, build_shape
@@ -82,7 +81,7 @@ def bench_sae(
     config = config.model_copy(update={"epochs": steps * config.batch_size / len(train)})
     data, rest = Frames(features, features, train), Frames(features, features, held_out)
     python = environment_with(REQUIREMENT, environment)
-    shape = build_shape("autoencoder", config, n_inputs=features.shape[1], n_outputs=features.shape[1])
+    shape = build_shape("autoencoder", config, d_in=features.shape[1], d_out=features.shape[1])
     trainer = SaeTrainer(SparseAutoencoder(shape), data, config, where)
     order = np.stack([data.batch(step, config.batch_size, config.seed) for step in range(trainer.steps)])
     scale = trainer.input_scale
@@ -101,7 +100,7 @@ def bench_sae(
         model = _read(SparseAutoencoder(shape), folder).to(where)
         spent = json.loads((folder / "seconds.json").read_text(encoding="utf-8"))
     model.rescale(scale, scale)
-    calibrate(model, (x for x, _ in data.batches(where)), config.k)
+    model.calibrate(x for x, _ in data.batches(where))
     reference = _result(model, spent, data, rest, order.size, where)
     return {"ours": ours, "reference": reference, "ratio": ours["tokens_per_s"] / reference["tokens_per_s"]}
 
@@ -112,7 +111,7 @@ def _settings(trainer: SaeTrainer, threads: int) -> dict[str, Any]:
     return {
         "threads": threads,
         "device": trainer.device.type,
-        "width": trainer.model.width,
+        "width": trainer.model.shape.d_sae,
         "k": config.k,
         "lr": config.lr,
         "warmup_steps": round(config.warmup * steps),
@@ -125,7 +124,7 @@ def _settings(trainer: SaeTrainer, threads: int) -> dict[str, Any]:
 @torch.no_grad()
 def _read(model: SparseAutoencoder, folder: Path) -> SparseAutoencoder:
     for name, parameter in model.named_parameters():
-        parameter.copy_(torch.from_numpy(np.load(folder / f"{name.replace('input_bias', 'decoder_bias')}.npy")))
+        parameter.copy_(torch.from_numpy(np.load(folder / f"{name}.npy")))
     return model.eval().requires_grad_(False)
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-
 from phonoscope.browse.page import Interpreted, page_data, script
 
 from .planted import CAUSAL, interpreted

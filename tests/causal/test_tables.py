@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-
 from phonoscope.causal.figures import draw_features, draw_patching
+
 from phonoscope.causal.tables import (
     LEAST,
     beats_controls,

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from phonoscope.encoders.claims import behaviour_claims, gradient_share, input_bytes, macs, peak_kept, size_claims
 from scipy import stats
 
 from phonoscope.config.encoders import EncoderConfig
 from phonoscope.encoders import AudioEncoder
-from phonoscope.encoders.claims import behaviour_claims, gradient_share, input_bytes, macs, peak_kept, size_claims
 from phonoscope.encoders.study import build, compare, reduce_dims, seed_interval
 
 CONFIG = EncoderConfig(embed_dim=8)

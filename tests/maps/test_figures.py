@@ -3,10 +3,10 @@ from __future__ import annotations
 import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import to_hex
+from phonoscope.maps.figures import PALE, Panel, draw_classes, draw_values
 
 from phonoscope.drawing import png
 from phonoscope.maps.embedding import CodeMap
-from phonoscope.maps.figures import PALE, Panel, draw_classes, draw_values
 
 MAP = CodeMap(np.arange(3), np.array([[-0.5, 0.0], [0.0, 0.2], [0.5, 0.0]]), 2, 0.87, 1)
 CODES = np.array([0, 1, 2, 2])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
-
 from phonoscope.report.comparison import COLUMNS, MATCHED, TASKS, combine
 from phonoscope.report.twins import COLUMNS as TWIN_COLUMNS
 

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-
 from phonoscope.report.answer import NO_TWINS as NO_TWINS_SENTENCE
 from phonoscope.report.answer import answer
+
 from tests.report.planted import NO_TWINS, table, twins
 
 CODECS = {

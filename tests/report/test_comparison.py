@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from phonoscope.report.comparison import COLUMNS, best, combine, fixed, markdown_tables, scores, side_by_side, wide
 
 from phonoscope.errors import DataError
-from phonoscope.report.comparison import COLUMNS, best, combine, fixed, markdown_tables, scores, side_by_side, wide
 from tests.report.planted import codec_table, table
 
 LONG, SHORT = {"phone": [0.3, 0.2, 0.1]}, {"phone": [0.1, 0.4], "pitch": [-0.2, 0.05]}

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pandas as pd
-
-from phonoscope.drawing import png
 from phonoscope.report.depth_figures import draw_groups, draw_information, draw_inputs, draw_phones
 from phonoscope.report.depth_table import depth_markdown
+
+from phonoscope.drawing import png
 
 HEAD = {"codec": "a", "task": "phone", "split": "utterances"}
 CLASSES = pd.DataFrame(

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-
 from phonoscope.report.expectations import COLUMNS, expectations
+
 from tests.report.planted import NO_TWINS, Values, table, twins
 
 PLATEAU = [0.1, 0.2, 0.3, 0.4, 0.4, 0.4, 0.39, 0.4]

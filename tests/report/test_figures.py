@@ -6,10 +6,10 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.image import imread
-
-from phonoscope.drawing import HUES, codec_looks, png
 from phonoscope.report.comparison import TASKS
 from phonoscope.report.figures import draw_task
+
+from phonoscope.drawing import HUES, codec_looks, png
 from tests.report.planted import table
 
 VALUES = {"phone": [0.4, 0.2, 0.1], "speaker": [0.1, 0.3, 0.2], "pitch": [0.3, 0.1, 0.05]}

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-
 from phonoscope.report.geometry_answer import NO_WORDS, geometry_answer
 from phonoscope.report.geometry_table import combine_geometry
+
 from tests.report.planted_geometry import MEASURES, scores
 
 

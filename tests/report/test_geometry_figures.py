@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from phonoscope.drawing import png
 from phonoscope.report.geometry_figures import draw_layers, draw_scores
 from phonoscope.report.geometry_table import SCORES, combine_geometry, look_up
+
+from phonoscope.drawing import png
 from tests.report.planted_geometry import scores
 
 CODECS = ("dac", "encodec", "speechtokenizer", "speechtokenizer_undistilled")

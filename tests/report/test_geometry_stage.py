@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
+from phonoscope.report.geometry_answer import NO_WORDS
 
 from phonoscope import paths
 from phonoscope.config.geometry import GeometryConfig
 from phonoscope.errors import DataError
 from phonoscope.files import write_csv, write_parquet
 from phonoscope.pipeline import geometry_report
-from phonoscope.report.geometry_answer import NO_WORDS
 from phonoscope.report.projections import TSNE_CAUTION
 from tests.report.planted_geometry import clips, coordinates, scores
 

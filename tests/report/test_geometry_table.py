@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-
-from phonoscope.errors import DataError
 from phonoscope.report.geometry_table import (
     SCORES,
     aliases,
@@ -14,6 +12,8 @@ from phonoscope.report.geometry_table import (
     representations,
     score_rows,
 )
+
+from phonoscope.errors import DataError
 from tests.report.planted_geometry import ALIASES, GAIN, VIEWS, scores
 
 TABLE = combine_geometry({"dac": scores("dac"), "encodec": scores("encodec", aliased=True)})

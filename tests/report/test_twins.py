@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
 from phonoscope.report.twins import COLUMNS, Resampled, Twins, headline, pair_layers, twin_pairs, twin_table
 
 

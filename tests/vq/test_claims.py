@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-
 from phonoscope.vq.claims import judge
 
 from .findings import findings

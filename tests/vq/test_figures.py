@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-
-from phonoscope.drawing import png
 from phonoscope.vq.figures import draw_features, draw_norms, draw_perplexities
 from phonoscope.vq.headline import perplexity_curves
+
+from phonoscope.drawing import png
 
 from .findings import findings
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from phonoscope.vq.headline import Spread, headline, headline_table, last, perplexity_curves, settled, whole_rows
 
 from phonoscope.report.summary import vq_headline
-from phonoscope.vq.headline import Spread, headline, headline_table, last, perplexity_curves, settled, whole_rows
 
 TABLE = pd.DataFrame(
     [

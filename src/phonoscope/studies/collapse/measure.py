@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
+from phonoscope.stats import evenly_spaced
 from phonoscope.vq.usage import active_codes, perplexity, perplexity_clamped
 
 if TYPE_CHECKING:
@@ -159,4 +160,4 @@ def energy_coefficient(first: NDArray[np.floating[Any]], second: NDArray[np.floa
 
 
 def _thin(vectors: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    return vectors[np.linspace(0, len(vectors) - 1, min(len(vectors), DRIFT_VECTORS)).round().astype(int)]
+    return vectors[evenly_spaced(len(vectors), DRIFT_VECTORS)]
