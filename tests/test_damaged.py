@@ -71,7 +71,7 @@ def codec_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("load", "name"), [(load_codec, "config.json"), (load_sae, "config.json")])
+@pytest.mark.parametrize(("load", "name"), [(load_codec, "config.json"), (load_sae, "cfg.json")])
 @given(data=st.data())
 @settings(max_examples=60)
 def test_any_config_of_a_model_is_taken_or_refused(
@@ -79,7 +79,7 @@ def test_any_config_of_a_model_is_taken_or_refused(
 ) -> None:
     folder = codec_folder.with_name("damaged")
     folder.mkdir(exist_ok=True)
-    for weights in ("model.safetensors", "sae.safetensors"):
+    for weights in ("model.safetensors", "sae_weights.safetensors"):
         (folder / weights).write_bytes(tensor_bytes(codec_folder))
     (folder / name).write_bytes(data.draw(damaged((codec_folder / "config.json").read_bytes())))
     with pytest.raises(DataError):  # the weights fit no model

@@ -148,6 +148,7 @@ def quality(codec: Any) -> dict[str, Any]:
     the originals and on the reconstructions from all layers, for each kind of voice.
     """
     import torch
+
     from phonoscope.codecs.base import encode_batch
     from phonoscope.codecs.corpus import usage_table
     from phonoscope.codecs.quality import clip_quality, quality_table
