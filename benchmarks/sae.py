@@ -16,6 +16,7 @@ from benchmarks.environment import environment_with, run_in
 from phonoscope.compute import setup_torch
 from phonoscope.config.compute import ComputeConfig, DeviceName
 from phonoscope.config.sae import SaeConfig
+from phonoscope.data import Features
 from phonoscope.errors import DataError, ParamsError
 from phonoscope.sae.data import Frames
 from phonoscope.sae.metrics import mean_output, score
@@ -30,21 +31,17 @@ REQUIREMENT = "dictionary-learning==0.1.0"
 
 def bench_folder(folder: Path, *, steps: int, device: str, threads: int, environment: Path) -> dict[str, Any]:
     """Run `bench_sae` on a features folder of stage `features`, with the default BatchTopK settings."""
-    import pandas as pd
-
     if device not in get_args(DeviceName):
         raise ParamsError(f"device {device!r}: there are {', '.join(get_args(DeviceName))}")
     try:
-        values = np.load(folder / "features.npy", mmap_mode="r")
-        split = pd.read_parquet(folder / "index.parquet", columns=["split"])["split"]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder}: no readable features ({error}); run `dvc repro features`") from error
-    train, held_out = (np.flatnonzero(split == name) for name in ("train", "eval"))
+        features = Features.load(folder)
+    except DataError as error:
+        raise DataError(f"{error}; run `dvc repro features`") from error
     where: Any = device
     return bench_sae(
-        values,
-        train,
-        held_out,
+        features.values,
+        features.rows("train"),
+        features.rows("eval"),
         SaeConfig(kind="batchtopk"),
         steps=steps,
         device=where,
@@ -76,10 +73,10 @@ def bench_sae(
     Raises: `EnvironmentFault` if the reference cannot be installed or fails.
     """
     if config.kind != "batchtopk":
-        raise DataError(f"the benchmark compares BatchTopK, not {config.kind}; set sae.kind: batchtopk")
+        raise DataError(f"the benchmark compares BatchTopK, not {config.kind}")
     where = setup_torch(ComputeConfig(torch_threads=threads, device=device), config.seed)
     config = config.model_copy(update={"epochs": steps * config.batch_size / len(train)})
-    data, rest = Frames(features, features, train), Frames(features, features, held_out)
+    data, rest = Frames.of(features, rows=train), Frames.of(features, rows=held_out)
     python = environment_with(REQUIREMENT, environment)
     shape = build_shape("autoencoder", config, d_in=features.shape[1], d_out=features.shape[1])
     trainer = SaeTrainer(SparseAutoencoder(shape), data, config, where)

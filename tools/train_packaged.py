@@ -8,6 +8,7 @@ much recorded speech. `speechtokenizer` and `speechtokenizer_undistilled` share 
 from __future__ import annotations
 
 import importlib.resources
+import logging
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -205,6 +206,7 @@ def main(
     params: Annotated[Path, typer.Option(help="Parameter file; its section compute counts.")] = paths.PARAMS,
 ) -> None:
     """Train a packaged model again, from synthetic speech. Takes hours; resumes where it stopped."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     train_packaged(name, load_params(params).compute, destination)
 
 

@@ -1,4 +1,4 @@
-"""Speech of the corpus, as the stages around Whisper take it."""
+"""Speech of the corpus, and Whisper on it, as the stages around Whisper take them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 from phonoscope import paths
 
 if TYPE_CHECKING:
+    from phonoscope.config.compute import ComputeConfig
+    from phonoscope.config.sites import Site
+    from phonoscope.config.whisper import WhisperConfig
+    from phonoscope.sae import SparseAutoencoder
     from phonoscope.whisper.utterances import Utterance
 
 
@@ -17,3 +21,16 @@ def utterances() -> list[Utterance]:
 
     aligned = Manifest.load(paths.MANIFEST).select(Labels.load(paths.ALIGNMENTS).utterances)
     return list_utterances(aligned, Split.load(paths.SPLIT), paths.CORPUS)
+
+
+def downstream(
+    settings: WhisperConfig, compute: ComputeConfig, site: Site, model: SparseAutoencoder, count: int
+) -> dict[str, float]:
+    """Cross-entropy and WER on `count` eval utterances with the site reconstructed, against clean and zero."""
+    from phonoscope.whisper.faithfulness import faithfulness
+    from phonoscope.whisper.model import open_whisper
+    from phonoscope.whisper.utterances import eval_utterances, read_16k
+
+    chosen, whisper = eval_utterances(utterances(), count), open_whisper(settings.checkpoint, compute)
+    audio, texts = [read_16k(one) for one in chosen], [one.text for one in chosen]
+    return faithfulness(whisper, site, audio, texts, model, normalize=settings.normalize, context_s=settings.context_s)

@@ -1,4 +1,4 @@
-"""Figures of the causal tests."""
+"""Causal tests of one site: figures of ablated and steered features, and of patched parts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from phonoscope.config.causal import CausalConfig
+
 TITLES = {"ablate": "Ablated: words with the phone", "steer": "Steered: words without the phone"}
 
 
 def draw_features(verdicts: pd.DataFrame, site: str, confidence: float) -> Figure:
-    """What each feature does to the words its claim is about, beside its control; a panel an intervention.
+    """Effect of each feature on the words of its claim, beside its control; a panel an intervention.
 
     Args:
         verdicts: feature, phone, intervention, effect and control_effect with `_low` and `_high`, causal.
@@ -26,7 +28,7 @@ def draw_features(verdicts: pd.DataFrame, site: str, confidence: float) -> Figur
 
     with style():
         figure = new_figure(8.4, 1.6 + 0.42 * verdicts["feature"].nunique())
-        axes = figure.subplots(1, 2, sharey=True, squeeze=False)[0]
+        axes = figure.subplots(1, 2, sharey=True)
         order = {feature: row for row, feature in enumerate(dict.fromkeys(verdicts["feature"]))}
         for axis, (intervention, title) in zip(axes, TITLES.items(), strict=True):
             _panel(axis, verdicts[verdicts["intervention"] == intervention], order)
@@ -58,7 +60,7 @@ def _panel(axis: Axes, rows: pd.DataFrame, order: dict[int, int]) -> None:
 
 
 def draw_patching(table: pd.DataFrame, site: str, confidence: float, noise: str) -> Figure:
-    """What each part of the clean run restores in noisy speech: log-probability of the target word, and WER."""
+    """Recovery of noisy speech by each part of the clean run: log-probability of the target word, and WER."""
     parts = table[~table["part"].isin(["clean", "noisy"])]
     rates = table.set_index("part")["wer"]
     with style():
@@ -82,3 +84,13 @@ def draw_patching(table: pd.DataFrame, site: str, confidence: float, noise: str)
             axis.grid(axis="x", color="0.92")
             axis.grid(visible=False, axis="y")
     return figure
+
+
+def draw_site(verdicts: pd.DataFrame, patching: pd.DataFrame, site: str, config: CausalConfig) -> dict[str, Figure]:
+    """Figures of one site by name; an empty table has none."""
+    figures = {}
+    if len(patching):
+        figures["patching"] = draw_patching(patching, site, config.confidence, f"{config.noise}, {config.snr_db:g} dB")
+    if len(verdicts):
+        figures["features"] = draw_features(verdicts, site, config.confidence)
+    return figures

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from phonoscope.browse.page import Interpreted, page_data, script
 
-from .planted import CAUSAL, interpreted
+from phonoscope.report.browser import Interpreted, page_data, script
+
+from .planted_features import CAUSAL, interpreted
 
 
 @pytest.fixture
