@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phonoscope.errors import DataError
-from phonoscope.probes.model import Probe
-from phonoscope.probes.solvers import Problem, class_weights, minimise
+from phonoscope.probes.solvers import Probe, Problem, class_weights, minimise
 from phonoscope.probes.vectors import ArrayVectors, FrameVectors
 
 if TYPE_CHECKING:
@@ -28,39 +27,21 @@ HELD_BYTES = 2**28
 """Frames of up to so many bytes are held in memory between the passes of L-BFGS."""
 
 
-def fit_probe_frames(
-    vectors: FrameVectors | NDArray[Any],
-    labels: NDArray[Any],
-    *,
-    C: float = 1.0,
-    class_weight: ClassWeight = "balanced",
-    max_iter: int = 1000,
-    tolerance: float = 1e-6,
-) -> Probe:
-    """As `fit_probe`, on frames: `vectors` [n, dims], which may be a memory map, and `labels` [n] of strings.
-
-    Raises `DataError` if there are fewer than two classes.
-    """
-    classes, index = np.unique(labels, return_inverse=True)
-    names = [str(name) for name in classes]
-    settings: dict[str, Any] = {"C": C, "class_weight": class_weight, "max_iter": max_iter, "tolerance": tolerance}
-    return fit_probe_index(vectors, index, names, **settings)
-
-
 def fit_probe_index(
     vectors: FrameVectors | NDArray[Any],
     index: NDArray[np.integer],
     classes: Sequence[str],
     *,
-    C: float,
-    class_weight: ClassWeight,
-    max_iter: int,
-    tolerance: float,
+    C: float = 1.0,
+    class_weight: ClassWeight = "balanced",
+    max_iter: int = 1000,
+    tolerance: float = 1e-6,
     precision: type[np.floating] = np.float64,
 ) -> Probe:
-    """As `fit_probe_frames`, with labels that index `classes`; frames of a negative index are left out.
+    """As `fit_probe`, on frames: `vectors` [n, dims], which may be a memory map; `index` [n] are their classes.
 
-    Single `precision` takes half the time, and reaches a `tolerance` of 1e-4.
+    Frames of a negative index are left out. Single `precision` takes half the time, and reaches a `tolerance` of 1e-4.
+    Raises `DataError` if fewer than two classes have frames.
     """
     vectors, keep = _as_vectors(vectors), index >= 0
     totals = np.bincount(index[keep], minlength=len(classes))

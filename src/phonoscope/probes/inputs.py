@@ -13,8 +13,7 @@ from phonoscope.probes import controls
 from phonoscope.probes.frames import fit_probe_index, fit_ridge_frames
 from phonoscope.probes.information import count_pairs
 from phonoscope.probes.mlp import MlpProbe, fit_mlp, fit_mlp_index
-from phonoscope.probes.model import Probe
-from phonoscope.probes.solvers import fit_probe, fit_ridge
+from phonoscope.probes.solvers import Probe, fit_probe, fit_ridge
 from phonoscope.probes.tables import ClassTable, ValueTable
 from phonoscope.probes.vectors import FrameVectors, SummedCodes, principal_axes, utterance_means
 

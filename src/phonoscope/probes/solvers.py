@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phonoscope.errors import DataError
-from phonoscope.probes.model import Probe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +24,37 @@ if TYPE_CHECKING:
     from phonoscope.probes.tables import ClassTable, ValueTable
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted linear map on standardised vectors: `weight @ ((vector - mean) / scale) + bias`.
+
+    `classes` is empty for a regression, which has one output. `objective` is the value minimised: scikit-learn's
+    C * loss + penalty for a classifier, the residual sum of squares + penalty for a regression.
+    """
+
+    weight: NDArray[np.float64]
+    """[outputs, dims]"""
+    bias: NDArray[np.float64]
+    """[outputs]"""
+    mean: NDArray[np.float64]
+    """[dims]"""
+    scale: NDArray[np.float64]
+    """[dims]"""
+    classes: tuple[str, ...]
+    objective: float
+    converged: bool
+    iterations: int
+
+    def outputs(self, vectors: NDArray[Any]) -> NDArray[np.float64]:
+        """Logits, or the predicted values of a regression. Shape [n, dims] -> [n, outputs]."""
+        return ((vectors - self.mean) / self.scale) @ self.weight.T + self.bias
+
+    def predict(self, vectors: NDArray[Any]) -> NDArray[Any]:
+        """Indices into `classes`, or for a regression the values. Shape [n, dims] -> [n]."""
+        outputs = self.outputs(vectors)
+        return outputs.argmax(axis=1) if self.classes else outputs[:, 0]
 
 
 def standardisation(codebook: NDArray[Any], weights: NDArray[Any]) -> tuple[Array, Array]:
