@@ -35,17 +35,16 @@ $(VENV)/.importable: Makefile | $(VENV)/.installed
 repro: setup  ## run the pipeline: what has not changed is not run again
 	$(BIN)/dvc repro
 	$(BIN)/phonoscope sync-mlflow
-	@printf '\n'; fold -s -w 100 metrics/compare/answer.md
+	@printf '\n'; awk '/^## / && n++ {exit} 1' metrics/compare/table.md
 	@printf '\n%s\n' 'Look at:'
 	@printf '  %-30s %s\n' 'plots/compare/*.png' 'phone, speaker and pitch by RVQ layer' \
-	  'metrics/compare/answer.md' 'the answer in words' \
-	  'metrics/compare/table.md' 'every codec, layer and task' \
+	  'metrics/compare/table.md' 'claims judged; every codec, layer and task' \
 	  'metrics/depth-report/table.md' 'sums of layers, latents, controls' \
 	  'plots/maps/*.png' 'codes in the plane, by phone group, speaker and F0' \
 	  'plots/geometry/figures' 'words in codec space: open index.html' \
 	  'plots/browse/<site>' 'features of the sparse autoencoders: open index.html' \
-	  'metrics/vq-report/report.md' 'why the codebook collapsed' \
-	  'metrics/encoder-report' 'claims about audio encoders, measured' \
+	  'metrics/vq-report/table.md' 'why the codebook collapsed' \
+	  'metrics/encoder-report/table.md' 'claims about audio encoders, judged' \
 	  'dvc metrics show' 'the headline numbers' \
 	  'make ui' 'the MLflow UI: every run with its parameters, metrics and figures'
 

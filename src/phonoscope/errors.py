@@ -25,6 +25,10 @@ class DataError(PhonoscopeError):
     exit_code = 4
 
 
+class TooManyRejected(DataError):
+    """More utterances cannot be used than the caller allows."""
+
+
 class EnvironmentFault(PhonoscopeError):
     """The machine lacks something: a package, the network, disk space, a required tracking server."""
 

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phonoscope.causal.figures import draw_features, draw_patching
 from phonoscope.causal.tables import (
     LEAST,
     beats_controls,
@@ -15,6 +14,7 @@ from phonoscope.causal.tables import (
 )
 from phonoscope.config.causal import CausalConfig
 from phonoscope.drawing import png
+from phonoscope.report.causal import draw_features, draw_patching
 
 SETTINGS = CausalConfig(samples=200)
 CONDITIONS = ("clean", "ablate", "ablate_control", "steer", "steer_control")

@@ -1,42 +1,52 @@
-"""Probe and twin tables with given scores."""
+"""Probe tables and comparisons with undistilled codecs, with given scores."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
-from phonoscope.report.comparison import COLUMNS, MATCHED, TASKS, combine
-from phonoscope.report.twins import COLUMNS as TWIN_COLUMNS
+from phonoscope.report.probes import DISTILLATION, table
 
 Values = Mapping[str, Sequence[float]]  # by task: the score of each layer
+MEASURES = {"phone": ("macro_f1", "accuracy"), "speaker": ("macro_f1", "accuracy"), "pitch": ("mae", "r2")}
+CONTROLS = {"permuted": 0.5, "lookup": 2.0}
 
 
 def codec_table(codec: str, values: Values, *, half: float = 0.01, matched: bool = False) -> pd.DataFrame:
-    """Every metric of a task gets the given values (MAE 100 times them) with an interval of ± `half` of that scale."""
+    """The table of stage `probe`: every measure of a task gets the given values (MAE 100 times them) with an interval
+    of ± `half` of that scale; half of it permuted, twice of it as lookup, 0.005 for the majority class.
+    """
     rows = []
-    for task, own in values.items():
-        for metric in TASKS[task]:
-            scale = 100.0 if metric == "mae_hz" else 1.0
-            for suffix in ("", MATCHED) if matched else ("",):
-                for layer, value in enumerate(own, start=1):
-                    numbers = value, value - half, value + half, value / 2, 2 * value, 0.005
-                    rows.append((codec, layer, task, metric + suffix, *(scale * number for number in numbers), True))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    for task, layers in values.items():
+        for measure in MEASURES[task]:
+            scale = 100.0 if measure == "mae" else 1.0
+            for layer, value in enumerate(layers, start=1):
+                scores = {"linear": value, "permuted": value / 2, "lookup": 2 * value, "majority": 0.005}
+                scores |= {"matched": value, "matched_permuted": value / 2} if matched else {}
+                for probe, score in scores.items():
+                    width = half if probe in ("linear", "matched") else np.nan
+                    numbers = (scale * number for number in (score, score - width, score + width))
+                    rows.append((codec, task, "utterances", "layer", layer, probe, measure, *numbers, np.nan, True))
+    columns = ["codec", "task", "split", "input", "layer", "probe", "measure", "value", "low", "high", "null"]
+    return pd.DataFrame(rows, columns=[*columns, "converged"])
 
 
-def table(codecs: Mapping[str, Values], *, half: float = 0.01, matched: bool = False) -> pd.DataFrame:
-    return combine({codec: codec_table(codec, values, half=half, matched=matched) for codec, values in codecs.items()})
+def probes(codecs: Mapping[str, Values], *, half: float = 0.01, matched: bool = False) -> pd.DataFrame:
+    return table({codec: codec_table(codec, values, half=half, matched=matched) for codec, values in codecs.items()})
 
 
-def twins(ratios: Mapping[tuple[str, str], tuple[float, float, float]], codec: str = "speechtokenizer") -> pd.DataFrame:
-    """A twin table at layer 1 from (task, metric) -> (ratio, low, high); the undistilled score is 0.2."""
+def distilled(
+    ratios: Mapping[tuple[str, str], tuple[float, float, float]], codec: str = "speechtokenizer"
+) -> pd.DataFrame:
+    """A comparison at layer 1 from (task, measure) -> (ratio, low, high); the undistilled score is 0.2."""
     rows = []
-    for (task, metric), numbers in ratios.items():
+    for (task, measure), numbers in ratios.items():
         differences = [0.2 * (number - 1) for number in numbers]
         over = float(numbers[1] > 1.1)
-        rows.append((codec, task, metric, 1, 0.2 * numbers[0], 0.2, *numbers, over, *differences))
-    return pd.DataFrame(rows, columns=list(TWIN_COLUMNS))
+        rows.append((codec, task, measure, 1, 0.2 * numbers[0], 0.2, *numbers, over, *differences))
+    return pd.DataFrame(rows, columns=list(DISTILLATION))
 
 
-NO_TWINS = twins({})
+NOTHING = distilled({})

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pandas as pd
 
 from phonoscope.drawing import png
-from phonoscope.report.depth_figures import draw_groups, draw_information, draw_inputs, draw_phones
-from phonoscope.report.depth_table import depth_markdown
+from phonoscope.report.depth import draw_groups, draw_information, draw_inputs, draw_phones, markdown_tables
 
 HEAD = {"codec": "a", "task": "phone", "split": "utterances"}
 CLASSES = pd.DataFrame(
@@ -25,7 +24,7 @@ CONFUSION = pd.DataFrame(
 def scores(*rows: tuple[str, int, str, str, float]) -> pd.DataFrame:
     columns = ["input", "layer", "probe", "measure", "value"]
     table = pd.DataFrame(rows, columns=columns).assign(**HEAD, null=0.01, converged=True)
-    return table.assign(ci_low=table["value"] - 0.1, ci_high=table["value"] + 0.1)
+    return table.assign(low=table["value"] - 0.1, high=table["value"] + 0.1)
 
 
 def test_a_heat_map_shows_the_share_of_every_layer_and_task() -> None:
@@ -73,7 +72,9 @@ def test_all_values_of_all_codecs_are_within_the_axis() -> None:
 
 
 def test_the_table_has_every_row_and_the_phones() -> None:
-    text = depth_markdown(scores(("latent", 0, "linear", "macro_f1", 0.5)), CLASSES, confidence=0.9)
-    assert "| codec | input | layer | probe | measure | value | 90% interval | null |" in text
-    assert "| a | latent | – | linear | macro-F1 | 0.500 | 0.400 to 0.600 | 0.010 |" in text
-    assert "| IY | vowel | 0.250 |" in text
+    table = scores(("latent", 0, "linear", "macro_f1", 0.5), ("layer", 2, "mlp", "accuracy", 0.7))
+    text = markdown_tables(table.assign(converged=[True, False]), CLASSES, confidence=0.9)
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    assert ["a", "latent", "–", "linear", "macro-F1", "0.500 [0.400, 0.600]", "0.010"] in lines
+    assert ["a", "layer", "2", "mlp", "accuracy †", "0.700 [0.600, 0.800]", "0.010"] in lines
+    assert ["IY", "vowel", "0.250"] in lines

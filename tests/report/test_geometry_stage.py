@@ -14,8 +14,8 @@ from phonoscope.config.geometry import GeometryConfig
 from phonoscope.errors import DataError
 from phonoscope.files import write_csv, write_parquet
 from phonoscope.pipeline import geometry_report
-from phonoscope.report.geometry_answer import NO_WORDS
-from phonoscope.report.projections import TSNE_CAUTION
+from phonoscope.report.geometry import NO_WORDS, table
+from phonoscope.report.projections import TSNE_CAUTION, codec_pictures
 from tests.report.planted_geometry import clips, coordinates, scores
 
 PARAMS: Any = SimpleNamespace(
@@ -29,8 +29,8 @@ KINDS = ("pca_2d", "pca_3d", "tsne_2d", "tsne_3d", "complete")
 def write_inputs() -> None:
     for codec, drawn in DRAWN.items():
         write_csv(paths.geometry_metrics(codec), scores(codec, aliased=codec == "encodec"))
-        for name, table in (("clips", clips()), ("coordinates", coordinates(drawn).query("view == @VIEW"))):
-            write_parquet(paths.geometry(codec) / f"{name}.parquet", pa.Table.from_pandas(table, preserve_index=False))
+        for name, frame in (("clips", clips()), ("coordinates", coordinates(drawn).query("view == @VIEW"))):
+            write_parquet(paths.geometry(codec) / f"{name}.parquet", pa.Table.from_pandas(frame, preserve_index=False))
 
 
 def written() -> dict[str, bytes]:
@@ -80,8 +80,8 @@ def test_a_page_says_what_it_shows(reported: Path) -> None:
 
 
 def test_points_keep_their_clips_whatever_the_order_of_the_tables() -> None:
-    table = geometry_report.combine_geometry({"dac": scores("dac")})
-    (first, *_) = geometry_report.codec_pictures("dac", table, clips(), coordinates("codes_mean"), 30)
+    rows = table({"dac": scores("dac")})
+    (first, *_) = codec_pictures("dac", rows, clips(), coordinates("codes_mean"), 30)
     place = list(first.clips["utterance"]).index("clip-00")
     assert [projection.coordinates[place].tolist() for projection in first.projections] == [[1, 2], [1, 2, 3]] * 2
     assert first.clips.loc[place, "word"] == "zero"
@@ -104,9 +104,9 @@ def test_a_second_run_writes_the_same_bytes(reported: Path, monkeypatch: pytest.
 
 
 def test_projections_that_are_not_there_are_left_out() -> None:
-    table = geometry_report.combine_geometry({"dac": scores("dac")})
+    rows = table({"dac": scores("dac")})
     points = coordinates("codes_mean").assign(tsne3_1=float("nan"))
-    found = list(geometry_report.codec_pictures("dac", table, clips(), points, 30))
+    found = list(codec_pictures("dac", rows, clips(), points, 30))
     assert [[each.name for each in pictures.projections] for pictures in found] == [["pca_2d", "pca_3d", "tsne_2d"]] * 2
 
 
@@ -114,14 +114,14 @@ def test_a_corpus_without_words_has_a_report_that_says_so(tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     for codec in DRAWN:
         write_csv(paths.geometry_metrics(codec), scores(codec).iloc[:0])
-        for name, table in (("clips", clips()), ("coordinates", coordinates("codes_mean"))):
-            empty = pa.Table.from_pandas(table.iloc[:0], preserve_index=False)
+        for name, frame in (("clips", clips()), ("coordinates", coordinates("codes_mean"))):
+            empty = pa.Table.from_pandas(frame.iloc[:0], preserve_index=False)
             write_parquet(paths.geometry(codec) / f"{name}.parquet", empty)
     report = geometry_report.run(PARAMS)
     assert report.figures == []
-    assert (paths.GEOMETRY_REPORT / "answer.md").read_text() == NO_WORDS
-    assert NO_WORDS.strip() in (paths.GEOMETRY_FIGURES / "index.html").read_text()
-    assert pd.read_csv(paths.GEOMETRY_REPORT / "scores.csv").empty
+    assert NO_WORDS in (paths.GEOMETRY_REPORT / "table.md").read_text()
+    assert NO_WORDS in (paths.GEOMETRY_FIGURES / "index.html").read_text()
+    assert all(pd.read_csv(paths.GEOMETRY_REPORT / f"{name}.csv").empty for name in ("scores", "verdicts"))
 
 
 def test_missing_inputs_name_their_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +130,6 @@ def test_missing_inputs_name_their_stage(tmp_path: Path, monkeypatch: pytest.Mon
         geometry_report.run(PARAMS)
     for codec in DRAWN:
         write_csv(paths.geometry_metrics(codec), scores(codec))
-    with pytest.raises(DataError, match=r"clips\.parquet: no such file; run `dvc repro geometry@dac`"):
+    with pytest.raises(DataError, match=r"clips\.parquet: no such file"):
         geometry_report.run(PARAMS)
     assert not paths.GEOMETRY_FIGURES.exists()

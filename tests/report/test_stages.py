@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from phonoscope import paths
 from phonoscope.compute import derive_seed
 from phonoscope.config.probes import BootstrapConfig, ProbeConfig
+from phonoscope.data import Codebooks
 from phonoscope.errors import DataError
 from phonoscope.files import write_csv, write_safetensors
 from phonoscope.pipeline import compare, summary
-from phonoscope.probes.run import ProbeResult, probe_codec
+from phonoscope.probes import ProbeResult
 from phonoscope.probes.scores import paired_ratio
 from tests.probes.planted import make_corpus
 
@@ -29,23 +29,19 @@ PARAMS: Any = SimpleNamespace(
 )
 
 
-def probe_twins(folder: Path) -> dict[str, ProbeResult]:
-    """Write what the probe stages would: the undistilled twin's codes are wrong on a third of the frames."""
+def probe_codecs() -> dict[str, ProbeResult]:
+    """Write the files of the probe stages: the undistilled codec's codes are wrong on a third of the frames."""
     codebook = np.random.default_rng(0).normal(size=(32, 6)).astype(np.float32)
     corpus = make_corpus(codebook, utterances=24, frames=60)
     noise = np.random.default_rng(1)
     wrong = np.where(noise.random(corpus.codes.shape) < 1 / 3, noise.permutation(corpus.codes), corpus.codes)
     results = {}
     for codec, codes in zip(CODECS, (corpus.codes, wrong), strict=True):
-        tokens = replace(corpus, codes=codes).write(folder / f"{codec}.parquet")
-        result = probe_codec(
-            *(tokens, corpus.codebooks, corpus.train, corpus.evaluation, corpus.speakers, PARAMS.probe), codec=codec
-        )
-        for task, found in result.tasks.items():
-            write_safetensors(paths.probes(codec) / f"{task}.safetensors", *found.to_tensors())
-        write_csv(paths.probe_metrics(codec), result.rows)
-        write_safetensors(paths.codebooks(codec), {"raw_1": torch.zeros(32, 5)}, {})
-        results[codec] = result
+        result = results[codec] = replace(corpus, codes=codes).probe(PARAMS.probe, codec)
+        for task, probes in result.tasks.items():
+            write_safetensors(paths.probes(codec) / f"{task}.safetensors", *probes.to_tensors())
+        write_csv(paths.probe_metrics(codec), result.table)
+        Codebooks.from_arrays([codebook], [codebook[:, :5]]).save(paths.codebooks(codec))
     return results
 
 
@@ -54,7 +50,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     folder = tmp_path_factory.mktemp("compared")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        results = probe_twins(folder)
+        results = probe_codecs()
         compare.run(PARAMS)
     return folder, results
 
@@ -70,27 +66,28 @@ def test_compare_writes_the_same_bytes_again_and_ignores_stale_codecs(
     monkeypatch.chdir(compared[0])
     first = artifacts()
     assert set(first) == {
-        *("probes.csv", "twins.csv", "expectations.csv", "answer.md", "table.md"),
+        *("probes.csv", "distillation.csv", "verdicts.csv", "table.md"),
         *("phone.png", "speaker.png", "pitch.png"),
     }
     paths.probe_metrics("gone").write_text("stale")
     report = compare.run(PARAMS)
     assert artifacts() == first
     assert all(figure.exists() for figure in report.figures)
-    assert "RVQ-1 make phones more decodable there? **Yes**" in first["answer.md"].decode()
+    verdicts = pd.read_csv(paths.COMPARISON / "verdicts.csv").set_index("claim")["verdict"]
+    assert verdicts["phone macro-F1: distilled over undistilled"] == "supported"
 
 
-def test_twins_agree_with_the_probes_own_paired_bootstrap(
+def test_distillation_agrees_with_the_paired_bootstrap_of_the_probes(
     compared: tuple[Path, dict[str, ProbeResult]],
 ) -> None:
     folder, results = compared
-    table = pd.read_csv(folder / paths.COMPARISON / "twins.csv")
+    table = pd.read_csv(folder / paths.COMPARISON / "distillation.csv")
     seed = derive_seed(PARAMS.probe.seed, "bootstrap")
-    for task, metric in (("phone", "macro_f1"), ("speaker", "accuracy"), ("pitch", "mae_hz")):
+    for task, measure in (("phone", "macro_f1"), ("speaker", "accuracy"), ("pitch", "mae")):
         for layer in (1, 2):
             first, second = (results[codec].tasks[task].statistics[layer - 1] for codec in CODECS)
-            expected = paired_ratio(first, second, metric, PARAMS.probe.bootstrap, seed=seed)
-            row = table.query("task == @task and metric == @metric and layer == @layer")
+            expected = paired_ratio(first, second, measure, PARAMS.probe.bootstrap, seed=seed)
+            row = table.query("task == @task and measure == @measure and layer == @layer")
             assert row[["ratio", "ratio_low", "ratio_high"]].to_numpy() == pytest.approx(np.array([expected]))
 
 
@@ -146,13 +143,12 @@ def test_summary_collects_every_stage(
     written = json.loads(paths.SUMMARY.read_text())
     assert written["corpus"] == {"utterances": 40}
     assert written["codec"][CODECS[1]] == {"bitrate_bps": 4000, "perplexity_layer_1": 20, "si_sdr_db": 4}
-    probe = pd.read_csv(paths.probe_metrics(CODECS[0])).set_index(["task", "metric", "layer"])["value"]
+    rows = pd.read_csv(paths.probe_metrics(CODECS[0])).query("probe == 'linear'")
+    probe = rows.set_index(["task", "measure", "layer"])["value"]
     assert written["probe"][CODECS[0]]["pitch"]["layer_2"] == probe["pitch", "r2", 2]
-    assert written["compare"]["twins"]["speechtokenizer_phone_ratio"] > 1.1
+    assert written["compare"]["distillation"]["speechtokenizer_phone_ratio"] > 1.1
     kept = {"fvu": 0.1, "l0": 32, "dead_share": 0, "ce_recovered": 0.9, "wer_clean": 0.1, "wer_sae": 0.2}
     assert written["sae"]["encoder_2"] == kept | {"phones_with_auroc_90": 30}
-    assert written["geometry"][CODECS[0]] == {"codes_mean": {"silhouette_word": -0.1, "davies_bouldin_word": 5}}
-    assert written["vq"] == {"vq": {"accuracy": 0.9, "perplexity_eval": 120}, "baseline": {"accuracy": 0.95}}
     assert written["geometry"][CODECS[0]] == {"codes_mean": {"silhouette_word": -0.1, "davies_bouldin_word": 5}}
     assert written["vq"] == {"vq": {"accuracy": 0.9, "perplexity_eval": 120}, "baseline": {"accuracy": 0.95}}
     assert written["encoder"]["mel"] == pytest.approx(

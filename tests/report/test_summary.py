@@ -5,7 +5,7 @@ import pytest
 
 from phonoscope.errors import DataError
 from phonoscope.report.summary import codec_headline, flatten, probe_headline, scalars
-from tests.report.planted import table
+from tests.report.planted import probes
 
 
 def encode_table() -> pd.DataFrame:
@@ -33,7 +33,7 @@ def test_a_score_that_no_clip_allowed_is_left_out() -> None:
 
 
 def test_probe_headline_is_macro_f1_and_r2() -> None:
-    combined = table({"a": {"phone": [0.4, 0.2], "pitch": [0.1, -0.2]}}, matched=True)
+    combined = probes({"a": {"phone": [0.4, 0.2], "pitch": [0.1, -0.2]}}, matched=True)
     assert probe_headline(combined) == {
         "a": {"phone": {"layer_1": 0.4, "layer_2": 0.2}, "pitch": {"layer_1": 0.1, "layer_2": -0.2}}
     }

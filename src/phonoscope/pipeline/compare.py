@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def run(params: Params) -> StageReport:
     """Write metrics/compare (probes, distillation, verdicts; table.md) and plots/compare (a figure a task)."""
     from phonoscope.compute import derive_seed
+    from phonoscope.data import Codebooks
     from phonoscope.drawing import write_figures
     from phonoscope.files import write_csv, write_text
     from phonoscope.pipeline.tables import read_table
@@ -30,13 +31,15 @@ def run(params: Params) -> StageReport:
     keys = table[["codec", "task"]].drop_duplicates().itertuples(index=False, name=None)
     results = {(codec, task): _result(codec, task) for codec, task in keys}
     seed = derive_seed(settings.seed, "bootstrap")
-    distilled = probes.distillation(results, codecs, **settings.bootstrap.model_dump(), seed=seed)
+    distilled = probes.distillation(results, **settings.bootstrap.model_dump(), seed=seed)
     judged = probes.verdicts(table, distilled)
+    # effective dimension of the rows: that of the raw vectors, which a projection may widen but not enrich
+    dims = {codec: Codebooks.load(paths.codebooks(codec)).raw[0].shape[1] for codec in codecs}
     figures = {
         task: probes.draw(
             table,
             task,
-            dims={codec: _dims(codec) for codec in codecs},
+            dims=dims,
             matched_dims=settings.matched_dims,
             confidence=settings.bootstrap.confidence,
             utterances=len(next(result.utterances for (_, name), result in results.items() if name == task)),
@@ -55,10 +58,3 @@ def _result(codec: str, task: str) -> TaskResult:
     from phonoscope.probes.store import TaskResult
 
     return TaskResult.from_tensors(*read_safetensors(paths.probes(codec) / f"{task}.safetensors"))
-
-
-def _dims(codec: str) -> int:
-    """Effective dimension of the rows: that of the raw vectors, which a projection may widen but not enrich."""
-    from phonoscope.files import read_safetensors
-
-    return int(read_safetensors(paths.codebooks(codec))[0]["raw_1"].shape[1])

@@ -8,8 +8,6 @@ from phonoscope import paths
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from phonoscope.config.params import Params
 
 
@@ -22,6 +20,7 @@ def run(params: Params) -> StageReport:
     """Write metrics/depth-report/table.md and plots/depth; a figure without data is left out."""
     import pandas as pd
 
+    from phonoscope.data.tables import read_frame
     from phonoscope.drawing import write_figures
     from phonoscope.files import write_text
     from phonoscope.pipeline.tables import read_table
@@ -30,19 +29,8 @@ def run(params: Params) -> StageReport:
     codecs = list(params.codecs)
     scores = pd.concat([read_table(paths.depth_metrics(codec), f"depth@{codec}") for codec in codecs])
     classes = pd.concat([read_table(paths.depth_classes(codec), f"depth@{codec}") for codec in codecs])
-    confusion = pd.concat([_confusion(codec) for codec in codecs])
+    confusion = pd.concat([read_frame(paths.confusion(codec)) for codec in codecs])
     text = depth.markdown_tables(scores, classes, confidence=params.depth.bootstrap.confidence)
     figures = depth.draw(scores, classes, confusion)
     write_text(paths.DEPTH_REPORT / "table.md", text)
     return StageReport(figures=sorted(write_figures(paths.DEPTH_PLOTS, figures)))
-
-
-def _confusion(codec: str) -> pd.DataFrame:
-    import pandas as pd
-
-    from phonoscope.errors import DataError
-
-    path = paths.confusion(codec)
-    if not path.exists():
-        raise DataError(f"{path}: no such file; run `dvc repro depth@{codec}`")
-    return pd.read_parquet(path)

@@ -9,8 +9,6 @@ from phonoscope import paths
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from phonoscope.config.params import Params
 
 
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
 def run(params: Params) -> StageReport:
     """Write metrics/geometry-report (scores.csv, verdicts.csv, table.md) and plots/geometry."""
     from phonoscope.compute import parallel_map
+    from phonoscope.data.tables import read_frame
     from phonoscope.drawing import png, write_plotlyjs
     from phonoscope.files import atomic_dir, write_csv, write_text
     from phonoscope.pipeline.tables import read_table
@@ -31,7 +30,7 @@ def run(params: Params) -> StageReport:
     table = geometry.table({codec: read_table(paths.geometry_metrics(codec), f"geometry@{codec}") for codec in codecs})
     drawn = []
     for codec in codecs:
-        clips, points = (_read(codec, name) for name in ("clips", "coordinates"))
+        clips, points = (read_frame(paths.geometry(codec) / f"{name}.parquet") for name in ("clips", "coordinates"))
         drawn += projections.codec_pictures(codec, table, clips, points, settings.perplexity)
     judged = geometry.verdicts(table)
     write_text(paths.GEOMETRY_REPORT / "table.md", geometry.markdown_tables(table, judged))
@@ -47,14 +46,3 @@ def run(params: Params) -> StageReport:
             (overview / f"{name}.png").write_bytes(png(figure))
     figures = [paths.GEOMETRY_OVERVIEW / f"{name}.png" for name in compared]
     return StageReport(geometry.headline(table), figures=figures)
-
-
-def _read(codec: str, name: str) -> pd.DataFrame:
-    import pandas as pd
-
-    from phonoscope.errors import DataError
-
-    path = paths.geometry(codec) / f"{name}.parquet"
-    if not path.exists():
-        raise DataError(f"{path}: no such file; run `dvc repro geometry@{codec}`")
-    return pd.read_parquet(path)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from phonoscope import paths
 from phonoscope.config.params import load_params
-from phonoscope.pipeline.codec import check_codecs
 from phonoscope.pipeline.registry import stages
+from phonoscope.pipeline.sections import check_codecs
 
 log = logging.getLogger(__name__)
 

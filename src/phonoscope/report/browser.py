@@ -39,8 +39,8 @@ def page_data(site: str, tables: Interpreted, *, clip_s: float, frame_s: float) 
         clip_s: length of the clips in seconds.
         frame_s: time between two frames in seconds; 0 if they are positions in a text.
     """
-    features, windows = tables.features, tables.windows
-    phones = sorted({*tables.means.loc[tables.means["kind"] == "phone", "group"], *windows["phone"], ""} - {None})
+    features, windows, means = tables.features, tables.windows, tables.means
+    phones = sorted({*means.loc[means["kind"] == "phone", "group"], *windows["phone"], ""} - {None})
     words = sorted({*windows["word"]})
     utterances = windows.drop_duplicates("utterance").sort_values("utterance")
     names = utterances["utterance"].astype(str).tolist()

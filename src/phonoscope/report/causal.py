@@ -1,4 +1,4 @@
-"""Figures of the causal tests."""
+"""Causal tests of one site: figures of ablated and steered features, and of patched parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TITLES = {"ablate": "Ablated: words with the phone", "steer": "Steered: words wi
 
 
 def draw_features(verdicts: pd.DataFrame, site: str, confidence: float) -> Figure:
-    """What each feature does to the words its claim is about, beside its control; a panel an intervention.
+    """Effect of each feature on the words of its claim, beside its control; a panel an intervention.
 
     Args:
         verdicts: feature, phone, intervention, effect and control_effect with `_low` and `_high`, causal.
@@ -26,7 +26,7 @@ def draw_features(verdicts: pd.DataFrame, site: str, confidence: float) -> Figur
 
     with style():
         figure = new_figure(8.4, 1.6 + 0.42 * verdicts["feature"].nunique())
-        axes = figure.subplots(1, 2, sharey=True, squeeze=False)[0]
+        axes = figure.subplots(1, 2, sharey=True)
         order = {feature: row for row, feature in enumerate(dict.fromkeys(verdicts["feature"]))}
         for axis, (intervention, title) in zip(axes, TITLES.items(), strict=True):
             _panel(axis, verdicts[verdicts["intervention"] == intervention], order)
@@ -58,7 +58,7 @@ def _panel(axis: Axes, rows: pd.DataFrame, order: dict[int, int]) -> None:
 
 
 def draw_patching(table: pd.DataFrame, site: str, confidence: float, noise: str) -> Figure:
-    """What each part of the clean run restores in noisy speech: log-probability of the target word, and WER."""
+    """Recovery of noisy speech by each part of the clean run: log-probability of the target word, and WER."""
     parts = table[~table["part"].isin(["clean", "noisy"])]
     rates = table.set_index("part")["wer"]
     with style():

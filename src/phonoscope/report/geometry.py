@@ -130,7 +130,8 @@ def verdicts(rows: pd.DataFrame) -> pd.DataFrame:
     permuted labels).
     """
     judged = []
-    for row in differences(rows).to_dict("records"):
+    paired = differences(rows)
+    for row in paired[paired["label"] == "word"].to_dict("records"):
         name = SCORES[row["metric"].removesuffix("_difference"), row["label"]]
         judged.append(_judge(f"{name}: {APART} above {SUMMED}", row))
     apart = rows[(rows["representation"] == APART) & (rows["metric"] == "silhouette") & (rows["space"] == "full")]

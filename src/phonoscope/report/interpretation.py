@@ -1,4 +1,4 @@
-"""Figures of one site: selectivity by phone, effect sizes, accents, a map of the features."""
+"""Interpretation of one site's features: figures of selectivity by phone, effect sizes, accents, a feature map."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phonoscope.data.phones import GROUPS, OTHER, phone_group
 from phonoscope.drawing import GREY, HUES, MARKERS, new_figure, style
 from phonoscope.sae.interpret.run import HIGH_AUROC, speakers_by
 
@@ -18,16 +19,8 @@ if TYPE_CHECKING:
     from phonoscope.config.interpret import InterpretConfig
     from phonoscope.sae.interpret.run import AccentMap, Interpretation
 
-CLASSES = {
-    "vowel": "AA AE AH AO AW AX AXR AY EH ER EY IH IX IY OW OY UH UW UX",
-    "stop": "B D G K P T DX Q",
-    "fricative": "DH F HH S SH TH V Z ZH",
-    "affricate": "CH JH",
-    "nasal": "M N NG EM EN",
-    "approximant": "L R W Y EL",
-}
-CLASS_OF = {phone: name for name, phones in CLASSES.items() for phone in phones.split()}
 SHOWN_EFFECTS = 24
+"""Features in the figure of effect sizes."""
 
 
 def draw_selectivity(phones: pd.DataFrame, site: str, high: float) -> Figure:
@@ -121,12 +114,12 @@ def draw_accents(accents: AccentMap, speakers: dict[str, int], site: str) -> Fig
 
 
 def draw_feature_map(feature_map: pd.DataFrame, site: str) -> Figure:
-    """Features on a t-SNE map of their mean activations by phone, coloured by the class of their best phone."""
-    classes = np.array([CLASS_OF.get(phone, "other") for phone in feature_map["best_phone"]])
+    """Features on a t-SNE map of their mean activations by phone, coloured by the group of their best phone."""
+    classes = np.array([phone_group(phone) for phone in feature_map["best_phone"]])
     with style():
         figure = new_figure(6.8, 5.0)
         axes = figure.subplots()
-        names = [name for name in (*CLASSES, "other") if (classes == name).any()]
+        names = [name for name in (*GROUPS, OTHER) if (classes == name).any()]
         _scatter(axes, feature_map[["x", "y"]].to_numpy(), classes, names)
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=1.6, title="best phone")
         title = f"{site}: {len(feature_map)} features by mean activation over phones, t-SNE"
@@ -136,9 +129,9 @@ def draw_feature_map(feature_map: pd.DataFrame, site: str) -> Figure:
 
 def _scatter(axes: Axes, points: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> None:
     for rank, name in enumerate(names):
-        own = points[labels == name]
+        chosen = points[labels == name]
         look: Any = {"color": HUES[rank % len(HUES)], "marker": MARKERS[rank % len(MARKERS)]}
-        axes.scatter(own[:, 0], own[:, 1], s=9, alpha=0.75, linewidths=0, label=name, **look)
+        axes.scatter(chosen[:, 0], chosen[:, 1], s=9, alpha=0.75, linewidths=0, label=name, **look)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)

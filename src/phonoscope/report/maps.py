@@ -1,13 +1,15 @@
-"""A grid of maps, codecs by layers, whose dots are frames."""
+"""Maps of the codes of RVQ layers, their frames coloured by phone group, speaker and F0: a table, a figure a colour."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
+from phonoscope.data.phones import GROUPS, OTHER, phone_group
 from phonoscope.drawing import HUES, new_figure, style
 from phonoscope.maps.embedding import MOST
 
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 PALETTE = (*HUES[:6], "#F0E442", "#7A3B1D")
 """Okabe and Ito's hues, and brown."""
 PALE = "#D4D4D4"
+GROUP_HUES = {group: PALETTE[turn] for turn, group in zip((0, 5, 2, 3, 4, 1, 6), GROUPS, strict=True)}
+GROUP_HUES |= {"silence": PALE, OTHER: "#8C8C8C"}
+OTHERS = "other speakers"
+COLUMNS = ("codec", "layer", "frames", "codes", "perplexity", "divergence", "trustworthiness")
 PERCENTILES = (5, 95)
 PANEL_IN, HALF = 2.6, 0.54
 """Side of a panel, and half of that in a map's own units."""
@@ -45,19 +51,53 @@ class Panel:
     map: CodeMap | None
 
 
+def table(panels: Sequence[Panel]) -> pd.DataFrame:
+    """A row a map: codec, layer, frames, codes, t-SNE's perplexity and divergence, trustworthiness."""
+    rows = [
+        (panel.codec, panel.layer, len(panel.codes), len(m.codes), m.perplexity, m.divergence, m.trustworthiness)
+        for panel in panels
+        if (m := panel.map)
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def draw(
+    panels: Sequence[Panel], frames: Mapping[str, pd.DataFrame], speakers: pd.Series[str], most: int
+) -> Iterator[tuple[str, Figure]]:
+    """The figures by name: phone, speaker and pitch.
+
+    Args:
+        frames: of each codec, the frames of its panels: utterance, phone, f0_hz.
+        speakers: by utterance.
+        most: the number of speakers with a colour, the most frequent ones; the others are grey.
+    """
+    groups = {
+        codec: [OTHER if phone is None else phone_group(phone) for phone in rows["phone"].astype(object)]
+        for codec, rows in frames.items()
+    }
+    yield "phone", draw_classes(panels, groups, GROUP_HUES, "Frames by phone group")
+    named = {codec: rows["utterance"].map(speakers).astype(str) for codec, rows in frames.items()}
+    top = list(pd.concat(list(named.values())).value_counts(sort=False).sort_index().nlargest(most).index)
+    known = {codec: names.where(names.isin(top), OTHERS).tolist() for codec, names in named.items()}
+    hues = dict(zip(sorted(top), PALETTE, strict=False)) | {OTHERS: PALE}
+    yield "speaker", draw_classes(panels, known, hues, f"Frames of the {len(top)} most frequent speakers")
+    f0_hz = {codec: rows["f0_hz"].to_numpy(dtype=np.float64) for codec, rows in frames.items()}
+    yield "pitch", draw_values(panels, f0_hz, "Frames by F0 (unvoiced frames are grey)", "F0 (Hz)")
+
+
 def draw_classes(
     panels: Sequence[Panel], labels: Mapping[str, Sequence[str]], hues: Mapping[str, str], title: str
 ) -> Figure:
     """Frames coloured by class: `labels` of each codec's frames, `hues` of all classes in the legend's order."""
     from matplotlib.lines import Line2D
 
-    there = set().union(*labels.values())
+    used = set().union(*labels.values())
     with style():
-        figure = _grid(panels, {codec: [hues[label] for label in own] for codec, own in labels.items()}, title)
+        figure = _grid(panels, {codec: [hues[label] for label in row] for codec, row in labels.items()}, title)
         keys = [
             Line2D([], [], marker="o", linestyle="", color=hue, label=name)
             for name, hue in hues.items()
-            if name in there
+            if name in used
         ]
         figure.legend(handles=keys, loc="outside right upper")
     return figure
@@ -73,8 +113,8 @@ def draw_values(panels: Sequence[Panel], values: Mapping[str, NDArray[Any]], tit
     low, high = np.nanpercentile(every, PERCENTILES) if np.isfinite(every).any() else (0.0, 1.0)
     scale = ScalarMappable(Normalize(float(low), float(high)), colormaps["coolwarm"])
     hues = {
-        codec: [to_hex(hue) if there else PALE for hue, there in zip(scale.to_rgba(own), np.isfinite(own), strict=True)]
-        for codec, own in values.items()
+        codec: [to_hex(hue) if known else PALE for hue, known in zip(scale.to_rgba(row), np.isfinite(row), strict=True)]
+        for codec, row in values.items()
     }
     with style():
         figure = _grid(panels, hues, title)
@@ -84,7 +124,7 @@ def draw_values(panels: Sequence[Panel], values: Mapping[str, NDArray[Any]], tit
 
 
 def _grid(panels: Sequence[Panel], hues: Hues, title: str) -> Figure:
-    codecs, layers = (list(dict.fromkeys(found)) for found in zip(*((p.codec, p.layer) for p in panels), strict=True))
+    codecs, layers = (list(dict.fromkeys(names)) for names in zip(*((p.codec, p.layer) for p in panels), strict=True))
     layers.sort()
     figure = new_figure(PANEL_IN * len(layers) + 1.6, (PANEL_IN + 0.25) * len(codecs) + 0.8)
     grid = figure.subplots(len(codecs), len(layers), squeeze=False)
@@ -100,11 +140,11 @@ def _grid(panels: Sequence[Panel], hues: Hues, title: str) -> Figure:
 def _draw(axes: Axes, panel: Panel, hues: NDArray[Any]) -> None:
     name = f"{panel.codec.replace('_', ' ')}, layer {panel.layer}"
     if panel.map is None:
-        axes.set_title(f"{name}: hardly a code in use", loc="left")
+        axes.set_title(f"{name}: too few codes in use", loc="left")
         return
-    found = panel.map
-    axes.set_title(f"{name}\n{len(found.codes)} codes, trustworthiness {found.trustworthiness:.2f}", loc="left")
-    drawn, places, radius = found.place(panel.codes)
+    trust = panel.map.trustworthiness
+    axes.set_title(f"{name}\n{len(panel.map.codes)} codes, trustworthiness {trust:.2f}", loc="left")
+    drawn, places, radius = panel.map.place(panel.codes)
     order = np.argsort(hues[drawn] != PALE, kind="stable")  # pale ones under the others
     diameter_pt = 2 * radius * PANEL_IN * 72 / (2 * HALF)
     axes.scatter(places[order, 0], places[order, 1], c=hues[drawn][order], s=diameter_pt**2, linewidths=0)

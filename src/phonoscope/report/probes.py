@@ -10,9 +10,9 @@ import pandas as pd
 
 from phonoscope.drawing import GREY, UNDISTILLED, codec_looks, new_figure, style
 from phonoscope.errors import DataError
-from phonoscope.probes.scores import draw_resamples
 from phonoscope.report.markdown import markdown, number, with_interval
 from phonoscope.report.verdict import Estimate, judge, verdict_frame, verdict_markdown
+from phonoscope.stats import draw_resamples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -134,19 +134,20 @@ def verdicts(rows: pd.DataFrame, distilled: pd.DataFrame) -> pd.DataFrame:
     has the widest interval that the layers' own intervals allow. `rows` is from `table`, `distilled` from
     `distillation`.
     """
-    judged = []
+    expected, informed = [], []
     for codec, task in rows[["codec", "task"]].drop_duplicates().itertuples(index=False):
-        layers = scores(rows, codec, task, headline_measure(task))
-        for row in _expected(str(codec), str(task), layers):
-            judged.append({**row, "codec": codec})
-    return verdict_frame([*_distilled(distilled), *judged], "codec", "layer")
+        measure = headline_measure(task)
+        layers, name = scores(rows, codec, task, measure), f"{task} {MEASURES[measure]}"
+        expected += [{**row, "codec": codec} for row in _expected(codec, task, name, layers)]
+        top, constant = best(layers, measure), "training mean" if task == "pitch" else "majority class"
+        claim = f"{name}: best layer above the {constant}"
+        informed.append(judge(claim, top.estimate, top.majority, codec=codec, layer=top.layer))
+    return verdict_frame([*_distilled(distilled), *expected, *informed], "codec", "layer")
 
 
-def _expected(codec: str, task: str, layers: list[Score]) -> Iterator[dict[str, Any]]:
-    name = f"{task} {MEASURES[headline_measure(task)]}"
+def _expected(codec: str, task: str, name: str, layers: list[Score]) -> Iterator[dict[str, Any]]:
+    """The study's expectations of EnCodec and SpeechTokenizer."""
     top, first = best(layers, headline_measure(task)), layers[0]
-    constant = "the training mean" if task == "pitch" else "the majority class"
-    yield judge(f"{name}: best layer above {constant}", top.estimate, top.majority, layer=top.layer)
     half, quarter = max(len(layers) // 2, 1), -(-len(layers) // 4)
     if (codec, task) == ("encodec", "phone"):
         if half > 1:
@@ -211,12 +212,7 @@ class Probed(Protocol):
 
 
 def distillation(
-    results: Mapping[tuple[str, str], Probed],
-    codecs: Sequence[str],
-    *,
-    samples: int,
-    confidence: float,
-    seed: int,
+    results: Mapping[tuple[str, str], Probed], *, samples: int, confidence: float, seed: int
 ) -> pd.DataFrame:
     """Scores of each layer of a distilled codec against its undistilled version, `<name>_undistilled`.
 
@@ -227,14 +223,14 @@ def distillation(
     Raises `DataError` if the two codecs were probed on different utterances.
     """
     rows = []
-    for codec, task in results:
-        pair = results[codec, task], results.get((codec + UNDISTILLED, task))
-        if codec not in codecs or pair[1] is None:
+    for (codec, task), first in results.items():
+        second = results.get((codec + UNDISTILLED, task))
+        if second is None:
             continue
-        if pair[0].utterances != pair[1].utterances:
+        if first.utterances != second.utterances:
             raise DataError(f"{codec} and {codec}{UNDISTILLED} were probed on different utterances")
-        resamples = draw_resamples(len(pair[0].utterances), samples, seed)
-        for layer, both in enumerate(zip(*(result.statistics for result in pair), strict=False), start=1):
+        resamples = draw_resamples(len(first.utterances), samples, seed)
+        for layer, both in enumerate(zip(first.statistics, second.statistics, strict=False), start=1):
             for row in _paired(*both, resamples, confidence):
                 rows.append({"codec": codec, "task": task, "layer": layer, **row})
     return pd.DataFrame(rows, columns=list(DISTILLATION))
@@ -294,6 +290,7 @@ def _columns(
 ) -> Iterator[tuple[str, dict[int, str]]]:
     """Each codec's cells by layer."""
     failed = rows[~rows["converged"].astype(bool) & (rows["probe"] == "linear") & (rows["task"] == task)]
+    failures = set(failed[["codec", "layer"]].itertuples(index=False, name=None))
     for codec in dict.fromkeys(rows.loc[(rows["task"] == task) & (rows["measure"] == measure), "codec"]):
         layers = scores(rows, codec, task, measure)
         top = best(layers, measure).layer
@@ -301,9 +298,7 @@ def _columns(
         for score in layers:
             cell = f"**{number(score.value)}**" if score.layer == top else number(score.value)
             cell += with_interval(*score.estimate).removeprefix(number(score.value)) if interval else ""
-            cells[score.layer] = cell + "†" * bool(
-                ((failed["codec"] == codec) & (failed["layer"] == score.layer)).any()
-            )
+            cells[score.layer] = cell + "†" * ((codec, score.layer) in failures)
         yield str(codec), cells
 
 

@@ -308,14 +308,10 @@ def figure_index(drawn: Sequence[Pictures], table: pd.DataFrame) -> str:
         f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}<td>{last}</td></tr>" for *cells, last in rows
     ]
     head = "".join(f"<th>{name}</th>" for name in ("codec", "view", "representation", "figures"))
-    return "\n".join(
-        [
-            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Codec geometry</title>'
-            f"<style>{STYLE}</style></head><body>\n<h1>Codec geometry</h1>\n<p>{escape(note)}</p>\n<table>",
-            f"<tr>{head}</tr>",
-            *lines,
-            "</table>\n</body></html>\n",
-        ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Codec geometry</title>'
+        f"<style>{STYLE}</style></head><body>\n<h1>Codec geometry</h1>\n<p>{escape(note)}</p>\n"
+        f"<table>\n<tr>{head}</tr>\n" + "\n".join(f"<tr>{line}</tr>" for line in lines) + "\n</table>\n</body></html>\n"
     )
 
 

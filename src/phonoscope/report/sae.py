@@ -1,4 +1,4 @@
-"""All sites side by side: tidy tables for DVC's plots, and the figures drawn of them."""
+"""Sparse autoencoders of all sites side by side: tidy tables, and figures."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ def stack(tables: Tables) -> pd.DataFrame:
 
 
 def density_histogram(features: Tables) -> pd.DataFrame:
-    """Features by log10 of their density on held-out frames, those that never fire left out: site, log10_density (the
-    bin's middle), features."""
+    """Number of features by log10 of their density on held-out frames; features that never fire are left out.
+
+    Columns: site, log10_density (the middle of the bin), features.
+    """
     rows = []
     for site, table in features.items():
         density = table["density"].to_numpy()
@@ -44,13 +46,13 @@ def layer_curves(scores: Tables) -> pd.DataFrame:
 
 
 def draw_l0(curves: pd.DataFrame, scores: Tables) -> Figure:
-    """FVU over L0: each site's weights read out with fewer and more features; a ring marks the L0 trained for."""
+    """FVU over L0: each site's weights with fewer and more active features; a ring marks the L0 of training."""
     with style():
         figure = new_figure(5.2, 3.6)
         axes = figure.add_subplot()
-        for rank, (site, own) in enumerate(curves.groupby("site", sort=False)):
+        for rank, (site, curve) in enumerate(curves.groupby("site", sort=False)):
             hue = HUES[rank % len(HUES)]
-            axes.plot(own["l0"], own["fvu"], color=hue, marker=MARKERS[rank % len(MARKERS)], ms=4, label=site)
+            axes.plot(curve["l0"], curve["fvu"], color=hue, marker=MARKERS[rank % len(MARKERS)], ms=4, label=site)
             here = scores[str(site)].set_index("metric")["value"]
             axes.plot(here["l0"], here["fvu"], "o", ms=10, mfc="none", mec=hue)
         axes.set(xscale="log", xlabel="L0 (active features a frame)", ylabel="FVU (held out)", ylim=(0, None))
@@ -62,14 +64,14 @@ def draw_l0(curves: pd.DataFrame, scores: Tables) -> Figure:
 
 
 def draw_density(histogram: pd.DataFrame, scores: Tables) -> Figure:
-    """How often features fire, a panel a site."""
+    """Distribution of the features' densities, a panel a site."""
     sites = list(dict.fromkeys(histogram["site"]))
     with style():
         figure = new_figure(2.6 * len(sites) + 0.6, 2.8)
         panels: Sequence[Axes] = figure.subplots(1, len(sites), sharey=True, squeeze=False)[0]
         for axes, site in zip(panels, sites, strict=True):
-            own = histogram[histogram["site"] == site]
-            axes.bar(own["log10_density"], own["features"], width=0.23, color=HUES[0])
+            bins = histogram[histogram["site"] == site]
+            axes.bar(bins["log10_density"], bins["features"], width=0.23, color=HUES[0])
             values = scores[site].set_index("metric")["value"]
             axes.set_title(f"{site}: {values['dead_share']:.1%} dead")
             axes.set_xlabel("log10 of the share of frames")

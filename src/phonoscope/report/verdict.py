@@ -25,13 +25,8 @@ class Estimate(NamedTuple):
 
     def over(self, other: Estimate) -> Estimate:
         """The ratio of two positive numbers, with the widest interval that the two intervals allow."""
-        return Estimate(
-            _quotient(self.value, other.value), _quotient(self.low, other.high), _quotient(self.high, other.low)
-        )
-
-
-def _quotient(value: float, divisor: float) -> float:
-    return value / divisor if divisor > 0 else float("inf")
+        pairs = (self.value, other.value), (self.low, other.high), (self.high, other.low)
+        return Estimate(*(value / divisor if divisor > 0 else float("inf") for value, divisor in pairs))
 
 
 def verdict(low: float, high: float, bound: float, *, above: bool = True) -> Verdict:
@@ -63,5 +58,7 @@ def verdict_markdown(verdicts: pd.DataFrame) -> str:
     shown = verdicts.drop(columns=["value", "low", "high", "bound"])
     text = [with_interval(*row) for row in verdicts[["value", "low", "high"]].itertuples(index=False)]
     shown.insert(shown.columns.get_loc("verdict"), "value [interval]", text)
-    shown.insert(shown.columns.get_loc("verdict"), "bound", [f"{bound:.4g}" for bound in verdicts["bound"]])
+    shown.insert(
+        shown.columns.get_loc("verdict"), "bound", [f"{bound:.4g}".replace("-", "−") for bound in verdicts["bound"]]
+    )
     return markdown(shown, text_columns=len(shown.columns) - 3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -114,7 +114,7 @@ def by_seed(table: pd.DataFrame, checks: pd.DataFrame) -> pd.DataFrame:
 
     A settled metric of a seed is its median over the last half of its epochs. `checks` has a row a seed, its index.
     """
-    metrics = {name: values for name, values in evaluations(table).groupby("seed").median().items()}
+    metrics = dict(evaluations(table).groupby("seed").median().items())
     for name, (mode, split, column) in TRAINED_METRICS.items():
         if column in table:
             rows = whole_rows(table, mode, split)
@@ -196,42 +196,34 @@ def verdicts(tables: Mapping[str, pd.DataFrame], numbers: pd.DataFrame, main: Se
 
 def _claims(tables: Mapping[str, pd.DataFrame], baseline: float, main: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Claims about every variant with a quantizer; `baseline` is the accuracy without one."""
-    for claim, faulty, measure, bound, above in (
-        ("perplexity of eval at most 15 % from train's", False, _perplexity_gap, 0.15, False),
-        ("over 100 active codes in eval", False, lambda rows: rows["active_codes_eval"], MANY, True),
+    claims: tuple[tuple[str, Callable[[pd.DataFrame], pd.Series[float]], float, bool], ...] = (
+        ("right update: perplexity of eval at most 15 % from train's", _perplexity_gap, 0.15, False),
+        ("right update: over 100 active codes in eval", lambda rows: rows["active_codes_eval"], MANY, True),
         (
-            "accuracy at most 3 points below no quantizer's",
-            False,
+            "right update: accuracy at most 3 points below baseline",
             lambda rows: rows["accuracy"] - baseline,
             -0.03,
             True,
         ),
-        ("at most 5 active codes in eval", True, lambda rows: rows["active_codes_eval"], COLLAPSED, False),
-        (
-            "accuracy at most 15 points above the majority class",
-            True,
-            lambda rows: rows["accuracy"] - rows["majority"],
-            0.15,
-            False,
-        ),
-        ("perplexity of the EMA over 50", True, lambda rows: rows["perplexity_ema"], 50.0, True),
-        ("perplexity of the EMA under 160", True, lambda rows: rows["perplexity_ema"], 160.0, False),
-    ):
-        update = "faulty" if faulty else "right"
+        ("faulty update: at most 5 active codes in eval", lambda rows: rows["active_codes_eval"], COLLAPSED, False),
+        ("faulty update: accuracy at most 15 points above the majority class", _above_majority, 0.15, False),
+        ("faulty update: perplexity of the EMA over 50", lambda rows: rows["perplexity_ema"], 50.0, True),
+        ("faulty update: perplexity of the EMA under 160", lambda rows: rows["perplexity_ema"], 160.0, False),
+    )
+    for claim, measure, bound, above in claims:
         for variant in main:
-            if variant.startswith("vq") and variant.endswith(UNSCALED) == faulty:
-                single = evaluations(tables[variant])
-                seeds = single.groupby("seed").median()
-                value, spread = measure(seeds.median().to_frame().T).item(), measure(seeds)
-                row = judge(
-                    f"{update} update: {claim}",
-                    Estimate(value, spread.min(), spread.max()),
-                    bound,
-                    above=above,
-                    variant=variant,
-                )
-                every = measure(single)
-                yield {**row, "evaluations": float((every > bound if above else every < bound).mean())}
+            if not variant.startswith("vq") or variant.endswith(UNSCALED) != claim.startswith("faulty"):
+                continue
+            single = evaluations(tables[variant])
+            seeds, every = single.groupby("seed").median(), measure(single)
+            limits = measure(seeds).min(), measure(seeds).max()
+            estimate = Estimate(measure(seeds.median().to_frame().T).item(), *limits)
+            row = judge(claim, estimate, bound, above=above, variant=variant)
+            yield {**row, "evaluations": float((every > bound if above else every < bound).mean())}
+
+
+def _above_majority(rows: pd.DataFrame) -> pd.Series[float]:
+    return rows["accuracy"] - rows["majority"]
 
 
 def _perplexity_gap(rows: pd.DataFrame) -> pd.Series[float]:
@@ -262,27 +254,20 @@ def _questions(values: Mapping[tuple[str, str], Estimate]) -> Iterator[dict[str,
 
 def markdown_tables(numbers: pd.DataFrame, judged: pd.DataFrame) -> str:
     """The verdicts, and the main numbers of all variants."""
-    shown = judged.assign(verdict=judged["verdict"] + [f" ({e:.0%})" if e == e else "" for e in judged["evaluations"]])
-    text = [
-        with_interval(*row, SHOWN.get(metric, 3))
-        for metric, *row in numbers[["metric", "value", "low", "high"]].itertuples(index=False)
-    ]
-    wide = numbers.assign(text=text).pivot_table(
-        index="variant", columns="metric", values="text", aggfunc="first", sort=False
+    shares = [f" ({share:.0%})" if np.isfinite(share) else "" for share in judged["evaluations"]]
+    shown = judged.assign(verdict=judged["verdict"] + shares).drop(columns="evaluations")
+    main = numbers[numbers["metric"].isin(SHOWN)]
+    rows = main[["metric", "value", "low", "high"]].itertuples(index=False)
+    cells = main.assign(text=[with_interval(*spread, SHOWN[metric]) for metric, *spread in rows])
+    wide = cells.pivot(index="variant", columns="metric", values="text").reindex(numbers["variant"].unique())
+    wide = wide[[name for name in SHOWN if name in wide]].rename_axis(columns=None).reset_index()
+    note = (
+        "Medians [lowest, highest] over seeds, of each seed over the last half of its epochs. Variants that end in "
+        f"`{UNSCALED}` have the faulty update. In brackets behind a verdict: the share of single evaluations, one an "
+        "epoch, that keep to the bound."
     )
-    wide = wide.reindex(columns=[name for name in SHOWN if name in wide]).rename_axis(columns=None).reset_index()
-    return "\n\n".join(
-        [
-            "# Codebook collapse",
-            "Medians [lowest, highest] over seeds, of each seed over the last half of its epochs. Variants that end in "
-            f"`{UNSCALED}` have the faulty update.",
-            "## Verdicts",
-            "In brackets: the share of single evaluations, one an epoch, that keep to the bound.",
-            verdict_markdown(shown.drop(columns="evaluations")),
-            "## Variants",
-            markdown(wide) + "\n",
-        ]
-    )
+    parts = ["# Codebook collapse", note, "## Verdicts", verdict_markdown(shown), "## Variants", markdown(wide)]
+    return "\n\n".join(parts) + "\n"
 
 
 def draw_perplexities(curves: pd.DataFrame, titles: Mapping[str, str]) -> Figure:

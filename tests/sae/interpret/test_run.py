@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from phonoscope.interpret.figures import draw_accents, draw_effects, draw_feature_map, draw_selectivity
 
 from phonoscope.config.interpret import InterpretConfig
 from phonoscope.drawing import png
+from phonoscope.report.interpretation import draw_accents, draw_effects, draw_feature_map, draw_selectivity
 from phonoscope.sae.interpret.run import Interpretation, clip_features, interpret, speakers_by, spread_utterances
 
 from .planted import DEAD, DETECTORS, FEMALE, SCOTTISH, WIDTH, plant

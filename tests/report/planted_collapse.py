@@ -1,11 +1,10 @@
-"""Tables of a study whose outcome is planted: a collapse under the faulty update, or none."""
+"""Measures of a study whose outcome is planted: a collapse under the faulty update, or none."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
-from phonoscope.vq.answers import Findings
 
 from phonoscope.studies.collapse.variants import arm_variants, main_variants
 
@@ -44,7 +43,14 @@ def table(*, collapsed: bool, quantized: bool) -> pd.DataFrame:
     return pd.DataFrame([row(place, collapsed=collapsed, quantized=quantized) for place in places])
 
 
-def findings(*, collapse: bool = True, arms: tuple[str, ...] = ("no_augmentation",)) -> Findings:
+class Study(NamedTuple):
+    """By variant: the table of stage `vq`, and the checks, a row a seed."""
+
+    tables: dict[str, pd.DataFrame]
+    checks: dict[str, pd.DataFrame]
+
+
+def study(*, collapse: bool = True, arms: tuple[str, ...] = ("no_augmentation",)) -> Study:
     variants = main_variants() + arm_variants(arms)
     tables = {
         variant.name: table(collapsed=variant.faulty and collapse, quantized=variant.quantized) for variant in variants
@@ -59,4 +65,4 @@ def findings(*, collapse: bool = True, arms: tuple[str, ...] = ("no_augmentation
         "repaired_accuracy": 0.9,
         "repaired_active_codes": 140.0,
     }
-    return Findings(tables, {variant.name: pd.DataFrame([checks] * 3) for variant in variants})
+    return Study(tables, {variant.name: pd.DataFrame([checks] * 3, index=[1, 2, 3]) for variant in variants})

@@ -6,7 +6,7 @@ from matplotlib.colors import to_hex
 
 from phonoscope.drawing import png
 from phonoscope.maps.embedding import CodeMap
-from phonoscope.maps.figures import PALE, Panel, draw_classes, draw_values
+from phonoscope.report.maps import COLUMNS, PALE, Panel, draw_classes, draw_values, table
 
 MAP = CodeMap(np.arange(3), np.array([[-0.5, 0.0], [0.0, 0.2], [0.5, 0.0]]), 2, 0.87, 1)
 CODES = np.array([0, 1, 2, 2])
@@ -26,10 +26,16 @@ def test_a_panel_a_layer_with_its_codes_and_trustworthiness() -> None:
         "encodec, layer 1\n3 codes, trustworthiness 0.87",
         "encodec, layer 2\n3 codes, trustworthiness 0.87",
         "",
-        "dac, layer 2: hardly a code in use",
+        "dac, layer 2: too few codes in use",
     ]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["vowel", "silence"]
     assert not figure.axes[3].collections
+
+
+def test_the_table_has_a_row_a_map() -> None:
+    rows = table(PANELS)
+    assert tuple(rows) == COLUMNS
+    assert rows.to_numpy().tolist() == [["encodec", layer, 4, 3, 2, 1, 0.87] for layer in (1, 2)]
 
 
 def test_frames_have_their_class_s_colour_and_pale_ones_lie_below() -> None:

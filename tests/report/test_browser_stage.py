@@ -9,7 +9,7 @@ from phonoscope import paths
 from phonoscope.errors import DataError
 from phonoscope.pipeline.browse import run
 
-from .checkout import PARAMS, SITE, write_interpretation
+from .browser_checkout import PARAMS, SITE, write_interpretation
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_stage_writes_the_same_bytes_again(checkout: Path) -> None:
 )
 def test_a_missing_input_names_the_stage_to_run(checkout: Path, missing: Path, stage: str) -> None:
     missing.unlink()
-    with pytest.raises(DataError, match=f"{missing.name}: no such file; run `dvc repro {stage}`"):
+    with pytest.raises(DataError, match=f"{missing.name}: no such file"):
         run(PARAMS, SITE)
     assert not paths.browser(SITE).exists()
 
@@ -59,7 +59,7 @@ def test_a_missing_input_names_the_stage_to_run(checkout: Path, missing: Path, s
 def test_a_cut_table_is_refused(checkout: Path) -> None:
     table = paths.interpretation(SITE) / "windows.parquet"
     table.write_bytes(table.read_bytes()[:100])
-    with pytest.raises(DataError, match="not readable"):
+    with pytest.raises(DataError, match="not a readable table"):
         run(PARAMS, SITE)
 
 

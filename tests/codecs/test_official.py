@@ -126,7 +126,7 @@ def test_a_codec_of_the_official_size_is_loaded_encodes_and_is_probed(name: str,
 def check_tokens(name: str, official: Official) -> None:
     tokens = pd.read_parquet(paths.tokens(name))
     frames = tokens.groupby("utterance", observed=True).size().to_dict()
-    assert frames == {key: int(s * official.rate_hz) for key, s in DURATIONS_S.items() if key != "unaligned"}
+    assert frames == {key: int(s * official.rate_hz) for key, s in DURATIONS_S.items()}
     assert tokens[["code_1", "code_2"]].to_numpy().max() < official.codes
     assert tokens["code_1"].nunique() > 1
     books, metadata = read_safetensors(paths.codebooks(name))

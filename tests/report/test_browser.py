@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phonoscope.browse.page import Interpreted, page_data, script
+from phonoscope.report.browser import Interpreted, page_data, script
 
-from .planted import CAUSAL, interpreted
+from .planted_features import CAUSAL, interpreted
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from phonoscope.sae.interpret.run import interpret
 from phonoscope.sae.interpret.store import save_interpretation
 from tests.sae.interpret.planted import plant
 
-from .planted import CAUSAL, CONFIG
+from .planted_features import CAUSAL, CONFIG
 
 SITE = "encoder_3"
 PARAMS: Any = SimpleNamespace(interpret=CONFIG)

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from phonoscope.drawing import png
+from phonoscope.report.encoders import draw_curves, draw_scores, markdown_tables, verdicts
+
+SIZES = pd.DataFrame(
+    {
+        "encoder": ["codes", "mel", "mel_80"],
+        "input_bytes": [100, 7430, 300],
+        "parameters": [100, 200, 90],
+        "macs": [100, 200, 50],
+    }
+)
+BEHAVIOUR = {"gradient_tensors": 19.0, "tensors": 19.0, "peak_kept_max": 1.0, "peak_kept_mean": 0.1}
+DIFFERENCES = pd.DataFrame(
+    [("mel", "accuracy_word", 0.2, 0.1, 0.3), ("scrambled", "accuracy_word", 0.0, -0.1, 0.1)],
+    columns=["encoder", "metric", "difference", "ci_low", "ci_high"],
+)
+
+
+def test_sizes_behaviour_and_arms_are_judged() -> None:
+    rows = verdicts(SIZES, BEHAVIOUR, DIFFERENCES).set_index(["claim", "encoder"])
+    assert rows.loc[("more input bytes than codes (ratio)", "mel"), "value"] == 74.3
+    assert rows.loc[("more parameters than codes (ratio)", "mel_80"), "verdict"] == "refuted"
+    assert rows.loc[("a gradient reaches all 19 parameter tensors", "codes"), "verdict"] == "supported"
+    assert rows["verdict"].tolist()[-4:] == ["supported", "refuted", "supported", "undecided"]
+    fewer = verdicts(SIZES, {**BEHAVIOUR, "gradient_tensors": 18.0}, DIFFERENCES)
+    assert fewer["verdict"].tolist()[6] == "refuted"
+    assert "| mel " in markdown_tables(SIZES, rows.reset_index())
+
+
+def test_scores_of_every_seed_and_the_chance_level_are_drawn() -> None:
+    scores = pd.DataFrame(
+        [
+            (name, seed, f"accuracy_{task}", 0.5 + 0.1 * seed)
+            for name in ("codes", "mel")
+            for seed in (0, 1)
+            for task in ("word", "speaker")
+        ],
+        columns=["encoder", "seed", "metric", "value"],
+    )
+    figure = draw_scores(scores, {"word": 0.1, "speaker": 0.2})
+    dots = [np.asarray(line.get_xdata()).tolist() for line in figure.axes[0].lines]
+    assert [0.5, 0.6] in dots
+    assert np.asarray(figure.axes[1].lines[-1].get_xdata()).tolist() == [0.2, 0.2]
+    assert png(figure) == png(draw_scores(scores, {"word": 0.1, "speaker": 0.2}))
+    curve = pd.DataFrame({"seed": [0, 0, 1, 1], "step": [1, 2, 1, 2], "loss_word": 1.0, "loss_speaker": 2.0})
+    assert [len(axes.lines) for axes in draw_curves({"codes": curve, "mel": curve}).axes] == [4, 4]

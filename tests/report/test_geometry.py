@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from phonoscope.drawing import png
+from phonoscope.errors import DataError
+from phonoscope.report.geometry import (
+    NO_WORDS,
+    SCORES,
+    aliases,
+    draw_layers,
+    draw_scores,
+    headline,
+    look_up,
+    markdown_tables,
+    representations,
+    score_rows,
+    table,
+    verdicts,
+)
+from tests.report.planted_geometry import ALIASES, GAIN, MEASURES, VIEWS, scores
+
+CODECS = ("dac", "encodec", "speechtokenizer", "speechtokenizer_undistilled")
+TABLE = table({codec: scores(codec) for codec in CODECS})
+NAMES = ("codes_mean", "codes_concat", "latent_sum", "projections_concat")
+PAIR = table({"dac": scores("dac"), "encodec": scores("encodec", aliased=True)})
+
+
+def test_codecs_keep_their_order_and_texts_are_never_nan() -> None:
+    assert list(dict.fromkeys(PAIR["codec"])) == ["dac", "encodec"]
+    assert PAIR[["same_as", "label", "against"]].map(lambda text: isinstance(text, str)).all().all()
+    assert aliases(PAIR, "encodec") == ALIASES
+    assert aliases(PAIR, "dac") == {}
+    assert representations(PAIR) == list(NAMES)
+    assert representations(PAIR, layers=True) == ["layer_1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda rows: rows.drop(columns="against"), "no column 'against'"),
+        (lambda rows: rows.assign(codec="dac"), "rows of another codec, 'dac'"),
+        (lambda rows: pd.concat([rows, rows.tail(1)]), "stands twice"),
+    ],
+    ids=["column", "codec", "twice"],
+)
+def test_a_broken_table_is_refused_by_name(change: object, said: str) -> None:
+    assert callable(change)
+    with pytest.raises(DataError, match=f"geometry scores of encodec.*{said}"):
+        table({"encodec": change(scores("encodec"))})
+
+
+def test_a_score_is_read_with_its_interval() -> None:
+    score = look_up(PAIR, "dac", "full", "projections_concat", "map_at_r")
+    assert score
+    assert (score.value, score.low, score.high) == pytest.approx((0.3, 0.25, 0.35))
+    assert (score.n, score.dims, score.text) == (VIEWS["full"], 12_288, "0.300 [0.250, 0.350]")
+    assert look_up(PAIR, "dac", "full", "projections_concat", "map_at_r", space="pca_2") is None
+    space = look_up(PAIR, "dac", "full", "latent_sum", "silhouette", space="tsne_3")
+    assert space
+    assert space.text == "−0.100"
+
+
+def test_charts_get_each_score_once_and_no_projections() -> None:
+    rows = score_rows(PAIR)
+    assert len(rows) == 2 * len(VIEWS) * 5 * len(SCORES)
+    assert set(rows["score"]) == set(SCORES.values())
+    assert not rows.duplicated(["codec", "view", "representation", "score"]).any()
+    assert rows[["value", "ci_low", "ci_high"]].notna().all().all()
+
+
+def test_verdicts_follow_the_intervals_of_the_paired_differences() -> None:
+    gains = {"map_at_r": 0.1, "silhouette": -0.1, "nn_accuracy": 0.05, "probe_accuracy": 0.0}
+    rows = verdicts(table({"dac": scores("dac", gains=gains)})).query("view == 'full'")
+    said = dict(zip([claim.split(":")[0] for claim in rows["claim"]], rows["verdict"], strict=True))
+    assert said["mAP@R of the word"] == "supported"
+    assert said["Silhouette by word"] == "refuted"
+    assert said["1-NN accuracy of the word"] == said["Linear probe of the word"] == "undecided"
+    assert said["Silhouette by speaker of projections_concat above 0"] == "refuted"
+    assert rows["p_value"].dropna().tolist() == [0.5]
+    assert len(verdicts(TABLE)) == len(CODECS) * len(VIEWS) * (len(MEASURES) + 2)
+
+
+def test_ranks_stand_beside_dimensions_and_nothing_is_lost() -> None:
+    text = markdown_tables(PAIR, verdicts(PAIR))
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    assert ["dac", "projections_concat", "12,288", "96", "96", "37.7", "44.1"] in lines
+    assert any(line[:3] == ["dac", "projections_concat", "0.300 [0.250, 0.350]"] for line in lines)
+    assert re.search(r"undecided \(p = 0\.5\)|refuted \(p = 0\.5\)", text)
+    assert "layer_1" not in text
+    empty = table({"dac": scores("dac").iloc[:0]})
+    assert NO_WORDS in markdown_tables(empty, verdicts(empty))
+
+
+def test_tracked_differences() -> None:
+    numbers = headline(PAIR)
+    assert numbers["dac.full.silhouette_difference_word"] == pytest.approx(GAIN)
+    assert len(numbers) == 2 * len(VIEWS) * 4
+
+
+def test_every_score_is_drawn_with_its_interval() -> None:
+    figure = draw_scores(TABLE, "full", confidence=0.9)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == list(SCORES.values())
+    for axes, (metric, label) in zip(figure.axes, SCORES, strict=True):
+        for codec in CODECS:
+            (line,) = (line for line in axes.lines if line.get_label() == codec)
+            found = [look_up(TABLE, codec, "full", name, metric, label=label) for name in NAMES]
+            np.testing.assert_array_equal(line.get_ydata(), [score.value for score in found if score])
+            assert [round(float(x)) for x in np.asarray(line.get_xdata())] == [0, 1, 2, 3]
+        bars = [segment for bar in axes.collections for segment in bar.get_segments()]  # type: ignore[attr-defined]
+        upright = [segment for segment in bars if segment[0][0] == segment[1][0]]
+        assert len(upright) == len(CODECS) * len(NAMES)
+        assert all(segment[1][1] - segment[0][1] == pytest.approx(0.1) for segment in upright)
+        assert axes.get_ylabel()
+    assert figure.axes[3].get_xticklabels()[0].get_text() == "codes\nmean"
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[3:5] == ["speechtokenizer undistilled", "90 % interval, resampled by speaker"]
+
+
+def null_levels(figure: object, panel: int) -> set[float]:
+    axes = figure.axes[panel]  # type: ignore[attr-defined]
+    lines = [segment for bar in axes.collections for segment in bar.get_segments()]
+    return {float(segment[0][1]) for segment in lines if segment[0][1] == segment[1][1]}
+
+
+def test_null_levels_are_drawn_where_they_are_known() -> None:
+    figure = draw_scores(TABLE, "notebook")
+    assert null_levels(figure, 0) == {-0.01}
+    band = figure.axes[0].patches
+    assert {(round(patch.get_y(), 6), round(patch.get_height(), 6)) for patch in band} == {(-0.02, 0.02)}  # type: ignore[attr-defined]
+    assert null_levels(figure, 5) == {0.1}
+    assert null_levels(figure, 3) == set()
+    named = table({"dac": scores("dac").replace("silhouette_null", "map_at_r_null")})
+    assert null_levels(draw_scores(named, "notebook"), 3) == {-0.01}
+
+
+def test_layers_have_a_figure_of_their_own() -> None:
+    figure = draw_layers(TABLE, "full")
+    assert figure
+    assert [text.get_text() for text in figure.axes[3].get_xticklabels()] == ["1"]
+    assert figure.axes[3].get_xlabel() == "RVQ layer alone"
+    assert draw_layers(TABLE[TABLE["representation"] != "layer_1"], "full") is None
+
+
+def test_layers_stand_in_the_order_of_their_numbers() -> None:
+    rows = TABLE.replace({"representation": {"codes_mean": "layer_10", "latent_sum": "layer_2"}})
+    figure = draw_layers(rows, "full")
+    assert figure
+    assert [text.get_text() for text in figure.axes[3].get_xticklabels()] == ["1", "2", "10"]
+
+
+def test_the_same_bytes_and_nothing_over_the_legend() -> None:
+    figure = draw_scores(TABLE, "full")
+    assert png(figure) == png(draw_scores(TABLE, "full"))
+    legend = figure.legends[0].get_window_extent()
+    boxes = [axes.get_tightbbox() for axes in figure.axes]
+    assert not any(box and legend.overlaps(box) for box in boxes)
+    assert figure.bbox.fully_contains(legend.x1, legend.y0)
