@@ -41,6 +41,6 @@ def depth_inputs(params: Params, codec: str, ready: PosedCodec) -> CodecInputs:
     elif "untrained" in wanted:
         settings = params.training, params.compute
         model, seed = paths.codec_model(codec), params.depth.seed
-        found, books = untrained_codes(model, kind, files, *settings, layers=layers, seed=seed)
-        codes = frames.rows_of(found, ready.manifest)
+        tokens, books = untrained_codes(model, kind, files, *settings, layers=layers, seed=seed)
+        codes = frames.rows_of(tokens, ready.manifest)
     return CodecInputs(frames.codes, ready.codebooks, latent, codes, books)

@@ -31,7 +31,7 @@ CLASSES_ONLY = ("mlp", "pooled")
 
 
 class Measure(NamedTuple):
-    """One number, see `schema`: its probe, interval and null, NaN where there is none."""
+    """One number, see `schema`: its probe, interval and null (NaN: not measured)."""
 
     probe: str
     measure: str
@@ -107,7 +107,7 @@ class Probing:
         return {"linear": linear, "pooled": linear, "matched": matched, "mlp": mlp}[name]
 
     def _permuted(self, name: str) -> Iterator[Measure]:
-        """Mean score over codebooks whose rows are permuted: what is left without their geometry."""
+        """Mean score over codebooks with permuted rows, which have lost their geometry."""
         linear, draws = self._fitter("linear"), range(1, self.config.codebook_permutations + 1)
 
         def fit(source: Input, train: Examples, draw: int) -> Fitted:
@@ -177,7 +177,7 @@ class Probing:
 
 
 def _fitted(probe: AnyProbe, source: Input, train: Examples) -> Fitted:
-    """Predictions of a probe as indices into the examples' classes, of which training may lack some."""
+    """Predictions of a probe as indices into the examples' classes; training may lack classes."""
     column = np.array([train.classes.index(name) for name in probe.classes])
 
     def predict(keep: NDArray[np.bool_]) -> NDArray[Any]:
@@ -215,10 +215,12 @@ def information_measures(examples: Examples, source: TableInput, config: ProbeCo
 def description_measures(examples: Examples, source: TableInput, config: ProbeConfig, seed: int) -> list[Measure]:
     """Bits a frame of the online code of the train labels, and how much shorter it is than the uniform code."""
     bits, counted = _code_length(examples, source, config, seed)
-    null, frames = _code_length(examples.permuted(derive_seed(seed, "null")), source, config, seed)
     resamples = draw_resamples(len(bits), config.bootstrap.samples, derive_seed(seed, "bootstrap"))
     draws = (resamples @ bits) / (resamples @ counted)
-    value, reference = bits.sum() / counted.sum(), null.sum() / frames.sum()
+    value, reference = bits.sum() / counted.sum(), NONE
+    if config.label_null:
+        null, frames = _code_length(examples.permuted(derive_seed(seed, "null")), source, config, seed)
+        reference = null.sum() / frames.sum()
     uniform, confidence = np.log2(len(examples.classes)), config.bootstrap.confidence
     length = interval(float(value), draws, confidence)
     compression = interval(float(uniform / value), uniform / draws, confidence)

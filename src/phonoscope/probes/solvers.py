@@ -95,6 +95,7 @@ def fit_probe(
     counts = table.counts[used][:, seen]
     mean, scale = standardisation(codebook[used], counts.sum(axis=1))
     rows = (codebook[used] - mean) / scale
+    # soft targets: the frames of a code share one row, so their loss terms add up
     targets = counts * class_weights(counts.sum(axis=0), class_weight)
     weight, bias, objective, converged, iterations = _softmax_regression(rows, targets, C, max_iter, tolerance)
     classes = tuple(name for name, keep in zip(table.classes, seen, strict=True) if keep)
@@ -132,7 +133,7 @@ def _softmax_regression(
 
     def data(beta: Array) -> tuple[float, Array]:
         logits = features @ beta
-        logits -= logits.max(axis=1, keepdims=True)
+        logits -= logits.max(axis=1, keepdims=True)  # so that exp cannot overflow
         odds = np.exp(logits)
         total = odds.sum(axis=1)
         loss = mass @ np.log(total) - np.vdot(targets, logits)
@@ -197,9 +198,10 @@ def fit_ridge(table: ValueTable, codebook: NDArray[Any], *, alpha: float = 0.0) 
 
     codebook, used = np.asarray(codebook), table.count > 0
     if not used.any():
-        raise DataError("a regression needs at least one frame; there is none")
+        raise DataError("a regression needs at least one frame, and has none")
     count = table.count[used]
     mean, scale = standardisation(codebook[used], count)
+    # a frame-weighted fit of the code means is the fit of the frames
     root = np.sqrt(count)
     design = root[:, None] * ((codebook[used] - mean) / scale)
     target = root * (table.total[used] / count - table.mean)
