@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
 from phonoscope.errors import ParamsError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from phonoscope.config.params import Params
     from phonoscope.pipeline.probe_inputs import PosedCodec
     from phonoscope.probes import CodecInputs
@@ -24,8 +26,9 @@ def depth_inputs(params: Params, codec: str, ready: PosedCodec) -> CodecInputs:
 
     frames, layers, wanted = ready.frames, len(ready.codebooks), params.depth.inputs
     rows = ready.manifest.table[ready.sample]
-    files = {row.utterance: (paths.CORPUS / str(row.path)).resolve() for row in rows.itertuples()}
-    latent, codes, books = None, None, []
+    files = {str(row.utterance): (paths.CORPUS / str(row.path)).resolve() for row in rows.itertuples()}
+    latent, codes = None, None
+    books: list[NDArray[Any]] = []
     if "latent" in wanted:
         latents = Latents.load(paths.tokens_dir(codec))
         missing = [name for name in files if name not in latents]
