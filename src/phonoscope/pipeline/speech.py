@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
 from phonoscope.audio import read_audio, resample
-from phonoscope.errors import DataError, TooManyRejected
+from phonoscope.errors import DataError, ParamsError, TooManyRejected
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def limited_rejections() -> Iterator[None]:
-    """Add the key of params.yaml to a refusal of too many unusable utterances."""
+def named_parameters(section: str) -> Iterator[None]:
+    """Name the key of params.yaml in refusals of a section's fields, and of too many unusable utterances."""
     try:
         yield
+    except ParamsError as error:
+        raise ParamsError(f"{section}.{error}") from error
     except TooManyRejected as error:
         raise DataError(f"{error} (corpus.max_rejected)") from error
 

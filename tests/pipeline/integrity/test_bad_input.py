@@ -244,7 +244,7 @@ def test_one_utterance_cannot_be_split(here: Path) -> None:
     speech(here, {GOOD[0]: put})
     assert phonoscope("corpus").code == 0
     line = phonoscope("split").refusal(4)
-    assert "1 train and 0 eval utterances; use a corpus with several utterances a speaker" in line
+    assert "1 train and 0 eval utterances; use a corpus with several utterances per speaker" in line
 
 
 def test_of_one_speaker_everything_but_the_speaker_is_probed(here: Path) -> None:

@@ -142,7 +142,7 @@ def textgrid(
 
 
 GRIDS: dict[str, tuple[Maker, str]] = {
-    "missing": (lambda path: None, "no TextGrid of this utterance under alignment.root (grids)"),
+    "missing": (lambda path: None, "this utterance has no TextGrid"),
     "empty": (Path.touch, "not a readable TextGrid"),
     "cut": (lambda path: path.write_text(grid(("phones", PHONES), xmax=0.3)[:-90]), "cut off"),
     "overlapping": (textgrid([(0, 0.2, "HH"), (0.1, 0.3, "AH0")]), "overlap"),
