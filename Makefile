@@ -11,12 +11,13 @@ export DVC_NO_ANALYTICS := 1
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 10
 
-setup: $(VENV)/.installed $(BIN)/phonoscope $(VENV)/.importable  ## virtual environment from the hashed lock
+setup: $(VENV)/.installed $(BIN)/phonoscope $(VENV)/.importable  ## virtual environment from the two hashed locks
 
-$(VENV)/.installed: requirements.lock
+$(VENV)/.installed: requirements.lock requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=<path> ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	  -r requirements.lock -r requirements-dev.lock
 	@touch $@
 
 # a wrapper, not an editable install, which would run this checkout's code in `dvc exp run --temp`
@@ -69,8 +70,8 @@ check: setup  ## lint, format, types
 test: check  ## lint, format, types and all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-audit:  ## known vulnerabilities of the packages in requirements.lock (needs uv and PyPI)
-	uvx pip-audit --strict --disable-pip --require-hashes -r requirements.lock
+audit:  ## known vulnerabilities of the locked packages (needs uv and PyPI)
+	uvx pip-audit --strict --disable-pip --require-hashes -r requirements.lock -r requirements-dev.lock
 
 ui: setup  ## the MLflow UI
 	$(BIN)/phonoscope ui
@@ -78,9 +79,13 @@ ui: setup  ## the MLflow UI
 pipeline: setup  ## write into dvc.yaml what the code says: commands, deps on code, params
 	PYTHONPATH=src $(BIN)/python -m tools.write_pipeline
 
-lock:  ## rewrite requirements.lock from pyproject.toml (needs uv)
-	printf 'protobuf>=5\n' | uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
-	  --generate-hashes --override - --no-header --no-emit-index-url --no-annotate --quiet -o requirements.lock
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --override - --no-header \
+  --no-emit-index-url --no-annotate --quiet
+
+lock:  ## rewrite both locks from pyproject.toml (needs uv); what the runtime has is not repeated for development
+	printf 'protobuf>=5\n' | $(COMPILE) pyproject.toml -o requirements.lock
+	printf 'protobuf>=5\n' | $(COMPILE) --group dev --constraints requirements.lock \
+	  $$(sed -nE 's/^([A-Za-z0-9._-]+)==.*/--no-emit-package \1/p' requirements.lock | sort -u) -o requirements-dev.lock
 
 clean:  ## remove the virtual environment and tool caches; results and DVC's cache stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

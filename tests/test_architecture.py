@@ -24,7 +24,7 @@ from tools.write_pipeline import written
 
 IMPORTS = Imports()
 MODULES = [name for name in IMPORTS.files if name]
-BASE = {"errors", "paths", "files", "audio", "compute", "stats", "drawing", "shards", "config", "data"}
+BASE = {"errors", "paths", "files", "audio", "compute", "stats", "drawing", "shards", "ema", "events", "config", "data"}
 PARTS = {"corpus", "alignment", "codecs", "whisper", "probes", "geometry", "sae", "vq", "encoders"}
 STUDIES = {"causal", "studies", "report"}
 """They join parts."""
@@ -215,7 +215,7 @@ def test_a_stage_reads_only_its_own_parameters(name: str) -> None:
 
 def _known_paths() -> set[str]:
     known = {value.as_posix() for value in vars(paths).values() if isinstance(value, Path)}
-    makers = [value for value in vars(paths).values() if inspect.isfunction(value)]
+    makers = [value for name, value in vars(paths).items() if inspect.isfunction(value) and name[0] != "_"]
     names = [*stages(), *(item for stage in stages().values() for item in stage.items(PARAMS))]
     return known | {make(name).as_posix() for make in makers for name in names}
 

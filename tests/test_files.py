@@ -206,13 +206,13 @@ def test_a_cut_safetensors_file_is_refused(tmp_path: Path, keep: int) -> None:
     path = tmp_path / "m.safetensors"
     _safetensors(path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(DataError, match=r"m\.safetensors: not a readable safetensors file.*dvc repro"):
+    with pytest.raises(DataError, match=r"m\.safetensors: not a readable safetensors file"):
         read_safetensors(path)
 
 
 def test_what_is_no_safetensors_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
-    with pytest.raises(DataError, match="no such file; run the stage that writes it"):
+    with pytest.raises(DataError, match="no such file"):
         read_safetensors(path)
     torch.save({"a": torch.zeros(2)}, path)
     with pytest.raises(DataError, match="not a readable safetensors file"):

@@ -148,9 +148,8 @@ def quality(codec: Any) -> dict[str, Any]:
     the originals and on the reconstructions from all layers, for each kind of voice.
     """
     import torch
-    from phonoscope.tokens.encode import code_statistics
-
     from phonoscope.codecs.base import encode_batch
+    from phonoscope.codecs.corpus import usage_table
     from phonoscope.codecs.quality import clip_quality, quality_table
     from phonoscope.whisper import load_whisper, transcribe, word_error_rate
 
@@ -171,7 +170,7 @@ def quality(codec: Any) -> dict[str, Any]:
             )
             results[f"wer_{voice}_{kind}"] = word_error_rate(texts, texts_recognised)
     clips = [samples for _, group in speech.values() for samples in group]
-    table = [code_statistics(counts), quality_table([clip_quality(codec, samples) for samples in clips])]
+    table = [usage_table(list(counts)), quality_table([clip_quality(codec, samples) for samples in clips])]
     for row in (record for frame in table for record in frame.to_dict("records")):
         results[f"{row['metric']}_layer_{row['layer']}"] = row["value"]
     return results

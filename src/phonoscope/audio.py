@@ -1,4 +1,4 @@
-"""Read, check, resample and write audio. Mono float32 in [-1, 1] everywhere inside."""
+"""Read, check, resample and write audio: mono float32 in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
 
 
 def _refuse_cut_wav(path: Path) -> None:
-    """Raise `DataError` if a WAV file ends before its header says: libsndfile reads what is there without a word."""
+    """Raise `DataError` if a WAV file ends before its header says; libsndfile reads such a file without an error."""
     with path.open("rb") as file:
         header = file.read(8)
     declared = int.from_bytes(header[4:8], "little")

@@ -28,10 +28,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_FULL = "; free some disk space, `phonoscope doctor` tells how much is needed"
+_FULL = "; free some disk space, `phonoscope doctor` says how much is needed"
 _CLOSED = "; make it writable, or change its owner"
-MENDS = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EACCES: _CLOSED, errno.EPERM: _CLOSED, errno.EROFS: _CLOSED}
-"""What to do about a machine's refusals."""
+FIXES = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EACCES: _CLOSED, errno.EPERM: _CLOSED, errno.EROFS: _CLOSED}
+"""By error number of the machine: how to fix it."""
 
 
 @app.callback()
@@ -75,20 +75,20 @@ app.add_typer(commands_app)
 
 
 def _stop(signum: int, frame: object) -> None:
-    """Leave by an exception, so that temporary files are removed and the run is marked KILLED."""
+    """Exit by an exception, so that temporary files are removed and the run is marked KILLED."""
     sys.exit(128 + signum)
 
 
 def main() -> None:
-    """Run the command line; a refusal is one line and its own exit code, a traceback needs `--debug`."""
+    """Run the command line. An error is one line and has its own exit code; `--debug` shows the traceback."""
     signal.signal(signal.SIGTERM, _stop)
     try:
         app(standalone_mode=True)
     except (PhonoscopeError, OSError, ModuleNotFoundError) as error:
         if os.environ.get("PHONOSCOPE_DEBUG"):
             raise
-        mend = MENDS.get(error.errno or 0, "") if isinstance(error, OSError) else ""
+        fix = FIXES.get(error.errno or 0, "") if isinstance(error, OSError) else ""
         if isinstance(error, ModuleNotFoundError):
-            mend = "; `make setup` installs what requirements.lock lists"
-        sys.stderr.write(f"phonoscope: {' '.join(str(error).split())}{mend}\n")
+            fix = "; `make setup` installs what requirements.lock lists"
+        sys.stderr.write(f"phonoscope: {' '.join(str(error).split())}{fix}\n")
         sys.exit(error.exit_code if isinstance(error, PhonoscopeError) else EnvironmentFault.exit_code)

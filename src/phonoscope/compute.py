@@ -1,4 +1,4 @@
-"""Seeds, threads, device, and the one way work is spread over processes or machines."""
+"""Seeds, threads, device, and the one way to spread work over processes or machines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
-    """A seed for one named piece of work: the same on every machine, and independent of the order of the work."""
+    """The seed of one named piece of work: the same on every machine and in any order of the work."""
     import hashlib
 
     digest = hashlib.sha256("\0".join([str(seed), *map(str, names)]).encode()).digest()
@@ -51,16 +51,16 @@ def setup_torch(config: ComputeConfig, seed: int) -> torch.device:
 
 
 def pick_device(name: DeviceName) -> torch.device:
-    """The device asked for; `auto` takes CUDA, then Apple's MPS, then the CPU. Raises `EnvironmentFault`."""
+    """The device by name; `auto` takes CUDA, then Apple's MPS, then the CPU. Raises `EnvironmentFault`."""
     import torch
 
     from phonoscope.errors import EnvironmentFault
 
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        return torch.device(next(d for d in ("cuda", "mps", "cpu") if there[d]))
-    if not there[name]:
-        raise EnvironmentFault(f"compute.device is {name!r}, which torch does not see here; use auto or cpu")
+        return torch.device(next(d for d in ("cuda", "mps", "cpu") if available[d]))
+    if not available[name]:
+        raise EnvironmentFault(f"torch has no device {name!r} on this machine; use auto or cpu")
     return torch.device(name)
 
 
@@ -75,11 +75,30 @@ def parallel_iter(
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
-    todo: Sequence[T] = list(items)
-    results = Parallel(n_jobs=workers, return_as="generator")(delayed(function)(item) for item in todo)
-    yield from tqdm(results, total=len(todo), desc=description, disable=None, leave=False)
+    work: Sequence[T] = list(items)
+    results = Parallel(n_jobs=workers, return_as="generator")(delayed(function)(item) for item in work)
+    yield from tqdm(results, total=len(work), desc=description, disable=None, leave=False)
 
 
 def parallel_map(function: Callable[[T], R], items: Iterable[T], *, workers: int = 1, description: str = "") -> list[R]:
     """`parallel_iter`, all results at once."""
     return list(parallel_iter(function, items, workers=workers, description=description))
+
+
+def in_threads(config: ComputeConfig, *jobs: Callable[[], Any]) -> tuple[Any, ...]:
+    """The results of different jobs, in parallel threads where there are several workers.
+
+    For work whose time is spent in torch, which releases the interpreter; each job has its `torch_threads`.
+    """
+    from joblib import Parallel, delayed
+
+    if config.workers == 1:
+        return tuple(job() for job in jobs)
+
+    def start(job: Callable[[], Any]) -> Any:
+        import torch
+
+        torch.set_num_threads(config.torch_threads)
+        return job()
+
+    return tuple(Parallel(n_jobs=config.workers, prefer="threads")(delayed(start)(job) for job in jobs))

@@ -1,14 +1,14 @@
-"""What Phonoscope refuses, and with which exit code. Every message names the file or key, the reason and the mend."""
+"""Errors that a user can act on, with exit codes. A message names the file or the argument, and the reason."""
 
 
 class PhonoscopeError(Exception):
-    """A refusal that the user can act on. Printed as one line; the traceback needs `--debug`."""
+    """Base of all errors that a user can act on. Printed as one line; `--debug` adds the traceback."""
 
     exit_code = 1
 
 
 class CheckFailed(PhonoscopeError):
-    """A check such as `verify` or `doctor` found something wrong."""
+    """A check such as `verify` or `doctor` has findings."""
 
     exit_code = 1
 
@@ -23,6 +23,10 @@ class DataError(PhonoscopeError):
     """Input data (audio, alignments, checkpoints, artifacts) cannot be used."""
 
     exit_code = 4
+
+
+class TooManyRejected(DataError):
+    """More utterances cannot be used than the caller allows."""
 
 
 class EnvironmentFault(PhonoscopeError):

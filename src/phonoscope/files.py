@@ -1,7 +1,7 @@
 """Writing artifacts: whole or not at all, and the same bytes for the same content.
 
-A killed `dvc` leaves its stage running as an orphan, so two writers can meet: everything is written under a temporary
-name beside its target, flushed to disk and renamed.
+Two processes may write the same file: everything is written under a temporary name beside its target, flushed to disk
+and renamed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _fsync(path: Path) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in `path`'s folder; on success it replaces `path`, on any error it is removed."""
+    """A temporary path in the folder of `path`; replaces `path` on success, is removed on any error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # the suffix is kept: writers such as soundfile choose their format by it
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=f".tmp{path.suffix}", dir=path.parent)
@@ -51,7 +51,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_dir(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on success it replaces `path` whole, on any error it is removed."""
+    """A temporary folder beside `path`; replaces `path` whole on success, is removed on any error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", suffix=".tmp", dir=path.parent))
     try:
@@ -73,7 +73,7 @@ def atomic_dir(path: Path) -> Iterator[Path]:
 def require_finite(value: Any, key: str = "") -> None:
     """Raise `DataError` naming the key if a nested mapping holds anything but finite numbers.
 
-    DVC silently drops lists and null from metrics and accepts NaN, which breaks the tools that read them.
+    Tools that read metrics drop lists and null silently, and fail on NaN.
     """
     if isinstance(value, Mapping):
         for name, item in value.items():
@@ -117,7 +117,7 @@ def write_parquet(path: Path, table: pa.Table) -> None:
 def write_safetensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> None:
     """Write named tensors and JSON-able metadata.
 
-    The metadata go under one key as sorted JSON: the format's own map of several keys is written in random order.
+    The metadata go under one key as sorted JSON: safetensors writes a map of several keys in random order.
     """
     from safetensors.torch import save_file
 
@@ -127,7 +127,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata:
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read what `write_safetensors` wrote. Raises `DataError` if the file is missing or not a safetensors file."""
+    """Tensors and metadata of `write_safetensors`. Raises `DataError` for a missing or unreadable file."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -135,9 +135,9 @@ def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
             metadata = json.loads((file.metadata() or {}).get("phonoscope", "{}"))
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a dict)
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; run the stage that writes it with `dvc repro`") from error
+        raise DataError(f"{path}: no such file") from error
     except (SafetensorError, ValueError, RecursionError, OSError) as error:
-        raise DataError(f"{path}: not a readable safetensors file ({error}); rebuild it with `dvc repro`") from error
+        raise DataError(f"{path}: not a readable safetensors file ({error})") from error
 
 
 def read_torch(path: Path) -> Any:

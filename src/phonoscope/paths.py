@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
@@ -41,141 +42,49 @@ def shards(stage: str, item: str = "") -> Path:
     return STATE / "shards" / stage / item
 
 
-def stage_metrics(stage: str) -> Path:
-    return Path("metrics") / f"{stage}.csv"
-
-
-def codec_model(codec: str) -> Path:
-    return Path("models/codecs") / codec
-
-
-def codec_metrics(codec: str) -> Path:
-    return Path("metrics/codecs") / f"{codec}.csv"
-
-
-def tokens_dir(codec: str) -> Path:
-    return Path("data/tokens") / codec
-
-
-def tokens(codec: str) -> Path:
-    return tokens_dir(codec) / "tokens.parquet"
-
-
-def codebooks(codec: str) -> Path:
-    return tokens_dir(codec) / "codebooks.safetensors"
-
-
-def latents(codec: str) -> Path:
-    return tokens_dir(codec) / "latents.parquet"
-
-
-def encode_metrics(codec: str) -> Path:
-    return Path("metrics/encode") / f"{codec}.csv"
-
-
-def probes(codec: str) -> Path:
-    return Path("models/probes") / codec
-
-
-def probe_metrics(codec: str) -> Path:
-    return Path("metrics/probes") / f"{codec}.csv"
-
-
-def depth(codec: str) -> Path:
-    return DEPTH / codec
-
-
-def confusion(codec: str) -> Path:
-    return depth(codec) / "confusion.parquet"
-
-
-def depth_metrics(codec: str) -> Path:
-    return Path("metrics/depth") / f"{codec}.csv"
-
-
-def depth_classes(codec: str) -> Path:
-    return Path("metrics/depth_classes") / f"{codec}.csv"
-
-
-def geometry(codec: str) -> Path:
-    return GEOMETRY / codec
-
-
-def geometry_metrics(codec: str) -> Path:
-    return Path("metrics/geometry") / f"{codec}.csv"
-
-
-def features(site: str) -> Path:
-    return FEATURES / site
-
-
-def sae_model(site: str) -> Path:
-    return Path("models/sae") / site
-
-
-def sae_checkpoint(site: str) -> Path:
-    return STATE / "sae" / f"{site}.pt"
-
-
-def sae_metrics(site: str) -> Path:
-    return Path("metrics/sae") / f"{site}.csv"
-
-
-def sae_training(site: str) -> Path:
-    return Path("metrics/sae_training") / f"{site}.csv"
-
-
-def sae_scores(site: str) -> Path:
-    return Path("metrics/sae_scores") / f"{site}.csv"
-
-
-def sae_l0(site: str) -> Path:
-    return Path("metrics/sae_l0") / f"{site}.csv"
-
-
-def causal_json(site: str) -> Path:
-    return Path("metrics/causal") / f"{site}.json"
-
-
-def causal_metrics(site: str) -> Path:
-    return Path("metrics/causal") / f"{site}.csv"
-
-
-def patching_metrics(site: str) -> Path:
-    return Path("metrics/patching") / f"{site}.csv"
-
-
-def causal_plots(site: str) -> Path:
-    return Path("plots/causal") / site
-
-
-def interpretation(site: str) -> Path:
-    return Path("data/interpret") / site
-
-
-def interpret_metrics(site: str) -> Path:
-    return Path("metrics/interpret") / f"{site}.csv"
-
-
-def interpret_scores(site: str) -> Path:
-    return Path("metrics/interpret_scores") / f"{site}.csv"
-
-
-def interpret_plots(site: str) -> Path:
-    return Path("plots/interpret") / site
-
-
-def browser(site: str) -> Path:
-    return Path("plots/browse") / site
-
-
-def encoder(kind: str) -> Path:
-    return Path("models/encoders") / kind
-
-
-def encoder_metrics(kind: str) -> Path:
-    return Path("metrics/encoders") / f"{kind}.csv"
-
-
-def encoder_training(kind: str) -> Path:
-    return Path("metrics/encoder_training") / f"{kind}.csv"
+def _per(pattern: str) -> Callable[[str], Path]:
+    """A path for every stage, codec, site or input, whose name replaces `*`."""
+    return lambda name: Path(pattern.replace("*", name))
+
+
+stage_metrics = _per("metrics/*.csv")
+
+# by codec
+codec_model = _per("models/codecs/*")
+codec_metrics = _per("metrics/codecs/*.csv")
+tokens_dir = _per("data/tokens/*")
+tokens = _per("data/tokens/*/tokens.parquet")
+codebooks = _per("data/tokens/*/codebooks.safetensors")
+latents = _per("data/tokens/*/latents.parquet")
+encode_metrics = _per("metrics/encode/*.csv")
+probes = _per("models/probes/*")
+probe_metrics = _per("metrics/probes/*.csv")
+depth = _per("data/depth/*")
+confusion = _per("data/depth/*/confusion.parquet")
+depth_metrics = _per("metrics/depth/*.csv")
+depth_classes = _per("metrics/depth_classes/*.csv")
+geometry = _per("data/geometry/*")
+geometry_metrics = _per("metrics/geometry/*.csv")
+
+# by site
+features = _per("data/features/*")
+sae_model = _per("models/sae/*")
+sae_checkpoint = _per(".phonoscope/sae/*.pt")
+sae_metrics = _per("metrics/sae/*.csv")
+sae_training = _per("metrics/sae_training/*.csv")
+sae_scores = _per("metrics/sae_scores/*.csv")
+sae_l0 = _per("metrics/sae_l0/*.csv")
+causal_json = _per("metrics/causal/*.json")
+causal_metrics = _per("metrics/causal/*.csv")
+patching_metrics = _per("metrics/patching/*.csv")
+causal_plots = _per("plots/causal/*")
+interpretation = _per("data/interpret/*")
+interpret_metrics = _per("metrics/interpret/*.csv")
+interpret_scores = _per("metrics/interpret_scores/*.csv")
+interpret_plots = _per("plots/interpret/*")
+browser = _per("plots/browse/*")
+
+# by input of the audio encoder
+encoder = _per("models/encoders/*")
+encoder_metrics = _per("metrics/encoders/*.csv")
+encoder_training = _per("metrics/encoder_training/*.csv")

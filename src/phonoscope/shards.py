@@ -1,7 +1,7 @@
 """Long work in shards that outlive an interruption.
 
-DVC deletes a stage's outputs before it runs, so what a killed stage had finished is kept elsewhere, in a folder that no
-stage depends on. A shard's name is a hash of all that its result rests on, so a stale one is never taken up.
+Finished shards are kept in a folder of their own. A shard's name is a hash of everything that its result depends on, so
+that a stale one is never used.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from phonoscope.files import atomic_dir
 
 T = TypeVar("T")
 NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
-"""What a file system without hard links, or another one, says to a link."""
+"""Errors of a link where the file system has no hard links, or the target is on another one."""
 
 
 @cache
 def code_digest() -> str:
-    """A hash of this package's code and of what runs it: Python and every installed package."""
+    """A hash of this package's code, of Python's version and of every installed package."""
     root = Path(__file__).parent
     versions = sorted((package.name, package.version) for package in metadata.distributions())
     digest = hashlib.sha256(json.dumps([platform.python_version(), versions]).encode())
@@ -38,7 +38,7 @@ def code_digest() -> str:
 
 
 def shard_key(*parts: Any, files: Iterable[Path] = ()) -> str:
-    """A hash of JSON-able values, of files' contents and of the code. What is wrong with an unreadable file counts."""
+    """A hash of JSON-able values, of the contents of files and of the code. Of an unreadable file the error counts."""
     digest = hashlib.sha256(json.dumps([code_digest(), *parts], sort_keys=True).encode())
     for path in files:
         try:
@@ -58,10 +58,10 @@ def resumable(
     workers: int = 1,
     description: str = "",
 ) -> Iterator[Path]:
-    """Have `function` write every shard's results into a folder of its own; yield these folders in order.
+    """Let `function` write the results of every shard into its own folder; yield these folders in order.
 
-    They stand below `folder` and are named by `key`, a `shard_key` of all that the results rest on: those that an
-    earlier run left there are taken, not made again. `folder` is removed after the last.
+    The folders are below `folder` and named by `key`, a `shard_key` of everything that the results depend on. Those of
+    an earlier run are reused. `folder` is removed after the last.
     """
     yield from parallel_iter(partial(_make, function, key, folder), shards, workers=workers, description=description)
     shutil.rmtree(folder, ignore_errors=True)
@@ -76,7 +76,7 @@ def _make(function: Callable[[T, Path], None], key: Callable[[T], str], folder: 
 
 
 def take_files(source: Path, folder: Path) -> None:
-    """Link all files below `source` into `folder`, without copying their content where the file systems allow it."""
+    """Link all files below `source` into `folder`; copy them where the file system has no hard links."""
     for file in sorted(path for path in source.rglob("*") if path.is_file()):
         target = folder / file.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)

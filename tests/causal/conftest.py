@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from ..whisper.conftest import checkpoint
+from ..whisper.conftest import checkpoint, tiny
 
-__all__ = ["checkpoint"]
+__all__ = ["checkpoint", "tiny"]

@@ -40,7 +40,7 @@ def checkout(made: Path, tmp_path: Path) -> Path:
 
 
 def found(root: Path) -> list[tuple[str, str]]:
-    return [(fault.path, fault.reason) for fault in doctor.diagnose(root) if fault.mend != "run `make setup`"]
+    return [(fault.path, fault.reason) for fault in doctor.diagnose(root) if fault.fix != "run `make setup`"]
 
 
 def test_a_sound_checkout_has_no_fault(checkout: Path) -> None:
@@ -49,11 +49,11 @@ def test_a_sound_checkout_has_no_fault(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "schema: '2.0'\nstages:\n  one:\n    cm", "a: b\n"])
-def test_a_damaged_lock_is_named_with_its_mend(checkout: Path, content: str) -> None:
+def test_a_damaged_lock_is_named_with_its_fix(checkout: Path, content: str) -> None:
     before = (checkout / "dvc.lock").read_bytes()
     (checkout / "dvc.lock").write_text(content)
     (fault,) = [fault for fault in doctor.diagnose(checkout) if fault.path == "dvc.lock"]
-    assert "git checkout -- dvc.lock" in fault.mend
+    assert "git checkout -- dvc.lock" in fault.fix
     clone = Clone(checkout)
     assert clone.run("dvc", "repro", check=False).returncode != 0
     clone.run("git", "checkout", "--", "dvc.lock")
@@ -67,7 +67,7 @@ def test_a_damaged_lock_that_git_does_not_hold_is_to_be_removed(checkout: Path) 
     before = (checkout / "dvc.lock").read_bytes()
     (checkout / "dvc.lock").write_bytes(before[:-50] + b"{")
     (fault,) = [fault for fault in doctor.diagnose(checkout) if fault.path == "dvc.lock"]
-    assert "remove `dvc.lock`" in fault.mend
+    assert "remove `dvc.lock`" in fault.fix
     (checkout / "dvc.lock").unlink()
     clone.dvc("repro")
     assert (checkout / "dvc.lock").read_bytes() == before
@@ -89,10 +89,10 @@ def test_a_file_of_the_users_that_cannot_be_read_is_named_and_kept(
     checkout: Path, name: str, content: bytes, reason: str
 ) -> None:
     (checkout / name).write_bytes(content)
-    (fault,) = [fault for fault in doctor.diagnose(checkout) if fault.mend != "run `make setup`"]
+    (fault,) = [fault for fault in doctor.diagnose(checkout) if fault.fix != "run `make setup`"]
     assert fault.path == name
     assert reason in fault.reason
-    assert fault.mend == f"correct it; `git diff {name}` shows what has changed"
+    assert fault.fix == f"correct it; `git diff {name}` shows what has changed"
 
 
 def test_a_bad_parameter_does_not_hide_a_damaged_lock(checkout: Path) -> None:
@@ -110,7 +110,7 @@ def test_outside_a_dvc_repository_that_is_said(tmp_path: Path) -> None:
     assert found(tmp_path) == [(str(tmp_path), "not the root of a DVC repository")]
 
 
-def test_a_damaged_list_of_locks_is_named_with_its_mend(checkout: Path) -> None:
+def test_a_damaged_list_of_locks_is_named_with_its_fix(checkout: Path) -> None:
     rwlock = checkout / ".dvc" / "tmp" / "rwlock"
     rwlock.write_text('{"write": {"da')
     assert [path for path, _ in found(checkout)] == [".dvc/tmp/rwlock"]
@@ -126,11 +126,11 @@ def test_what_a_killed_stage_left_is_named(checkout: Path) -> None:
 
 @contextmanager
 def running(checkout: Path, *command: str) -> Iterator[int]:
-    """`python <command>` in the checkout, where `-m phonoscope` waits and `-m dvc` runs the stage `one x`."""
+    """`python <command>` in the checkout, where `-m phonoscope` waits and `-m dvc` runs the stage `probe x`."""
     (checkout / "phonoscope.py").write_text("import time\nprint('up', flush=True)\ntime.sleep(60)\n")
     (checkout / "dvc.py").write_text(
         "import subprocess, sys\n"
-        "stage = subprocess.Popen([sys.executable, '-m', 'phonoscope', 'one', 'x'])\n"
+        "stage = subprocess.Popen([sys.executable, '-m', 'phonoscope', 'probe', 'x'])\n"
         "sys.stdin.read()\nstage.kill()\n"
     )
     environment = {"PATH": os.environ["PATH"]}
@@ -148,9 +148,9 @@ def running(checkout: Path, *command: str) -> Iterator[int]:
 
 @pytest.mark.parametrize("options", [[], ["--quiet"]])
 def test_a_stage_that_outlived_its_dvc_is_named(checkout: Path, options: list[str]) -> None:
-    with running(checkout, "-m", "phonoscope", *options, "one", "x") as pid:
-        (fault,) = [fault for fault in doctor.diagnose(checkout) if fault.path == "one x"]
-    assert str(pid) in fault.mend
+    with running(checkout, "-m", "phonoscope", *options, "probe", "x") as pid:
+        (fault,) = [fault for fault in doctor.diagnose(checkout) if fault.path == "probe x"]
+    assert str(pid) in fault.fix
 
 
 def test_a_stage_that_dvc_waits_for_is_none(checkout: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_damaged_tracking_store_is_to_be_moved_away_with_its_journal(database:
     assert "damaged" in store_fault(database).reason
     database.write_bytes(b"x" * 5000)
     database.with_name("mlflow.db-journal").touch()
-    assert store_fault(database).mend.startswith("move mlflow.db and mlflow.db-journal away")
+    assert store_fault(database).fix.startswith("move mlflow.db and mlflow.db-journal away")
 
 
 def test_a_tracking_store_with_a_damaged_page_is_damaged(database: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_tracking_store_that_another_uses_is_not_damaged(database: Path, monke
         connection.execute("begin exclusive")
         fault = store_fault(database)
     assert "in use" in fault.reason
-    assert fault.mend.startswith("wait")
+    assert fault.fix.startswith("wait")
 
 
 def test_a_tracking_store_whose_writer_was_killed_is_not_damaged(database: Path) -> None:

@@ -1,4 +1,4 @@
-"""`verify` on small real DVC repositories: what is wrong is named, and ends nothing; the mends mend it."""
+"""`verify` on small real DVC repositories: what is wrong is named, and ends nothing; the fixes fix it."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def flip(path: Path, at: int = 0) -> None:
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
-def follow(clone: Clone, mend: str) -> None:
-    """Do what a mend says."""
-    for step in re.findall(r"`([^`]+)`", mend):
+def follow(clone: Clone, fix: str) -> None:
+    """Do what a fix says."""
+    for step in re.findall(r"`([^`]+)`", fix):
         if step.startswith("dvc "):
             clone.run(*step.split())
         else:
@@ -86,19 +86,19 @@ def faults(clone: Clone, where: str) -> list[Fault]:
     return [fault for fault in verify(clone.root).faults if fault.where == where]
 
 
-def test_the_mend_of_a_flipped_bit_mends_it(clone: Clone) -> None:
+def test_the_fix_of_a_flipped_bit_fixes_it(clone: Clone) -> None:
     assert verify(clone.root).faults == []
     for name in FILES:
         before = (clone.root / name).read_bytes()
         flip(clone.root / name)
         (fault,) = faults(clone, "workspace")
         assert fault.path == name
-        follow(clone, fault.mend)
+        follow(clone, fault.fix)
         assert (clone.root / name).read_bytes() == before
         assert verify(clone.root).faults == []
 
 
-def test_the_mend_of_a_flipped_bit_in_file_and_cache_mends_both(clone: Clone) -> None:
+def test_the_fix_of_a_flipped_bit_in_file_and_cache_fixes_both(clone: Clone) -> None:
     for name in FILES:
         path = clone.root / name
         cached = cached_object(clone.root / ".dvc/cache/files/md5", file_md5(path))
@@ -108,11 +108,11 @@ def test_the_mend_of_a_flipped_bit_in_file_and_cache_mends_both(clone: Clone) ->
         (damaged,) = faults(clone, "cache")
         assert damaged.path == cached.as_posix()
         (fault,) = faults(clone, "workspace")
-        follow(clone, fault.mend)
+        follow(clone, fault.fix)
         assert verify(clone.root).faults == []
 
 
-def test_the_mend_of_a_flipped_bit_in_the_cache_mends_it(clone: Clone) -> None:
+def test_the_fix_of_a_flipped_bit_in_the_cache_fixes_it(clone: Clone) -> None:
     cache = clone.root / ".dvc" / "cache"
     files = [path for path in sorted(cache.rglob("*")) if path.is_file()]
     assert {path.relative_to(cache).parts[0] for path in files} == {"files", "runs"}
@@ -121,7 +121,7 @@ def test_the_mend_of_a_flipped_bit_in_the_cache_mends_it(clone: Clone) -> None:
             flip(path)
             (fault,) = verify(clone.root).faults
             assert (fault.path, fault.where) == (path.as_posix(), "cache")
-            follow(clone, fault.mend)
+            follow(clone, fault.fix)
             assert verify(clone.root).faults == []
 
 
@@ -129,12 +129,12 @@ def test_the_mends_of_missing_files_and_objects_bring_them_back(clone: Clone) ->
     shutil.rmtree(clone.root / "data" / "many")
     (fault,) = faults(clone, "workspace")
     assert "missing" in fault.reason
-    follow(clone, fault.mend)
+    follow(clone, fault.fix)
     assert verify(clone.root).faults == []
     cached_object(clone.root / ".dvc/cache/files/md5", file_md5(clone.root / "data/many/b.txt")).unlink()
     (fault,) = verify(clone.root).faults
     assert fault.path == "data/many/b.txt"
-    follow(clone, fault.mend)
+    follow(clone, fault.fix)
     assert verify(clone.root).faults == []
 
 
@@ -146,7 +146,7 @@ def test_a_cut_lock_is_a_fault_and_its_mend_mends_it(clone: Clone, monkeypatch: 
     seen = phonoscope("verify", "--json")
     report = json.loads(seen.out)
     assert (seen.code, report["ok"], [fault["path"] for fault in report["faults"]]) == (1, False, ["dvc.lock"])
-    follow(clone, report["faults"][0]["mend"])
+    follow(clone, report["faults"][0]["fix"])
     assert verify(clone.root).faults == []
 
 
@@ -172,6 +172,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     folder = made / paths.features("encoder_3")
     write_parquet(folder / "index.parquet", pa.table({"frame": list(range(5))}))
     np.save(folder / "features.npy", np.zeros((5, 2), np.float16))
+    write_json(folder / "features.json", {"rows": 5})
     outs = [paths.CORPUS, paths.SPLIT, paths.ALIGNMENTS, paths.tokens_dir("dac"), folder.relative_to(made)]
     listed = ", ".join(path.as_posix() for path in outs)
     return repository(root, f"stages:\n  make:\n    cmd: cp -r made/data .\n    outs: [{listed}]\n")
@@ -216,7 +217,7 @@ def test_a_flipped_bit_in_a_name_is_a_fault_and_ends_nothing(
     assert [fault.path for fault in found if fault.where == "workspace"] == [path.as_posix()]
     contents = [fault for fault in found if fault.where == "content"]
     assert any(path.as_posix() in (fault.path, *fault.reason.split()) for fault in contents)
-    assert all("differs from dvc.lock" in fault.mend for fault in contents)
+    assert all("differs from dvc.lock" in fault.fix for fault in contents)
 
 
 @settings(max_examples=40, deadline=None)
@@ -238,7 +239,7 @@ def test_a_flipped_bit_in_the_lock_ends_nothing(artifacts: Clone, data: st.DataO
     content = bytearray((artifacts.root / "dvc.lock").read_bytes())
     content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     with changed(artifacts.root / "dvc.lock", content):
-        assert all(fault.mend for fault in verify(artifacts.root).faults)
+        assert all(fault.fix for fault in verify(artifacts.root).faults)
 
 
 def test_what_was_written_wrong_is_to_be_made_again(artifacts: Clone) -> None:
@@ -248,5 +249,5 @@ def test_what_was_written_wrong_is_to_be_made_again(artifacts: Clone) -> None:
         artifacts.dvc("repro", "--quiet", "--force")
         found = verify(artifacts.root).faults
     assert {(fault.path, fault.where) for fault in found} == {("data/split.json", "content")}
-    follow(artifacts, found[0].mend)
+    follow(artifacts, found[0].fix)
     assert verify(artifacts.root).faults == []

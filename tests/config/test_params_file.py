@@ -37,7 +37,7 @@ def test_every_parameter_has_a_comment() -> None:
 @pytest.mark.parametrize(
     ("override", "changed"),
     [
-        ("probe.phone.C=0.1", 1),
+        ("probe.classifier.C=0.1", 1),
         ("corpus.subset=dev-clean", 1),
         ("corpus.words=[yes,no]", 3),
         ("maps.layers=[1,2,4]", 1),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from phonoscope.config.geometry import BootstrapConfig, GeometryConfig, WordProbeConfig
-from phonoscope.geometry.codebooks import Codebooks
+from phonoscope.data import Codebooks, Tokens
 
 BRIEF = GeometryConfig(
     words=("yes", "no"),
@@ -27,34 +28,28 @@ BRIEF = GeometryConfig(
 def affine_codebooks(layers: int = 3, size: int = 16, raw: int = 2, dims: int = 12, seed: int = 0) -> Codebooks:
     """Codebooks like DAC's: in-sum vectors are an affine image, with bias, of the raw rows, rounded to float32."""
     rng = np.random.default_rng(seed)
-    tensors = {}
-    for layer in range(1, layers + 1):
-        rows = rng.normal(size=(size, raw)).astype(np.float32)
-        tensors[f"raw_{layer}"] = rows
-        tensors[f"layer_{layer}"] = (rows @ rng.normal(size=(raw, dims)) + rng.normal(size=dims)).astype(np.float32)
-    return Codebooks.from_tensors(tensors)
+    stored, summed = [], []
+    for _ in range(layers):
+        stored.append(rng.normal(size=(size, raw)).astype(np.float32))
+        summed.append(stored[-1] @ rng.normal(size=(raw, dims)) + rng.normal(size=dims))
+    return Codebooks.from_arrays(summed, stored)
 
 
 def plain_codebooks(layers: int = 3, size: int = 16, dims: int = 6, seed: int = 0) -> Codebooks:
     """Codebooks like EnCodec's: the raw rows are the in-sum vectors."""
     rng = np.random.default_rng(seed)
-    rows = tuple(rng.normal(size=(size, dims)) for _ in range(layers))
-    return Codebooks(rows, rows)
+    return Codebooks.from_arrays([rng.normal(size=(size, dims)) for _ in range(layers)])
 
 
-def write_tokens(path: Path, clips: dict[str, NDArray[Any]], order: Sequence[int] | None = None) -> Path:
-    """A token table of clips, each codes [L, F]; `order` shuffles its rows."""
-    frames = [
-        {"utterance": name, "frame": frame, **{f"code_{i}": int(code) for i, code in enumerate(column, start=1)}}
-        for name, codes in clips.items()
-        for frame, column in enumerate(codes.T)
-    ]
-    table = pd.DataFrame(frames)
-    if order is not None:
-        table = table.iloc[list(order)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.astype({name: "int16" for name in table if str(name).startswith("code_")}).to_parquet(path, index=False)
-    return path
+def make_tokens(
+    clips: dict[str, NDArray[Any]], size: int = 16, order: Sequence[int] | None = None, batch: int | None = None
+) -> Tokens:
+    """Tokens of clips, each codes [L, F]; `order` shuffles the rows, `batch` cuts the table into parts."""
+    tokens = Tokens.from_arrays(clips, [size] * len(next(iter(clips.values()))))
+    table: Any = tokens.source if order is None else tokens.source.take(list(order))  # type: ignore[union-attr]
+    if batch is not None:
+        table = pa.concat_tables([table.slice(start, batch) for start in range(0, len(table), batch)])
+    return replace(tokens, source=table)
 
 
 def said(

@@ -9,21 +9,19 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-import torch
 
 from phonoscope import paths
 from phonoscope.config.params import Params, load_params
+from phonoscope.data import Codebooks
+from phonoscope.data.latents import mean_latent_table
 from phonoscope.errors import DataError
-from phonoscope.files import write_safetensors
 from phonoscope.geometry import study
-from phonoscope.geometry.codebooks import Codebooks
 from phonoscope.geometry.study import AXES, CLIP_COLUMNS, COLUMNS, COORDINATE_COLUMNS
 from phonoscope.pipeline.base import StageReport
 from phonoscope.pipeline.geometry import run
 from phonoscope.report.summary import geometry_headline
-from phonoscope.tokens.encode import latent_table
 
-from .planted import BRIEF, affine_codebooks, plain_codebooks, said, write_tokens
+from .planted import BRIEF, affine_codebooks, make_tokens, plain_codebooks, said
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
@@ -37,12 +35,10 @@ def params() -> Params:
 def write_codec(codec: str, books: Codebooks) -> None:
     clips, codes = said()
     rng = np.random.default_rng(0)
-    tokens = write_tokens(paths.tokens(codec), codes)
-    latents = {name: rng.normal(size=(5, 9)).astype(np.float32) for name in reversed(codes)}
-    pq.write_table(latent_table(latents), tokens.with_name("latents.parquet"))
-    tensors = {f"raw_{i}": torch.tensor(rows) for i, rows in enumerate(books.raw, start=1)}
-    tensors |= {f"layer_{i}": torch.tensor(rows) for i, rows in enumerate(books.vectors, start=1)}
-    write_safetensors(paths.codebooks(codec), tensors, {"codec": codec})
+    make_tokens(codes).save(paths.tokens(codec))
+    latents = {name: rng.normal(size=(5, 9)).astype(np.float32).T for name in reversed(codes)}
+    pq.write_table(mean_latent_table(latents), paths.latents(codec))
+    books.save(paths.codebooks(codec))
     sentence = pd.DataFrame([("long", "", "s0", "F", "en")], columns=clips.columns)
     paths.MANIFEST.parent.mkdir(parents=True, exist_ok=True)
     pd.concat([clips, sentence]).to_parquet(paths.MANIFEST)
@@ -213,7 +209,7 @@ def test_one_speaker_and_one_sex_are_a_logged_reduction(
 @pytest.mark.parametrize("missing", [paths.MANIFEST, paths.tokens("dac"), paths.codebooks("dac"), paths.latents("dac")])
 def test_a_missing_input_is_named(checkout: Path, params: Params, missing: Path) -> None:
     missing.unlink()
-    with pytest.raises(DataError, match=r"no (such|table).*`dvc repro"):
+    with pytest.raises(DataError, match=rf"{missing}: no such"):
         run(params, "dac")
     assert not paths.geometry_metrics("dac").exists()
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
+
+from phonoscope.data import Alignment, Interval, Labels, TimeLabels, Tokens
 
 KINDS, CODES = 3, 60
 PHONES = ("AA", "S", "SIL")
@@ -24,23 +23,20 @@ def codebook(seed: int = 0) -> NDArray[np.float32]:
     return (centres[np.arange(CODES) % KINDS] + rng.normal(size=(CODES, 6))).astype(np.float32)
 
 
-def tokens(*, utterances: int = 6, frames: int = 50, layers: int = 2, seed: int = 0) -> pd.DataFrame:
-    """Every frame's phone and F0 are those of its code's kind; a frame of kind 2 has no F0."""
-    rng = np.random.default_rng(seed)
-    codes = rng.integers(CODES, size=(utterances * frames, layers))
-    kinds = codes[:, 0] % KINDS
-    columns = {f"code_{layer + 1}": codes[:, layer].astype(np.int16) for layer in range(layers)}
-    return pd.DataFrame(
-        {
-            "utterance": np.repeat([f"u{i}" for i in range(utterances)], frames),
-            "frame": np.tile(np.arange(frames, dtype=np.int32), utterances),
-            "phone": pd.Categorical.from_codes(kinds.astype(np.int8), list(PHONES)),
-            "f0_hz": np.array([100, 200, np.nan], dtype=np.float32)[kinds],
-            **columns,
-        }
-    )
+def planted_tokens(*, utterances: int = 6, frames: int = 50, layers: int = 2, seed: int = 0) -> Tokens:
+    """Random codes of some utterances."""
+    codes = np.random.default_rng(seed).integers(CODES, size=(utterances * frames, layers))
+    parts = {f"u{i}": codes[i * frames : (i + 1) * frames].T for i in range(utterances)}
+    return Tokens.from_arrays(parts, [CODES] * layers, 50.0)
 
 
-def write_tokens(path: Path, table: pd.DataFrame, *, row_group: int = 70) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(path, index=False, row_group_size=row_group)
+def planted_labels(**settings: int) -> TimeLabels:
+    """Every frame's phone and F0 are those of its code's kind in layer 1; a frame of kind 2 has no F0."""
+    alignments, tracks = {}, {}
+    for name, codes in planted_tokens(**settings).codes().items():
+        kinds = [kind_of(code) for code in codes[0]]
+        phones = [Interval(i / 50, (i + 1) / 50, PHONES[kind]) for i, kind in enumerate(kinds)]
+        alignments[name] = Alignment([], phones)
+        f0_hz = np.repeat(np.array([100, 200, np.nan], dtype=np.float32)[kinds], 2)  # every 10 ms, a frame's centre
+        tracks[name] = (np.arange(len(f0_hz)) / 100, f0_hz)
+    return Labels.from_intervals(alignments, tracks)

@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from phonoscope.config.maps import MapsConfig
-from phonoscope.maps.embedding import MOST, CodeMap, _principal, map_codes
+from phonoscope.maps.embedding import MOST, CodeMap, map_codes
 
 from .planted import CODES, KINDS, codebook
 
@@ -42,12 +41,6 @@ def test_codes_that_no_frame_has_are_not_on_the_map() -> None:
 def test_perplexity_shrinks_with_the_codes_and_a_handful_has_no_map() -> None:
     assert found([1] * 7 + [0] * (CODES - 7)).perplexity == 2
     assert map_codes(codebook(), np.array([5] * 4 + [0] * (CODES - 4)), CONFIG) is None
-
-
-def test_components_are_those_of_the_frames() -> None:
-    rows, weights = codebook().astype(np.float64), np.random.default_rng(0).integers(1, 9, CODES)
-    expanded = PCA(2).fit(np.repeat(rows, weights, axis=0))
-    np.testing.assert_allclose(np.abs(_principal(rows, weights, 2)), np.abs(expanded.transform(rows)), atol=1e-9)
 
 
 def test_the_same_map_again() -> None:

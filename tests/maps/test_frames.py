@@ -1,63 +1,53 @@
 from __future__ import annotations
 
-from pathlib import Path
-
+import numpy as np
 import pandas as pd
 import pytest
 
 from phonoscope.config.maps import MapsConfig
+from phonoscope.data import Labels
 from phonoscope.errors import DataError
-from phonoscope.maps.frames import sample_frames
+from phonoscope.maps.frames import SampledFrames, sample_frames
 
-from .planted import tokens, write_tokens
-
-KEY = ["utterance", "code_1", "code_2"]
+from .planted import PHONES, kind_of, planted_labels, planted_tokens
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> Path:
-    path = tmp_path / "tokens.parquet"
-    write_tokens(path, tokens())
-    return path
+def draw(frames: int, per_utterance: int, *, seed: int = 0, layers: tuple[int, ...] = (1, 2)) -> SampledFrames:
+    config = MapsConfig(layers=layers, frames=frames, per_utterance=per_utterance, seed=seed)
+    return sample_frames(planted_tokens(), planted_labels(), config)
 
 
-def drawn(
-    path: Path, frames: int, per_utterance: int, *, seed: int = 0, layers: tuple[int, ...] = (1, 2)
-) -> pd.DataFrame:
-    return sample_frames(path, MapsConfig(layers=layers, frames=frames, per_utterance=per_utterance, seed=seed))
+def test_frames_are_those_of_the_table_each_at_most_once() -> None:
+    sample, every = draw(10_000, 1000), planted_tokens().codes()
+    assert list(sample.labels) == ["utterance", "phone", "f0_hz"]
+    assert sorted(zip(sample.labels["utterance"], sample.codes[1], sample.codes[2], strict=True)) == sorted(
+        (name, *column) for name, codes in every.items() for column in codes.T.tolist()
+    )
+    assert sample.labels["phone"].tolist() == [PHONES[kind_of(code)] for code in sample.codes[1]]
+    f0_hz = [{0: 100.0, 1: 200.0}.get(kind_of(code), np.nan) for code in sample.codes[1]]
+    np.testing.assert_array_equal(sample.labels["f0_hz"], f0_hz)
 
 
-def test_frames_are_those_of_the_table_each_at_most_once(table: Path) -> None:
-    found = drawn(table, 10_000, 1000)
-    assert list(found.columns) == ["utterance", "phone", "f0_hz", "code_1", "code_2"]
-    every = tokens()[found.columns].astype({"utterance": object, "phone": object})
-    sort = found.astype({"utterance": object, "phone": object}).sort_values(KEY, ignore_index=True)
-    pd.testing.assert_frame_equal(sort, every.sort_values(KEY, ignore_index=True), check_dtype=False)
+def test_an_utterance_gives_no_more_than_its_share() -> None:
+    assert (draw(10_000, 7).labels.value_counts("utterance") == 7).all()
+    assert len(draw(20, 7).labels) == 20
 
 
-def test_an_utterance_gives_no_more_than_its_share(table: Path) -> None:
-    assert (drawn(table, 10_000, 7).value_counts("utterance") == 7).all()
-    assert len(drawn(table, 20, 7)) == 20
+def test_frames_come_in_random_order_so_that_drawing_some_of_a_code_is_fair() -> None:
+    utterances = draw(10_000, 40).labels["utterance"]
+    assert not utterances.is_monotonic_increasing
+    assert utterances.iloc[:60].nunique() == 6
 
 
-def test_frames_come_in_random_order_so_that_drawing_some_of_a_code_is_fair(table: Path) -> None:
-    found = drawn(table, 10_000, 40)
-    assert not found["utterance"].is_monotonic_increasing
-    assert found["utterance"].iloc[:60].nunique() == 6
-
-
-def test_the_seed_decides(table: Path) -> None:
-    one, again, other = (drawn(table, 50, 40, seed=seed) for seed in (1, 1, 2))
+def test_the_seed_decides() -> None:
+    one, again, other = (draw(50, 40, seed=seed).labels for seed in (1, 1, 2))
     pd.testing.assert_frame_equal(one, again)
     assert not one.equals(other)
 
 
-def test_layers_that_a_codec_lacks_are_left_out(table: Path) -> None:
-    assert [name for name in drawn(table, 10, 40, layers=(2, 8)).columns if name.startswith("code")] == ["code_2"]
-    with pytest.raises(DataError, match=r"tokens\.parquet: has none of the layers \[8\]; change maps\.layers"):
-        drawn(table, 10, 40, layers=(8,))
-
-
-def test_a_missing_table_names_the_stage(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no such token table; run `dvc repro encode`"):
-        drawn(tmp_path / "gone.parquet", 10, 40)
+def test_utterances_without_labels_and_layers_that_a_codec_lacks_are_left_out() -> None:
+    assert list(draw(10, 40, layers=(2, 8)).codes) == [2]
+    with pytest.raises(DataError, match=r"tokens: has none of the layers \[8\]"):
+        draw(10, 40, layers=(8,))
+    labels = Labels.from_frames(["u1"] * 50, ["AA"] * 50)
+    assert set(sample_frames(planted_tokens(), labels, MapsConfig()).labels["utterance"]) == {"u1"}

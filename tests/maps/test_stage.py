@@ -6,18 +6,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from matplotlib.image import imread
 
 from phonoscope import paths
 from phonoscope.config.maps import MapsConfig
 from phonoscope.config.params import Params, load_params
+from phonoscope.data import Codebooks, Manifest
 from phonoscope.errors import DataError
-from phonoscope.files import write_safetensors
 from phonoscope.pipeline.maps import run
 from phonoscope.report.maps import COLUMNS
 
-from .planted import codebook, tokens, write_tokens
+from .planted import codebook, planted_labels, planted_tokens
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 FIGURES = ["phone", "pitch", "speaker"]
@@ -37,13 +36,13 @@ def params() -> Params:
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for rank, (codec, layers) in enumerate({"encodec": 1, "dac": 2}.items()):
-        table = tokens(layers=layers, seed=rank)
-        write_tokens(paths.tokens(codec), table)
-        books = {f"layer_{layer + 1}": torch.from_numpy(codebook(layer)) for layer in range(layers)}
-        write_safetensors(paths.codebooks(codec), books, {"codec": codec})
-    names = sorted(table["utterance"].unique())
-    paths.MANIFEST.parent.mkdir(parents=True)
-    pd.DataFrame({"utterance": names, "speaker": [f"s{i % 3}" for i in range(len(names))]}).to_parquet(paths.MANIFEST)
+        planted_tokens(layers=layers, seed=rank).save(paths.tokens(codec))
+        Codebooks.from_arrays([codebook(layer) for layer in range(layers)]).save(paths.codebooks(codec))
+    labels = planted_labels()
+    paths.ALIGNMENTS.mkdir(parents=True)
+    labels.save(paths.ALIGNMENTS)
+    speakers = [f"s{i % 3}" for i in range(len(labels.utterances))]
+    Manifest.from_arrays(labels.utterances, speaker=speakers).save(paths.MANIFEST)
     return tmp_path
 
 
@@ -63,6 +62,6 @@ def test_the_stage_draws_three_figures_and_tells_how_far_to_trust_them(checkout:
 
 def test_missing_inputs_name_their_stage(checkout: Path, params: Params) -> None:
     paths.tokens("dac").unlink()
-    with pytest.raises(DataError, match=r"no such token table; run `dvc repro encode`"):
+    with pytest.raises(DataError, match=r"no such token table"):
         run(params)
     assert not paths.MAPS.exists()

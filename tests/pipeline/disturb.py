@@ -16,7 +16,6 @@ import psutil
 from ruamel.yaml import YAML
 
 from phonoscope.commands.doctor import diagnose
-from phonoscope.commands.verify import UNVOICED
 from phonoscope.pipeline.integrity.contents import check_content
 from tests.pipeline.clone import Clone
 
@@ -113,7 +112,7 @@ def half_written(clone: Clone, outputs: Iterable[str]) -> list[str]:
         path = clone.root / name
         files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and ".tmp" not in str(p))
         for file in files:
-            reason = check_content(file, UNVOICED)
+            reason = check_content(file)
             if reason and file.exists():  # another writer may have replaced it meanwhile
                 found.append(f"{file.relative_to(clone.root)}: {reason}")
     return found

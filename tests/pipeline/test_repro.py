@@ -149,7 +149,7 @@ def test_verify_names_a_flipped_bit_in_every_kind_of_artifact(done: Done) -> Non
     named = {fault["path"] for fault in report["faults"] if fault["where"] == "workspace"}
     assert code == 1
     assert named == {path.relative_to(root).as_posix() for path in chosen}
-    assert all(fault["mend"] for fault in report["faults"])
+    assert all(fault["fix"] for fault in report["faults"])
 
 
 def test_verify_names_a_flipped_bit_in_dvcs_cache(done: Done) -> None:

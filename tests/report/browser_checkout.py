@@ -11,9 +11,9 @@ import pandas as pd
 from phonoscope import paths
 from phonoscope.audio import write_flac
 from phonoscope.files import write_csv
-from phonoscope.interpret.run import interpret
-from phonoscope.pipeline.interpret import write_interpretation as write
-from tests.interpret.planted import plant
+from phonoscope.sae.interpret.run import interpret
+from phonoscope.sae.interpret.store import save_interpretation
+from tests.sae.interpret.planted import plant
 
 from .planted_features import CAUSAL, CONFIG
 
@@ -29,8 +29,8 @@ def write_interpretation() -> None:
     tone = 0.5 * np.sin(2 * np.pi * (500 + 4000 * time) * time)
     for name in names:
         write_flac(paths.CORPUS / f"{name}.flac", tone.astype(np.float32), 16000)
-    manifest = pd.DataFrame({"utterance": names, "path": [f"{name}.flac" for name in names], "sample_rate": 16000})
     found = interpret(planted.activations, planted.index, CONFIG)
-    write(paths.interpretation(SITE), found, planted.activations, manifest, CONFIG.clip_s)
+    folder, speech = paths.interpretation(SITE), tone.astype(np.float32)
+    save_interpretation(folder, found, planted.activations, lambda utterance: speech, CONFIG.clip_s)
     steered = CAUSAL.assign(intervention="steer", difference=9.0)
     write_csv(paths.causal_metrics(SITE), pd.concat([CAUSAL.assign(intervention="ablate"), steered]))

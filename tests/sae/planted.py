@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from phonoscope.config.sae import SaeConfig
-from phonoscope.sae.data import Frames
 
 Array = NDArray[Any]
 DIMS, FEATURES, ACTIVE, OFFSET = 48, 64, 3, 0.5
-CPU = torch.device("cpu")
 
 
 class Planted(NamedTuple):
@@ -39,16 +36,12 @@ def plant(n: int, seed: int = 0) -> Planted:
     return Planted(frames, dictionary, coefficients)
 
 
-def whole(inputs: Array, outputs: Array | None = None) -> Frames:
-    """All rows; one array makes an autoencoder's frames."""
-    return Frames(inputs, inputs if outputs is None else outputs, np.arange(len(inputs)))
-
-
 def config(**changes: Any) -> SaeConfig:
     """Settings for planted frames: quick, and enough to find the dictionary."""
     settings = {"kind": "batchtopk", "expansion": 2, "k": ACTIVE, "epochs": 20.0, "batch_size": 256, "lr": 8e-3}
-    settings |= {"groups": (0.5, 1.0), "l1": 0.5, "aux_k": 16}
-    return SaeConfig.model_validate({**settings, **changes})
+    settings |= {"aux_k": 16, **changes}
+    options = {"relu": {"l1": 0.5}, "matryoshka": {"groups": [0.5, 1.0]}}.get(settings["kind"], {})
+    return SaeConfig.model_validate({"options": options, **settings})
 
 
 def matches(found: Array, true: Array) -> tuple[Array, Array]:

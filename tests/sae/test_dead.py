@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import torch
 
-from phonoscope.sae.dead import auxk_loss, count_silence, resample
+from phonoscope.sae.dead import auxk_loss, count_idle, resample
 from phonoscope.sae.models import SaeShape, SparseAutoencoder
 
 D, WIDTH = 4, 6
 
 
 def _model() -> SparseAutoencoder:
-    shape = {"form": "autoencoder", "kind": "topk", "n_inputs": D, "n_outputs": D, "width": WIDTH, "k": 2}
+    shape = {"form": "autoencoder", "kind": "topk", "d_in": D, "d_out": D, "d_sae": WIDTH, "k": 2}
     model = SparseAutoencoder(SaeShape.model_validate(shape))
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
-        model.decoder.copy_(torch.randn(WIDTH, D, generator=generator))
+        model.W_dec.copy_(torch.randn(WIDTH, D, generator=generator))
         model.normalise()
-        model.encoder.copy_(model.decoder)
+        model.encoder.copy_(model.W_dec)
     return model
 
 
@@ -25,11 +25,11 @@ def _frames(n: int = 50) -> torch.Tensor:
     return torch.randn(n, D, generator=torch.Generator().manual_seed(4))
 
 
-def test_silence_is_counted_in_frames() -> None:
-    silence = torch.zeros(4, dtype=torch.long)
-    count_silence(silence, torch.tensor([0, 0, 2]), frames=10)
-    count_silence(silence, torch.tensor([2]), frames=7)
-    assert silence.tolist() == [7, 17, 0, 17]
+def test_idle_is_counted_in_frames() -> None:
+    idle = torch.zeros(4, dtype=torch.long)
+    count_idle(idle, torch.tensor([0, 0, 2]), frames=10)
+    count_idle(idle, torch.tensor([2]), frames=7)
+    assert idle.tolist() == [7, 17, 0, 17]
 
 
 def test_auxk_teaches_dead_features_alone_and_explains_the_error() -> None:
@@ -39,11 +39,11 @@ def test_auxk_teaches_dead_features_alone_and_explains_the_error() -> None:
         pre = model.pre(x)
     error = (x - model(x)).detach()
     loss = auxk_loss(model, x, error, pre, dead, k=2)
-    by_hand = pre[:, 4:].relu() @ model.decoder[4:]
+    by_hand = pre[:, 4:].relu() @ model.W_dec[4:]
     expected = (error - by_hand).pow(2).sum() / (error - error.mean(dim=0)).pow(2).sum()
     torch.testing.assert_close(loss, expected)
     loss.backward()
-    for parameter in (model.encoder, model.encoder_bias, model.decoder):
+    for parameter in (model.encoder, model.b_enc, model.W_dec):
         assert parameter.grad is not None
         assert not parameter.grad[:4].any()
         assert parameter.grad[4:].any()
@@ -64,13 +64,13 @@ def test_resampling_points_dead_features_at_errors_and_forgets_their_moments() -
     model.normalise()
     dead = torch.tensor([True, False, False, True, False, False])
     error = x - model(x).detach()
-    living = model.decoder.detach()[~dead].clone()
+    living = model.W_dec.detach()[~dead].clone()
     assert resample(model, optimizer, x, x, dead, torch.Generator().manual_seed(0)) == 2
     directions = error / error.norm(dim=1, keepdim=True)
-    best = (model.decoder[dead] @ directions.T).max(dim=1).values
+    best = (model.W_dec[dead] @ directions.T).max(dim=1).values
     torch.testing.assert_close(best.detach(), torch.ones(2))
-    torch.testing.assert_close(model.decoder[~dead], living)
-    assert not model.encoder_bias[dead].any()
-    moments = optimizer.state[model.decoder]
+    torch.testing.assert_close(model.W_dec[~dead], living)
+    assert not model.b_enc[dead].any()
+    moments = optimizer.state[model.W_dec]
     assert not moments["exp_avg"][dead].any()
     assert moments["exp_avg_sq"][~dead].any()

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from phonoscope.config.sae import SaeConfig
-from phonoscope.sae.losses import Step, heaviside, jump_relu, losses
+from phonoscope.sae.kinds.jumprelu import heaviside, jump_relu
+from phonoscope.sae.losses import Step, losses
 from phonoscope.sae.models import SaeShape, SparseAutoencoder
 
 N, D, WIDTH = 6, 4, 8
 
 
-def _model(kind: str, **changes: Any) -> SparseAutoencoder:
-    shape = {"form": "autoencoder", "n_inputs": D, "n_outputs": D, "width": WIDTH, "k": 2, **changes, "kind": kind}
+def _model(kind: str, options: dict[str, Any] | None = None, **changes: Any) -> SparseAutoencoder:
+    shape = {"kind": kind, "options": options or {}, "d_in": D, "d_out": D, "d_sae": WIDTH, "k": 2, **changes}
     model = SparseAutoencoder(SaeShape.model_validate(shape))
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
@@ -25,47 +25,46 @@ def _model(kind: str, **changes: Any) -> SparseAutoencoder:
     return model
 
 
-def _take(model: SparseAutoencoder, config: SaeConfig) -> tuple[Step, Tensor]:
+def _take(model: SparseAutoencoder) -> tuple[Step, Tensor]:
     x = torch.randn(N, D, generator=torch.Generator().manual_seed(4))
-    pattern, values, _, _ = model.select(x, config.bandwidth, 0.0)
-    return losses(model, x, x, pattern, values, config), x
+    pattern, values, _ = model.select(x)
+    return losses(model, x, x, pattern, values), x
 
 
 def test_l1_counts_each_activation_by_its_decoder_norm() -> None:
-    model = _model("relu")
-    step, x = _take(model, SaeConfig(kind="relu", l1=0.3))
+    model = _model("relu", {"l1": 0.3})
+    step, x = _take(model)
     activations = model.pre(x).relu()
-    by_hand = 0.3 * (activations * model.decoder.norm(dim=1)).sum(dim=1).mean()
+    by_hand = 0.3 * (activations * model.W_dec.norm(dim=1)).sum(dim=1).mean()
     torch.testing.assert_close(step.sparsity, by_hand)
     torch.testing.assert_close(step.reconstruction, (x - model.decode(activations)).pow(2).sum(dim=1).mean())
 
 
 def test_a_crosscoders_l1_sums_norms_over_layers() -> None:
-    model = _model("relu", form="crosscoder", layers=2)
-    step, x = _take(model, SaeConfig(kind="relu", l1=1.0))
-    norms = model.decoder[:, :2].norm(dim=1) + model.decoder[:, 2:].norm(dim=1)
+    model = _model("relu", {"l1": 1.0}, form="crosscoder", layers=2)
+    step, x = _take(model)
+    norms = model.W_dec[:, :2].norm(dim=1) + model.W_dec[:, 2:].norm(dim=1)
     torch.testing.assert_close(step.sparsity, (model.pre(x).relu() * norms).sum(dim=1).mean())
 
 
 def test_nested_groups_each_reconstruct_alone() -> None:
-    model = _model("matryoshka", groups=(2, 4, 8))
-    step, x = _take(model, SaeConfig(kind="matryoshka"))
-    pattern, values, _, _ = model.select(x, 0.1, 0.0)
+    model = _model("matryoshka", {"groups": [0.25, 0.5, 1.0]})
+    step, x = _take(model)
+    pattern, values, _ = model.select(x)
     activations = torch.zeros(N, WIDTH)
     activations[pattern.rows, pattern.columns] = values
     errors = [
-        (x - activations[:, :size] @ model.decoder[:size] - model.decoder_bias).pow(2).sum(dim=1).mean()
-        for size in (2, 4, 8)
+        (x - activations[:, :size] @ model.W_dec[:size] - model.b_dec).pow(2).sum(dim=1).mean() for size in (2, 4, 8)
     ]
     torch.testing.assert_close(step.reconstruction, torch.stack(errors).mean())
     assert float(step.l0) == pytest.approx(2.0)
 
 
 def test_jumprelus_penalty_is_zero_at_the_l0_aimed_at() -> None:
-    model = _model("jumprelu")
+    model = _model("jumprelu", {"l0": 3.0})
     with torch.no_grad():
         model.threshold.fill_(0.5)
-    step, x = _take(model, SaeConfig(kind="jumprelu", k=2, l0=3.0))
+    step, x = _take(model)
     l0 = float((model.pre(x) > 0.5).sum(dim=1).float().mean())
     assert float(step.l0) == pytest.approx(l0)
     assert float(step.sparsity.detach()) == pytest.approx(3.0 * (l0 / 2 - 1) ** 2)

@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from phonoscope.sae.calibrate import calibrate, cut
-from phonoscope.sae.metrics import activations, at_l0, feature_table, l0_curve, mean_output, score
+from phonoscope.sae.metrics import activations, at_l0, feature_table, frame_sums, l0_curve, mean_output, score
 from phonoscope.sae.models import SaeShape, SparseAutoencoder
 
 D, WIDTH = 5, 12
 
 
 def _model(**changes: Any) -> SparseAutoencoder:
-    shape = {"form": "autoencoder", "kind": "batchtopk", "n_inputs": D, "n_outputs": D, "width": WIDTH, "k": 3}
+    shape = {"form": "autoencoder", "kind": "batchtopk", "d_in": D, "d_out": D, "d_sae": WIDTH, "k": 3}
     model = SparseAutoencoder(SaeShape.model_validate({**shape, **changes}))
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
@@ -32,7 +31,7 @@ def _frames(n: int, seed: int) -> torch.Tensor:
 def test_a_constant_prediction_of_the_train_mean_has_fvu_of_one() -> None:
     model, x = _model(), _frames(40, 1)
     model.threshold.fill_(torch.inf)
-    model.decoder_bias.copy_(x.mean(dim=0))
+    model.b_dec.copy_(x.mean(dim=0))
     found = score(model, [(x[:25], x[:25]), (x[25:], x[25:])], mean_output([(x, x)]))
     assert found.fvu == pytest.approx(1.0, abs=1e-6)
     assert found.l0 == 0.0
@@ -50,10 +49,13 @@ def test_fvu_is_the_ratio_of_sums_in_float64_whatever_the_batches() -> None:
     cosines /= np.linalg.norm(truth - 99, axis=1) * np.linalg.norm(output - 99, axis=1)
     assert found.cosine == pytest.approx(cosines.mean())
     assert found.l0 == pytest.approx((model.encode(x) > 0).sum(dim=1).double().mean())
+    sums = frame_sums(model, [(part, part) for part in x.split(7)], mean)
+    assert sums[:, 0].sum() / sums[:, 1].sum() == pytest.approx(found.fvu)
+    assert sums[:, 2].mean() == pytest.approx(found.l0)
 
 
 def test_a_crosscoder_is_scored_layer_by_layer_too() -> None:
-    model = _model(form="crosscoder", layers=2, n_inputs=2 * D, n_outputs=2 * D)
+    model = _model(form="crosscoder", layers=2, d_in=2 * D, d_out=2 * D)
     x = _frames(30, 1).repeat(1, 2)
     found = score(model, [(x, x)], torch.full((2 * D,), 99.0))
     error = (x - model(x)).double().pow(2).reshape(30, 2, D).sum(dim=(0, 2))
@@ -69,19 +71,21 @@ def test_the_mean_is_not_lost_in_float32() -> None:
 @pytest.mark.parametrize("k", [1, 3])
 def test_a_calibrated_threshold_lets_k_features_a_frame_through(k: int) -> None:
     model, x = _model(), _frames(400, 2)
-    calibrate(model, x.split(64), k)
+    model.shape = model.shape.model_copy(update={"k": k})
+    model.calibrate(x.split(64))
     assert float((model.encode(x) > 0).sum(dim=1).double().mean()) == pytest.approx(k, abs=0.01)
 
 
 def test_where_fewer_than_k_are_positive_all_pass() -> None:
     model, x = _model(), _frames(50, 2)
-    model.encoder_bias.sub_(1000.0)
-    assert cut(model, [x], 3) == 0.0
+    model.b_enc.sub_(1000.0)
+    model.calibrate([x])
+    assert not model.threshold.any()
 
 
 def test_features_that_never_fire_on_train_are_dead() -> None:
     model, train, held_out = _model(), _frames(60, 1), _frames(30, 2)
-    calibrate(model, [train], 2)
+    model.calibrate([train])
     model.threshold[4] = torch.inf
     table = feature_table(model, [(train, train)], [(held_out, held_out)])
     found = model.encode(held_out)
@@ -100,8 +104,8 @@ def test_the_l0_curve_reads_the_same_weights_out_more_and_less_sparsely(kind: st
     assert table["l0"].is_monotonic_increasing
     assert table["l0"].iloc[0] <= 4.01
     assert torch.equal(model.threshold, before)
-    assert at_l0(model, [x], 1).config.k == 1
-    assert model.config.k == 3
+    assert at_l0(model, [x], 1).shape.k == 1
+    assert model.shape.k == 3
 
 
 def test_sparse_activations_are_those_of_encode_for_half_precision_frames() -> None:

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from phonoscope.sae import models
-from phonoscope.sae.fit import fit_sae
-from tests.sae.planted import ACTIVE, CPU, DIMS, FEATURES, OFFSET, Planted, config, matches, plant, whole
+from phonoscope.sae import Frames, models, train_sae
+from tests.sae.planted import ACTIVE, DIMS, FEATURES, OFFSET, Planted, config, matches, plant
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +22,8 @@ def held_out() -> Planted:
 
 @pytest.mark.parametrize("kind", ["relu", "topk", "batchtopk", "jumprelu", "matryoshka"])
 def test_autoencoders_recover_the_dictionary_and_the_density(kind: str, train: Planted, held_out: Planted) -> None:
-    found = fit_sae(whole(train.frames), whole(held_out.frames), "autoencoder", config(kind=kind), CPU)
-    cosines, rows = matches(found.model.decoder.numpy(), train.dictionary)
+    found = train_sae(train.frames, held_out.frames, config=config(kind=kind))
+    cosines, rows = matches(found.model.W_dec.numpy(), train.dictionary)
     assert cosines.mean() > 0.95
     assert len(set(rows)) > 0.95 * FEATURES
     true = (held_out.coefficients > 0).mean(axis=0)
@@ -39,21 +38,19 @@ def test_mixed_precision_recovers_it_too(
 ) -> None:
     """The path that CUDA takes, by the CPU's own autocast."""
     monkeypatch.setattr(models, "MIXED_PRECISION", {"cpu"})
-    found = fit_sae(whole(train.frames), whole(held_out.frames), "autoencoder", config(kind=kind), CPU)
-    assert matches(found.model.decoder.numpy(), train.dictionary)[0].mean() > 0.95
+    found = train_sae(train.frames, held_out.frames, config=config(kind=kind))
+    assert matches(found.model.W_dec.numpy(), train.dictionary)[0].mean() > 0.95
     assert all(parameter.dtype == torch.float32 for parameter in found.model.parameters())
     assert found.scores.l0 == pytest.approx(ACTIVE, rel=0.1)
 
 
 def test_mixed_precision_rounds_the_encoders_product_alone(train: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.from_numpy(train.frames[:64])
-    model = models.SparseAutoencoder(
-        models.build_shape("autoencoder", config(kind="topk"), n_inputs=DIMS, n_outputs=DIMS)
-    )
+    model = models.SparseAutoencoder(models.build_shape("autoencoder", config(kind="topk"), d_in=DIMS, d_out=DIMS))
     torch.nn.init.normal_(model.encoder, generator=torch.Generator().manual_seed(0))
-    exact = model.select(x, 0.1, 0.0)[2]
+    exact = model.select(x)[2]
     monkeypatch.setattr(models, "MIXED_PRECISION", {"cpu"})
-    rounded = model.select(x, 0.1, 0.0)[2]
+    rounded = model.select(x)[2]
     assert rounded.dtype == torch.float32
     assert torch.equal(rounded, rounded.bfloat16().float())
     assert not torch.equal(exact, rounded)
@@ -64,10 +61,10 @@ def test_transcoders_recover_what_each_input_direction_writes(train: Planted, he
     written = np.random.default_rng(5).normal(size=(FEATURES, DIMS))
     written /= np.linalg.norm(written, axis=1, keepdims=True)
     fitted, scored = (
-        whole(data.frames, (data.coefficients @ written).astype(np.float32)) for data in (train, held_out)
+        Frames.of(data.frames, (data.coefficients @ written).astype(np.float32)) for data in (train, held_out)
     )
-    found = fit_sae(fitted, scored, "transcoder", config(), CPU)
-    cosines, rows = matches(found.model.decoder.numpy(), written)
+    found = train_sae(fitted, scored, config=config())
+    cosines, rows = matches(found.model.W_dec.numpy(), written)
     assert cosines.mean() > 0.95
     encoder = found.model.encoder.numpy()[rows]
     assert (encoder * train.dictionary).sum(axis=1).mean() > 0.6 * np.linalg.norm(encoder, axis=1).mean()
@@ -75,8 +72,8 @@ def test_transcoders_recover_what_each_input_direction_writes(train: Planted, he
 
 def test_a_skip_connection_takes_what_is_affine(train: Planted, held_out: Planted) -> None:
     affine = np.random.default_rng(6).normal(size=(DIMS, DIMS)) / np.sqrt(DIMS)
-    fitted, scored = (whole(data.frames, (data.frames @ affine).astype(np.float32)) for data in (train, held_out))
-    plain, skip = (fit_sae(fitted, scored, "transcoder", config(skip=skip, epochs=8), CPU) for skip in (False, True))
+    fitted, scored = (Frames.of(data.frames, (data.frames @ affine).astype(np.float32)) for data in (train, held_out))
+    plain, skip = (train_sae(fitted, scored, config=config(skip=skip, epochs=8)) for skip in (False, True))
     assert skip.scores.fvu < 0.5 * plain.scores.fvu
 
 
@@ -89,12 +86,11 @@ def test_crosscoders_recover_shared_directions_and_the_layers_they_live_in(
     second[: FEATURES // 4] = 0.0  # a quarter of the features lives in the first layer alone
 
     def stacked(data: Planted) -> np.ndarray:
-        return np.hstack([data.frames, data.coefficients @ second + OFFSET]).astype(np.float32)
+        return np.stack([data.frames, data.coefficients @ second + OFFSET], axis=1).astype(np.float32)
 
-    found = fit_sae(
-        whole(stacked(train)), whole(stacked(held_out)), "crosscoder", config(kind=kind, l1=0.25), CPU, layers=2
-    )
-    decoder = found.model.decoder.numpy()
+    options = {"l1": 0.25} if kind == "relu" else {}
+    found = train_sae(stacked(train), stacked(held_out), config=config(kind=kind, options=options))
+    decoder = found.model.W_dec.numpy()
     cosines, rows = matches(decoder, np.hstack([train.dictionary, second]) / np.sqrt(2))
     cosines[: FEATURES // 4] *= np.sqrt(2)
     assert cosines.mean() > 0.9

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ import pytest
 import torch
 
 from phonoscope import paths
-from phonoscope.compute import setup_torch
+from phonoscope.compute import in_threads, setup_torch
 from phonoscope.config.compute import ComputeConfig
 from phonoscope.config.params import Params, load_params
+from phonoscope.config.sites import Site
 from phonoscope.errors import DataError, ParamsError
 from phonoscope.files import write_json
 from phonoscope.pipeline import sae, sae_report
@@ -53,17 +55,20 @@ def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, to
     calls: list[tuple[str, torch.Tensor]] = []
 
     def faithfulness(
-        whisper: str, site: str, audio: list[int], texts: list[str], reconstruct: Callable[..., Any], **settings: Any
+        whisper: str, site: Site, audio: list[int], texts: list[str], reconstruct: Callable[..., Any], **settings: Any
     ) -> dict[str, float]:
         assert whisper == load_params(PARAMS).whisper.checkpoint
         assert (audio, texts) == ([3], ["three"])
         assert settings == {"normalize": "final", "context_s": load_params(PARAMS).whisper.context_s}
-        calls.append((site, reconstruct(torch.ones(2, 3 * DIMS if site == "encoder_all" else DIMS))))
+        calls.append((site.name, reconstruct(torch.ones(2, 3 * DIMS if site.layer is None else DIMS))))
         return dict.fromkeys(DOWNSTREAM, 0.5)
 
-    monkeypatch.setattr(sae, "open_whisper", lambda checkpoint, compute: checkpoint)
-    monkeypatch.setattr(sae, "eval_speech", lambda count: ([count], ["three"]))
-    monkeypatch.setattr(sae, "faithfulness", faithfulness)
+    utterance = SimpleNamespace(text="three")
+    monkeypatch.setattr("phonoscope.whisper.model.open_whisper", lambda checkpoint, compute: checkpoint)
+    monkeypatch.setattr("phonoscope.pipeline.listening.utterances", lambda: [utterance])
+    monkeypatch.setattr("phonoscope.whisper.utterances.eval_utterances", lambda spoken, count: spoken[:count])
+    monkeypatch.setattr("phonoscope.whisper.utterances.read_16k", lambda utterance: 3)
+    monkeypatch.setattr("phonoscope.whisper.faithfulness.faithfulness", faithfulness)
     return calls
 
 
@@ -74,23 +79,23 @@ def test_a_site_gets_its_model_its_tables_and_its_scores(
     report = sae.run(params, site)
     model = load_sae(paths.sae_model(site))
     form = {"encoder_1": "autoencoder", "mlp_1": "transcoder", "encoder_all": "crosscoder"}[site]
-    assert (model.config.form, model.width) == (form, 2 * DIMS)
+    assert (model.shape.form, model.shape.d_sae) == (form, 2 * DIMS)
     assert [name for name, _ in heard] == [site]
-    torch.testing.assert_close(heard[0][1], model(torch.ones(2, model.config.n_inputs)))
+    torch.testing.assert_close(heard[0][1], model(torch.ones(2, model.shape.d_in)))
     scores = pd.read_csv(paths.sae_scores(site)).set_index("metric")["value"].to_dict()
     assert scores == pytest.approx(report.metrics, rel=1e-8)
     assert set(scores) >= {"fvu", "cosine", "l0", "dead_share", *DOWNSTREAM}
     assert ("fvu_layer_3" in scores) == (form == "crosscoder")
     features = pd.read_csv(paths.sae_metrics(site))
-    assert features["feature"].tolist() == list(range(model.width))
+    assert features["feature"].tolist() == list(range(model.shape.d_sae))
     assert features["density"].sum() == pytest.approx(scores["l0"], rel=1e-6)
     curve = pd.read_csv(paths.sae_training(site))
     assert set(curve) >= {"step", "frames", "reconstruction", "sparsity", "auxk", "l0", "dead_share", "lr"}
     assert np.isfinite(curve.to_numpy()).all()
     assert not paths.sae_checkpoint(site).exists()
-    notes = json.loads((paths.sae_model(site) / "config.json").read_text())["training"]
-    assert notes["site"] == site
-    assert notes["dead_tokens"] == 240
+    notes = json.loads((paths.sae_model(site) / "cfg.json").read_text())["metadata"]
+    assert notes["hook_name"] == site
+    assert notes["training"]["dead_tokens"] == 240
 
 
 def test_the_same_parameters_give_the_same_bytes(params: Params, heard: list[Any]) -> None:
@@ -136,7 +141,7 @@ def test_a_truncated_features_file_is_refused_and_leaves_nothing(params: Params,
 
 
 def test_features_that_are_not_there_are_refused(params: Params, heard: list[Any]) -> None:
-    with pytest.raises(DataError, match="run `dvc repro features`"):
+    with pytest.raises(DataError, match="no such file"):
         sae.run(params, "encoder_4")
 
 
@@ -147,7 +152,7 @@ def test_a_site_that_is_not_listed_is_refused(params: Params) -> None:
 
 def test_k_above_the_width_is_refused(params: Params, heard: list[Any]) -> None:
     wide = params.model_copy(update={"sae": config(sites=SITES, k=2 * DIMS + 1)})
-    with pytest.raises(ParamsError, match=r"sae\.k"):
+    with pytest.raises(ParamsError, match="k is 97"):
         sae.run(wide, "encoder_1")
 
 
@@ -155,7 +160,7 @@ def test_k_above_the_width_is_refused(params: Params, heard: list[Any]) -> None:
 def test_threads_give_their_results_in_order_each_with_its_own_torch_threads(workers: int) -> None:
     config = ComputeConfig(workers=workers, torch_threads=1)
     setup_torch(config, seed=0)
-    assert sae.in_threads(config, torch.get_num_threads, lambda: "second", lambda: 3) == (1, "second", 3)
+    assert in_threads(config, torch.get_num_threads, lambda: "second", lambda: 3) == (1, "second", 3)
 
 
 def test_a_fault_in_a_thread_is_raised() -> None:
@@ -163,4 +168,4 @@ def test_a_fault_in_a_thread_is_raised() -> None:
         raise DataError("broken")
 
     with pytest.raises(DataError, match="broken"):
-        sae.in_threads(ComputeConfig(workers=2), fail, lambda: 1)
+        in_threads(ComputeConfig(workers=2), fail, lambda: 1)

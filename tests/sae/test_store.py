@@ -9,56 +9,94 @@ import pytest
 import torch
 
 from phonoscope.errors import DataError
+from phonoscope.files import read_safetensors
 from phonoscope.sae.models import SaeShape, SparseAutoencoder
-from phonoscope.sae.store import load_sae, save_sae
+from phonoscope.sae.store import CONFIG, WEIGHTS, load_sae, save_sae
 
-FORMS = {"autoencoder": {}, "transcoder": {"skip": True, "n_outputs": 3}, "crosscoder": {"layers": 2}}
+FORMS = {
+    "autoencoder": ("autoencoder", {}),
+    "transcoder": ("transcoder", {"d_out": 3}),
+    "skip transcoder": ("transcoder", {"skip": True, "d_out": 3}),
+    "crosscoder": ("crosscoder", {"layers": 2}),
+}
 
 
-def _model(form: str) -> SparseAutoencoder:
-    shape = {"form": form, "kind": "batchtopk", "n_inputs": 4, "n_outputs": 4, "width": 7, "k": 2, **FORMS[form]}
+def random_model(form: str = "autoencoder", kind: str = "batchtopk") -> SparseAutoencoder:
+    name, changes = FORMS[form]
+    shape = {"form": name, "kind": kind, "d_in": 4, "d_out": 4, "d_sae": 7, "k": 2, **changes}
     model = SparseAutoencoder(SaeShape.model_validate(shape))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for tensor in model.state_dict().values():
             tensor.copy_(torch.randn(tensor.shape, generator=generator))
+        model.threshold.abs_().mul_(model.kind.architecture == "jumprelu")
     return model
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_model_comes_back_as_it_was(form: str, tmp_path: Path) -> None:
-    model = _model(form)
-    save_sae(model, tmp_path, {"site": "encoder_1"})
+    model = random_model(form)
+    save_sae(model, tmp_path, {"hook_name": "encoder_1"})
     other = load_sae(tmp_path)
     x = torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
-    assert other.config == model.config
-    assert torch.equal(other(x), model(x))
+    assert other.shape == model.shape
+    assert torch.equal(other.encode(x), model.encode(x))
+    torch.testing.assert_close(other(x), model(x))
     assert not any(parameter.requires_grad for parameter in other.parameters())
-    assert json.loads((tmp_path / "config.json").read_text())["training"] == {"site": "encoder_1"}
+    assert json.loads((tmp_path / CONFIG).read_text())["metadata"]["hook_name"] == "encoder_1"
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "architecture"),
+    [
+        ("relu", "autoencoder", "standard"),
+        ("topk", "autoencoder", "topk"),
+        ("matryoshka", "autoencoder", "jumprelu"),
+        ("relu", "transcoder", "transcoder"),
+        ("jumprelu", "transcoder", "jumprelu_transcoder"),
+        ("batchtopk", "skip transcoder", "jumprelu_skip_transcoder"),
+        ("topk", "crosscoder", "topk_crosscoder"),
+    ],
+)
+def test_files_have_the_names_and_shapes_of_saelens(kind: str, form: str, architecture: str, tmp_path: Path) -> None:
+    model = random_model(form, kind)
+    save_sae(model, tmp_path, {})
+    config = json.loads((tmp_path / CONFIG).read_text())
+    assert (config["architecture"], config["d_in"], config["d_sae"], config["k"]) == (architecture, 4, 7, 2)
+    weights, _ = read_safetensors(tmp_path / WEIGHTS)
+    shapes = {"W_enc": (4, 7), "b_enc": (7,), "W_dec": (7, model.shape.d_out), "b_dec": (model.shape.d_out,)}
+    shapes |= {"threshold": (7,)} if "jumprelu" in architecture else {}
+    shapes |= {"W_skip": (3, 4)} if "skip" in architecture else {}
+    assert {name: tuple(tensor.shape) for name, tensor in weights.items()} == shapes
 
 
 def test_the_same_model_is_written_to_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        save_sae(_model("autoencoder"), tmp_path / name, {})
-    first, second = ((tmp_path / name / "sae.safetensors").read_bytes() for name in ("a", "b"))
+        save_sae(random_model(), tmp_path / name, {})
+    first, second = ((tmp_path / name / WEIGHTS).read_bytes() for name in ("a", "b"))
     assert first == second
 
 
 @pytest.mark.parametrize(
-    ("file", "content"),
-    [("config.json", "{"), ("config.json", '{"form": "autoencoder"}'), ("sae.safetensors", "no tensors")],
+    ("file", "content"), [(CONFIG, "{"), (CONFIG, '{"d_in": 4}'), (CONFIG, "[]"), (WEIGHTS, "no tensors")]
 )
 def test_a_broken_folder_is_refused(file: str, content: str, tmp_path: Path) -> None:
-    save_sae(_model("autoencoder"), tmp_path, {})
+    save_sae(random_model(), tmp_path, {})
     (tmp_path / file).write_text(content)
-    with pytest.raises(DataError, match="rebuild it"):
+    with pytest.raises(DataError, match=str(tmp_path)):
         load_sae(tmp_path)
 
 
-def test_a_weight_that_is_not_finite_is_refused(tmp_path: Path) -> None:
-    model = _model("autoencoder")
+def test_weights_of_another_kind_or_not_finite_are_refused(tmp_path: Path) -> None:
+    save_sae(random_model(kind="topk"), tmp_path, {})
+    config = json.loads((tmp_path / CONFIG).read_text())
+    config["metadata"]["kind"] = "jumprelu"
+    (tmp_path / CONFIG).write_text(json.dumps(config))
+    with pytest.raises(DataError, match="no sparse autoencoder"):
+        load_sae(tmp_path)
+    model = random_model()
     with torch.no_grad():
-        model.decoder[0, 0] = torch.nan
+        model.W_dec[0, 0] = torch.nan
     save_sae(model, tmp_path, {})
     with pytest.raises(DataError, match="not finite"):
         load_sae(tmp_path)

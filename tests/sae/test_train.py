@@ -12,22 +12,24 @@ import torch
 from phonoscope.config.sae import SaeConfig
 from phonoscope.errors import DataError
 from phonoscope.sae.data import Frames
-from phonoscope.sae.fit import train_sae
+from phonoscope.sae.fit import fit, train_sae
 from phonoscope.sae.initial import geometric_median, initialise
 from phonoscope.sae.models import SparseAutoencoder, build_shape
 from phonoscope.sae.train import SaeTrainer
-from tests.sae.planted import CPU, DIMS, config, plant, whole
+from tests.sae.planted import ACTIVE, DIMS, config, plant
+
+CPU = torch.device("cpu")
 
 
 def _trainer(frames: Frames, settings: SaeConfig) -> SaeTrainer:
     torch.manual_seed(0)
-    shape = build_shape("autoencoder", settings, n_inputs=DIMS, n_outputs=DIMS)
+    shape = build_shape("autoencoder", settings, d_in=DIMS, d_out=DIMS)
     return SaeTrainer(SparseAutoencoder(shape), frames, settings, CPU)
 
 
 @pytest.fixture(scope="module")
 def frames() -> Frames:
-    return whole(plant(1000).frames)
+    return Frames.of(plant(1000).frames)
 
 
 def _settings(**changes: Any) -> SaeConfig:
@@ -53,19 +55,19 @@ def test_a_killed_training_resumes_to_the_same_weights(frames: Frames, changes: 
 def test_training_goes_on_from_its_checkpoint(frames: Frames, tmp_path: Path) -> None:
     checkpoint = tmp_path / "encoder_1.pt"
     settings = _settings(checkpoint_every=10)
-    whole_run = train_sae(frames, "autoencoder", settings, CPU)
+    unbroken = fit(frames, "autoencoder", settings, CPU)
     _trainer(frames, settings).run(checkpoint, until=25)
     for _ in range(2):  # from the middle, and from the end
-        resumed = train_sae(frames, "autoencoder", settings, CPU, checkpoint=checkpoint)
-        assert torch.equal(resumed.model.decoder, whole_run.model.decoder)
-        assert torch.equal(resumed.model.threshold, whole_run.model.threshold)
-        assert resumed.curve.equals(whole_run.curve)
+        resumed = fit(frames, "autoencoder", settings, CPU, checkpoint=checkpoint)
+        assert torch.equal(resumed.model.W_dec, unbroken.model.W_dec)
+        assert torch.equal(resumed.model.threshold, unbroken.model.threshold)
+        assert resumed.curve.equals(unbroken.curve)
 
 
 def test_another_trainings_checkpoint_is_refused(frames: Frames, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     _trainer(frames, _settings()).save(path)
-    other = whole(plant(1000, seed=5).frames)
+    other = Frames.of(plant(1000, seed=5).frames)
     for trainer in (_trainer(frames, _settings(lr=0.1)), _trainer(other, _settings())):
         with pytest.raises(DataError, match="other parameters or features"):
             trainer.load(path)
@@ -87,28 +89,28 @@ def test_the_learning_rate_rises_stays_and_falls(frames: Frames) -> None:
 def test_a_feature_is_dead_after_a_share_of_the_data_not_after_millions(frames: Frames) -> None:
     trainer = _trainer(frames, _settings())
     assert trainer.dead_tokens == 200
-    trainer.silence[:3] = torch.tensor([199, 200, 5000])
+    trainer.idle[:3] = torch.tensor([199, 200, 5000])
     assert trainer.dead()[:3].tolist() == [False, True, True]
 
 
 def test_the_start_is_unit_rows_the_transpose_and_the_median(frames: Frames) -> None:
     trainer = _trainer(frames, _settings())
     model = trainer.model
-    torch.testing.assert_close(model.decoder.norm(dim=1), torch.ones(model.width))
-    ratio = model.encoder / model.decoder
+    torch.testing.assert_close(model.W_dec.norm(dim=1), torch.ones(model.shape.d_sae))
+    ratio = model.encoder / model.W_dec
     torch.testing.assert_close(ratio, torch.full_like(ratio, float(ratio[0, 0].detach())), rtol=1e-3, atol=0)
     median = geometric_median(torch.from_numpy(frames.inputs))
     torch.testing.assert_close(model.input_bias * trainer.input_scale, median, rtol=1e-3, atol=1e-3)
-    assert model.input_bias is model.decoder_bias
+    assert model.input_bias is model.b_dec
 
 
 def test_a_transcoder_starts_from_pairs_of_frames() -> None:
     x = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
-    shape = build_shape("transcoder", SaeConfig(expansion=2, k=2), n_inputs=6, n_outputs=4)
+    shape = build_shape("transcoder", SaeConfig(expansion=2, k=2), d_in=6, d_out=4)
     model = SparseAutoencoder(shape)
     initialise(model, x, x[:, :4] * 2, torch.Generator().manual_seed(1))
-    torch.testing.assert_close(model.decoder.norm(dim=1), torch.ones(12))
-    assert (torch.nn.functional.cosine_similarity(model.encoder[:, :4], model.decoder, dim=1)).mean() > 0.3
+    torch.testing.assert_close(model.W_dec.norm(dim=1), torch.ones(12))
+    assert (torch.nn.functional.cosine_similarity(model.encoder[:, :4], model.W_dec, dim=1)).mean() > 0.3
 
 
 def test_the_geometric_median_shrugs_off_an_outlier() -> None:
@@ -123,28 +125,28 @@ def test_features_that_are_not_finite_are_refused(value: float) -> None:
     broken = plant(50).frames.astype(np.float16)
     broken[7, 3] = value
     with pytest.raises(DataError, match="not finite"):
-        whole(broken)
+        Frames.of(broken)
 
 
 def test_no_frames_and_equal_frames_are_refused() -> None:
-    with pytest.raises(DataError, match="no frame"):
-        whole(np.zeros((0, 4), np.float16))
+    with pytest.raises(DataError, match="no frames"):
+        Frames.of(np.zeros((0, 4), np.float16))
     with pytest.raises(DataError, match="inputs, but"):
         Frames(np.zeros((3, 4)), np.zeros((2, 4)), np.arange(2))
-    with pytest.raises(DataError, match="all frames are alike"):
-        _trainer(whole(np.ones((50, DIMS), np.float32)), _settings())
+    with pytest.raises(DataError, match="all frames are equal"):
+        _trainer(Frames.of(np.ones((50, DIMS), np.float32)), _settings())
 
 
 def test_a_diverging_loss_stops_the_training(frames: Frames) -> None:
     trainer = _trainer(frames, _settings())
     with torch.no_grad():
-        trainer.model.decoder_bias.fill_(torch.nan)
-    with pytest.raises(DataError, match=r"at step 0; lower sae\.lr"):
+        trainer.model.b_dec.fill_(torch.nan)
+    with pytest.raises(DataError, match="at step 0; lower the learning rate"):
         trainer.run()
 
 
 def test_every_frame_is_seen_once_a_pass_in_another_order() -> None:
-    data = whole(np.arange(25, dtype=np.float32)[:, None])
+    data = Frames.of(np.arange(25, dtype=np.float32)[:, None])
     steps = [data.batch(step, 10, seed=3) for step in range(5)]
     order = np.concatenate(steps)
     assert sorted(order[:25]) == sorted(order[25:]) == list(range(25))
@@ -159,3 +161,20 @@ def test_only_the_given_rows_are_taken() -> None:
     x, y = data.take(np.array([1, 0]), CPU)
     assert x is y
     assert x.tolist() == [[8.0, 9.0], [2.0, 3.0]]
+
+
+def test_an_autoencoder_is_trained_on_arrays_with_intervals_over_utterances() -> None:
+    frames, utterances = plant(1200).frames.astype(np.float16), np.repeat(np.arange(60), 20)
+    fitted = train_sae(frames, utterances=utterances, config=config(epochs=3))
+    table = fitted.table.set_index("metric")
+    assert table.loc["fvu", "value"] == pytest.approx(fitted.scores.fvu)
+    assert table.loc["l0", "value"] == pytest.approx(fitted.scores.l0) == pytest.approx(ACTIVE, rel=0.2)
+    assert table.loc["dead_share", "value"] == fitted.dead_share
+    for metric in ("fvu", "l0"):
+        assert table.loc[metric, "low"] < table.loc[metric, "value"] < table.loc[metric, "high"]
+    encoded = fitted.model.encode(frames[:5])
+    assert torch.equal(encoded, fitted.model.encode(torch.from_numpy(frames[:5])))
+    with pytest.raises(DataError, match="one utterance cannot be split"):
+        train_sae(frames, utterances=np.zeros(1200), config=config())
+    with pytest.raises(DataError, match=r"\[frames, width\]"):
+        train_sae(frames[0], config=config())

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import gelu
 
+from phonoscope.config.sites import Site
 from phonoscope.config.whisper import Normalize
 from phonoscope.errors import DataError, ParamsError
 from phonoscope.whisper import Whisper
@@ -29,7 +30,7 @@ def perfect(whisper: Whisper, site: str) -> Callable[[torch.Tensor], torch.Tenso
 def test_a_perfect_reconstruction_changes_nothing(tiny: Whisper, site: str, normalize: Normalize) -> None:
     found = faithfulness(
         tiny,
-        site,
+        Site.parse(site),
         [noise(9000), noise(5000, 1)],
         ["w1 w2", "w3"],
         perfect(tiny, site),
@@ -43,7 +44,9 @@ def test_a_perfect_reconstruction_changes_nothing(tiny: Whisper, site: str, norm
 
 
 def test_speech_survives_a_perfect_reconstruction_and_not_zeros(packaged: Whisper, speech: Speech) -> None:
-    found = faithfulness(packaged, "encoder_3", speech, SENTENCES, lambda x: x, normalize="final", context_s=10.0)
+    found = faithfulness(
+        packaged, Site.parse("encoder_3"), speech, SENTENCES, lambda x: x, normalize="final", context_s=10.0
+    )
     assert found["wer_clean"] == found["wer_sae"] < 0.2
     assert found["wer_zero"] > 0.5
     assert found["ce_zero"] > found["ce_clean"] + 1
@@ -51,7 +54,9 @@ def test_speech_survives_a_perfect_reconstruction_and_not_zeros(packaged: Whispe
 
 
 def test_a_reconstruction_of_zeros_in_raw_units_is_the_zero_ablation(tiny: Whisper) -> None:
-    found = faithfulness(tiny, "encoder_2", [noise(9000)], ["w1 w2"], torch.zeros_like, normalize="none", context_s=1.0)
+    found = faithfulness(
+        tiny, Site.parse("encoder_2"), [noise(9000)], ["w1 w2"], torch.zeros_like, normalize="none", context_s=1.0
+    )
     assert found["ce_sae"] == found["ce_zero"]
     assert found["wer_sae"] == found["wer_zero"]
     assert found["ce_recovered"] == 0
@@ -64,13 +69,15 @@ def test_padding_is_not_replaced(tiny: Whisper) -> None:
         seen.append(len(x))
         return x
 
-    faithfulness(tiny, "encoder_1", [noise(6400), noise(3200)], ["w1", "w2"], look, normalize="none", context_s=5.0)
+    faithfulness(
+        tiny, Site.parse("encoder_1"), [noise(6400), noise(3200)], ["w1", "w2"], look, normalize="none", context_s=5.0
+    )
     assert sum(seen) == 30
 
 
 def test_utterances_without_a_transcript_are_left_out(tiny: Whisper) -> None:
     def score(samples: Speech, texts: list[str]) -> dict[str, float]:
-        return faithfulness(tiny, "encoder_1", samples, texts, lambda x: x, normalize="none", context_s=1.0)
+        return faithfulness(tiny, Site.parse("encoder_1"), samples, texts, lambda x: x, normalize="none", context_s=1.0)
 
     assert score([noise(6400), noise(3200)], ["w1", " "]) == score([noise(6400)], ["w1"])
     with pytest.raises(DataError, match="no utterance has a transcript"):
@@ -81,4 +88,4 @@ def test_utterances_without_a_transcript_are_left_out(tiny: Whisper) -> None:
 
 def test_a_site_that_does_not_exist_is_refused(tiny: Whisper) -> None:
     with pytest.raises(ParamsError, match="encoder_9"):
-        faithfulness(tiny, "encoder_9", [noise(3200)], ["w1"], lambda x: x, normalize="none", context_s=1.0)
+        faithfulness(tiny, Site.parse("encoder_9"), [noise(3200)], ["w1"], lambda x: x, normalize="none", context_s=1.0)

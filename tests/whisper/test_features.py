@@ -7,11 +7,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from phonoscope.config.sites import Site
 from phonoscope.errors import DataError
 from phonoscope.whisper import Whisper, encoder_features, frame_count, load_whisper
 from phonoscope.whisper.features import Batch, Block, agreement, extract, parts, text_spans
-from phonoscope.whisper.sites import find_site
-from phonoscope.whisper.transcript import Tokens, prompt, token_batch
+from phonoscope.whisper.transcript import TextTokens, prompt, token_batch
 from phonoscope.whisper.windows import batches, plan_windows, window_audio
 
 from .speech import noise
@@ -22,21 +22,21 @@ def take(
     names: list[str],
     utterances: list[NDArray[np.float32]],
     *,
-    texts: list[Tokens] | None = None,
+    texts: list[TextTokens] | None = None,
     pack: bool = False,
     context_s: float = 2.0,
     normalize: str = "none",
 ) -> dict[str, list[NDArray[np.float32]]]:
     """Features of whole utterances by site."""
     windows = plan_windows([len(u) for u in utterances], ["a"] * len(utterances), pack=pack, context_s=context_s)
-    told = texts or [Tokens((), ())] * len(utterances)
+    told = texts or [TextTokens((), ())] * len(utterances)
     blocks: dict[str, list[Block]] = {name: [] for name in names}
     for batch in batches(windows, 60.0):
         audio = [window_audio(window, utterances.__getitem__) for window in batch]
         spoken = [[told[piece.utterance] for piece in window.pieces] for window in batch]
-        sites = [find_site(whisper, name) for name in names]
-        for name, found in extract(whisper, sites, Batch(batch, audio, spoken), normalize=normalize).items():  # type: ignore[arg-type]
-            blocks[name] += found
+        sites = [Site.parse(name) for name in names]
+        for site, found in extract(whisper, sites, Batch(batch, audio, spoken), normalize=normalize).items():  # type: ignore[arg-type]
+            blocks[site.name] += found
     for found in blocks.values():
         found.sort(key=lambda block: (block.utterance, block.first))
     return {
@@ -91,12 +91,12 @@ def test_mlp_rows_hold_input_and_output_and_stacked_rows_every_layer(tiny: Whisp
     torch.testing.assert_close(block.fc2(torch.nn.functional.gelu(block.fc1(entering))), leaving, rtol=1e-2, atol=2e-2)
     for position, layer in enumerate((1, 2, 3)):
         np.testing.assert_array_equal(found["encoder_all"][:, position], found[f"encoder_{layer}"])
-    assert [parts(tiny, find_site(tiny, name)) for name in names] == [2, 3, 1, 1, 1]
+    assert [parts(tiny, Site.parse(name)) for name in names] == [2, 3, 1, 1, 1]
 
 
 @pytest.mark.parametrize("pack", [False, True])
 def test_the_decoder_is_taught_the_transcript(tiny: Whisper, pack: bool) -> None:
-    utterances, texts = [noise(6400, 1), noise(3200, 2)], [Tokens((5, 6, 7), (0, 1, 2)), Tokens((8, 9), (0, 1))]
+    utterances, texts = [noise(6400, 1), noise(3200, 2)], [TextTokens((5, 6, 7), (0, 1, 2)), TextTokens((8, 9), (0, 1))]
     found = take(tiny, ["decoder_1"], utterances, texts=texts, pack=pack, context_s=30.0)["decoder_1"]
     heard = [np.concatenate([utterances[0], np.zeros(8000, np.float32), utterances[1]])] if pack else utterances
     mel = tiny.feature_extractor(heard, sampling_rate=16_000, return_tensors="pt").input_features
@@ -111,7 +111,7 @@ def test_the_decoder_is_taught_the_transcript(tiny: Whisper, pack: bool) -> None
 
 def test_text_spans_tile_the_decoders_input(tiny: Whisper) -> None:
     window = plan_windows([6400, 3200, 3200], ["a"] * 3, pack=True)[0]
-    texts = [Tokens((5, 6), (0, 1)), Tokens((), ()), Tokens((7,), (0,))]
+    texts = [TextTokens((5, 6), (0, 1)), TextTokens((), ()), TextTokens((7,), (0,))]
     lead = len(prompt(tiny))
     assert text_spans(tiny, window, texts) == [(0, lead + 2), (lead + 2, lead + 2), (lead + 2, lead + 3)]
 

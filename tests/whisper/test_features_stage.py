@@ -13,13 +13,15 @@ from phonoscope.alignment import Interval
 from phonoscope.audio import read_audio, resample, write_flac
 from phonoscope.config.compute import ComputeConfig
 from phonoscope.config.params import Params, load_params
+from phonoscope.config.sites import Site
+from phonoscope.data import Features
 from phonoscope.errors import DataError, ParamsError
 from phonoscope.pipeline import features
-from phonoscope.pipeline.features_index import centred_labels
-from phonoscope.pipeline.features_io import read_features
-from phonoscope.pipeline.listening import eval_speech, spread, utterances
+from phonoscope.pipeline.listening import utterances
 from phonoscope.whisper import Whisper, encoder_features
-from phonoscope.whisper.sites import Normaliser, find_site
+from phonoscope.whisper.index import centred_labels
+from phonoscope.whisper.sites import Normaliser
+from phonoscope.whisper.utterances import eval_utterances
 
 from .checkout import EVAL_PER_SPEAKER, RATE, write_corpus
 
@@ -43,6 +45,10 @@ def params(checkpoint: Path, *, sites: tuple[str, ...] = SITES, workers: int = 1
             "compute": ComputeConfig(device="cpu", workers=workers),
         }
     )
+
+
+def read_features(site: str) -> Features:
+    return Features.load(paths.features(site))
 
 
 def audio(name: str) -> np.ndarray[Any, Any]:
@@ -83,7 +89,7 @@ def test_rows_can_be_un_normalised_to_whispers_activations(
     found, stack = read_features("encoder_2"), read_features("encoder_all")
     rows = found.index["utterance"] == "bob-3"
     mean, deviation = (torch.tensor(found.index.loc[rows, name].to_numpy()) for name in ("mean", "deviation"))
-    normaliser = Normaliser(tiny, find_site(tiny, "encoder_2"), "final")
+    normaliser = Normaliser(tiny, Site.parse("encoder_2"), "final")
     raw = normaliser.undo(torch.from_numpy(found.values[rows].astype(np.float32)), mean, deviation)
     (expected,) = encoder_features(tiny, [audio("bob-3")], 2, context_s=1.0)
     torch.testing.assert_close(raw, expected, rtol=1e-2, atol=1e-2)
@@ -135,44 +141,20 @@ def test_a_site_that_does_not_exist_is_refused_and_leaves_nothing(checkpoint: Pa
     assert not paths.FEATURES.exists()
 
 
-@pytest.mark.parametrize("name", ["features.npy", "index.parquet", "features.json"])
-def test_a_truncated_or_missing_file_is_named(checkpoint: Path, checkout: list[str], name: str) -> None:
-    features.run(params(checkpoint, sites=("encoder_1",)))
-    file = paths.features("encoder_1") / name
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(DataError, match=r"encoder_1: not readable, or truncated.*dvc repro --force features"):
-        read_features("encoder_1")
-    file.unlink()
-    with pytest.raises(DataError, match=rf"{name}: no such file; run `dvc repro features`"):
-        read_features("encoder_1")
-
-
-def test_files_that_do_not_fit_each_other_are_refused(checkpoint: Path, checkout: list[str]) -> None:
-    features.run(params(checkpoint, sites=("encoder_1",)))
-    np.save(paths.features("encoder_1") / "features.npy", np.zeros((3, 8), np.float16))
-    with pytest.raises(DataError, match=r"\(3, 8\) beside"):
-        read_features("encoder_1")
-
-
 def test_audio_that_is_not_the_manifests_is_refused(checkpoint: Path, checkout: list[str]) -> None:
     write_flac(paths.CORPUS / "ann/c/ann-1.flac", np.full(RATE, 0.1, np.float32), RATE)
-    with pytest.raises(DataError, match=r"ann-1\.flac: 16000 samples at 16 kHz, 9600 by the manifest"):
+    with pytest.raises(DataError, match=r"ann-1\.flac: 16000 samples at 16 kHz, but 9600 by the manifest"):
         features.run(params(checkpoint, sites=("encoder_1",)))
 
 
-def test_eval_speech_leaves_out_what_has_no_transcript(checkout: list[str]) -> None:
-    samples, texts = eval_speech(99)
-    assert len(samples) == len(texts) == 2 * EVAL_PER_SPEAKER - 1
-    assert set(texts) == {"W1 w2."}
+def test_eval_utterances_have_a_transcript(checkout: list[str]) -> None:
+    chosen = eval_utterances(utterances(), 99)
+    assert len(chosen) == 2 * EVAL_PER_SPEAKER - 1
+    assert {one.text for one in chosen} == {"W1 w2."}
     assert [one.text for one in utterances() if not one.text] == [""]
     write_corpus(empty=tuple(checkout))
     with pytest.raises(DataError, match="no eval utterance has a transcript"):
-        eval_speech(3)
-
-
-@pytest.mark.parametrize(("count", "expected"), [(3, [0, 3, 6]), (10, list(range(10))), (99, list(range(10))), (0, [])])
-def test_spread_takes_evenly(count: int, expected: list[int]) -> None:
-    assert spread(range(10), count) == expected
+        eval_utterances(utterances(), 3)
 
 
 def test_labels_are_of_the_frames_centre() -> None:

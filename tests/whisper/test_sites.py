@@ -3,12 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from phonoscope.config.sites import Site
 from phonoscope.errors import ParamsError
 from phonoscope.whisper import Whisper
 from phonoscope.whisper.hooks import add, capture, patched, substitute
 from phonoscope.whisper.model import embed, run_blocks
-from phonoscope.whisper.sites import Normaliser, Point, find_site, inputs, outputs
-from phonoscope.whisper.transcript import Tokens, token_batch
+from phonoscope.whisper.sites import Normaliser, Point, inputs, outputs
+from phonoscope.whisper.transcript import TextTokens, token_batch
 
 from .speech import noise
 
@@ -18,7 +19,7 @@ WINDOW = 30 * 16_000
 def forward(whisper: Whisper, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Run both sides once; the streams after the last encoder block and at the decoder's end."""
     stream = run_blocks(whisper, embed(whisper, [noise(8000, seed)], WINDOW))
-    tokens = token_batch(whisper, [Tokens((3, 4, 5), (0, 1, 2))])[:, :-1]
+    tokens = token_batch(whisper, [TextTokens((3, 4, 5), (0, 1, 2))])[:, :-1]
     encoded = whisper.model.model.encoder.layer_norm(stream)
     return stream, whisper.model.model.decoder(tokens, encoder_hidden_states=encoded).last_hidden_state
 
@@ -31,47 +32,45 @@ def taken(whisper: Whisper, points: list[Point]) -> list[torch.Tensor]:
 
 def test_streams_are_the_hidden_states_of_transformers(tiny: Whisper) -> None:
     mel = tiny.feature_extractor([noise(8000)], sampling_rate=16_000, return_tensors="pt").input_features
-    tokens = token_batch(tiny, [Tokens((3, 4, 5), (0, 1, 2))])[:, :-1]
+    tokens = token_batch(tiny, [TextTokens((3, 4, 5), (0, 1, 2))])[:, :-1]
     whole = tiny.model(input_features=mel, decoder_input_ids=tokens, output_hidden_states=True)
     for side, states in (("encoder", whole.encoder_hidden_states), ("decoder", whole.decoder_hidden_states)):
         for layer in range(len(states) - 1):  # transformers puts its last hidden state after the final norm
-            (found,) = taken(tiny, outputs(tiny, find_site(tiny, f"{side}_{layer}")))
+            (found,) = taken(tiny, outputs(tiny, Site.parse(f"{side}_{layer}")))
             torch.testing.assert_close(found, states[layer])
-    (last,) = taken(tiny, outputs(tiny, find_site(tiny, "encoder_3")))
+    (last,) = taken(tiny, outputs(tiny, Site.parse("encoder_3")))
     torch.testing.assert_close(tiny.model.model.encoder.layer_norm(last), whole.encoder_last_hidden_state)
 
 
 def test_attention_and_mlp_add_up_to_the_block(tiny: Whisper) -> None:
     names = ("encoder_1", "attention_2", "mlp_2", "encoder_2")
-    before, attention, mlp, after = taken(tiny, [outputs(tiny, find_site(tiny, name))[0] for name in names])
+    before, attention, mlp, after = taken(tiny, [outputs(tiny, Site.parse(name))[0] for name in names])
     torch.testing.assert_close(before + attention + mlp, after)
 
 
 def test_an_mlp_is_a_function_of_its_input(tiny: Whisper) -> None:
-    site = find_site(tiny, "mlp_1")
+    site = Site.parse("mlp_1")
     entering, leaving = taken(tiny, [*inputs(tiny, site), *outputs(tiny, site)])
     block = tiny.model.model.encoder.layers[0]
     torch.testing.assert_close(block.fc2(torch.nn.functional.gelu(block.fc1(entering))), leaving)
 
 
 def test_the_stack_is_every_block(tiny: Whisper) -> None:
-    stack = taken(tiny, outputs(tiny, find_site(tiny, "encoder_all")))
-    single = taken(tiny, [outputs(tiny, find_site(tiny, f"encoder_{layer}"))[0] for layer in (1, 2, 3)])
+    stack = taken(tiny, outputs(tiny, Site.parse("encoder_all")))
+    single = taken(tiny, [outputs(tiny, Site.parse(f"encoder_{layer}"))[0] for layer in (1, 2, 3)])
     for one, other in zip(stack, single, strict=True):
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize(
-    "name", ["encoder_4", "decoder_3", "mlp_0", "attention_4", "mlp_all", "encoder_01", "encoder", "encoder_-1", ""]
-)
-def test_a_site_that_does_not_exist_is_refused_with_those_that_do(tiny: Whisper, name: str) -> None:
+@pytest.mark.parametrize("name", ["encoder_4", "decoder_3", "attention_4"])
+def test_a_site_that_the_model_lacks_is_refused_with_those_it_has(tiny: Whisper, name: str) -> None:
     with pytest.raises(ParamsError, match=r"has encoder_0 to encoder_3, mlp_1 and attention_1 to 3.*decoder_2"):
-        find_site(tiny, name)
+        outputs(tiny, Site.parse(name))
 
 
 @pytest.mark.parametrize("site", ["encoder_2", "decoder_1"])
 def test_normalising_is_the_final_layer_norm_and_can_be_undone(packaged: Whisper, site: str) -> None:
-    place = find_site(packaged, site)
+    place = Site.parse(site)
     side = packaged.model.model.decoder if place.is_decoder else packaged.model.model.encoder
     (states,) = taken(packaged, outputs(packaged, place))
     normaliser = Normaliser(packaged, place, "final")
@@ -85,7 +84,7 @@ def test_normalising_is_the_final_layer_norm_and_can_be_undone(packaged: Whisper
 
 @pytest.mark.parametrize(("site", "normalize"), [("encoder_2", "none"), ("mlp_2", "final"), ("attention_1", "final")])
 def test_what_is_not_normalised_stays_as_it_is(tiny: Whisper, site: str, normalize: str) -> None:
-    normaliser = Normaliser(tiny, find_site(tiny, site), normalize)  # type: ignore[arg-type]
+    normaliser = Normaliser(tiny, Site.parse(site), normalize)  # type: ignore[arg-type]
     states = torch.randn(5, 8)
     values, mean, deviation = normaliser.apply(states)
     assert values is states
@@ -98,7 +97,7 @@ def test_substituting_a_state_by_itself_changes_nothing(tiny: Whisper) -> None:
     plain, text = forward(tiny)
     everywhere = torch.ones(1, 1500, dtype=torch.bool)
     for name in ("encoder_0", "encoder_2", "mlp_1", "attention_3"):
-        points = outputs(tiny, find_site(tiny, name))
+        points = outputs(tiny, Site.parse(name))
         states = taken(tiny, points)
         with patched({points[0]: substitute(states[0][everywhere], everywhere)}):
             again, words = forward(tiny)
@@ -107,7 +106,7 @@ def test_substituting_a_state_by_itself_changes_nothing(tiny: Whisper) -> None:
 
 
 def test_a_patch_is_where_it_says_and_goes_on_from_there(tiny: Whisper) -> None:
-    (point,) = outputs(tiny, find_site(tiny, "encoder_2"))
+    (point,) = outputs(tiny, Site.parse("encoder_2"))
     (before,) = taken(tiny, [point])
     where = torch.zeros(1, 1500, dtype=torch.bool)
     where[0, 3:5] = True
@@ -125,7 +124,7 @@ def test_hooks_come_off_even_after_an_error(tiny: Whisper) -> None:
     def hooks() -> int:
         return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in tiny.model.modules())
 
-    (point,) = outputs(tiny, find_site(tiny, "encoder_0"))
+    (point,) = outputs(tiny, Site.parse("encoder_0"))
     plain, _ = forward(tiny)
     before = hooks()  # transformers has its own
 

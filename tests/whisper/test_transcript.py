@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from phonoscope.errors import DataError
 from phonoscope.whisper import Whisper
 from phonoscope.whisper.model import Encoded, embed, run_blocks, transcripts
-from phonoscope.whisper.transcript import Tokens, log_probabilities, prompt, token_batch, tokenize, written
+from phonoscope.whisper.transcript import TextTokens, as_sentence, log_probabilities, prompt, token_batch, tokenize
 
 from .speech import SENTENCES, noise
 
@@ -27,13 +27,13 @@ from .speech import SENTENCES, noise
         ("  ", ""),
     ],
 )
-def test_transcripts_are_written_as_whisper_would(text: str, expected: str) -> None:
-    assert written(text) == expected
+def test_transcripts_are_as_sentence_as_whisper_would(text: str, expected: str) -> None:
+    assert as_sentence(text) == expected
 
 
 @given(st.text())
 def test_writing_twice_changes_nothing_more(text: str) -> None:
-    assert written(written(text)) == written(text)
+    assert as_sentence(as_sentence(text)) == as_sentence(text)
 
 
 def test_words_are_tokenized_as_in_the_whole_sentence(packaged: Whisper) -> None:
@@ -48,14 +48,14 @@ def test_words_are_tokenized_as_in_the_whole_sentence(packaged: Whisper) -> None
 
 def test_an_empty_transcript_has_no_tokens_and_only_its_end_is_scored(tiny: Whisper) -> None:
     empty = tokenize(tiny, "")
-    assert empty == Tokens((), ())
+    assert empty == TextTokens((), ())
     stream = run_blocks(tiny, embed(tiny, [noise(4000)], 16_000))
     (scored,) = log_probabilities(tiny, Encoded(tiny, stream), [empty])
     assert scored.shape == (1,)
 
 
 def test_joined_transcripts_number_their_words_on() -> None:
-    assert Tokens((7, 8, 9), (0, 1, -1)) + Tokens((4,), (0,)) == Tokens((7, 8, 9, 4), (0, 1, -1, 2))
+    assert TextTokens((7, 8, 9), (0, 1, -1)) + TextTokens((4,), (0,)) == TextTokens((7, 8, 9, 4), (0, 1, -1, 2))
 
 
 def test_log_probabilities_are_the_models_own_loss(packaged: Whisper) -> None:
@@ -89,6 +89,6 @@ def test_scoring_leaves_the_transcript_as_it_is(packaged: Whisper, speech: list[
 
 
 def test_a_transcript_beyond_the_text_context_is_refused(tiny: Whisper) -> None:
-    assert token_batch(tiny, [Tokens((1,) * 14, (0,) * 14)]).shape == (1, 17)
+    assert token_batch(tiny, [TextTokens((1,) * 14, (0,) * 14)]).shape == (1, 17)
     with pytest.raises(DataError, match="has 18 tokens, Whisper's decoder takes 16"):
-        token_batch(tiny, [Tokens((1,) * 15, (0,) * 15)])
+        token_batch(tiny, [TextTokens((1,) * 15, (0,) * 15)])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sources:
-    """What is known about one utterance besides its audio."""
+    """Sources of one utterance's alignment, beside its audio."""
 
     text: str = ""
     accent: str = ""

@@ -19,7 +19,7 @@ from phonoscope.audio import read_audio
 from phonoscope.config.alignment import AlignmentConfig
 from phonoscope.data.labels import FILES, Alignment, Track, label_tables
 from phonoscope.data.manifest import Manifest
-from phonoscope.errors import DataError
+from phonoscope.errors import DataError, TooManyRejected
 from phonoscope.events import PhoneEvent
 from phonoscope.files import write_parquet
 from phonoscope.shards import resumable, shard_key, take_files
@@ -90,7 +90,7 @@ def align_corpus(
     rejected = outcome[outcome["reason"] != ""].reset_index(drop=True)
     if len(rejected) > max_rejected * len(jobs):
         path, reason = rejected.iloc[0]
-        raise DataError(
+        raise TooManyRejected(
             f"{len(rejected)} of {len(jobs)} utterances cannot be aligned, more than the allowed share "
             f"of {max_rejected:g}; the first is {path}: {reason}"
         )

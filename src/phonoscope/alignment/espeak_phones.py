@@ -2,7 +2,7 @@
 
 The inventory is empirical: every symbol that the five accents speak in 117,000 words of the CMU dictionary. Where the
 accents differ, espeak-ng's own IPA for that accent decides (`A@` is AA R in the rhotic en-us, AA in RP); the schwa
-off-glide of a centring diphthong (`e@` in RP) is no phone of its own, for ARPABET has none.
+off-glide of a centring diphthong (`e@` in RP) is left out, since ARPABET has no such phone.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ def arpabet(symbol: str, accent: str, stress: Stress = "strip") -> list[str]:
     if symbol.startswith("_"):
         return [SILENCE]
     name = symbol.lstrip("',")
-    known = {**_VOWELS, **_CONSONANTS, **_ACCENTS[accent]}
-    if name not in known:
+    phone_map = {**_VOWELS, **_CONSONANTS, **_ACCENTS[accent]}
+    if name not in phone_map:
         raise DataError(f"espeak's symbol {name!r} has no ARPABET phone in the map of {accent}")
-    phones = known[name].split()
+    phones = phone_map[name].split()
     if stress == "strip":
         return phones
     marks = ["1" if symbol.startswith("'") else "2" if symbol.startswith(",") else "0", "0"]

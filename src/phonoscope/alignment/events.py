@@ -1,4 +1,4 @@
-"""Alignments from a synthesizer's own phone events."""
+"""Alignments from the phone events of a synthesizer."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def align_events(
 
     - An event of several phones is divided: a full vowel gets two parts, a consonant or a schwa (AH) one. So `A@`
       (AA R) is two thirds AA; measured on single events, AA lasts 115 ms and R 50.
-    - The R of a rhotic vowel is left out where an event of its own follows (`A@` `r`).
-    - An event without length (espeak colours the vowel instead) shares the interval of the one before.
+    - The R of a rhotic vowel is dropped where an event `r` follows (`A@` `r`).
+    - An event of zero length (espeak colours the vowel instead) shares the interval of the event before.
     - espeak reports a stop at its burst. Its closure, the quiet end of the phone before it, is given to the stop, as
       dictionaries and aligners have it.
     - Words spoken as one (`of the`) share one interval in the words tier.

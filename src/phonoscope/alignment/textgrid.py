@@ -30,7 +30,7 @@ def read_textgrid(path: Path, duration_s: float | None = None, stress: Stress = 
     (`<speaker> - phones`).
 
     Labels become ARPABET phones and `SIL` (`arpabet.normalise_phone`); gaps become `SIL`. The words tier may be
-    missing. `duration_s` is the audio's length; without it the TextGrid's own.
+    missing. `duration_s` is the audio's length; without it the end of the TextGrid.
     Raises: `DataError` naming the file and the reason: not a TextGrid, no or two phones tiers, an unknown phone, or
     intervals that are reversed, negative, overlap or leave the utterance.
     """
@@ -47,7 +47,7 @@ def read_textgrid(path: Path, duration_s: float | None = None, stress: Stress = 
 
 
 def _parse(path: Path) -> dict[str, Any]:
-    """The TextGrid as praatio's plain dictionary: its classes refuse some faults without saying where they are."""
+    """The TextGrid as praatio's plain dictionary: praatio's classes refuse some faults without their place."""
     from praatio.utilities.textgrid_io import parseTextgridStr
 
     try:
@@ -60,21 +60,21 @@ def _parse(path: Path) -> dict[str, Any]:
         raise DataError("no such file") from error
     except DataError:
         raise
-    except Exception as error:  # praatio answers a broken file with whatever its parser stumbled over
+    except Exception as error:  # praatio raises whatever its parser raises
         raise DataError(f"not a readable TextGrid ({type(error).__name__}: {error})") from error
     return grid
 
 
 def _check_whole(text: str, grid: dict[str, Any]) -> None:
-    """Refuse what praatio lets pass: negative times, whose sign it drops, and files cut off between entries."""
+    """Refuse two faults that praatio accepts: negative times (it drops the sign), files cut off between entries."""
     negative = _NEGATIVE.search(text)
     if negative:
         raise DataError(f"the time {negative[1]} starts before 0")
     declared = [int(_TIERS.findall(text)[0]), sum(int(a or b) for a, b in _ENTRIES.findall(text))]
-    found = [len(grid["tiers"]), sum(len(tier["entries"]) for tier in grid["tiers"])]
-    if declared != found:
+    present = [len(grid["tiers"]), sum(len(tier["entries"]) for tier in grid["tiers"])]
+    if declared != present:
         raise DataError(
-            f"cut off: {found[0]} of {declared[0]} tiers and {found[1]} of {declared[1]} intervals are there"
+            f"cut off: {present[0]} of {declared[0]} tiers and {present[1]} of {declared[1]} intervals are there"
         )
 
 
@@ -115,9 +115,9 @@ def find_textgrids(root: Path) -> dict[str, Path]:
 
     Raises: `DataError` if two files have one id.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in sorted(path for path in root.rglob("*") if path.suffix.lower() == ".textgrid"):
-        if path.stem in found:
-            raise DataError(f"{found[path.stem]} and {path} are both for utterance {path.stem!r}; remove one")
-        found[path.stem] = path
-    return found
+        if path.stem in files:
+            raise DataError(f"{files[path.stem]} and {path} are both for utterance {path.stem!r}; remove one")
+        files[path.stem] = path
+    return files

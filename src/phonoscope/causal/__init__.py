@@ -1,1 +1,1 @@
-"""Whether features do what they seem to: which are tested, against which controls, and how sure the answer is."""
+"""Causal tests of features during transcription: ablation, steering and patching, against controls."""

@@ -1,4 +1,4 @@
-"""Random features of the same density, to hold chosen ones against."""
+"""Controls: random features of the same density."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CANDIDATES = 20
-"""A control is drawn from this many features whose density is nearest."""
+"""Number of features of the nearest density from which a control is drawn."""
 
 
 def density_controls(
     chosen: Sequence[int], density: NDArray[np.floating], excluded: Collection[int], seed: int
 ) -> list[int]:
-    """One control for each chosen feature, all different: drawn from the live features of the nearest density, by
-    ratio.
+    """One control for each chosen feature, all different, from the live features of the nearest density (by ratio).
 
     Args:
         density: share of frames where each feature is active, [width].

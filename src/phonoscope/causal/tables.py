@@ -7,63 +7,62 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from phonoscope.causal.effects import Effect, ratio
 from phonoscope.compute import derive_seed
 from phonoscope.config.causal import CausalConfig
+from phonoscope.stats import Interval, ratio_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LEAST = 5
-"""Utterances without which a bootstrap says nothing."""
+"""Fewest utterances for a bootstrap interval."""
 SIDES = {"ablate": "target", "steer": "other"}
-"""Whose log-probability a claim is about. Without its detector a phone's own words should become less probable; if the
-phone is heard everywhere, the words without it should."""
+"""Words whose log-probability should fall: without its detector, those with the phone; with steering, those without."""
 
 
 def feature_verdicts(rows: pd.DataFrame, settings: CausalConfig) -> dict[str, dict[str, float]]:
-    """Of each intervention its effect, its control's, their difference and the word error rates.
+    """Effect, control effect, difference and word error rates of each intervention.
 
     Args:
         rows: of one feature (or of several, whose utterances then count together): utterance, condition, target,
             targets, other, others, errors, words.
-    Returns: `ablate` and `steer`; one is missing if fewer than `LEAST` utterances hold a word it is about. All effects
+    Returns: `ablate` and `steer`; one is missing if fewer than `LEAST` utterances have a word on its side. All effects
         are changes of log-probability against the clean run, in nats a word.
     """
-    found = {}
+    verdicts = {}
     for intervention, side in SIDES.items():
         change = _changes(rows, side)
         counts = _by_utterance(rows, f"{side}s", "clean")
         if (counts > 0).sum() < LEAST:
             continue
         seed = derive_seed(settings.seed, intervention)
-        own, control = change[intervention].to_numpy(), change[f"{intervention}_control"].to_numpy()
+        tested, control = change[intervention].to_numpy(), change[f"{intervention}_control"].to_numpy()
         effects = {
-            "effect": _interval(own, counts, settings, seed),
+            "effect": _interval(tested, counts, settings, seed),
             "control_effect": _interval(control, counts, settings, seed),
-            "difference": _interval(own - control, counts, settings, seed),
+            "difference": _interval(tested - control, counts, settings, seed),
         }
         rates = {"clean": "wer_clean", intervention: "wer", f"{intervention}_control": "control_wer"}
-        found[intervention] = {
+        verdicts[intervention] = {
             "utterances": float((counts > 0).sum()),
             "words": float(counts.sum()),
             **_flat(effects),
             **{name: word_error_rate(rows, condition) for condition, name in rates.items()},
         }
-    return found
+    return verdicts
 
 
 def beats_controls(verdict: dict[str, float]) -> bool:
-    """Whether the words lose more than under the control, beyond chance."""
+    """Whether the words lose probability, and more than under the control, beyond chance."""
     return verdict["effect"] < 0 and verdict["difference_high"] < 0
 
 
 def patching_table(rows: pd.DataFrame, settings: CausalConfig) -> pd.DataFrame:
-    """What each part restores of what the noise took: a row a part.
+    """Share of the loss by noise that each part restores: a row a part.
 
     Columns: part (its name ends with the layer), recovered (of the target word's log-probability; 0 noisy, 1 clean)
     with its interval, recovered_all (of all words), logprob (of the target word) and wer; the parts `clean` and `noisy`
-    stand first.
+    come first.
     """
     target = rows.pivot_table(index="utterance", columns="condition", values="target", sort=False)
     every = target + rows.pivot_table(index="utterance", columns="condition", values="other", sort=False)
@@ -73,7 +72,7 @@ def patching_table(rows: pd.DataFrame, settings: CausalConfig) -> pd.DataFrame:
     for condition in dict.fromkeys(rows["condition"]):
         gain = (target[condition] - target["noisy"]).to_numpy()
         lost = (target["clean"] - target["noisy"]).to_numpy()
-        recovered = _interval(gain, lost, settings, seed) if lost.sum() > 0 else Effect(0.0, 0.0, 0.0)
+        recovered = _interval(gain, lost, settings, seed) if lost.sum() > 0 else Interval(0.0, 0.0, 0.0)
         lost_all = float((every["clean"] - every["noisy"]).sum())
         gain_all = float((every[condition] - every["noisy"]).sum())
         table.append(
@@ -88,7 +87,7 @@ def patching_table(rows: pd.DataFrame, settings: CausalConfig) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def features_beat_controls(rows: pd.DataFrame, settings: CausalConfig) -> Effect:
+def features_beat_controls(rows: pd.DataFrame, settings: CausalConfig) -> Interval:
     """How much more the chosen features' contribution restores than their controls', in nats a target word."""
     target = rows.pivot_table(index="utterance", columns="condition", values="target", sort=False)
     gain = (target["features"] - target["features_control"]).to_numpy()
@@ -112,11 +111,11 @@ def _by_utterance(rows: pd.DataFrame, column: str, condition: str) -> NDArray[np
     return chosen.groupby("utterance", sort=False)[column].sum().to_numpy(dtype=np.float64)
 
 
-def _interval(totals: NDArray[np.float64], counts: NDArray[np.float64], settings: CausalConfig, seed: int) -> Effect:
-    return ratio(totals, counts, samples=settings.samples, confidence=settings.confidence, seed=seed)
+def _interval(totals: NDArray[np.float64], counts: NDArray[np.float64], settings: CausalConfig, seed: int) -> Interval:
+    return ratio_interval(totals, counts, samples=settings.samples, confidence=settings.confidence, seed=seed)
 
 
-def _flat(effects: dict[str, Effect]) -> dict[str, Any]:
+def _flat(effects: dict[str, Interval]) -> dict[str, Any]:
     return {
         f"{name}{suffix}": value
         for name, effect in effects.items()

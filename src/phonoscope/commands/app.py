@@ -1,11 +1,12 @@
-"""What a user runs beside the stages."""
+"""The commands beside the stages: each parses its arguments, calls its module and prints the report."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +19,10 @@ ParamsFile = Annotated[Path, typer.Option("--params", help="The parameters' file
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 FAULTY = 3
 """Exit code of `diagnose-vq` for a quantizer with a fault."""
+
+
+def _print(report: dict[str, Any], text: Callable[[], str], as_json: bool) -> None:
+    typer.echo(json.dumps(report, indent=2, allow_nan=False) if as_json else text())
 
 
 @app.command()
@@ -35,7 +40,7 @@ def fetch(
 
 @app.command("sync-mlflow")
 def sync_mlflow() -> None:
-    """Add runs to MLflow for results that DVC restored from its run cache."""
+    """Add MLflow runs for results that DVC restored from its run cache."""
     from phonoscope import tracking
 
     added = tracking.sync_mlflow(Path(), load_params().tracking)
@@ -58,11 +63,11 @@ def inspect(
     as_json: AsJson = False,
     params: ParamsFile = paths.PARAMS,
 ) -> None:
-    """Show a clip's codes and what each representation makes of them. Exit code 4 if a file cannot be used."""
+    """Show the codes of sound files and their representations. Exit code 4 if a file cannot be used."""
     from phonoscope.commands.inspect import describe_clips, inspect_clips
 
     report = inspect_clips(load_params(params), name, clips)
-    typer.echo(json.dumps(report, indent=2, allow_nan=False) if as_json else describe_clips(report))
+    _print(report, lambda: describe_clips(report), as_json)
     if report["failed"]:
         raise typer.Exit(DataError.exit_code)
 
@@ -97,35 +102,29 @@ def diagnose_vq(
 
     dataset = {} if data is None else {"codes" if data.suffix == ".parquet" else "vectors": data}
     result = diagnose(checkpoint, **dataset)
-    typer.echo(json.dumps(result.to_dict(), indent=2, allow_nan=False) if as_json else str(result))
+    _print(result.to_dict(), lambda: str(result), as_json)
     if not result.healthy:
         raise typer.Exit(FAULTY)
 
 
 @app.command()
-def verify(
-    as_json: AsJson = False,
-    params: ParamsFile = paths.PARAMS,
-) -> None:
-    """Check every output against dvc.lock, DVC's cache, and what is inside. Exit code 0 sound, 1 not."""
+def verify(as_json: AsJson = False, params: ParamsFile = paths.PARAMS) -> None:
+    """Check every output against dvc.lock and DVC's cache, and its contents. Exit code 0 sound, 1 not."""
     from phonoscope.commands.verify import describe
     from phonoscope.commands.verify import verify as check
 
-    found = check(Path(), load_params(params).compute.workers)
-    typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else describe(found))
-    if found.faults:
+    result = check(Path(), load_params(params).compute.workers)
+    _print(result.to_dict(), lambda: describe(result), as_json)
+    if result.faults:
         raise typer.Exit(CheckFailed.exit_code)
 
 
 @app.command()
-def doctor(
-    as_json: AsJson = False,
-) -> None:
-    """Say what stands in the way of the next `dvc repro`, and what mends it. Exit code 0 nothing, 1 something."""
+def doctor(as_json: AsJson = False) -> None:
+    """Name every obstacle to the next `dvc repro`, and how to remove it. Exit code 0 none, 1 some."""
     from phonoscope.commands.doctor import describe, diagnose
 
     faults = diagnose(Path())
-    report = {"ok": not faults, "faults": [fault.to_dict() for fault in faults]}
-    typer.echo(json.dumps(report, indent=2) if as_json else describe(faults))
+    _print({"ok": not faults, "faults": [each.to_dict() for each in faults]}, lambda: describe(faults), as_json)
     if faults:
         raise typer.Exit(CheckFailed.exit_code)

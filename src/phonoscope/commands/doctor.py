@@ -1,4 +1,4 @@
-"""What stands in the way of the next `dvc repro`, and what mends it. Mends nothing itself. No DVC stage."""
+"""`phonoscope doctor`: obstacles to the next `dvc repro` and how to remove them. Changes nothing itself."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from phonoscope import paths
 from phonoscope.config.params import load_params
 from phonoscope.errors import ParamsError
 from phonoscope.pipeline.integrity.faults import Fault
+from phonoscope.pipeline.registry import stages
 from phonoscope.tracking import main_checkout
 from phonoscope.tracking.provenance import git, is_dvc
 from phonoscope.tracking.store import BUSY_TIMEOUT_S
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
     import psutil
 
 FREE_BYTES = 3 << 30
-"""What the default run writes, with DVC's cache and the tracking store beside it."""
+"""Bytes that the default run writes, with DVC's cache and the tracking store beside it."""
 RESULTS = ("data", "models", "metrics", "plots")
 LOCKFILE = "requirements.lock"
 
 
 def diagnose(root: Path) -> list[Fault]:
-    """Everything that is wrong with the checkout at `root`, or on this machine for it."""
+    """All faults of the checkout at `root`, and of this machine for it."""
     if outside := _outside(root):
         return [outside]
     checks = (_params_and_pipeline, _rwlock, _orphans, _temporaries, _folders, _disk, _packages, _store)
@@ -41,7 +42,9 @@ def diagnose(root: Path) -> list[Fault]:
 def _outside(root: Path) -> Fault | None:
     if (root / ".dvc").is_dir():
         return None
-    return Fault(str(root.resolve()), "machine", "not the root of a DVC repository", "run it in that of the checkout")
+    return Fault(
+        str(root.resolve()), "machine", "not the root of a DVC repository", "run it in the root of the checkout"
+    )
 
 
 def _params_and_pipeline(root: Path) -> Iterator[Fault]:
@@ -61,7 +64,7 @@ def _correct(name: str) -> str:
 
 
 def check_pipeline(root: Path) -> Fault | None:
-    """What keeps DVC from reading the pipeline at `root`, if anything does. A killed DVC can leave dvc.lock cut off."""
+    """Why DVC cannot read the pipeline at `root`, or None. A killed DVC can leave dvc.lock cut off."""
     from dvc.repo import Repo
 
     if outside := _outside(root):
@@ -71,20 +74,20 @@ def check_pipeline(root: Path) -> Fault | None:
     try:
         with Repo(str(root)) as repo:
             list(repo.index.outs)
-    except Exception as error:  # what DVC makes of damaged files cannot be foreseen
+    except Exception as error:  # DVC fails on damaged files in unforeseen ways
         reason = " ".join(str(error).split())
         named = re.search(r"([\w.-]+\.(?:lock|yaml|dvc))'", reason)  # in quotes, the folder before it
         name = named[1] if named else ".dvc/config" if "config file" in reason else "dvc.yaml"
         if "Could not find '" in reason:  # a parameter; DVC names the file that asks for it
             name = paths.PARAMS.as_posix()
-        mend = _lock_mend(root) if name == "dvc.lock" else _correct(name)
-        return Fault(name, "workspace", reason or type(error).__name__, mend)
+        fix = _lock_fix(root) if name == "dvc.lock" else _correct(name)
+        return Fault(name, "workspace", reason or type(error).__name__, fix)
     return None
 
 
-def _lock_mend(root: Path) -> str:
+def _lock_fix(root: Path) -> str:
     first = "run `git checkout -- dvc.lock`" if git(root, "ls-files", "--", "dvc.lock") else "remove `dvc.lock`"
-    return f"{first}, then run `dvc repro`: finished stages come back from DVC's run cache"
+    return f"{first}, then run `dvc repro`: DVC restores finished stages from its run cache"
 
 
 def _rwlock(root: Path) -> Iterator[Fault]:
@@ -95,35 +98,21 @@ def _rwlock(root: Path) -> Iterator[Fault]:
         return
     except ValueError:
         reason = "cut off: DVC was killed while it wrote the list of its locks"
-        yield Fault(
-            path.relative_to(root).as_posix(), "machine", reason, "remove the file; no other DVC may be running"
-        )
+        yield Fault(path.relative_to(root).as_posix(), "machine", reason, "remove the file while no DVC runs")
 
 
 def _orphans(root: Path) -> Iterator[Fault]:
-    """A killed `dvc` leaves its stage running."""
+    """Stages that still run although their `dvc` was killed."""
     import psutil
 
-    stages = _stages(root)
     for process in psutil.process_iter(["cmdline", "cwd"]):
         if process.info["cwd"] != str(root.resolve()):
             continue
         _, _, arguments = " ".join(process.info["cmdline"] or []).partition(" -m phonoscope ")
         stage = re.sub(r"^(-\S+ )+", "", arguments)
-        if stage.split(" ")[0] in stages and not _has_dvc_above(process):
+        if stage.split(" ")[0] in stages() and not _has_dvc_above(process):
             reason = f"stage `{stage}` still runs as process {process.pid}, though no DVC waits for it"
             yield Fault(stage, "machine", reason, f"wait for it, or `kill {process.pid}`")
-
-
-def _stages(root: Path) -> set[str]:
-    """The commands that are stages, by dvc.yaml; none where that cannot be read, which is a fault by itself."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        return set(YAML(typ="safe").load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
-    except (OSError, ValueError, TypeError, KeyError, YAMLError):
-        return set()
 
 
 def _has_dvc_above(process: psutil.Process) -> bool:
@@ -143,7 +132,7 @@ def _temporaries(root: Path) -> Iterator[Fault]:
 
 
 def _folders(root: Path) -> Iterator[Fault]:
-    """Folders that stages and DVC write, and all below those of results, as DVC removes them before a stage runs."""
+    """Folders that stages and DVC write, and all folders of results: DVC removes them before a stage runs."""
     written = [root / ".dvc", root / paths.STATE]
     results = [Path(folder) for name in RESULTS for folder, _, _ in os.walk(root / name)]
     for path in (*filter(Path.is_dir, written), *results):
@@ -160,7 +149,7 @@ def _disk(root: Path) -> Iterator[Fault]:
 
 
 def _packages(root: Path) -> Iterator[Fault]:
-    """Packages that are not those of the lock file: numbers may differ then."""
+    """Packages of other versions than in the lock file, with which numbers may differ."""
     from packaging.requirements import Requirement
 
     if not (root / LOCKFILE).is_file():
@@ -182,9 +171,9 @@ def _packages(root: Path) -> Iterator[Fault]:
 
 
 def _store(root: Path) -> Iterator[Fault]:
-    """The default tracking store, where there is one.
+    """The default tracking store, if it exists.
 
-    It is opened as by anyone who uses it, so that SQLite takes back what a killed writer left half done.
+    It is opened for writing, so that SQLite rolls back the half-done work of a killed writer.
     """
     database = main_checkout(root) / "mlflow.db"
     if not database.is_file():
@@ -198,18 +187,18 @@ def _store(root: Path) -> Iterator[Fault]:
         answer, code = str(error), getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         parts = [path.name for path in (database, *sorted(database.parent.glob(f"{database.name}-*")))]
-        mend = f"move {' and '.join(parts)} away and run `phonoscope sync-mlflow`, which fills a new one from dvc.lock"
-        yield Fault(database.name, "machine", f"the tracking store is damaged ({answer})", mend)
+        fix = f"move {' and '.join(parts)} away and run `phonoscope sync-mlflow`, which fills a new one from dvc.lock"
+        yield Fault(database.name, "machine", f"the tracking store is damaged ({answer})", fix)
     elif code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        mend = "wait until the process that uses it has ended"
-        yield Fault(database.name, "machine", f"the tracking store is in use ({answer})", mend)
+        fix = "wait until the process that uses it has ended"
+        yield Fault(database.name, "machine", f"the tracking store is in use ({answer})", fix)
     elif code != sqlite3.SQLITE_OK:
-        mend = "make the file and its folder readable and writable"
-        yield Fault(database.name, "machine", f"the tracking store cannot be opened ({answer})", mend)
+        fix = "make the file and its folder readable and writable"
+        yield Fault(database.name, "machine", f"the tracking store cannot be opened ({answer})", fix)
     elif not os.access(database, os.W_OK):
         yield Fault(database.name, "machine", "the tracking store is not writable", f"run `chmod u+w {database.name}`")
 
 
 def describe(faults: list[Fault]) -> str:
-    """What `doctor` found, to be read."""
-    return "\n".join(map(str, faults)) if faults else "nothing stands in the way of `dvc repro`"
+    """The faults as text."""
+    return "\n".join(map(str, faults)) if faults else "nothing prevents the next `dvc repro`"

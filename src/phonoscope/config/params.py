@@ -1,4 +1,4 @@
-"""params.yaml as frozen models, assembled from the parts' own; the only module that reads it."""
+"""params.yaml as frozen models, one section a part. The only module that reads the file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from phonoscope.config.whisper import WhisperConfig
 from phonoscope.errors import ParamsError
 
 MAX_DEPTH = 20
-"""Of nested sections and lists; params.yaml needs 4."""
+"""Levels of nested sections and lists; params.yaml needs 4."""
 
 
 class Params(Section):
@@ -62,7 +62,7 @@ class Params(Section):
     sae: SaeConfig = SaeConfig()
     """Sparse autoencoders."""
     interpret: InterpretConfig = InterpretConfig()
-    """What the features stand for."""
+    """Interpretation of features."""
     encoder: EncoderConfig = EncoderConfig()
     """Audio encoders."""
     vq: VqConfig = VqConfig()
@@ -70,7 +70,7 @@ class Params(Section):
     causal: CausalConfig = CausalConfig()
     """Causal tests of features."""
     compute: ComputeConfig = ComputeConfig()
-    """How the work is done."""
+    """Workers, threads and device."""
     tracking: TrackingConfig = TrackingConfig()
     """MLflow."""
 
@@ -89,14 +89,14 @@ class Params(Section):
         return value
 
     def adapt_steps(self, codec: str) -> int:
-        """Steps that a codec is adapted to the corpus; `auto` is for packaged models, on speech they do not know."""
+        """Steps to adapt a codec to the corpus; `auto` adapts packaged models, to any speech but their own kind."""
         config = self.codecs[codec]
         if config.adapt_steps == "auto":
             return 100 if config.checkpoint == "packaged" and self.corpus.source != "espeak" else 0
         return config.adapt_steps
 
     def codec(self, name: str) -> CodecConfig:
-        """One codec's section. Raises `ParamsError` naming the nearest codec there is."""
+        """The section of one codec. Raises `ParamsError` naming the nearest codec."""
         check_name("codecs", name, list(self.codecs))
         return self.codecs[name]
 
@@ -108,7 +108,7 @@ def check_name(key: str, name: str, valid: list[str]) -> None:
 
 
 def load_params(path: Path = paths.PARAMS) -> Params:
-    """Read and check params.yaml. Raises `ParamsError` naming the key, the reason and the nearest valid key."""
+    """Read and check params.yaml. Raises `ParamsError` with the key, the reason and the nearest valid key."""
     from ruamel.yaml.error import YAMLError
 
     try:
@@ -121,20 +121,20 @@ def load_params(path: Path = paths.PARAMS) -> Params:
         raise ParamsError(f"{path}: not readable YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise ParamsError(f"{path}: holds no mapping of sections")
-    if endless := list(_not_finite(content, ())):
-        raise ParamsError("; ".join(f"{path}: {fault}" for fault in endless))
+    if faults := list(_not_finite(content, ())):
+        raise ParamsError("; ".join(f"{path}: {fault}" for fault in faults))
     try:
         return Params.model_validate_json(text, strict=True)  # strictly, so that `true` is no 1 and "3" no 3
     except ValidationError as error:
-        faults = dict.fromkeys(_explain(fault) for fault in error.errors())
-        raise ParamsError("; ".join(f"{path}: {fault}" for fault in faults)) from error
+        unique = dict.fromkeys(_explain(fault) for fault in error.errors())
+        raise ParamsError("; ".join(f"{path}: {fault}" for fault in unique)) from error
 
 
 def _read_yaml(text: str) -> Any:
     """Plain YAML 1.2.
 
-    Raises `ValueError` for an alias, as a few lines of them stand for gigabytes or for themselves, and for a nesting
-    that would take the parser minutes.
+    Raises `ValueError` for an alias, since a few nested ones expand to gigabytes, and for a nesting that would take the
+    parser minutes.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
@@ -150,7 +150,7 @@ def _read_yaml(text: str) -> Any:
 
 
 def _not_finite(value: Any, location: tuple[str, ...]) -> Iterator[str]:
-    """NaN and infinity, which YAML and pydantic take for numbers."""
+    """Complaints about NaN and infinity, which YAML and pydantic accept as numbers."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from _not_finite(inner, (*location, str(name)))
@@ -162,7 +162,7 @@ def _not_finite(value: Any, location: tuple[str, ...]) -> Iterator[str]:
 
 
 def _explain(fault: Any) -> str:
-    """One fault as `key: reason`, with the nearest valid key where the key is unknown."""
+    """One fault of pydantic as `key: reason`, with the nearest valid key for an unknown one."""
     # a union adds the name of each alternative to the path
     location = [str(part) for part in fault["loc"] if part != "int" and not str(part).startswith("literal[")]
     key = ".".join(location)
@@ -171,13 +171,13 @@ def _explain(fault: Any) -> str:
     if fault["type"] == "missing":
         return f"{key}: missing"
     reason = fault["msg"].removeprefix("Value error, ")
-    if isinstance(fault["input"], dict):  # a rule over several keys, which its text names
+    if isinstance(fault["input"], dict):  # a rule over several keys, named in its text
         return f"{key}: {reason}" if location else reason
     return f"{key}: {reason[0].lower()}{reason[1:]}, got {fault['input']!r}"
 
 
 def _fields_at(location: list[str]) -> list[str]:
-    """The keys that are valid in one section."""
+    """The valid keys of one section."""
     model: Any = Params
     for part in location:
         if part not in getattr(model, "model_fields", {}):  # a name within codecs

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from phonoscope.config.section import Section
+from phonoscope.config.sites import GRAMMAR, Site
+from phonoscope.errors import ParamsError
 
-Kind = Literal["relu", "topk", "batchtopk", "jumprelu", "matryoshka"]
-SITE = re.compile(r"(encoder|decoder)_\d+|(mlp|attention)_[1-9]\d*|encoder_all")
 Dead = Literal["auxk", "resample", "none"]
 
 
@@ -18,22 +17,17 @@ class SaeConfig(Section):
     """Sparse autoencoders of Whisper activations: what is trained, and how."""
 
     sites: tuple[str, ...] = ("encoder_2", "encoder_3", "encoder_4")
-    """Where: a layer (`encoder_<l>`, `decoder_<l>`) gives an autoencoder, `mlp_<l>` a transcoder, `encoder_all` a
+    """Sites: a layer (`encoder_<l>`, `decoder_<l>`) has an autoencoder, `mlp_<l>` a transcoder, `encoder_all` a
     crosscoder over all encoder layers."""
-    kind: Kind = "matryoshka"
-    """What makes it sparse. `relu` with `expansion` 3 and no dead-feature handling is the v1 baseline."""
+    kind: str = Field(default="matryoshka", min_length=1)
+    """Kind of sparsity: a file of `phonoscope/sae/kinds`. `relu` with `expansion` 3 and `dead` none is the v1
+    baseline."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the kind, the fields of its class: `relu` has l1; `jumprelu` l0 and bandwidth; `matryoshka` groups."""
     expansion: int = Field(default=8, ge=1, le=64)
     """Features per input dimension."""
     k: int = Field(default=32, ge=1)
-    """Active features a frame; for `jumprelu` the L0 aimed at. Not used by `relu`."""
-    l1: float = Field(default=0.2, ge=0)
-    """`relu`: weight of the L1 penalty."""
-    l0: float = Field(default=1.0, ge=0)
-    """`jumprelu`: weight of (L0 / k - 1)^2."""
-    bandwidth: float = Field(default=0.05, gt=0)
-    """`jumprelu`: width of the rectangle that stands for the threshold's derivative."""
-    groups: tuple[float, ...] = (0.0625, 0.125, 0.25, 0.5, 1.0)
-    """`matryoshka`: shares of the features that reconstruct alone, ascending to 1."""
+    """Active features a frame; for `jumprelu` the target L0. Not used by `relu`."""
     skip: bool = False
     """Transcoders: add an affine map of the input to the output."""
     epochs: float = Field(default=5.0, gt=0)
@@ -49,9 +43,9 @@ class SaeConfig(Section):
     grad_clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient."""
     dead: Dead = "auxk"
-    """What revives dead features: an auxiliary loss (AuxK), resampling, or nothing."""
+    """Revival of dead features: an auxiliary loss (AuxK), resampling, or none."""
     dead_after: float = Field(default=0.5, gt=0)
-    """A feature is dead when it has not fired for this many passes' worth of frames."""
+    """A feature is dead when it has not fired during this many passes."""
     aux_k: int = Field(default=64, ge=1)
     """AuxK: dead features a frame that reconstruct the error."""
     aux_weight: float = Field(default=1 / 32, ge=0)
@@ -59,7 +53,7 @@ class SaeConfig(Section):
     resample_every: float = Field(default=0.5, gt=0)
     """Resampling: passes between two rounds; the last quarter of the training has none."""
     faithfulness: int = Field(default=24, ge=1)
-    """Eval utterances that Whisper hears through the reconstruction."""
+    """Eval utterances on which Whisper runs with the reconstruction in place."""
     seed: int = Field(default=42, ge=0)
     """Seed of the initial decoder and of the order of frames."""
     log_every: int = Field(default=20, ge=1)
@@ -71,16 +65,10 @@ class SaeConfig(Section):
     @classmethod
     def _sites(cls, sites: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(sites)) < len(sites):
-            raise ValueError("a site stands there twice")
-        wrong = [site for site in sites if not SITE.fullmatch(site)]
-        if wrong:
-            there = "encoder_<n>, decoder_<n>, mlp_<n>, attention_<n>, encoder_all"
-            raise ValueError(f"no site is called {wrong[0]!r}; there are {there}")
+            raise ValueError("a site is listed twice")
+        for name in sites:
+            try:
+                Site.parse(name)
+            except ParamsError as error:
+                raise ValueError(f"no site is called {name!r}; sites are {GRAMMAR}") from error
         return sites
-
-    @field_validator("groups")
-    @classmethod
-    def _groups(cls, groups: tuple[float, ...]) -> tuple[float, ...]:
-        if not groups or groups[0] <= 0 or list(groups) != sorted(set(groups)) or groups[-1] != 1:
-            raise ValueError("shares must ascend from above 0 to 1")
-        return groups

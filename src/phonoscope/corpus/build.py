@@ -13,7 +13,7 @@ from phonoscope.audio import check_audio, write_flac
 from phonoscope.compute import derive_seed
 from phonoscope.corpus.items import AudioFile, Loaded, RawItem, Rejected, check_id
 from phonoscope.data.manifest import manifest_schema
-from phonoscope.errors import DataError
+from phonoscope.errors import DataError, TooManyRejected
 from phonoscope.files import write_parquet
 from phonoscope.shards import resumable, shard_key, take_files
 
@@ -28,7 +28,7 @@ SAMPLE_RATES_HZ = (4_000, 655_350)  # the upper end is FLAC's
 
 @dataclass(frozen=True)
 class Corpus:
-    """What `write_corpus` made: tables `manifest` and `phone_events` (Arrow), `rejected` (path, reason)."""
+    """Result of `write_corpus`: tables `manifest` and `phone_events` (Arrow), `rejected` (path, reason)."""
 
     manifest: pa.Table
     phone_events: pa.Table
@@ -44,7 +44,7 @@ def phone_event_schema() -> pa.Schema:
 
 
 def _schemas() -> dict[str, pa.Schema]:
-    """What a shard has tables of."""
+    """Schemas of a shard's tables."""
     import pyarrow as pa
 
     rejected = pa.schema([("path", pa.string()), ("reason", pa.string())])
@@ -52,7 +52,7 @@ def _schemas() -> dict[str, pa.Schema]:
 
 
 def screen(items: Iterable[RawItem | Rejected]) -> tuple[list[RawItem], list[Rejected]]:
-    """Part items with safe, unused ids from the others."""
+    """Separate items with safe, unused ids from the others."""
     accepted: dict[str, RawItem] = {}
     rejected: list[Rejected] = []
     for item in items:
@@ -127,7 +127,7 @@ def _write_utterance(item: RawItem, folder: Path) -> tuple[dict[str, Any], list[
 
 
 def _reason(item: RawItem, error: DataError) -> str:
-    """The error without the machine's own path, so that rejected.csv is the same everywhere."""
+    """The error without the absolute path, so that rejected.csv is the same on every machine."""
     path = getattr(item.audio, "path", None)
     return str(error).removeprefix(f"{path}: ") if path else str(error)
 
@@ -163,9 +163,9 @@ def _refuse_too_many(rejected: Sequence[Rejected], tried: int, share: float, max
     if len(rejected) == tried:
         raise DataError(f"no usable utterance among {tried}. {examples}".strip())
     if share > max_rejected:
-        raise DataError(
-            f"{len(rejected)} of {tried} utterances tried cannot be used, a share of {share:.3g} of the corpus, more "
-            f"than corpus.max_rejected = {max_rejected:g} allows. {examples}"
+        raise TooManyRejected(
+            f"{len(rejected)} of {tried} utterances cannot be used, a share of {share:.3g} of the corpus, more than "
+            f"the allowed {max_rejected:g}. {examples}"
         )
 
 
@@ -182,7 +182,7 @@ def write_corpus(
     """Write `<speaker>/<chapter>/<utterance>.flac` below `folder`, and return the tables that describe them.
 
     An utterance that cannot be used is listed with its reason and left out. The outcome does not depend on `workers`.
-    Finished shards wait in `kept` until all are done, so that an interrupted run can be taken up.
+    Finished shards wait in `kept` until all are done, so that an interrupted run can be continued.
     Raises: `DataError` with counts and the first reasons if more than the share `max_rejected` is rejected.
     """
     import pandas as pd
@@ -200,7 +200,7 @@ def write_corpus(
     table = {name: pa.concat_tables(tables).combine_chunks() for name, tables in parts.items()}
     failed = [Rejected(**row) for row in table["rejected"].to_pylist()]
     rejected = sorted(refused + failed, key=lambda item: (item.path, item.reason))
-    # what failed in a sample stands for as large a part of all that could have been drawn
+    # failures of a sample are scaled to all accepted items
     bad = len(refused) + len(failed) * len(accepted) / max(len(chosen), 1)
     share = bad / max(len(accepted) + len(refused), 1)
     _refuse_too_many(rejected, len(chosen) + len(refused), share, max_rejected)

@@ -1,8 +1,8 @@
 """The espeak-ng synthesizer, with the start and end of every phone it speaks.
 
-espeak-ng (GPL 3) is used as a tool, through the shared library of the wheel `espeakng_loader`. What it says depends on
-what it said before, even after it is initialised again, so every utterance is spoken by a process of its own: a fork
-that lives a few milliseconds.
+espeak-ng (GPL 3) is used as a tool, through the shared library of the wheel `espeakng_loader`. Its output depends on
+earlier utterances, even after a new initialisation, so a fresh process speaks every utterance: a fork that lives a few
+milliseconds.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def _phone_events(raw: Sequence[_RawEvent], text: str, total: int) -> list[Phone
     return [
         PhoneEvent(float(start) / SAMPLE_RATE_HZ, float(end) / SAMPLE_RATE_HZ, name, index)
         for start, end, (_, name, index) in zip(starts, ends, marks, strict=False)
-        if end > start or not name.startswith("_")  # an L or R coloured into its vowel has no length of its own
+        if end > start or not name.startswith("_")  # an L or R that colours its vowel has zero length
     ]
 
 
@@ -203,7 +203,7 @@ def synthesize(text: str, voice: str, *, rate_wpm: int = 170, pitch: int = 50) -
     """Speak `text` with an espeak-ng voice such as `en-us+f3`, in a fresh process.
 
     The same arguments give the same samples on one machine, whatever was spoken before.
-    `rate_wpm` is in words a minute (80 to 450), `pitch` is espeak-ng's own scale (0 to 99, 50 is the voice's own).
+    `rate_wpm` is in words a minute (80 to 450), `pitch` is on espeak-ng's scale (0 to 99, 50 is the default).
     Raises: `DataError` for an unknown voice, an impossible rate or pitch, empty text or a synthesizer that died;
     `EnvironmentFault` if the library does not load.
     """

@@ -1,4 +1,4 @@
-"""Downloading the corpora that may be downloaded: resumable, with checksums, and unpacked safely."""
+"""Download of the freely licensed corpora: resumable, with checksums, unpacked safely."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Archive:
     url: str
     sha256: str
     recordings: int = 0
-    """Recordings the unpacked corpus must have; 0 where the checksum says it all."""
+    """Recordings that the unpacked corpus must have; 0 where the checksum is enough."""
 
     @property
     def file_name(self) -> str:
@@ -76,7 +76,7 @@ ARCHIVES: dict[str, dict[str, Archive]] = {
 
 
 def find_archive(name: str, subset: str) -> Archive:
-    """The archive of a corpus's subset, by default the first. Raises `ParamsError` naming what there is."""
+    """The archive of a corpus's subset, by default the first. Raises `ParamsError` naming the known ones."""
     if name not in ARCHIVES:
         raise ParamsError(
             f"cannot fetch {name!r}; there are {', '.join(ARCHIVES)}. Common Voice must be downloaded by hand "
@@ -98,7 +98,7 @@ def _is_whole(path: Path, sha256: str) -> bool:
 
 
 def _stream(url: str, part: Path) -> None:
-    """Append what is missing to `part`. A server that knows no ranges sends the whole file again."""
+    """Append the missing bytes to `part`. A server without ranges sends the whole file again."""
     import requests
     from requests.adapters import HTTPAdapter
     from tqdm import tqdm
@@ -123,7 +123,7 @@ def _stream(url: str, part: Path) -> None:
 
 
 def download(archive: Archive, path: Path) -> None:
-    """Fetch `archive` to `path`, going on where an earlier try stopped (in `<path>.part`), and check its SHA-256.
+    """Fetch `archive` to `path`, continuing an earlier try (`<path>.part`), and check its SHA-256.
 
     Raises: `EnvironmentFault` if the network or the disk fails (what came is kept), `DataError` if the checksum differs
     (what came is removed).
@@ -141,9 +141,9 @@ def download(archive: Archive, path: Path) -> None:
             f"{archive.url}: {error}; check the network and the disk and run the same command again, it goes on from "
             f"{part}. Or fetch the file by hand to {path}"
         ) from error
-    if archive.sha256 and (found := _sha256(part)) != archive.sha256:
+    if archive.sha256 and (digest := _sha256(part)) != archive.sha256:
         part.unlink()
-        raise DataError(f"{archive.url}: SHA-256 is {found}, not {archive.sha256}; what came was removed, try again")
+        raise DataError(f"{archive.url}: SHA-256 is {digest}, not {archive.sha256}; removed, try again")
     part.replace(path)
 
 
@@ -168,7 +168,7 @@ class _BoundedGzip(gzip.GzipFile):
 
 def _refuse_beyond(limit: int, unpacked: int) -> None:
     if unpacked > limit:
-        raise tarfile.ReadError(f"it unpacks to more than {limit:,} bytes, which no corpus of its size does")
+        raise tarfile.ReadError(f"it unpacks to more than {limit:,} bytes, too many for a corpus of its size")
 
 
 def _bounded_members(archive: tarfile.TarFile, limit: int) -> Iterator[tarfile.TarInfo]:
@@ -214,9 +214,11 @@ def fetch(name: str, destination: Path, subset: str = "") -> Path:
         unpack(path, folder)
         path.unlink()
     root = _corpus_root(folder)
-    found = sum(1 for _ in root.rglob("*.wav")) if archive.recordings else 0
-    if found != archive.recordings:
-        raise DataError(f"{root}: {found} recordings, not {archive.recordings}; remove the folder and fetch it again")
+    recordings = sum(1 for _ in root.rglob("*.wav")) if archive.recordings else 0
+    if recordings != archive.recordings:
+        raise DataError(
+            f"{root}: {recordings} recordings, not {archive.recordings}; remove the folder and fetch it again"
+        )
     log.info("%s lies in %s", name, root)
     return root
 

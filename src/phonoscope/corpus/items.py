@@ -1,4 +1,4 @@
-"""What a source yields: utterances whose audio is not read yet, and rows that cannot be used."""
+"""Items of a source: utterances whose audio is not read yet, and rows that cannot be used."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Loaded:
 
 
 class Audio(Protocol):
-    """Something that can be turned into samples, in any process. `load` raises `DataError`."""
+    """A source of samples that any process can load. `load` raises `DataError`."""
 
     def load(self) -> Loaded: ...
 
@@ -93,7 +93,7 @@ class RawItem:
 
 @dataclass(frozen=True)
 class Rejected:
-    """Something in the source that is no usable utterance."""
+    """A part of the source that is not a usable utterance."""
 
     path: str
     reason: str

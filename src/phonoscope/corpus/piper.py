@@ -44,7 +44,7 @@ def _voice() -> PiperVoice:
 
 
 def synthesize(text: str, *, rate_wpm: int = BASE_RATE_WPM) -> tuple[NDArray[np.float32], int]:
-    """Speak `text`; `rate_wpm` scales the voice's own rate, taken as 170 words a minute.
+    """Speak `text`; `rate_wpm` scales the voice's rate, taken as 170 words a minute.
 
     Returns: samples of shape [samples] and the rate in Hz (22,050), the same for the same text on one machine.
     Raises: `DataError` if nothing is spoken, `EnvironmentFault` if the packages are missing.

@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from phonoscope.config.corpus import SplitConfig
+from phonoscope.data.manifest import Manifest
 from phonoscope.data.split import Split
 from phonoscope.errors import DataError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +29,7 @@ class _Utterance(NamedTuple):
 
 
 class _Draft:
-    """The split while it is made: units of utterances, which move from train to eval whole."""
+    """A split in the making: every unit of utterances moves from train to eval as a whole."""
 
     def __init__(self, utterances: list[_Utterance], fraction: float, seed: int) -> None:
         self.eval: set[str] = set()
@@ -39,15 +37,15 @@ class _Draft:
         for utterance in sorted(utterances):
             self.units[utterance.unit].append(utterance)
         order = np.random.default_rng(seed).permutation(sorted(self.units))
-        # large units first: the small ones can fill what is left of every quota
+        # large units first: small ones can fill the rest of every quota
         self.order = sorted((str(unit) for unit in order), key=lambda unit: -len(self.units[unit]))
         self.in_train = Counter(utterance.speaker for utterance in utterances)
-        self.owed = _quotas(utterances, fraction)
+        self.quota = _quotas(utterances, fraction)
 
     def gain(self, unit: str) -> int:
-        """How much nearer all strata come to their quotas if this unit moves to eval."""
+        """Utterances by which all strata come nearer to their quotas if this unit moves to eval."""
         members = Counter(utterance.stratum for utterance in self.units[unit])
-        return sum(abs(self.owed[stratum]) - abs(self.owed[stratum] - count) for stratum, count in members.items())
+        return sum(abs(self.quota[stratum]) - abs(self.quota[stratum] - count) for stratum, count in members.items())
 
     def can_move(self, unit: str) -> bool:
         """Whether every speaker keeps an utterance in train if this unit moves to eval."""
@@ -58,36 +56,36 @@ class _Draft:
         for utterance in self.units[unit]:
             self.eval.add(utterance.utterance)
             self.in_train[utterance.speaker] -= 1
-            self.owed[utterance.stratum] -= 1
+            self.quota[utterance.stratum] -= 1
 
     def fill_quotas(self) -> None:
         for unit in self.order:
             if self.gain(unit) > 0 and self.can_move(unit):
                 self.move(unit)
 
-    def seat_absent_speakers(self, sizes: Counter[str]) -> list[str]:
-        """Give eval an utterance of every speaker it lacks, at the least cost; return those for whom none can move."""
-        stuck = []
+    def add_missing_speakers(self, sizes: Counter[str]) -> list[str]:
+        """Move the best unit of every speaker that eval lacks; return the speakers that have no unit to move."""
+        train_only = []
         for speaker in sorted(name for name, size in sizes.items() if size > 1):
             if self.in_train[speaker] < sizes[speaker]:
                 continue
-            own = [unit for unit in self.order if any(u.speaker == speaker for u in self.units[unit])]
-            movable = [unit for unit in own if self.can_move(unit)]
+            units = [unit for unit in self.order if any(u.speaker == speaker for u in self.units[unit])]
+            movable = [unit for unit in units if self.can_move(unit)]
             if movable:
                 self.move(max(movable, key=self.gain))
             else:
-                stuck.append(speaker)
-        return stuck
+                train_only.append(speaker)
+        return train_only
 
 
 def _quotas(utterances: list[_Utterance], fraction: float) -> Counter[tuple[str, str]]:
-    """What each speaker owes to eval, by kind: the rounded share; one in all if that is 0 and there are several."""
+    """Eval utterances of each speaker and kind: the rounded share; one in all if that is 0 and there are several."""
     strata = Counter(utterance.stratum for utterance in utterances)
     quotas = Counter({stratum: round(fraction * size) for stratum, size in strata.items()})
     for speaker, size in Counter(utterance.speaker for utterance in utterances).items():
-        own = sorted(stratum for stratum in strata if stratum[0] == speaker)
-        if size > 1 and not any(quotas[stratum] for stratum in own):
-            quotas[max(own, key=lambda stratum: strata[stratum])] = 1
+        of_speaker = sorted(stratum for stratum in strata if stratum[0] == speaker)
+        if size > 1 and not any(quotas[stratum] for stratum in of_speaker):
+            quotas[max(of_speaker, key=lambda stratum: strata[stratum])] = 1
     return quotas
 
 
@@ -96,9 +94,9 @@ def normalise_text(text: str) -> str:
     return " ".join(re.findall(r"[^\W_]+", text.casefold()))
 
 
-def _utterances(manifest: pd.DataFrame) -> list[_Utterance]:
-    """Utterances with the unit they belong to: sentences of the same text make one unit, all others are their own."""
-    columns = (manifest[name].tolist() for name in ("utterance", "speaker", "text", "word"))
+def _utterances(manifest: Manifest) -> list[_Utterance]:
+    """Utterances with their units: sentences of the same text make one unit, every other utterance is a unit."""
+    columns = (manifest[name] for name in ("utterance", "speaker", "text", "word"))
     return [
         _Utterance(utterance, speaker, "sentence", f"text {sentence}")
         if not word and (sentence := normalise_text(text))
@@ -107,40 +105,40 @@ def _utterances(manifest: pd.DataFrame) -> list[_Utterance]:
     ]
 
 
-def _drawn_eval(manifest: pd.DataFrame, config: SplitConfig) -> set[str]:
+def _drawn_eval(manifest: Manifest, config: SplitConfig) -> set[str]:
     utterances = _utterances(manifest)
     draft = _Draft(utterances, config.eval_fraction, config.seed)
     draft.fill_quotas()
-    stuck = draft.seat_absent_speakers(Counter(utterance.speaker for utterance in utterances))
-    if stuck:
-        log.warning("in train only, for their texts repeat on both sides otherwise: %s", ", ".join(stuck))
+    train_only = draft.add_missing_speakers(Counter(utterance.speaker for utterance in utterances))
+    if train_only:
+        log.warning("speakers in train only, because their texts would be on both sides: %s", ", ".join(train_only))
     return draft.eval
 
 
-def speaker_folds(manifest: pd.DataFrame, folds: int, seed: int) -> list[list[str]]:
+def speaker_folds(manifest: Manifest, folds: int, seed: int) -> list[list[str]]:
     """Disjoint lists of speakers, sizes equal within one, each sex spread evenly. At most as many as speakers."""
-    sexes = manifest.groupby("speaker")["sex"].first()
+    sexes = manifest.table.groupby("speaker")["sex"].first()
     order = np.random.default_rng(seed).permutation(sorted(sexes.index))
     dealt = sorted((str(speaker) for speaker in order), key=lambda speaker: sexes[speaker])
     count = min(folds, len(dealt))
     return [sorted(dealt[fold::count]) for fold in range(count)]
 
 
-def make_split(manifest: pd.DataFrame, config: SplitConfig) -> Split:
-    """Divide a manifest (columns utterance, speaker, text, word, sex, split) into train and eval.
+def make_split(manifest: Manifest, config: SplitConfig) -> Split:
+    """Divide a manifest into train and eval.
 
-    A corpus's official split is kept if `config.official`. Otherwise every speaker gives about `eval_fraction` of its
-    sentences and of its isolated words to eval; sentences of the same text stay on one side; every speaker has
-    utterances in train, and in eval too unless it has only one utterance or its texts forbid it (that is logged).
+    The corpus's official split is kept if `config.official` and there is one. Otherwise every speaker gives about
+    `eval_fraction` of its sentences and of its isolated words to eval; sentences of the same text stay on one side;
+    every speaker has utterances in train, and in eval too unless it has only one utterance or its texts forbid it
+    (logged).
     Raises: `DataError` if a side would be empty.
     """
-    if config.official and (manifest["split"] != "").any():
-        held_out = set(manifest.loc[manifest["split"] == "eval", "utterance"])
-        mend = "set split.official to false"
+    official = {name for name, side in manifest.by_utterance("split").items() if side == "eval"}
+    if config.official and any(manifest["split"]):
+        held_out, advice = official, "do not use the corpus's official split"
     else:
-        held_out = _drawn_eval(manifest, config)
-        mend = "use a corpus with several utterances a speaker"
-    train = sorted(set(manifest["utterance"]) - held_out)
+        held_out, advice = _drawn_eval(manifest, config), "use a corpus with several utterances per speaker"
+    train = sorted(set(manifest.utterances) - held_out)
     if not train or not held_out:
-        raise DataError(f"the split has {len(train)} train and {len(held_out)} eval utterances; {mend}")
+        raise DataError(f"the split has {len(train)} train and {len(held_out)} eval utterances; {advice}")
     return Split(train, sorted(held_out), speaker_folds(manifest, config.folds, config.seed))

@@ -30,7 +30,7 @@ def read_rows(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
         raise DataError(f"{path}: no such file; see docs/corpora.md for the layout") from error
     except (ValueError, OSError) as error:
         raise DataError(f"{path}: not a readable table ({error})") from error
-    if not isinstance(table.index, pd.RangeIndex):  # else every cell would stand in the column before its own
+    if not isinstance(table.index, pd.RangeIndex):  # else every cell would be one column too far left
         raise DataError(f"{path}: rows have more cells than the header has columns; quote texts that hold a comma")
     if missing := [column for column in required if column not in table.columns]:
         raise DataError(f"{path}: no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phonoscope.data.tables import read_frame, read_json
+from phonoscope.data.tables import open_array, read_frame, read_json
 from phonoscope.errors import DataError
 from phonoscope.files import write_json, write_parquet
 
@@ -33,12 +33,7 @@ class Features:
     @classmethod
     def load(cls, folder: Path) -> Features:
         """Open a folder of features. Raises `DataError` if a file is missing, truncated or does not fit the others."""
-        if not (folder / "features.npy").is_file():
-            raise DataError(f"{folder / 'features.npy'}: no such file")
-        try:
-            values = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError) as error:
-            raise DataError(f"{folder / 'features.npy'}: not readable, or truncated ({error})") from error
+        values = open_array(folder / "features.npy")
         features = cls(values, read_frame(folder / "index.parquet"), read_json(folder / "features.json"))
         try:
             features.validate()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phonoscope.data.tables import read_frame
+from phonoscope.data.tables import open_array, read_frame
 from phonoscope.errors import DataError
 from phonoscope.files import write_parquet
 
@@ -38,12 +38,7 @@ class Latents:
     @classmethod
     def load(cls, folder: Path) -> Latents:
         """Open a folder's frame latents. Raises `DataError` if they are missing, damaged or do not fit the index."""
-        if not (folder / VALUES_FILE).is_file():
-            raise DataError(f"{folder / VALUES_FILE}: no such file")
-        try:
-            values = np.load(folder / VALUES_FILE, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError) as error:
-            raise DataError(f"{folder / VALUES_FILE}: not readable, or truncated ({error})") from error
+        values = open_array(folder / VALUES_FILE)
         index = read_frame(folder / INDEX_FILE, ["utterance", "frames"])
         latents = cls(values, tuple(index["utterance"].astype(str)), tuple(index["frames"].tolist()))
         try:

@@ -29,6 +29,16 @@ def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
         raise DataError(f"{path}: not a readable table ({error})") from error
 
 
+def open_array(path: Path) -> NDArray[Any]:
+    """Memory-map a .npy file, read-only. Raises `DataError` if the file is missing, damaged or truncated."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # NumPy reads the header as Python text and raises whatever its parser raises
+        raise DataError(f"{path}: not readable, or truncated ({error})") from error
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file. Raises `DataError` if the file is missing or not readable."""
     try:

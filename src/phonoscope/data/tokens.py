@@ -111,6 +111,8 @@ class Tokens:
         stacked = np.concatenate(list(arrays.values()), axis=1)
         if sizes is None:
             sizes = [int(row.max(initial=0)) + 1 for row in stacked]
+        if len(sizes) != len(stacked):
+            raise DataError(f"codes of {len(stacked)} layers for codebooks of {len(sizes)}")
         lengths = [array.shape[1] for array in arrays.values()]
         columns: dict[str, Any] = {
             "utterance": text_column(list(arrays), lengths),

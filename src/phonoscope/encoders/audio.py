@@ -1,4 +1,4 @@
-"""The audio encoder: EnCodec codes or mel spectrograms in, one vector a window out."""
+"""The audio encoder: from EnCodec codes or mel frames of a window to one vector."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ WIDTHS = {"codes": 128, "mel": 64}
 class CodeEmbedding(nn.Module):
     """Codes [batch, codebooks, frames] to vectors [batch, codebooks * embed_dim, frames]: time stays time.
 
-    One table for all codebooks, or with `per_codebook` a part of the table for each. With `summed`, a frame's vectors
-    are added up, [batch, embed_dim, frames], as a residual quantizer adds its own.
-    `scramble` is a control, not a use: it flattens without the permutation, so that one step of the time axis mixes
-    vectors of many frames (99 % of the cells stand at a wrong time).
+    One table for all codebooks, or with `per_codebook` one part of the table for each. `summed` adds up the vectors of
+    a frame, [batch, embed_dim, frames], as a residual quantizer does.
+    `scramble` is a control, not for use: it flattens without the permutation, so that one step of the time axis mixes
+    vectors of many frames (99 % of the cells are at a wrong time).
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class CodeEmbedding(nn.Module):
 
     @torch.no_grad()
     def start_from(self, codebooks: Sequence[Tensor]) -> None:
-        """Set the table to a codec's own vectors, one [vocabulary, dims] a codebook, of at most `embed_dim` dims.
+        """Set the table to a codec's vectors, one [vocabulary, dims] per codebook, of at most `embed_dim` dims.
 
         Dimensions that the codec lacks start at 0. Raises `ValueError` for other shapes, or one shared table.
         """
@@ -75,7 +75,7 @@ class CodeEmbedding(nn.Module):
 
 
 def check_codes(codes: Tensor, vocabulary: int) -> None:
-    """Raise `ValueError`, naming the value and the codebook, if a code is no integer of [0, vocabulary).
+    """Raise `ValueError`, naming the value and the codebook, if a code is not an integer in [0, vocabulary).
 
     codes: [batch, codebooks, frames], of any type.
     """
@@ -103,11 +103,11 @@ class TemporalBranch(nn.Module):
         return normalised.relu()
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """`mask` [batch, frames]: True where a frame counts; padding changes nothing, not even the statistics."""
+        """`mask` [batch, frames]: True where a frame counts; padding affects nothing, not even the batch statistics."""
         if mask is None:
             return self.response(x).amax(dim=2)
         if not self.training:
-            return (self.response(x) * mask[:, None]).amax(dim=2)  # 0 is the least that ReLU gives
+            return (self.response(x) * mask[:, None]).amax(dim=2)  # 0 is the least value of ReLU
         frames = self.convolution(x).transpose(1, 2)
         pooled = torch.zeros_like(frames)
         pooled[mask] = self.normalisation(frames[mask]).relu()
@@ -119,7 +119,7 @@ class AudioEncoder(nn.Module):
 
     Embedding (codes only), three parallel temporal convolutions of width 3, 5 and 7, adaptive max pooling, and a
     compression. By default 1,214,592 parameters for codes (8 codebooks of 1,024, 64 dimensions) and 2,082,368 for mel
-    (2,048 bins). The number of frames enters no weight.
+    (2,048 bins). No weight depends on the number of frames.
 
     Args:
         input: `codes`, or `mel`.
@@ -129,7 +129,7 @@ class AudioEncoder(nn.Module):
 
     def __init__(
         self,
-        input: InputKind = "codes",  # noqa: A002  the field's own word
+        input: InputKind = "codes",  # noqa: A002 (the field's word)
         *,
         channels: int | None = None,
         output_features: int = 256,

@@ -1,4 +1,4 @@
-"""EnCodec's bandwidths: what each really holds."""
+"""EnCodec's bandwidths and their numbers of codebooks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ ENCODEC_CODEBOOKS = {1.5: 2, 3.0: 4, 6.0: 8, 12.0: 16, 24.0: 32}
 
 
 def encodec_codebooks(bandwidth_kbps: float, codebooks: int | None = None) -> int:
-    """How many codebooks a bandwidth holds; raises `ValueError` if it is none of EnCodec's, or holds too few."""
+    """Number of codebooks of a bandwidth. Raises `ValueError` if EnCodec lacks it, or it has fewer than `codebooks`."""
     if bandwidth_kbps not in ENCODEC_CODEBOOKS:
         there = ", ".join(f"{kbps:g}" for kbps in ENCODEC_CODEBOOKS)
         raise ValueError(f"EnCodec has no bandwidth of {bandwidth_kbps:g} kbps; there are {there}")

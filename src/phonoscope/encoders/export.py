@@ -1,4 +1,4 @@
-"""Export to ONNX, for those who deploy an encoder."""
+"""Export of an encoder to ONNX."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from phonoscope.files import atomic_file
 def to_onnx(encoder: AudioEncoder, path: Path, *, frames: int = 112) -> None:
     """Write an encoder, in eval mode, as ONNX with inputs `x` [batch, channels, frames] and `mask` [batch, frames].
 
-    Batch and frames are free. Codes are int64; the graph does not check their range, so check them before.
+    Batch and frames may have any size. Codes are int64; the graph does not check their range, see `check_codes`.
     """
     was_training = encoder.training
     encoder.eval()

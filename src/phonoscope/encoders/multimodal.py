@@ -11,10 +11,6 @@ from torch import Tensor, nn
 from phonoscope.encoders.audio import AudioEncoder, InputKind
 
 VOXELS = 85_810
-PARTS = (
-    *("video_encoder", "audio_encoder", "text_encoder", "feature_conv"),
-    *("layer5", "layer6", "layer7_bottleneck", "bottleneck_to_voxels"),
-)
 
 
 def _dense(inputs: int, outputs: int, dropout: float = 0.0) -> list[nn.Module]:
@@ -55,7 +51,7 @@ class TextEncoder(nn.Module):
 
 
 class MultimodalEncoder(nn.Module):
-    """Video, audio and text of one repetition time (TR) to a bottleneck, and where asked for to voxels.
+    """Video, audio and text of one repetition time (TR) to a bottleneck, and on request to voxels.
 
     Layers and sizes are those of the giblet-responses encoder (ContextLab, commit 5ed01cc).
 
@@ -103,11 +99,3 @@ class MultimodalEncoder(nn.Module):
         hidden = self.layer6(self.layer5(self.feature_conv(torch.cat(parts, dim=1))))
         bottleneck = self.layer7_bottleneck(hidden)
         return bottleneck, self.bottleneck_to_voxels(bottleneck) if self.bottleneck_to_voxels else None
-
-    def parameter_counts(self) -> dict[str, int]:
-        """Parameters of each part, and their sum as `total`."""
-        counts = {
-            part: sum(p.numel() for p in module.parameters()) if (module := getattr(self, part)) is not None else 0
-            for part in PARTS
-        }
-        return counts | {"total": sum(counts.values())}

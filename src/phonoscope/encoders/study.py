@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,7 @@ def run_job(
 ) -> Trained:
     """Train one encoder. Seeds depend on `seed_index` alone, so that arms pair with the encoder itself.
 
-    codebooks: the codec's vectors, one [vocabulary, dims] a layer, for an embedding that starts from them.
+    codebooks: the codec's vectors, one [vocabulary, dims] per layer, for an embedding that starts from them.
     """
     device = setup_torch(compute, derive_seed(config.seed, "encoder", job.seed_index))
     halved = job.arm == "half_codebooks"
@@ -50,6 +50,19 @@ def run_job(
     seed = derive_seed(config.seed, "training", job.seed_index)
     train, evaluation = train.first_channels(channels), evaluation.first_channels(channels)
     return train_encoder(encoder, train, evaluation, config, seed, device)
+
+
+def train_seeds(
+    kind: InputKind,
+    train: Windows,
+    evaluation: Windows,
+    codebooks: Sequence[Tensor],
+    config: EncoderConfig,
+    compute: ComputeConfig,
+) -> list[Trained]:
+    """One encoder trained from every seed, in their order."""
+    jobs = [Job(kind, seed) for seed in range(config.seeds)]
+    return _run_all(jobs, "seeds", train, evaluation, codebooks, config, compute)
 
 
 def train_arms(
@@ -61,9 +74,30 @@ def train_arms(
 ) -> dict[str, list[Trained]]:
     """Every arm of the code encoder trained from every seed, by arm."""
     jobs = [Job("codes", seed, arm) for arm in config.arms for seed in range(config.seeds)]
-    run = partial(run_job, train=train, evaluation=evaluation, codebooks=codebooks, config=config, compute=compute)
-    trained = parallel_map(run, jobs, workers=compute.workers, description="arms")
+    trained = _run_all(jobs, "arms", train, evaluation, codebooks, config, compute)
     return {arm: [one for job, one in zip(jobs, trained, strict=True) if job.arm == arm] for arm in config.arms}
+
+
+def _run_all(
+    jobs: list[Job],
+    description: str,
+    train: Windows,
+    evaluation: Windows,
+    codebooks: Sequence[Tensor],
+    config: EncoderConfig,
+    compute: ComputeConfig,
+) -> list[Trained]:
+    run = partial(run_job, train=train, evaluation=evaluation, codebooks=codebooks, config=config, compute=compute)
+    return parallel_map(run, jobs, workers=compute.workers, description=description)
+
+
+def score_table(name: str, trained: Sequence[Trained], sizes: Mapping[str, int]) -> pd.DataFrame:
+    """Scores as a tidy table: encoder, seed, metric, value; sizes appear once, with seed 0."""
+    import pandas as pd
+
+    rows = [(name, seed, metric, value) for seed, one in enumerate(trained) for metric, value in one.scores.items()]
+    rows += [(name, 0, metric, float(value)) for metric, value in sizes.items()]
+    return pd.DataFrame(rows, columns=["encoder", "seed", "metric", "value"])
 
 
 def majority_shares(train: Windows, evaluation: Windows) -> dict[str, float]:
@@ -85,7 +119,7 @@ def full_windows(windows: Windows, count: int) -> Tensor:
 def build(
     kind: InputKind, channels: int, config: EncoderConfig, arm: Arm | None = None, codebooks: Sequence[Tensor] = ()
 ) -> AudioEncoder:
-    """An encoder as the parameters say, changed in the one way that `arm` names."""
+    """The encoder that the parameters describe, with the one change that `arm` names."""
     dims = config.embed_dim // 2 if arm == "half_embedding" else config.embed_dim
     pretrained = config.start == "codec" or arm in ("pretrained", "summed")
     encoder = AudioEncoder(
@@ -102,7 +136,7 @@ def build(
 
 
 def reduce_dims(codebooks: Sequence[Tensor], dims: int) -> list[Tensor]:
-    """Codebook vectors of at most `dims` dimensions: those with more are projected by one PCA over all layers."""
+    """Codebook vectors of at most `dims` dimensions: longer ones are projected by one PCA over all layers."""
     from sklearn.decomposition import PCA
 
     if codebooks[0].shape[1] <= dims:

@@ -1,4 +1,4 @@
-"""Training an audio encoder to tell the word and the speaker from one window."""
+"""Training of an audio encoder: word and speaker from one window."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TASKS = ("word", "speaker")
 
 
 class WindowClassifier(nn.Module):
-    """An audio encoder with one linear head a task."""
+    """An audio encoder with one linear head per task."""
 
     def __init__(self, encoder: AudioEncoder, classes: dict[str, int]) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Trained:
 def train_encoder(
     encoder: AudioEncoder, train: Windows, evaluation: Windows, config: EncoderConfig, seed: int, device: torch.device
 ) -> Trained:
-    """Train on all tasks at once: the sum of the cross-entropies, that of the word over isolated words only.
+    """Train on all tasks at once: the sum of the cross-entropies, the word's over isolated words only.
 
     Batches are drawn from `seed`, without replacement within an epoch. AdamW, one-cycle schedule, gradients clipped
     at 1. Raises `FloatingPointError` if the loss is not finite.
@@ -68,7 +68,7 @@ def train_encoder(
             losses = _losses(model(x, mask), labels)
         loss = torch.stack(list(losses.values())).sum()
         if not loss.isfinite():
-            raise FloatingPointError(f"the loss is {loss.item()} at step {step}; lower encoder.lr")
+            raise FloatingPointError(f"the loss is {loss.item()} at step {step}; lower the learning rate")
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -92,30 +92,30 @@ def evaluate(
         for start in range(0, len(windows.x), 128):
             rows = np.arange(start, min(start + 128, len(windows.x)))
             x, mask, _ = _tensors(windows, rows, device)
-            for task, found in model(x, mask).items():
-                logits[task].append(found.float().cpu())
+            for task, values in model(x, mask).items():
+                logits[task].append(values.float().cpu())
     scores: dict[str, float] = {}
     for task, parts in logits.items():
         labels = torch.from_numpy(windows.labels[task])
         known = labels != NO_WORD
-        found, truth = torch.cat(parts)[known], labels[known]
-        scores[f"accuracy_{task}"] = float(accuracy_score(truth, found.argmax(1)))
-        scores[f"macro_f1_{task}"] = float(f1_score(truth, found.argmax(1), average="macro", zero_division=0))
-        scores[f"loss_{task}"] = float(cross_entropy(found, truth))
+        predicted, truth = torch.cat(parts)[known], labels[known]
+        scores[f"accuracy_{task}"] = float(accuracy_score(truth, predicted.argmax(1)))
+        scores[f"macro_f1_{task}"] = float(f1_score(truth, predicted.argmax(1), average="macro", zero_division=0))
+        scores[f"loss_{task}"] = float(cross_entropy(predicted, truth))
     return scores
 
 
 def _losses(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[str, Tensor]:
-    found = {}
+    losses = {}
     for task, values in logits.items():
         known = labels[task] != NO_WORD
         total = cross_entropy(values, labels[task], ignore_index=NO_WORD, reduction="sum")
-        found[task] = total / known.sum().clamp(min=1)  # a batch may hold no isolated word
-    return found
+        losses[task] = total / known.sum().clamp(min=1)  # a batch may hold no isolated word
+    return losses
 
 
 def _batches(windows: Windows, size: int, seed: int) -> Iterator[np.ndarray[Any, np.dtype[np.int64]]]:
-    """Row indices of batch after batch, epoch after epoch; the rest that fills no batch is left out of its epoch."""
+    """Row indices of one batch after another, without end; an epoch leaves out the rest that does not fill a batch."""
     generator = np.random.default_rng(seed)
     size = min(size, len(windows.x))
     while True:
@@ -127,7 +127,7 @@ def _batches(windows: Windows, size: int, seed: int) -> Iterator[np.ndarray[Any,
 def _tensors(
     windows: Windows, rows: np.ndarray[Any, np.dtype[np.int64]], device: torch.device
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """A batch, cut to its longest window, its mask and its labels."""
+    """Inputs of a batch, cut to its longest window, with mask and labels."""
     lengths = windows.lengths[rows]
     x = torch.from_numpy(windows.x[rows][:, :, : lengths.max()]).to(device)
     mask = torch.arange(x.shape[2]) < torch.from_numpy(lengths)[:, None]
@@ -140,7 +140,7 @@ def _precision(device: torch.device, config: EncoderConfig) -> AbstractContextMa
 
 
 def _watch(encoder: AudioEncoder, x: Tensor) -> dict[str, float]:
-    """What the codes and their embedding are like: the batch's codes in use and their perplexity, and vector norms."""
+    """Codes in use in the batch, their perplexity, and the norms of the embedding's vectors."""
     if encoder.embedding is None:
         return {}
     counts = torch.bincount(x.flatten().long(), minlength=encoder.embedding.vocabulary).double()

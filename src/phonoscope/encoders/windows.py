@@ -1,16 +1,20 @@
-"""Windows of one repetition time: codes or mel frames, with the word and the speaker to tell."""
+"""Windows of one repetition time: codes or mel frames, labelled with word and speaker."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from phonoscope.audio import read_audio, resample
+from phonoscope.compute import parallel_map
 from phonoscope.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,11 +24,12 @@ MEL_RATE_HZ = 16_000
 MEL_HOP = 160
 MEL_FRAME_RATE_HZ = MEL_RATE_HZ / MEL_HOP
 NO_WORD = -1
+"""Label of a window that is not of an isolated word."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One utterance: its frames [channels, frames], its speaker, and its word if it is an isolated one."""
+    """One utterance: frames [channels, frames], speaker, and the word if it is an isolated one, else empty."""
 
     utterance: str
     frames: NDArray[np.generic]
@@ -63,12 +68,12 @@ class Windows:
 
 
 def window_bounds(frames: int, frame_rate_hz: float, tr_s: float) -> list[tuple[int, int]]:
-    """First and last-but-one frame of each window of `tr_s` seconds: a frame is in the window that holds its start.
+    """Start and end (exclusive) of each window of `tr_s` seconds; a frame belongs to the window that holds its start.
 
-    So no frame is lost, none is in two windows, and windows do not drift: at 75 Hz and 1.5 s, where a window is
-    112.5 frames, they take 113 and 112 by turns. The last window may be shorter.
+    No frame is lost, none is in two windows, and windows do not drift: at 75 Hz and 1.5 s a window is 112.5 frames, so
+    that windows have 113 and 112 frames in turn. The last window may be shorter.
     """
-    size = Fraction(str(tr_s)) * Fraction(str(frame_rate_hz))
+    size = Fraction(str(tr_s)) * Fraction(str(frame_rate_hz))  # exact: floats would drift over long recordings
     edges = [min(frames, math.ceil(size * i)) for i in range(math.ceil(frames / size) + 1)]
     return [(start, stop) for start, stop in pairwise(edges) if stop > start]
 
@@ -76,7 +81,7 @@ def window_bounds(frames: int, frame_rate_hz: float, tr_s: float) -> list[tuple[
 def cut_windows(clips: Iterable[Clip], frame_rate_hz: float, tr_s: float, *, sentence_windows: int = 1) -> Windows:
     """Cut utterances into windows of one repetition time.
 
-    An isolated word gives all its windows; any other utterance its first `sentence_windows`, for the speaker only.
+    An isolated word gives all its windows; any other utterance the first `sentence_windows`, for the speaker only.
     Raises: `DataError` if there is no window of an isolated word, or only one word.
     """
     size = math.ceil(Fraction(str(tr_s)) * Fraction(str(frame_rate_hz)))
@@ -87,9 +92,7 @@ def cut_windows(clips: Iterable[Clip], frame_rate_hz: float, tr_s: float, *, sen
             pieces.append((clip, clip.frames[:, start:stop]))
     words = sorted({clip.word for clip, _ in pieces} - {""})
     if len(words) < 2:
-        raise DataError(
-            "the corpus has fewer than two isolated words to tell apart; see corpus.source and corpus.words"
-        )
+        raise DataError("the corpus has fewer than two isolated words to classify; use a corpus with isolated words")
     speakers = sorted({clip.speaker for clip, _ in pieces})
     x = np.zeros((len(pieces), pieces[0][1].shape[0], size), pieces[0][1].dtype)
     for row, (_, piece) in zip(x, pieces, strict=True):
@@ -125,8 +128,27 @@ def log_mel(samples_16k: NDArray[np.float32], bins: int) -> NDArray[np.float32]:
     return mel
 
 
+def read_mel(files: Mapping[str, Path], bins: int, workers: int) -> dict[str, NDArray[np.float32]]:
+    """Mel frames [bins, frames] of sound files of any rate, by utterance."""
+    job = partial(_read_mel, bins=bins)
+    return dict(zip(files, parallel_map(job, list(files.values()), workers=workers, description="mel"), strict=True))
+
+
+def _read_mel(file: Path, bins: int) -> NDArray[np.float32]:
+    samples, sample_rate = read_audio(file)
+    return log_mel(resample(samples, sample_rate, MEL_RATE_HZ), bins)
+
+
+def split_windows(
+    windows: Windows, train: Iterable[str], evaluation: Iterable[str], *, standardised: bool
+) -> tuple[Windows, Windows]:
+    """The windows of the train and of the eval utterances; `standardised` by the channels of train."""
+    first, second = windows.subset(train), windows.subset(evaluation)
+    return (standardise(first, first), standardise(second, first)) if standardised else (first, second)
+
+
 def standardise(windows: Windows, by: Windows) -> Windows:
-    """Each channel to mean 0 and deviation 1 over the frames of `by`; padding stays 0."""
+    """Windows with each channel scaled to mean 0 and deviation 1 over the frames of `by`; padding stays 0."""
     inside = np.arange(windows.x.shape[2]) < windows.lengths[:, None]
     reference = np.arange(by.x.shape[2]) < by.lengths[:, None]
     frames = by.x.transpose(0, 2, 1)[reference].astype(np.float64)

@@ -1,4 +1,4 @@
-"""Do words cluster in codec space, and under which pooling: vectors of whole clips and their geometry."""
+"""Geometry of whole clips in codec space: pooled vectors, cluster scores, retrieval and projections of words."""
 
 from __future__ import annotations
 

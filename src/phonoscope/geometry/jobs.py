@@ -26,7 +26,7 @@ NULLS = ("word", "speaker")
 
 
 class Job(NamedTuple):
-    """What to score."""
+    """One representation of one view, to be scored."""
 
     view: str
     name: str
@@ -49,8 +49,8 @@ class Entry(NamedTuple):
     against: str = ""
 
 
-class Found(NamedTuple):
-    """What a job gives."""
+class JobResult(NamedTuple):
+    """Result of a job."""
 
     entries: list[Entry]
     per_clip: dict[tuple[str, str], PerClip]
@@ -61,47 +61,47 @@ class Found(NamedTuple):
     """Coordinates [m] by axis; none where it is not drawn."""
 
 
-def score_representation(job: Job, config: GeometryConfig) -> Found:
-    """All scores of a representation. One thread: sums over several may differ from run to run."""
+def score_representation(job: Job, config: GeometryConfig) -> JobResult:
+    """All scores of a representation, in one thread: sums of several threads differ from run to run."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
         entries, per_clip = _clusters(job, config)
         words = _words(job, config)
-        entries += [_mean(metric, job, found, config) for (metric, _), found in words.items()]
+        entries += [_mean(metric, job, values, config) for (metric, _), values in words.items()]
         per_clip |= words
         sample, axes, projected = _project(job, config)
-        return Found([*entries, *projected], per_clip, sample, axes)
+        return JobResult([*entries, *projected], per_clip, sample, axes)
 
 
 def _clusters(job: Job, config: GeometryConfig) -> tuple[list[Entry], dict[tuple[str, str], PerClip]]:
     """Cluster scores in the full space by every label."""
     entries, per_clip = [], {}
     for label, values in job.labels.items():
-        found = cluster_scores(job.vectors, values, speakers=job.speakers, permute=label in NULLS, config=config)
-        entries += [Entry(FULL_SPACE, label, score) for score in (*found.scores, found.null) if score]
-        per_clip["silhouette", label] = found.silhouettes
+        result = cluster_scores(job.vectors, values, speakers=job.speakers, permute=label in NULLS, config=config)
+        entries += [Entry(FULL_SPACE, label, score) for score in (*result.scores, result.null) if score]
+        per_clip["silhouette", label] = result.silhouettes
     return entries, per_clip
 
 
 def _words(job: Job, config: GeometryConfig) -> dict[tuple[str, str], PerClip]:
     """Retrieval and probe of the word, where enough speakers say it."""
-    words, found = job.labels["word"], {}
+    words, scores = job.labels["word"], {}
     try:
-        found["map_at_r"], found["nn_accuracy"] = retrieve(job.vectors, words, job.speakers, config)
-        found["probe_accuracy"] = probe_words(job.vectors, words, job.speakers, config)
+        scores["map_at_r"], scores["nn_accuracy"] = retrieve(job.vectors, words, job.speakers, config)
+        scores["probe_accuracy"] = probe_words(job.vectors, words, job.speakers, config)
     except DataError as error:
         logger.warning("view %s, %s: %s", job.view, job.name, error)
-    return {(metric, "word"): values for metric, values in found.items()}
+    return {(metric, "word"): values for metric, values in scores.items()}
 
 
-def _mean(metric: str, job: Job, found: PerClip, config: GeometryConfig) -> Entry:
-    interval = speaker_interval(found.values, np.asarray(job.speakers)[found.rows], config)
-    return Entry(FULL_SPACE, "word", Score(metric, float(found.values.mean()), len(found.rows), *interval))
+def _mean(metric: str, job: Job, clips: PerClip, config: GeometryConfig) -> Entry:
+    interval = speaker_interval(clips.values, np.asarray(job.speakers)[clips.rows], config)
+    return Entry(FULL_SPACE, "word", Score(metric, float(clips.values.mean()), len(clips.rows), *interval))
 
 
 def _project(job: Job, config: GeometryConfig) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]], list[Entry]]:
-    """Rows that have coordinates, the coordinates, and the scores in PCA and t-SNE; of all, the explained variance."""
+    """Rows with coordinates, the coordinates, and the scores in PCA and t-SNE. Explained variance is of all rows."""
     n = len(job.speakers)
     sample = word_sample(job.labels["word"], config)
     entries: list[Entry] = []
@@ -114,19 +114,19 @@ def _project(job: Job, config: GeometryConfig) -> tuple[NDArray[np.int64], dict[
         return sample, {}, entries
     axes = {f"pca_{axis}": coordinates[sample, axis - 1] for axis in range(1, len(shares) + 1)}
     for size in (2, 3):
-        found = tsne(job.vectors[sample], size, config)
-        if found is not None:
-            spaces[f"tsne_{size}"] = found, sample
-            axes |= {f"tsne{size}_{axis}": found[:, axis - 1] for axis in range(1, size + 1)}
-    for space, (points, rows) in spaces.items():
-        entries += _clusters_of_points(space, points, rows, job, config)
+        points = tsne(job.vectors[sample], size, config)
+        if points is not None:
+            spaces[f"tsne_{size}"] = points, sample
+            axes |= {f"tsne{size}_{axis}": points[:, axis - 1] for axis in range(1, size + 1)}
+    for space, (coordinates, rows) in spaces.items():
+        entries += _clusters_of_points(space, coordinates, rows, job, config)
     return sample, axes, entries
 
 
 def _clusters_of_points(
     space: str, points: NDArray[Any], rows: NDArray[np.int64], job: Job, config: GeometryConfig
 ) -> list[Entry]:
-    """Cluster scores of projected clips, without null and interval: the full space has those."""
+    """Cluster scores of projected clips, without null and interval, which the full space has."""
     return [
         Entry(space, label, score)
         for label, values in job.labels.items()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 UNPOOLED = ("latent", "histogram")
-"""Representations that are no product of histogram and codebook."""
+"""Representations that are not a product of histogram and codebook."""
 Vectors = Any
 """[n, dims] float64; the histogram is a sparse matrix."""
 
@@ -89,14 +89,14 @@ def pool(
         raise DataError(f"{tokens.name}: codes of codebooks of {tokens.sizes} rows, not of {codebooks.sizes}")
     names = expand(representations, codebooks.layers)
     same_as = coinciding(names, codebooks)
-    own = [name for name in names if name not in same_as]
-    poolings = {name: pooling_of(name, codebooks, compact=compact) for name in own if name not in UNPOOLED}
+    computed = [name for name in names if name not in same_as]
+    poolings = {name: pooling_of(name, codebooks, compact=compact) for name in computed if name not in UNPOOLED}
     utterances = tokens.utterances if utterances is None else list(utterances)
-    frames, sums = _accumulate(tokens, codebooks, utterances, poolings, histogram="histogram" in own)
+    frames, sums = _accumulate(tokens, codebooks, utterances, poolings, histogram="histogram" in computed)
     kept = _with_frames(utterances, frames, tokens)
     utterances, frames = [utterances[row] for row in kept], frames[kept]
     vectors = {name: _per_frame(sums.pop(name)[kept], frames, poolings.get(name)) for name in list(sums)}
-    if "latent" in own:
+    if "latent" in computed:
         if latents is None:
             raise DataError("the representation latent needs a file of latents")
         vectors["latent"] = read_mean_latents(latents, utterances)
@@ -104,7 +104,7 @@ def pool(
     return Pooled(
         utterances=utterances,
         frames=frames,
-        vectors={name: vectors[name] for name in own},
+        vectors={name: vectors[name] for name in computed},
         dims={name: dims for name, (dims, _) in sizes.items()},
         rank_bounds={name: bound for name, (_, bound) in sizes.items()},
         same_as=same_as,
@@ -112,10 +112,10 @@ def pool(
 
 
 def compact_width(representations: Sequence[str], codebooks: Codebooks) -> int:
-    """Numbers that `pool(..., compact=True)` holds of a clip, without `latent` and the sparse histogram."""
+    """Numbers per clip of `pool(..., compact=True)`, without `latent` and the sparse histogram."""
     names = expand(representations, codebooks.layers)
-    own = [name for name in names if name not in UNPOOLED and name not in coinciding(names, codebooks)]
-    return sum(pooling_of(name, codebooks, compact=True).width for name in own)
+    computed = [name for name in names if name not in UNPOOLED and name not in coinciding(names, codebooks)]
+    return sum(pooling_of(name, codebooks, compact=True).width for name in computed)
 
 
 def pool_codes(

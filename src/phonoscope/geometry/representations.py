@@ -119,7 +119,7 @@ def _compact_sum(wide: Pooling, codebooks: Codebooks) -> Pooling:
 
 
 def _compact_concat(wide: Pooling, codebooks: Codebooks) -> Pooling:
-    """Each block in a basis of its own map; what the biases add at right angles to it is one number for all blocks."""
+    """Each block in a basis of its map; the biases' parts at right angles to the maps are one number for all blocks."""
     maps = codebooks.affine_maps
     if maps is None:
         return wide

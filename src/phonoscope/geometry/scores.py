@@ -1,4 +1,4 @@
-"""How well labels cluster: silhouette and Davies-Bouldin with a permutation null and intervals over speakers."""
+"""Cluster scores of labels: silhouette and Davies-Bouldin with a permutation null and intervals over speakers."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ DEFAULT = GeometryConfig()
 Bounds = tuple[float | None, float | None]
 NO_INTERVAL: Bounds = (None, None)
 JACKKNIFE_GROUPS = 10
-"""At most so many groups of speakers are left out in turn."""
+"""Largest number of speaker groups that are left out in turn."""
 
 
 class Score(NamedTuple):
-    """One number with what makes it trustworthy; None where that is not defined."""
+    """A score with its interval and p-value; None where these are not defined."""
 
     metric: str
     value: float
     n: int
-    """Clips it rests on."""
+    """Number of clips."""
     ci_low: float | None = None
     ci_high: float | None = None
     p_value: float | None = None
 
 
 class PerClip(NamedTuple):
-    """A score that is a mean over clips: which rows of the vectors it was taken from, [m], and their values, [m]."""
+    """A score that is a mean over clips: rows of the vectors, [m], and their values, [m]."""
 
     rows: NDArray[np.int64]
     values: NDArray[np.float64]
 
 
 class ClusterScores(NamedTuple):
-    """What `cluster_scores` found."""
+    """Result of `cluster_scores`."""
 
     scores: list[Score]
     silhouettes: PerClip
@@ -77,7 +77,7 @@ def cluster_scores(
         speakers: [n]; with them come intervals: for the silhouette a bootstrap of its per-clip values by speaker, for
             Davies-Bouldin, which has none, a jackknife that leaves out groups of speakers.
         permute: whether to compute the silhouette's one-sided p-value under permuted labels.
-        config: of it permutations, permutation_clips, bootstrap, max_quadratic_clips and seed are used.
+        config: permutations, permutation_clips, bootstrap, max_quadratic_clips and seed are used.
 
     Raises `DataError` for fewer than two labels, or vectors that are not finite or not as many as labels.
     """
@@ -86,11 +86,11 @@ def cluster_scores(
     kept, codes = usable(labels, what="label")
     _check_vectors(vectors, len(labels))
     rows = quadratic_sample(kept, codes, config)
-    own = codes[np.searchsorted(kept, rows)]
-    silhouettes = PerClip(rows, silhouette_samples(vectors[rows], own))
-    dense_rows, dense_codes = (kept, codes) if isinstance(vectors, np.ndarray) else (rows, own)
+    row_codes = codes[np.searchsorted(kept, rows)]
+    silhouettes = PerClip(rows, silhouette_samples(vectors[rows], row_codes))
+    dense_rows, dense_codes = (kept, codes) if isinstance(vectors, np.ndarray) else (rows, row_codes)
     davies = float(davies_bouldin_score(dense(vectors[dense_rows]), dense_codes))
-    p_value, null = _permutation_null(vectors, rows, own, config) if permute else (None, None)
+    p_value, null = _permutation_null(vectors, rows, row_codes, config) if permute else (None, None)
     interval = jackknife = NO_INTERVAL
     if speakers is not None:
         people = np.asarray(speakers)
@@ -120,9 +120,9 @@ def usable(labels: Sequence[str] | NDArray[Any], *, what: str) -> tuple[NDArray[
         )
     good = (counts > 1) & (names != "")
     if good.sum() < 2:
-        found = ", ".join(map(str, names[good])) or "none"
+        present = ", ".join(map(str, names[good])) or "none"
         raise DataError(
-            f"{what}: two values with two clips each are needed, there is {found}; take more clips or words"
+            f"{what}: two values with two clips each are needed, there is {present}; take more clips or words"
         )
     kept = np.flatnonzero(good[codes])
     return kept, np.unique(codes[kept], return_inverse=True)[1]
@@ -156,8 +156,7 @@ def _check_vectors(vectors: Any, n: int) -> None:
 def _permutation_null(
     vectors: Any, rows: NDArray[np.int64], codes: NDArray[np.int64], config: GeometryConfig
 ) -> tuple[float | None, Score | None]:
-    """Share of label permutations whose silhouette is at least the one found, the one found counted among them, and
-    where their silhouettes lie.
+    """One-sided p-value of the silhouette under permuted labels (the observed one counts), and the null's interval.
 
     Labels are permuted over the clips; the distances stay.
     """
@@ -169,7 +168,7 @@ def _permutation_null(
         return None, None  # a sample in which every label occurs once has no silhouette
     distances = pairwise_distances(vectors[rows[chosen]])
     np.fill_diagonal(distances, 0)
-    found = permutation_test(
+    test = permutation_test(
         (codes[chosen],),
         lambda permuted: silhouette_score(distances, permuted, metric="precomputed"),
         permutation_type="pairings",
@@ -179,9 +178,9 @@ def _permutation_null(
         rng=np.random.default_rng(derive_seed(config.seed, "permutation")),
     )
     beyond = (1 - config.bootstrap.confidence) / 2
-    low, high = np.quantile(found.null_distribution, [beyond, 1 - beyond])
-    null = Score("silhouette_null", float(found.null_distribution.mean()), len(chosen), float(low), float(high))
-    return float(found.pvalue), null
+    low, high = np.quantile(test.null_distribution, [beyond, 1 - beyond])
+    null = Score("silhouette_null", float(test.null_distribution.mean()), len(chosen), float(low), float(high))
+    return float(test.pvalue), null
 
 
 def speaker_interval(values: NDArray[np.float64], speakers: NDArray[Any], config: GeometryConfig) -> Bounds:
@@ -209,11 +208,11 @@ def _davies_bouldin_interval(
     groups = min(JACKKNIFE_GROUPS, len(np.unique(speakers)))
     if groups < 3:
         return NO_INTERVAL
-    array, found = dense(vectors), []
+    array, left_out = dense(vectors), []
     for rows, _ in GroupKFold(groups).split(array, groups=speakers):
         if len(np.unique(codes[rows])) < 2:
             return NO_INTERVAL
-        found.append(davies_bouldin_score(array[rows], codes[rows]))
-    error = np.sqrt((groups - 1) * np.var(found))
+        left_out.append(davies_bouldin_score(array[rows], codes[rows]))
+    error = np.sqrt((groups - 1) * np.var(left_out))
     reach = float(t.ppf((1 + config.bootstrap.confidence) / 2, groups - 1) * error)
     return max(value - reach, 0.0), value + reach

@@ -1,4 +1,4 @@
-"""The study of one codec: every representation's scores, spaces and ranks, in both views."""
+"""One codec: scores, spaces and ranks of every representation, in both views."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from phonoscope.config.geometry import GeometryConfig
 from phonoscope.data.codebooks import Codebooks
 from phonoscope.data.tokens import Tokens
 from phonoscope.errors import DataError
-from phonoscope.geometry.jobs import FULL_SPACE, Entry, Found, Job, score_representation
+from phonoscope.geometry.jobs import FULL_SPACE, Entry, Job, JobResult, score_representation
 from phonoscope.geometry.pooling import Pooled, compact_width, pool
 from phonoscope.geometry.scores import PerClip, Score, speaker_interval, usable
 from phonoscope.geometry.spaces import numerical_rank
@@ -41,19 +41,19 @@ PAIRS = (
     ("projections_concat", "codes_concat"),
     ("codes_concat", "codes_mean"),
 )
-"""What is compared clip by clip: the first minus the second."""
+"""Pairs compared clip by clip: the first minus the second."""
 COMPARED = (
     *(("silhouette", label) for label in ("word", "speaker")),
     *((metric, "word") for metric in ("map_at_r", "nn_accuracy", "probe_accuracy")),
 )
 MOST_NUMBERS = 2**28
-"""Of float64, 2 GiB: what the vectors of all clips may take. DAC's 96 dimensions leave room for 600,000 clips."""
+"""Float64 numbers of all clips' vectors at most, 2 GiB. DAC's 96 dimensions leave room for 600,000 clips."""
 RANK_CLIPS = 1000
-"""The rank is measured at a representation's full width, on at most so many clips."""
+"""Clips at most on which a rank is measured, at the representation's full width."""
 
 
 class GeometryResult(NamedTuple):
-    """Everything found for one codec."""
+    """Tables of one codec."""
 
     rows: pd.DataFrame
     """Tidy scores with the columns `COLUMNS`."""
@@ -67,7 +67,7 @@ class _View(NamedTuple):
     name: str
     clips: pd.DataFrame
     pooled: Pooled
-    found: dict[str, Found]
+    results: dict[str, JobResult]
     """By representation, those that coincide with another one left out."""
     ranks: dict[str, tuple[int, int]]
     """By representation: rank, and clips it was measured on."""
@@ -107,7 +107,9 @@ def study_codec(
     jobs.sort(key=lambda job: -len(job.speakers) * (1 + job.drawn))  # the longest first, so that workers end together
     results = parallel_map(partial(score_representation, config=config), jobs, workers=workers, description="geometry")
     for view in views:
-        view.found.update({job.name: found for job, found in zip(jobs, results, strict=True) if job.view == view.name})
+        view.results.update(
+            {job.name: result for job, result in zip(jobs, results, strict=True) if job.view == view.name}
+        )
         view.ranks.update(_ranks(view, tokens, codebooks))
     return _result(views, codec, config)
 
@@ -156,7 +158,7 @@ def _result(views: list[_View], codec: str, config: GeometryConfig) -> GeometryR
     names = [(view, name) for view in views for name in view.pooled.dims]
     rows = [(codec, view.name, *row) for view, name in names for row in _rows(view, name, config)]
     clips = [view.clips.assign(view=view.name)[list(CLIP_COLUMNS)] for view in views]
-    points = [_points(view, name, found) for view in views for name, found in view.found.items() if found.axes]
+    points = [_points(view, name, result) for view in views for name, result in view.results.items() if result.axes]
     return GeometryResult(
         pd.DataFrame(rows, columns=list(COLUMNS)),
         pd.concat(clips, ignore_index=True) if clips else pd.DataFrame(columns=list(CLIP_COLUMNS)),
@@ -164,26 +166,26 @@ def _result(views: list[_View], codec: str, config: GeometryConfig) -> GeometryR
     )
 
 
-def _points(view: _View, name: str, found: Found) -> pd.DataFrame:
+def _points(view: _View, name: str, result: JobResult) -> pd.DataFrame:
     import pandas as pd
 
-    axes = pd.DataFrame(found.axes).reindex(columns=list(AXES)).astype(np.float32)
-    utterances = view.clips["utterance"].to_numpy()[found.sample]
+    axes = pd.DataFrame(result.axes).reindex(columns=list(AXES)).astype(np.float32)
+    utterances = view.clips["utterance"].to_numpy()[result.sample]
     return axes.assign(view=view.name, representation=name, utterance=utterances)[list(COORDINATE_COLUMNS)]
 
 
 def _rows(view: _View, name: str, config: GeometryConfig) -> Iterator[tuple[Any, ...]]:
-    """The rows of one representation, from `representation` on; those of an alias repeat the other one's."""
+    """Rows of one representation, from the column `representation` on; an alias repeats the rows of its source."""
     alias = view.pooled.same_as.get(name)
     source, dims = alias.of if alias else name, view.pooled.dims[name]
-    entries = [*view.found[source].entries, *_references(view, name, source), *_differences(view, name, config)]
+    entries = [*view.results[source].entries, *_references(view, name, source), *_differences(view, name, config)]
     for space, label, score, against in entries:
         head = name, alias.of if alias else "", dims, space, label, score.metric, against
         yield (*head, score.value, score.ci_low, score.ci_high, score.p_value, score.n)
 
 
 def _references(view: _View, name: str, source: str) -> Iterator[Entry]:
-    """What scores are to be read against: rank with its bound, and the accuracy of always saying one word."""
+    """Reference values: rank with its bound, the accuracy of always saying one word, and random retrieval."""
     rank, clips = view.ranks[source]
     bound = min(view.pooled.rank_bounds[name], clips - 1)
     shares = view.clips["word"].value_counts(normalize=True)
@@ -204,7 +206,7 @@ def _differences(view: _View, name: str, config: GeometryConfig) -> Iterator[Ent
         if ours == theirs:
             continue
         for metric, label in COMPARED:
-            pair = [view.found[each].per_clip.get((metric, label)) for each in (ours, theirs)]
+            pair = [view.results[each].per_clip.get((metric, label)) for each in (ours, theirs)]
             if pair[0] is not None and pair[1] is not None:
                 yield Entry(FULL_SPACE, label, _difference(metric, pair[0], pair[1], view, config), other)
 

@@ -1,4 +1,4 @@
-"""Which clips are looked at: the notebook's few words and clips, or every clip of every word."""
+"""Views: a few words with a few clips each (`notebook`), or every clip of every word (`full`)."""
 
 from __future__ import annotations
 
@@ -29,42 +29,42 @@ def choose_views(clips: pd.DataFrame, config: GeometryConfig) -> dict[str, NDArr
     lone = sorted(counts.index[counts == 1])
     if lone:
         logger.warning("words of one clip only are left out: %s", ", ".join(lone))
-    there = [word for word in config.words if counts.get(word, 0) > 1]
-    absent = [word for word in config.words if word not in there]
+    present = [word for word in config.words if counts.get(word, 0) > 1]
+    absent = [word for word in config.words if word not in present]
     if absent:
-        logger.warning("geometry.words: the corpus has not two clips of %s", ", ".join(absent))
-    if len(there) < 2:
+        logger.warning("the corpus has no two clips of the words %s", ", ".join(absent))
+    if len(present) < 2:
         words = ", ".join(sorted(counts.index[counts > 1])[:20]) or "none"
-        raise DataError(f"geometry.words: two words of two clips are needed; the corpus has {words}")
-    views = {NOTEBOOK: notebook_rows(clips, there, config)}
+        raise DataError(f"two words with two clips each are needed; the corpus has {words}")
+    views = {NOTEBOOK: notebook_rows(clips, present, config)}
     if config.full_view:
         views[FULL] = np.flatnonzero(~clips["word"].isin(lone).to_numpy())
     return views
 
 
 def notebook_rows(clips: pd.DataFrame, words: list[str], config: GeometryConfig) -> NDArray[np.int64]:
-    """`samples_per_word` rows a word, shared out evenly over speakers, women and men in turn.
+    """`samples_per_word` rows a word, evenly over speakers, women and men in turn.
 
-    Every word takes the same speakers as far as their clips reach; which of a speaker's clips it takes is drawn by
-    the seed. A word of fewer clips gives all of them, logged.
+    Every word takes the same speakers as far as their clips suffice; the seed draws a speaker's clips. A word of fewer
+    clips gives all of them (logged).
     """
     order = _speaker_order(clips)
     chosen: list[int] = []
     for word in words:
-        own = clips.reset_index(drop=True).query("word == @word")
+        of_word = clips.reset_index(drop=True).query("word == @word")
         ranked = [
             (turn, order[str(speaker)], int(row))
-            for speaker, rows in own.groupby("speaker", sort=True)
+            for speaker, rows in of_word.groupby("speaker", sort=True)
             for turn, row in enumerate(_shuffled(rows, word, str(speaker), config.seed))
         ]
         if len(ranked) < config.samples_per_word:
-            logger.warning("geometry.samples_per_word: %r has %d clips, all are taken", word, len(ranked))
+            logger.warning("%r has %d clips only, all are taken", word, len(ranked))
         chosen += [row for _, _, row in sorted(ranked)[: config.samples_per_word]]
     return np.sort(np.array(chosen, dtype=np.int64))
 
 
 def _speaker_order(clips: pd.DataFrame) -> dict[str, int]:
-    """A place for every speaker: by turns within sex, then by sex and name."""
+    """The rank of every speaker: by turn within the sex, then by sex and name."""
     speakers = clips[["speaker", "sex"]].drop_duplicates("speaker").sort_values("speaker")
     turns = speakers.groupby("sex").cumcount()
     ordered = speakers.assign(turn=turns).sort_values(["turn", "sex", "speaker"])["speaker"]

@@ -1,4 +1,4 @@
-"""Does a clip's vector say its word to a listener who never heard the speaker: retrieval and a linear probe."""
+"""Speaker-independent word retrieval, and a linear probe of the word."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 QUERIES = 512
-"""Clips whose distances to all others are held at once."""
+"""Clips whose distances to all others are in memory at once."""
 
 
 def word_sample(words: Sequence[str], config: GeometryConfig) -> NDArray[np.int64]:
-    """Rows of the clips that costly scores by word take: at most `max_quadratic_clips`."""
+    """Rows of a sample of clips for scores of quadratic cost: at most `max_quadratic_clips`."""
     codes = np.unique(np.asarray(words, dtype=str), return_inverse=True)[1]
     return quadratic_sample(np.arange(len(codes)), codes, config)
 
@@ -46,12 +46,12 @@ def retrieve(
         for start in range(0, len(rows), QUERIES)
     ]
     precision, nearest = (np.concatenate(values) for values in zip(*parts, strict=True))
-    asked = np.isfinite(precision)
-    if not asked.any():
+    has_relevant = np.isfinite(precision)
+    if not has_relevant.any():
         raise DataError("retrieval: no word is said by two speakers; take more clips")
-    if not asked.all():
-        logger.warning("retrieval: %d clips have no clip of their word by another speaker", (~asked).sum())
-    return PerClip(rows[asked], precision[asked]), PerClip(rows[asked], nearest[asked])
+    if not has_relevant.all():
+        logger.warning("retrieval: %d clips have no clip of their word by another speaker", (~has_relevant).sum())
+    return PerClip(rows[has_relevant], precision[has_relevant]), PerClip(rows[has_relevant], nearest[has_relevant])
 
 
 def _queries(
@@ -74,9 +74,10 @@ def _queries(
 
 
 def random_ranking(words: Sequence[str], speakers: Sequence[str]) -> tuple[float, float]:
-    """What `retrieve` is expected to find if the other speakers' clips come in random order: mAP@R and 1-NN accuracy.
+    """Expected mAP@R and 1-NN accuracy of `retrieve` if other speakers' clips come in random order.
 
-    Of N clips R are relevant: rank i is so with probability R / N, and then each rank before it with (R - 1) / (N - 1).
+    R of N clips are relevant: rank i is relevant with probability R / N, each rank before it then with
+    (R - 1) / (N - 1).
     """
     import pandas as pd
 
@@ -85,9 +86,9 @@ def random_ranking(words: Sequence[str], speakers: Sequence[str]) -> tuple[float
     same_both = clips.groupby(["word", "speaker"])["word"].transform("size")
     relevant = (same_word - same_both).to_numpy()
     others = len(clips) - clips.groupby("speaker")["word"].transform("size").to_numpy()
-    asked = [(int(r), int(n)) for r, n in zip(relevant, others, strict=True) if r]
-    precisions = [_expected_precision(r, n) for r, n in asked]
-    return float(np.mean(precisions)), float(np.mean([r / n for r, n in asked]))
+    queries = [(int(r), int(n)) for r, n in zip(relevant, others, strict=True) if r]
+    precisions = [_expected_precision(r, n) for r, n in queries]
+    return float(np.mean(precisions)), float(np.mean([r / n for r, n in queries]))
 
 
 def _expected_precision(relevant: int, others: int) -> float:
@@ -98,10 +99,11 @@ def _expected_precision(relevant: int, others: int) -> float:
 
 
 def probe_words(vectors: Any, words: Sequence[str], speakers: Sequence[str], config: GeometryConfig) -> PerClip:
-    """Whether a logistic regression that never heard a clip's speaker says its word, 1 or 0 a clip of the sample.
+    """Hits (1 or 0 a clip of the sample) of a logistic regression of the word, trained on other speakers.
 
     Vectors are scaled as a whole to a mean squared norm of 1 about their mean, so the probe sees the same metric as
-    the clustering scores. Raises `DataError` for one speaker only, and if speakers left to train on say one word only.
+    the clustering scores. Raises `DataError` for a single speaker, and if the speakers of a training fold say one word
+    only.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -118,11 +120,11 @@ def probe_words(vectors: Any, words: Sequence[str], speakers: Sequence[str], con
     model, unit = LogisticRegression(C=config.probe.C, max_iter=config.probe.max_iter), _unit_spread(vectors[rows])
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always", ConvergenceWarning)
-        said = cross_val_predict(model, unit, labels, cv=splits)
+        predicted = cross_val_predict(model, unit, labels, cv=splits)
     unconverged = sum(issubclass(warning.category, ConvergenceWarning) for warning in raised)
     if unconverged:
         logger.info("the word probe stopped before convergence in %d of %d folds", unconverged, folds)
-    return PerClip(rows, (said == labels).astype(np.float64))
+    return PerClip(rows, (predicted == labels).astype(np.float64))
 
 
 def _unit_spread(vectors: Any) -> Any:

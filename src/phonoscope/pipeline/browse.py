@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phonoscope import paths
+from phonoscope.config.sites import Site
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
@@ -18,11 +19,11 @@ CAUSAL = ["feature", "difference", "difference_low", "difference_high", "causal"
 def run(params: Params, site: str) -> StageReport:
     """Write plots/browse/<site>: index.html, its script and style, data.js and the clips. Opens from disk."""
     from phonoscope.files import atomic_dir
-    from phonoscope.pipeline.features_io import FRAME_S
     from phonoscope.report import browser
+    from phonoscope.whisper.model import FRAME_S
 
     tables, clips = _read(site), paths.interpretation(site) / "clips"
-    frame_s = 0.0 if site.startswith("decoder") else FRAME_S
+    frame_s = 0.0 if Site.parse(site).is_decoder else FRAME_S
     data = browser.page_data(site, tables, clip_s=params.interpret.clip_s, frame_s=frame_s)
     with atomic_dir(paths.browser(site)) as folder:
         browser.write_page(folder, data, clips if clips.is_dir() else None)

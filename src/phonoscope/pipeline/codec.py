@@ -6,8 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
-from phonoscope.codecs.registry import check_config
-from phonoscope.errors import ParamsError
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
@@ -41,21 +39,12 @@ def run(params: Params, codec: str) -> StageReport:
     with atomic_dir(paths.codec_model(codec)) as folder:
         save_codec(model, config.kind, folder)
     write_csv(paths.codec_metrics(codec), curve)
-    size = sum(parameter.numel() for parameter in model.model.parameters())
-    return StageReport(metrics={"bitrate_bps": bitrate_bps(model), "parameters": float(size), "steps": float(steps)})
-
-
-def check_codecs(params: Params) -> None:
-    """Raise `ParamsError`, naming the key, if a codec of the parameters cannot be made."""
-    for name, config in params.codecs.items():
-        try:
-            check_config(config)
-        except ParamsError as error:
-            raise ParamsError(f"codecs.{name}.{error}") from error
+    size = float(sum(parameter.numel() for parameter in model.model.parameters()))
+    return StageReport({"bitrate_bps": bitrate_bps(model), "parameters": size, "steps": float(steps)})
 
 
 def _clips(params: Params, codec: str, model: Any) -> Clips:
-    """Clips of the corpus's train split, with the teacher's features where the codec is distilled."""
+    """Clips of the corpus's train split, with the teacher's features if the codec is distilled."""
     from phonoscope.codecs.clips import Clips
     from phonoscope.data import Manifest, Split
     from phonoscope.pipeline.speech import waveforms

@@ -22,10 +22,11 @@ def run(params: Params) -> StageReport:
     from phonoscope.corpus.build import write_corpus
     from phonoscope.corpus.sources import open_source
     from phonoscope.files import atomic_dir, write_csv, write_parquet
+    from phonoscope.pipeline.speech import limited_rejections
 
     config = params.corpus
     items = open_source(config)
-    with atomic_dir(paths.CORPUS) as folder:
+    with limited_rejections(), atomic_dir(paths.CORPUS) as folder:
         corpus = write_corpus(
             items,
             folder,

@@ -27,7 +27,6 @@ def run(params: Params) -> StageReport:
     from phonoscope.drawing import write_figures
     from phonoscope.encoders import measures, study
     from phonoscope.files import write_csv, write_text
-    from phonoscope.pipeline.encoder import score_table
     from phonoscope.pipeline.tables import read_table
     from phonoscope.pipeline.windows import read_codebooks, read_windows
     from phonoscope.report import encoders as report
@@ -37,7 +36,7 @@ def run(params: Params) -> StageReport:
     books = read_codebooks(config.codec, config.layers)
     arms = study.train_arms(train, evaluation, books, config, params.compute)
     tables = [read_table(paths.encoder_metrics(kind), f"encoder@{kind}") for kind in INPUTS]
-    tables += [score_table(arm, trained, {}) for arm, trained in arms.items()]
+    tables += [study.score_table(arm, trained, {}) for arm, trained in arms.items()]
     scores = pd.concat(tables, ignore_index=True)
     differences = pd.DataFrame([study.compare(scores, arm, name) for arm in ("mel", *arms) for name in METRICS])
     setup_torch(params.compute, config.seed)

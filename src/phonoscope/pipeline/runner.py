@@ -10,8 +10,8 @@ from pathlib import Path
 
 from phonoscope import paths
 from phonoscope.config.params import load_params
-from phonoscope.pipeline.codec import check_codecs
 from phonoscope.pipeline.registry import stages
+from phonoscope.pipeline.sections import check_codecs
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +23,14 @@ def run_stage(name: str, params_file: Path, item: str | None = None) -> None:
     check_codecs(params)
     address = f"{name}@{item}" if item else name
     with _alone(address):
-        from phonoscope.pipeline.inputs import blamed, check_inputs, stage_inputs
+        from phonoscope.pipeline.inputs import blaming, check_inputs, stage_inputs
 
         inputs = stage_inputs(address, params.model_dump(mode="json"))
         check_inputs(inputs)
         from phonoscope import tracking
 
         with tracking.stage_run(address, stage.values(params, item), params.tracking) as recorder:
-            with blamed(inputs):
+            with blaming(inputs):
                 report = stage.run(params, item) if item else stage.run(params)
             recorder.log(report)
             if name == "summary":

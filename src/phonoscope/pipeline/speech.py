@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
 from phonoscope.audio import read_audio, resample
+from phonoscope.errors import DataError, TooManyRejected
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,6 +17,15 @@ if TYPE_CHECKING:
 
     from phonoscope.config.compute import ComputeConfig
     from phonoscope.data import Manifest
+
+
+@contextmanager
+def limited_rejections() -> Iterator[None]:
+    """Add the key of params.yaml to a refusal of too many unusable utterances."""
+    try:
+        yield
+    except TooManyRejected as error:
+        raise DataError(f"{error} (corpus.max_rejected)") from error
 
 
 def waveforms(manifest: Manifest, utterances: Sequence[str], sample_rate_hz: int) -> list[NDArray[np.float32]]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
 
     from phonoscope.config.params import Params
 
@@ -32,12 +30,13 @@ def run(params: Params) -> StageReport:
     numbers = vq.headline(tables, {name: _checks(name) for name in names})
     judged = vq.verdicts(tables, numbers, main)
     curves = vq.perplexity_curves({name: tables[name] for name in PANELS})
-    titles = {"baseline": "baseline", **PANELS}
     books = {name: _tensor(name, "model", "quantizer.layers.0.embed") for name in PANELS}
-    vectors = {name: (_tensor(name, "evidence", "train"), _tensor(name, "evidence", "eval")) for name in titles}
+    vectors = {
+        name: (_tensor(name, "evidence", "train"), _tensor(name, "evidence", "eval")) for name in ("baseline", *PANELS)
+    }
     figures = {
         "perplexities": vq.draw_perplexities(curves, PANELS),
-        "encoder": vq.draw_features(vectors, books, titles),
+        "encoder": vq.draw_features(vectors, books, {"baseline": "baseline", **PANELS}),
         "norms": vq.draw_norms(tables, PANELS),
     }
     frames = {"headline": numbers, "verdicts": judged, "perplexities": curves, "training": vq.training(tables)}
@@ -57,7 +56,7 @@ def _checks(variant: str) -> pd.DataFrame:
     return pd.DataFrame.from_dict(checks, orient="index").rename(index=int)
 
 
-def _tensor(variant: str, file: str, name: str) -> NDArray[np.float32]:
+def _tensor(variant: str, file: str, name: str) -> Any:
     from phonoscope.files import read_safetensors
 
     return read_safetensors(paths.VQ_MODELS / variant / f"{file}.safetensors")[0][name].float().numpy()

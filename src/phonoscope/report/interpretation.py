@@ -9,13 +9,15 @@ import numpy as np
 
 from phonoscope.data.phones import GROUPS, OTHER, phone_group
 from phonoscope.drawing import GREY, HUES, MARKERS, new_figure, style
+from phonoscope.sae.interpret.run import HIGH_AUROC, speakers_by
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from phonoscope.interpret.run import AccentMap
+    from phonoscope.config.interpret import InterpretConfig
+    from phonoscope.sae.interpret.run import AccentMap, Interpretation
 
 SHOWN_EFFECTS = 24
 """Features in the figure of effect sizes."""
@@ -134,3 +136,19 @@ def _scatter(axes: Axes, points: np.ndarray, labels: np.ndarray, names: Sequence
     axes.set_yticks([])
     axes.grid(visible=False)
     axes.spines[["left", "bottom"]].set_visible(False)
+
+
+def draw_site(result: Interpretation, index: pd.DataFrame, site: str, config: InterpretConfig) -> dict[str, Figure]:
+    """Figures of one site by name; a skipped statistic has none."""
+    sexes = speakers_by(index, "sex")
+    figures = {"phones": draw_selectivity(result.phones, site, HIGH_AUROC)}
+    if "effects by sex" not in result.skipped:
+        units = f"{sexes.get('F', 0)} female and {sexes.get('M', 0)} male speakers"
+        figures["effects"] = draw_effects(
+            result.features, site, alpha=config.alpha, confidence=config.confidence, speakers=units
+        )
+    if result.accents is not None:
+        figures["accents"] = draw_accents(result.accents, speakers_by(index, "accent"), site)
+    if len(result.feature_map):
+        figures["features"] = draw_feature_map(result.feature_map, site)
+    return figures

@@ -1,4 +1,4 @@
-"""The frames a training sees: batches that depend on seed and step alone, so that it resumes exactly."""
+"""Training frames: batches depend on seed and step alone, so that a training resumes exactly."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from phonoscope.compute import derive_seed
+from phonoscope.config.sites import Form
+from phonoscope.data import Features
 from phonoscope.errors import DataError
 
 SAMPLE = 16_384  # frames of the initial biases, of a resampling, and of the data's fingerprint
@@ -25,7 +27,7 @@ Array = NDArray[Any] | Tensor
 
 @dataclass(frozen=True)
 class Frames:
-    """Inputs [N, n_inputs] and outputs [N, n_outputs] of frames: the same array for an autoencoder.
+    """Inputs [N, d_in] and outputs [N, d_out] of frames: the same array for an autoencoder.
 
     The arrays may be memory-mapped, of any float dtype. Raises `DataError` if there are no frames, or if one is not
     finite.
@@ -34,17 +36,26 @@ class Frames:
     inputs: Array
     outputs: Array
     rows: NDArray[np.int64]
-    """The rows of the arrays that are trained on, ascending: [n]."""
+    """Rows of the arrays that are used, ascending: [n]."""
 
     def __post_init__(self) -> None:
         if not len(self.rows):
-            raise DataError("no frame to train a sparse autoencoder on; is the train split empty?")
+            raise DataError("no frames for a sparse autoencoder; is the split empty?")
         if len(self.inputs) != len(self.outputs):
-            raise DataError(f"{len(self.inputs)} inputs, but {len(self.outputs)} outputs; run `dvc repro features`")
+            raise DataError(f"{len(self.inputs)} inputs, but {len(self.outputs)} outputs")
         for start in range(0, len(self), CHUNK):
             for chunk in self._pick(self.rows[start : start + CHUNK], torch.device("cpu")):
                 if not bool(chunk.isfinite().all()):
-                    raise DataError("the features hold a value that is not finite; run `dvc repro --force features`")
+                    raise DataError("the features hold a value that is not finite")
+
+    @classmethod
+    def of(cls, inputs: Array, outputs: Array | None = None, rows: NDArray[np.int64] | None = None) -> Frames:
+        """Frames of arrays: an autoencoder's without `outputs`; all rows without `rows`."""
+        return cls(inputs, inputs if outputs is None else outputs, np.arange(len(inputs)) if rows is None else rows)
+
+    def where(self, chosen: NDArray[np.bool_]) -> Frames:
+        """Some of the frames: `chosen` is a mask over `rows`."""
+        return replace(self, rows=self.rows[chosen])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -55,7 +66,7 @@ class Frames:
         return self.outputs is self.inputs
 
     def to(self, device: torch.device) -> Frames:
-        """The frames on a CUDA device, if they fit into half of what is free there; else as they are."""
+        """The frames on a CUDA device, if they fit into half of its free memory; else unchanged."""
         if device.type != "cuda":
             return self
         size = self.inputs.nbytes + (0 if self.same else self.outputs.nbytes)
@@ -66,7 +77,7 @@ class Frames:
         return replace(self, inputs=inputs, outputs=outputs)
 
     def take(self, order: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
-        """float32 inputs and outputs of the frames at these places among `rows`, on a device."""
+        """float32 inputs and outputs of the frames at places `order` among `rows`, on a device."""
         return self._pick(self.rows[order], device)
 
     def batches(self, device: torch.device, size: int = 4096) -> Iterator[tuple[Tensor, Tensor]]:
@@ -79,7 +90,7 @@ class Frames:
         return x, x if self.same else _gather(self.outputs, rows, device)
 
     def batch(self, step: int, size: int, seed: int) -> NDArray[np.int64]:
-        """The places of a step's frames: each pass takes every frame once, in an order of its own."""
+        """Places of a step's frames: each pass takes every frame once, in a new order."""
         n = len(self)
         start = step * size
         passes = range(start // n, (start + size - 1) // n + 1)
@@ -87,15 +98,26 @@ class Frames:
         return np.concatenate([_order(n, seed, index) for index in passes])[first : first + size]
 
     def sample(self, seed: int, size: int = SAMPLE) -> NDArray[np.int64]:
-        """The places of at most `size` frames, ascending."""
+        """Places of at most `size` frames, ascending."""
         return np.sort(_order(len(self), derive_seed(seed, "sample"), 0)[:size])
 
     def fingerprint(self) -> str:
-        """A hash of a sample of the frames: another corpus or another site has another one."""
+        """Hash of a sample of the frames; it differs between corpora and sites."""
         digest = hashlib.sha256(repr((len(self), *self.inputs.shape, *self.outputs.shape)).encode())
         for tensor in self.take(self.sample(0), torch.device("cpu")):
             digest.update(tensor.numpy().tobytes())
         return digest.hexdigest()
+
+
+def site_inputs(form: Form, values: NDArray[Any]) -> NDArray[Any]:
+    """Inputs [rows, d_in] of a model in a site's features: an MLP's input; of several layers all, one after another."""
+    return values[:, 0] if form == "transcoder" else values.reshape(len(values), -1)
+
+
+def site_frames(form: Form, features: Features, split: str) -> Frames:
+    """Frames of `train` or `eval` in a site's features."""
+    inputs = site_inputs(form, features.values)
+    return Frames.of(inputs, features.values[:, 1] if form == "transcoder" else None, features.rows(split))
 
 
 def _gather(array: Array, rows: NDArray[np.int64], device: torch.device) -> Tensor:

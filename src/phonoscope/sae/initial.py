@@ -1,4 +1,4 @@
-"""The start of a training: biases at the geometric median, unit decoder rows along frames of the data."""
+"""Initial weights: biases at the geometric median, unit decoder rows along frames of the data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from phonoscope.sae.calibrate import calibrate
 from phonoscope.sae.models import SparseAutoencoder
 
 ITERATIONS, TOLERANCE = 100, 1e-6
@@ -14,7 +13,7 @@ CHUNK = 4096
 
 
 def geometric_median(points: Tensor) -> Tensor:
-    """The point of the least summed distance to points [n, d], by Weiszfeld's algorithm: [d]."""
+    """Point with the least summed distance to points [n, d], by Weiszfeld's algorithm: [d]."""
     guess = points.mean(dim=0)
     for _ in range(ITERATIONS):
         weights = 1 / (points - guess).norm(dim=1).clamp(min=torch.finfo(points.dtype).eps)
@@ -31,24 +30,25 @@ def spread(points: Tensor) -> float:
 
 @torch.no_grad()
 def initialise(model: SparseAutoencoder, x: Tensor, y: Tensor, generator: torch.Generator) -> None:
-    """Set the weights from a sample of frames x [n, n_inputs] and y [n, n_outputs], the same tensor for an autoencoder.
+    """Set the weights from a sample of frames x [n, d_in] and y [n, d_out], the same tensor for an autoencoder.
 
     Decoder rows are unit frames of the sample about the median, mixed with noise; the encoder is the decoder's
-    transpose (a transcoder's: the same frames of the input), times the one factor that reconstructs the sample best:
-    frames are alike, so that many rows answer each of them, and their sum would overshoot.
+    transpose (a transcoder's: the same frames of the input), times the factor that reconstructs the sample best:
+    frames are alike, so many rows respond to each of them, and their sum would overshoot.
     """
-    model.decoder_bias.copy_(geometric_median(y))
+    model.b_dec.copy_(geometric_median(y))
     model.input_bias.copy_(geometric_median(x))
-    drawn = torch.randperm(max(len(x), model.width), generator=generator)[: model.width].to(x.device) % len(x)
-    model.decoder.copy_(_directions(y[drawn] - model.decoder_bias, generator))
-    if model.config.form == "transcoder":
+    drawn = torch.randperm(max(len(x), model.shape.d_sae), generator=generator)[: model.shape.d_sae].to(x.device) % len(
+        x
+    )
+    model.W_dec.copy_(_directions(y[drawn] - model.b_dec, generator))
+    if model.shape.form == "transcoder":
         model.encoder.copy_(_directions(x[drawn] - model.input_bias, generator))
     else:
-        model.encoder.copy_(model.decoder)
-    if model.config.kind not in ("relu", "topk"):
-        calibrate(model, x.split(CHUNK), model.config.k)
-    output = torch.cat([model.decode(model.encode(part)) for part in x.split(CHUNK)]) - model.decoder_bias
-    factor = (output * (y - model.decoder_bias)).sum() / output.pow(2).sum().clamp(min=1e-12)
+        model.encoder.copy_(model.W_dec)
+    model.kind.start(model, x.split(CHUNK))
+    output = torch.cat([model.decode(model.encode(part)) for part in x.split(CHUNK)]) - model.b_dec
+    factor = (output * (y - model.b_dec)).sum() / output.pow(2).sum().clamp(min=1e-12)
     model.encoder.mul_(factor)
     model.threshold.mul_(factor)
 

@@ -1,4 +1,4 @@
-"""How good a reconstruction is, and how often each feature fires."""
+"""Reconstruction scores, and how often each feature fires."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from phonoscope.sae.calibrate import calibrate
-from phonoscope.sae.sparse import Pattern, spmm
+from phonoscope.sae.sparse import spmm
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +27,7 @@ BATCH = 4096
 
 @dataclass(frozen=True)
 class Scores:
-    """A model's reconstruction of some frames."""
+    """Scores of a model's reconstruction."""
 
     fvu: float
     """Fraction of variance unexplained: sum of |y - y'|^2 over sum of |y - mean|^2, over frames and dimensions in
@@ -43,13 +42,13 @@ class Scores:
 
 @torch.no_grad()
 def score(model: SparseAutoencoder, batches: Batches, mean: Tensor) -> Scores:
-    """Scores over batches of inputs [n, n_inputs] and outputs [n, n_outputs]; `mean` [n_outputs] is that of train."""
-    layers = model.config.layers
+    """Scores over batches of inputs [n, d_in] and outputs [n, d_out]; `mean` [d_out] is that of train."""
+    layers = model.shape.layers
     unexplained, total = torch.zeros(layers, dtype=torch.float64), torch.zeros(layers, dtype=torch.float64)
     cosine, active, frames = 0.0, 0, 0
     for x, y in batches:
-        pattern, values = _active(model, x)
-        output = (spmm(pattern, values, model.decoder) + model.decoder_bias + model.bypass(x)).double()
+        pattern, values = model.sparse(x)
+        output = (spmm(pattern, values, model.W_dec) + model.b_dec + model.bypass(x)).double()
         y, centre = y.double(), mean.double()
         unexplained += (y - output).pow(2).unflatten(1, (layers, -1)).sum(dim=(0, 2)).cpu()
         total += (y - centre).pow(2).unflatten(1, (layers, -1)).sum(dim=(0, 2)).cpu()
@@ -60,15 +59,20 @@ def score(model: SparseAutoencoder, batches: Batches, mean: Tensor) -> Scores:
     return Scores(float(unexplained.sum() / total.sum()), cosine / frames, active / frames, by_layer)
 
 
-def _active(model: SparseAutoencoder, x: Tensor) -> tuple[Pattern, Tensor]:
-    """The active entries of x [n, n_inputs] in inference, and their activations [entries]."""
-    pre = model.pre(x)
-    pattern = model.active(pre)
-    return pattern, pre[pattern.rows, pattern.columns]
+@torch.no_grad()
+def frame_sums(model: SparseAutoencoder, batches: Batches, mean: Tensor) -> NDArray[np.float64]:
+    """Of every frame |y - y'|^2, |y - mean|^2 and the number of active features: [frames, 3]."""
+    rows = []
+    for x, y in batches:
+        pattern, values = model.sparse(x)
+        output = spmm(pattern, values, model.W_dec) + model.b_dec + model.bypass(x)
+        errors = [(y.double() - other.double()).pow(2).sum(dim=1) for other in (output, mean)]
+        rows.append(torch.stack([*errors, pattern.offsets.diff().double()], dim=1).cpu())
+    return torch.cat(rows).numpy()
 
 
 def mean_output(batches: Batches) -> Tensor:
-    """The mean of the outputs [n, n_outputs], summed in float64: float32 [n_outputs]."""
+    """The mean of the outputs [n, d_out], summed in float64: float32 [d_out]."""
     total, frames = torch.zeros((), dtype=torch.float64), 0
     for _, y in batches:
         total = total.to(y.device) + y.double().sum(dim=0)
@@ -78,15 +82,15 @@ def mean_output(batches: Batches) -> Tensor:
 
 @torch.no_grad()
 def firing(model: SparseAutoencoder, batches: Batches) -> dict[str, NDArray[Any]]:
-    """Of each feature: `density`, the share of frames in which it is active, and its mean activation in these and its
-    largest (`mean_activation`, `max_activation`: 0 if it never is). Each [width]."""
-    counts, sums = (torch.zeros(model.width, dtype=torch.float64) for _ in range(2))
-    largest, frames = torch.zeros(model.width), 0
+    """Firing of each feature, [d_sae] each: `density`, the share of frames in which it is active; `mean_activation`
+    and `max_activation` in these frames, 0 if there are none."""
+    counts, sums = (torch.zeros(model.shape.d_sae, dtype=torch.float64) for _ in range(2))
+    largest, frames = torch.zeros(model.shape.d_sae), 0
     for x, _ in batches:
-        pattern, values = _active(model, x)
+        pattern, values = model.sparse(x)
         columns, values = pattern.columns.cpu(), values.cpu()
-        counts += torch.bincount(columns, minlength=model.width)
-        sums += torch.bincount(columns, values.double(), minlength=model.width)
+        counts += torch.bincount(columns, minlength=model.shape.d_sae)
+        sums += torch.bincount(columns, values.double(), minlength=model.shape.d_sae)
         largest.scatter_reduce_(0, columns, values, "amax")
         frames += len(x)
     means = sums / counts.clamp(min=1)
@@ -105,7 +109,7 @@ def feature_table(model: SparseAutoencoder, train: Batches, held_out: Batches) -
     """
     import pandas as pd
 
-    table = pd.DataFrame({"feature": np.arange(model.width), **firing(model, held_out)})
+    table = pd.DataFrame({"feature": np.arange(model.shape.d_sae), **firing(model, held_out)})
     table["train_density"] = firing(model, train)["density"]
     table["dead"] = np.where(table["train_density"] > 0, "false", "true")
     table["decoder_norm"] = model.norms().cpu().numpy()
@@ -113,45 +117,44 @@ def feature_table(model: SparseAutoencoder, train: Batches, held_out: Batches) -
 
 
 def at_l0(model: SparseAutoencoder, batches: Iterable[Tensor], k: int) -> SparseAutoencoder:
-    """The same weights read out with k active features a frame: another k (`topk`) or another threshold."""
+    """Copy of a model with k active features a frame in inference; batches [n, d_in] set its threshold."""
     other = deepcopy(model)
-    other.config = model.config.model_copy(update={"k": k})
-    if model.config.kind != "topk":
-        calibrate(other, batches, k)
+    other.shape = model.shape.model_copy(update={"k": k})
+    other.kind.read_at(other, batches)
     return other
 
 
 def l0_curve(
     model: SparseAutoencoder, train: Sequence[Tensor], held_out: Sequence[tuple[Tensor, Tensor]], mean: Tensor
 ) -> pd.DataFrame:
-    """FVU over L0 of one model's weights, k doubling from 4 up to twice its own: columns k, l0, fvu, cosine.
+    """FVU over L0 of one model's weights, k doubling from 4 to twice the model's: columns k, l0, fvu, cosine.
 
-    train: inputs [n, n_inputs], which set the thresholds. held_out: inputs and outputs, which are scored.
+    train: inputs [n, d_in], which set the thresholds. held_out: inputs and outputs, which are scored.
     """
     import pandas as pd
 
     rows = []
     k = 4
-    while k <= min(2 * model.config.k, model.width):
-        found = score(at_l0(model, train, k), held_out, mean)
-        rows.append({"k": k, "l0": found.l0, "fvu": found.fvu, "cosine": found.cosine})
+    while k <= min(2 * model.shape.k, model.shape.d_sae):
+        scores = score(at_l0(model, train, k), held_out, mean)
+        rows.append({"k": k, "l0": scores.l0, "fvu": scores.fvu, "cosine": scores.cosine})
         k *= 2
     table = pd.DataFrame(rows, columns=["k", "l0", "fvu", "cosine"])
-    return table.drop_duplicates("l0", ignore_index=True)  # beyond all positive ones there are no more features
+    return table.drop_duplicates("l0", ignore_index=True)  # a larger k than there are positive features changes nothing
 
 
 @torch.no_grad()
 def activations(model: SparseAutoencoder, features: NDArray[Any], batch: int = BATCH) -> csr_array:
-    """Activations of frames [n, n_inputs], any float dtype, memory-mapped or not: a sparse float32 [n, width]."""
+    """Activations of frames [n, d_in], any float dtype, memory-mapped or not: a sparse float32 [n, d_sae]."""
     from scipy.sparse import csr_array, vstack
 
-    device = model.decoder.device
+    device = model.W_dec.device
     parts = []
     for start in range(0, len(features), batch):
         x = torch.from_numpy(np.array(features[start : start + batch], dtype=np.float32)).to(device)
-        pattern, values = _active(model, x)
+        pattern, values = model.sparse(x)
         entries = (values, pattern.columns, pattern.offsets)
-        part = csr_array(tuple(entry.cpu().numpy() for entry in entries), shape=(len(x), model.width))
+        part = csr_array(tuple(entry.cpu().numpy() for entry in entries), shape=(len(x), model.shape.d_sae))
         part.sort_indices()
         parts.append(part)
     return csr_array(vstack(parts, format="csr"))

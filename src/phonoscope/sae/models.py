@@ -1,193 +1,197 @@
-"""Sparse autoencoders, transcoders and crosscoders: one model, told apart by what it reads, writes and keeps active."""
+"""Sparse autoencoders, transcoders and crosscoders: one model for every form and kind."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from phonoscope.config.sae import Kind
+from phonoscope.config.section import Section
+from phonoscope.config.sites import Form
 from phonoscope.errors import ParamsError
-from phonoscope.sae.selection import above, batch_top_k, top_k
+from phonoscope.sae.kinds import build_kind
+from phonoscope.sae.selection import threshold_at
 from phonoscope.sae.sparse import Pattern, preactivations
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from phonoscope.config.sae import SaeConfig
 
-Form = Literal["autoencoder", "transcoder", "crosscoder"]
 MIXED_PRECISION = frozenset({"cuda"})
 """Devices on which training takes the encoder's product in bfloat16; weights and all sums stay float32."""
 
 
-class SaeShape(BaseModel):
-    """What a model is, apart from its weights; its config.json."""
+class SaeShape(Section):
+    """A model without its weights."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    form: Form
+    form: Form = "autoencoder"
     """`autoencoder` reconstructs its input, `transcoder` an MLP's output from its input, `crosscoder` all layers."""
-    kind: Kind
-    """What makes it sparse."""
-    n_inputs: int = Field(ge=1)
+    kind: str
+    """Kind of sparsity, see `phonoscope.sae.kinds`."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the kind."""
+    d_in: int = Field(ge=1)
     """Input dimensions; a crosscoder's are those of all layers, layer by layer."""
-    n_outputs: int = Field(ge=1)
+    d_out: int = Field(ge=1)
     """Output dimensions."""
     layers: int = Field(default=1, ge=1)
     """Layers that a crosscoder reads and writes, else 1."""
-    width: int = Field(ge=1)
+    d_sae: int = Field(ge=1)
     """Features."""
     k: int = Field(ge=1)
-    """Active features a frame (for `jumprelu` aimed at, for `relu` without meaning)."""
-    groups: tuple[int, ...] = ()
-    """`matryoshka`: how many of the first features reconstruct alone, ascending to `width`."""
+    """Active features a frame (`jumprelu`: target; `relu`: not used)."""
     skip: bool = False
     """Whether a transcoder has an affine map beside its features."""
 
 
 class SparseAutoencoder(nn.Module):
-    """f = activation(encoder (x - input_bias) + encoder_bias); y = decoder_bias + f decoder (+ skip (x - input_bias)).
+    """f = activation(W_enc^T (x - b_in) + b_enc); y = f W_dec + b_dec (+ W_skip (x - b_in)).
 
-    Row j of `decoder` [width, n_outputs] is feature j's direction: of unit norm, but for a crosscoder, whose features
-    count by the sum of their norms over layers (Lindsey et al. 2024, Sparse crosscoders). An autoencoder has one bias
-    for both ends. `threshold` [width] is what an activation must exceed: learned by `jumprelu` (Rajamanoharan et al.
-    2024, 2407.14435), estimated after training for `batchtopk` and `matryoshka` (Bussmann et al. 2025, 2503.17547),
-    else 0.
+    Row j of `W_dec` [d_sae, d_out] is feature j's direction: of unit norm, except in a crosscoder, whose features are
+    weighed by the sum of their norms over layers (Lindsey et al. 2024, Sparse crosscoders). b_in is b_dec in an
+    autoencoder and a crosscoder, and a constant of its own in a transcoder. `threshold` [d_sae] is the value that an
+    activation must exceed in inference; 0 where the kind has none.
     """
 
-    input_bias: Tensor
     threshold: Tensor
 
-    def __init__(self, config: SaeShape) -> None:
+    def __init__(self, shape: SaeShape) -> None:
         super().__init__()
-        self.config = config
-        width, n_inputs, n_outputs = config.width, config.n_inputs, config.n_outputs
-        self.encoder = nn.Parameter(torch.zeros(width, n_inputs))
-        self.encoder_bias = nn.Parameter(torch.zeros(width))
-        self.decoder = nn.Parameter(torch.zeros(width, n_outputs))
-        self.decoder_bias = nn.Parameter(torch.zeros(n_outputs))
-        if config.form == "transcoder":
-            self.register_buffer("input_bias", torch.zeros(n_inputs))
+        self.shape, self.kind = shape, build_kind(shape.kind, shape.options)
+        d_sae, d_in, d_out = shape.d_sae, shape.d_in, shape.d_out
+        self.encoder = nn.Parameter(torch.zeros(d_sae, d_in))
+        """`W_enc` transposed: one row a feature, as the sparse gradients need it."""
+        self.b_enc = nn.Parameter(torch.zeros(d_sae))
+        self.W_dec = nn.Parameter(torch.zeros(d_sae, d_out))
+        self.b_dec = nn.Parameter(torch.zeros(d_out))
+        if shape.form == "transcoder":
+            self.register_buffer("b_in", torch.zeros(d_in))
+        if self.kind.learns_threshold:
+            self.threshold = nn.Parameter(torch.zeros(d_sae))
         else:
-            self.input_bias = self.decoder_bias
-        if config.kind == "jumprelu":
-            self.threshold = nn.Parameter(torch.zeros(width))
-        else:
-            self.register_buffer("threshold", torch.zeros(width))
-        self.skip = nn.Parameter(torch.zeros(n_outputs, n_inputs)) if config.skip else None
+            self.register_buffer("threshold", torch.zeros(d_sae))
+        self.W_skip = nn.Parameter(torch.zeros(d_out, d_in)) if shape.skip else None
 
     @property
-    def width(self) -> int:
-        """Number of features."""
-        return self.config.width
+    def W_enc(self) -> Tensor:  # the field's name
+        """Encoder weights, [d_in, d_sae]."""
+        return self.encoder.T
+
+    @property
+    def input_bias(self) -> Tensor:
+        """b_in, [d_in]."""
+        return self.b_in if self.shape.form == "transcoder" else self.b_dec  # type: ignore[return-value]
 
     def norms(self) -> Tensor:
-        """What an activation of 1 adds to the output: the sum over layers of the decoder's norms, [width]."""
-        return self.decoder.unflatten(1, (self.config.layers, -1)).norm(dim=2).sum(dim=1)
+        """Effect of an activation of 1 on the output: the sum over layers of the decoder's norms, [d_sae]."""
+        return self.W_dec.unflatten(1, (self.shape.layers, -1)).norm(dim=2).sum(dim=1)
 
     def pre(self, x: Tensor) -> Tensor:
-        """Pre-activations of x [n, n_inputs]: [n, width]."""
-        return linear(x, self.encoder, self.encoder_bias - self.encoder @ self.input_bias)
+        """Pre-activations of x [n, d_in]: [n, d_sae]."""
+        return linear(x, self.encoder, self.b_enc - self.encoder @ self.input_bias)
 
     def scores(self, pre: Tensor) -> Tensor:
-        """Pre-activations [n, width] as they are ranked: a crosscoder's by what they add to the output."""
-        return pre * self.norms() if self.config.form == "crosscoder" else pre
+        """Ranks of pre-activations [n, d_sae]: themselves; in a crosscoder their effect on the output."""
+        return pre * self.norms() if self.shape.form == "crosscoder" else pre
 
-    def active(self, pre: Tensor) -> Pattern:
-        """The entries of pre-activations [n, width] that are active in inference."""
-        if self.config.kind == "topk":
-            return top_k(self.scores(pre), self.config.k)
-        return above(self.scores(pre), self.threshold)
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Activations of x [n, n_inputs] in inference: [n, width], none negative."""
+    def sparse(self, x: Tensor) -> tuple[Pattern, Tensor]:
+        """Active entries of x [n, d_in] in inference, and their activations [entries]."""
         pre = self.pre(x)
-        pattern = self.active(pre)
-        activations = torch.zeros_like(pre)
-        activations[pattern.rows, pattern.columns] = pre[pattern.rows, pattern.columns]
+        pattern = self.kind.active(self, self.scores(pre))
+        return pattern, pre[pattern.rows, pattern.columns]
+
+    def encode(self, x: Tensor | NDArray[np.floating]) -> Tensor:
+        """Activations of x [n, d_in] in inference, a tensor or array of any float type: [n, d_sae], none negative."""
+        x = (x if isinstance(x, Tensor) else torch.tensor(x)).to(self.W_dec)
+        pattern, values = self.sparse(x)
+        activations = x.new_zeros(pattern.n, pattern.width)
+        activations[pattern.rows, pattern.columns] = values
         return activations
 
     def decode(self, activations: Tensor) -> Tensor:
-        """Output of activations [n, width], without the skip connection: [n, n_outputs]."""
-        return activations @ self.decoder + self.decoder_bias
+        """Output of activations [n, d_sae], without the skip connection: [n, d_out]."""
+        return activations @ self.W_dec + self.b_dec
 
     def bypass(self, x: Tensor) -> Tensor | float:
-        """The skip connection's part of the output, [n, n_outputs]; 0 without one."""
-        return 0.0 if self.skip is None else linear(x - self.input_bias, self.skip)
+        """Part of the skip connection in the output, [n, d_out]; 0 without one."""
+        return 0.0 if self.W_skip is None else linear(x - self.input_bias, self.W_skip)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Reconstruction of x [n, n_inputs] in inference: [n, n_outputs]."""
+        """Reconstruction of x [n, d_in] in inference: [n, d_out]."""
         return self.decode(self.encode(x)) + self.bypass(x)
 
-    def select(self, x: Tensor, bandwidth: float, guess: float) -> tuple[Pattern, Tensor, Tensor, float]:
-        """The entries that take part in a step on x [n, n_inputs], and their pre-activations with gradients [entries].
+    def select(self, x: Tensor) -> tuple[Pattern, Tensor, Tensor]:
+        """Entries that take part in a training step on x [n, d_in].
 
-        Also all pre-activations [n, width] without gradients, and BatchTopK's cut (see `batch_top_k`). JumpReLU's
-        entries reach half a `bandwidth` below the threshold: their derivative with respect to it does not vanish.
+        Returns: the entries, their pre-activations with gradients [entries], all pre-activations without [n, d_sae].
         """
         device = x.device.type
         with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=device in MIXED_PRECISION):
             pre = self.pre(x).float()
             scores = self.scores(pre)
-        match self.config.kind:
-            case "relu":
-                pattern = above(scores, 0.0)
-            case "topk":
-                pattern = top_k(scores, self.config.k)
-            case "jumprelu":
-                pattern = above(scores, self.threshold.detach().clamp(min=0) - bandwidth / 2)
-            case _:
-                pattern, guess = batch_top_k(scores, self.config.k, guess)
-        return pattern, self.entries(pre, x, pattern), pre, guess
+        pattern = self.kind.select(self, scores)
+        return pattern, self.entries(pre, x, pattern), pre
 
     def entries(self, pre: Tensor, x: Tensor, pattern: Pattern) -> Tensor:
-        """A pattern's pre-activations [entries] with gradients, out of all of them, `pre` [n, width]."""
+        """A pattern's pre-activations [entries] with gradients, out of all of them, `pre` [n, d_sae]."""
         values = pre[pattern.rows, pattern.columns]
-        return preactivations(values, x, self.input_bias, self.encoder, self.encoder_bias, pattern)
+        return preactivations(values, x, self.input_bias, self.encoder, self.b_enc, pattern)
+
+    @torch.no_grad()
+    def calibrate(self, batches: Iterable[Tensor]) -> None:
+        """Set all thresholds to the value at which inputs [n, d_in] have `k` active features a frame on average."""
+        scores = (self.scores(self.pre(x)) for x in batches)
+        self.threshold.fill_(threshold_at(scores, self.shape.k))
 
     @torch.no_grad()
     def normalise(self) -> None:
         """Bring the decoder's rows back to unit norm; a crosscoder's are free."""
-        if self.config.form != "crosscoder":
-            self.decoder.div_(self.decoder.norm(dim=1, keepdim=True))
+        if self.shape.form != "crosscoder":
+            self.W_dec.div_(self.W_dec.norm(dim=1, keepdim=True))
 
     @torch.no_grad()
     def remove_parallel_gradient(self) -> None:
         """Take the part along each unit row out of the decoder's gradient: it would only change the norm."""
-        if self.config.form != "crosscoder" and self.decoder.grad is not None:
-            along = (self.decoder.grad * self.decoder).sum(dim=1, keepdim=True)
-            self.decoder.grad.addcmul_(self.decoder, along, value=-1)
+        if self.shape.form != "crosscoder" and self.W_dec.grad is not None:
+            along = (self.W_dec.grad * self.W_dec).sum(dim=1, keepdim=True)
+            self.W_dec.grad.addcmul_(self.W_dec, along, value=-1)
 
     @torch.no_grad()
     def rescale(self, input_scale: float, output_scale: float) -> None:
         """Turn a model of x / input_scale and y / output_scale into the same model of x and y, in place."""
         gain = output_scale / input_scale
         self.encoder.mul_(gain)
-        self.encoder_bias.mul_(output_scale)
-        self.decoder_bias.mul_(output_scale)
-        self.threshold.mul_(output_scale)
-        if self.config.form == "transcoder":
+        for tensor in (self.b_enc, self.b_dec, self.threshold):
+            tensor.mul_(output_scale)
+        if self.shape.form == "transcoder":
             self.input_bias.mul_(input_scale)
-        if self.skip is not None:
-            self.skip.mul_(gain)
+        if self.W_skip is not None:
+            self.W_skip.mul_(gain)
 
 
-def build_shape(form: Form, config: SaeConfig, *, n_inputs: int, n_outputs: int, layers: int = 1) -> SaeShape:
-    """The shape of a model: `expansion` features per dimension of a layer. Raises `ParamsError` if k exceeds them."""
-    width = config.expansion * (n_inputs // layers)
-    if config.k > width:
-        raise ParamsError(f"sae.k: {config.k} active features of {width} there are; lower it, or raise sae.expansion")
-    groups = [max(1, round(share * width)) for share in config.groups] if config.kind == "matryoshka" else []
+def build_shape(form: Form, config: SaeConfig, *, d_in: int, d_out: int, layers: int = 1) -> SaeShape:
+    """Shape of a model: `expansion` features per dimension of a layer.
+
+    Raises: `ParamsError` if k exceeds them, or for an unknown kind or option.
+    """
+    d_sae = config.expansion * (d_in // layers)
+    if config.k > d_sae:
+        raise ParamsError(f"k is {config.k}, but there are {d_sae} features; lower k or raise the expansion")
+    build_kind(config.kind, config.options)
     return SaeShape(
         form=form,
         kind=config.kind,
-        n_inputs=n_inputs,
-        n_outputs=n_outputs,
+        options=config.options,
+        d_in=d_in,
+        d_out=d_out,
         layers=layers,
-        width=width,
+        d_sae=d_sae,
         k=config.k,
-        groups=tuple(dict.fromkeys(groups)),
         skip=config.skip and form == "transcoder",
     )

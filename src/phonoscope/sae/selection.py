@@ -1,16 +1,19 @@
-"""Which features are active: top k of a frame, top k a frame over a batch, or all above a threshold.
+"""Selection of active features: top k of a frame, top k a frame over a batch, or all above a threshold.
 
 TopK: Gao et al. 2024 (2406.04093). BatchTopK: Bussmann et al. 2024 (2412.06410).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 from phonoscope.sae.sparse import Pattern
 
-MARGIN = 0.8  # of the last batch's cut: below it no entry of a similar batch is among the largest
+MARGIN = 0.8
+"""Share of the last batch's smallest entry; in a similar batch no entry below it is among the largest."""
 
 
 def above(scores: Tensor, floor: Tensor | float) -> Pattern:
@@ -42,3 +45,18 @@ def batch_top_k(scores: Tensor, k: int, guess: float = 0.0) -> tuple[Pattern, fl
         return candidates, float(values.min()) if len(values) else 0.0
     cut = values.kthvalue(surplus).values  # the largest that is left out
     return candidates.keep(values > cut), float(cut)
+
+
+def threshold_at(batches: Iterable[Tensor], k: int) -> float:
+    """The threshold that k entries a row exceed on average, over batches of scores [n, width]; 0 if fewer are positive.
+
+    Each batch keeps twice its average share, so a batch with up to twice the entries is still exact.
+    """
+    kept, frames, guess = [], 0, 0.0
+    for scores in batches:
+        pattern, guess = batch_top_k(scores, min(2 * k, scores.shape[1]), guess)
+        kept.append(scores[pattern.rows, pattern.columns])
+        frames += len(scores)
+    values = torch.cat(kept)
+    surplus = len(values) - k * frames
+    return float(values.kthvalue(surplus).values) if surplus > 0 else 0.0

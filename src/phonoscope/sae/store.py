@@ -1,4 +1,8 @@
-"""A trained model as a folder: sae.safetensors and config.json."""
+"""A trained model as a folder that SAELens opens: cfg.json and sae_weights.safetensors.
+
+Format: SAELens 6, `SAE.load_from_disk`. W_enc is [d_in, d_sae], W_dec [d_sae, d_out]. SAELens knows autoencoders of all
+kinds, and transcoders except TopK's; it does not know crosscoders.
+"""
 
 from __future__ import annotations
 
@@ -8,33 +12,92 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 
-from phonoscope.errors import DataError
+from phonoscope.errors import DataError, ParamsError
 from phonoscope.files import read_safetensors, write_json, write_safetensors
 from phonoscope.sae.models import SaeShape, SparseAutoencoder
 
-WEIGHTS, CONFIG = "sae.safetensors", "config.json"
+WEIGHTS, CONFIG = "sae_weights.safetensors", "cfg.json"
+FORMAT = "6.0.0"
+"""Version of SAELens whose format this is."""
+OWN = ("form", "kind", "options", "layers", "skip")
+"""Fields of the shape that SAELens has no name for; they are part of the metadata."""
 
 
-def save_sae(model: SparseAutoencoder, folder: Path, notes: dict[str, Any]) -> None:
-    """Write a model into a folder; `notes` on its training stand in config.json under `training`."""
-    tensors = dict(model.state_dict())
-    tensors["input_bias"] = tensors["input_bias"].clone()  # an autoencoder's is its decoder's
-    write_safetensors(folder / WEIGHTS, tensors, {})
-    write_json(folder / CONFIG, {**model.config.model_dump(mode="json"), "training": notes})
+def save_sae(model: SparseAutoencoder, folder: Path, metadata: dict[str, Any]) -> None:
+    """Write a model into a folder; `metadata` (hook_name, model_name, training...) is added to cfg.json's."""
+    write_safetensors(folder / WEIGHTS, _weights(model), {})
+    write_json(folder / CONFIG, _config(model, metadata))
+
+
+def architecture(model: SparseAutoencoder) -> str:
+    """SAELens' name of the model."""
+    name = model.kind.architecture
+    if model.shape.form == "autoencoder":
+        return name
+    if model.shape.form == "crosscoder":
+        return f"{name}_crosscoder"
+    parts = [] if name == "standard" else [name]
+    return "_".join([*parts, *(["skip"] if model.shape.skip else []), "transcoder"])
+
+
+def _config(model: SparseAutoencoder, metadata: dict[str, Any]) -> dict[str, Any]:
+    shape = model.shape.model_dump(mode="json")
+    return {
+        "architecture": architecture(model),
+        "d_in": shape["d_in"],
+        "d_out": shape["d_out"],
+        "d_sae": shape["d_sae"],
+        "k": shape["k"],
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": model.shape.form != "transcoder",
+        "normalize_activations": "none",  # scales are folded into the weights
+        "reshape_activations": "none",
+        "metadata": {"sae_lens_version": FORMAT, **{name: shape[name] for name in OWN}, **metadata},
+    }
+
+
+def _weights(model: SparseAutoencoder) -> dict[str, Tensor]:
+    """Weights by their names in the file; a transcoder's input bias is folded into b_enc and b_dec."""
+    b_enc, b_dec = model.b_enc.detach(), model.b_dec.detach()
+    if model.shape.form == "transcoder":
+        b_enc = b_enc - model.encoder.detach() @ model.input_bias
+    weights = {"W_enc": model.W_enc.detach().contiguous(), "b_enc": b_enc, "W_dec": model.W_dec.detach()}
+    if model.W_skip is not None:
+        b_dec = b_dec - model.W_skip.detach() @ model.input_bias
+        weights["W_skip"] = model.W_skip.detach()
+    if model.kind.architecture == "jumprelu":
+        weights["threshold"] = model.threshold.detach()
+    return weights | {"b_dec": b_dec}
 
 
 def load_sae(folder: Path, device: torch.device | str = "cpu") -> SparseAutoencoder:
-    """Read a model for inference: frozen, in the features' own units. Raises `DataError` if the folder holds none."""
-    tensors, _ = read_safetensors(folder / WEIGHTS)
+    """Read a model for inference: frozen, in the data's units. Raises `DataError` if the folder has no sound model."""
+    weights, _ = read_safetensors(folder / WEIGHTS)
     try:
         content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        content.pop("training", None)
-        model = SparseAutoencoder(SaeShape.model_validate(content))
-        model.load_state_dict(tensors)
-    except (OSError, ValueError, AttributeError, ValidationError, RuntimeError) as error:
+        shape = {name: content[name] for name in ("d_in", "d_out", "d_sae", "k")}
+        model = SparseAutoencoder(SaeShape.model_validate(shape | {name: content["metadata"][name] for name in OWN}))
+        state = {"encoder" if name == "W_enc" else name: tensor for name, tensor in weights.items()}
+        state["encoder"] = state["encoder"].T
+        missing, unexpected = model.load_state_dict(state, strict=False)
+        wrong = [*(name for name in missing if name not in ("b_in", "threshold")), *unexpected]
+        if wrong or ("threshold" in weights) != (model.kind.architecture == "jumprelu"):
+            raise ValueError(f"the weights are {', '.join(weights)}")
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValidationError,
+        RuntimeError,
+        ParamsError,
+    ) as error:
         reason = " ".join(str(error).split())
-        raise DataError(f"{folder}: no sparse autoencoder ({reason}); rebuild it with `dvc repro --force`") from error
-    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
-        raise DataError(f"{folder}: a weight is not finite; rebuild it with `dvc repro --force`")
+        raise DataError(f"{folder}: no sparse autoencoder ({reason})") from error
+    if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
+        raise DataError(f"{folder}: a weight is not finite")
     return model.to(device).eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Training of every kind of sparse autoencoder, transcoder and crosscoder: one loop."""
+"""Training loop of every kind of sparse autoencoder, transcoder and crosscoder."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from tqdm import tqdm
 from phonoscope.compute import derive_seed
 from phonoscope.errors import DataError
 from phonoscope.files import atomic_file
-from phonoscope.sae.calibrate import calibrate
-from phonoscope.sae.dead import auxk_loss, count_silence, resample
+from phonoscope.sae.dead import auxk_loss, count_idle, resample
 from phonoscope.sae.initial import CHUNK, initialise, spread
 from phonoscope.sae.losses import Step, losses
 
@@ -31,13 +30,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 BETAS = (0.9, 0.999)
-QUIET_END = 0.75  # no feature is resampled after this share of the steps: it could not settle
+QUIET_END = 0.75  # no feature is resampled after this share of the steps: it could not converge
 
 
 class SaeTrainer:
-    """Trains one model in place. `run` may stop at any step and go on from `save`'s file to the same weights.
+    """Trains one model in place. `run` may stop at any step and continue from `save`'s file to the same weights.
 
-    The model is trained on frames scaled to a total variance of 1, and turned back to the data's own units by `finish`.
+    The model is trained on frames scaled to a total variance of 1, and turned back to the data's units by `finish`.
     """
 
     def __init__(self, model: SparseAutoencoder, frames: Frames, config: SaeConfig, device: torch.device) -> None:
@@ -46,8 +45,7 @@ class SaeTrainer:
         self.frames = frames.to(device)
         self.steps = max(1, math.ceil(config.epochs * len(frames) / config.batch_size))
         self.step = 0
-        self.guess = 0.0
-        self.silence = torch.zeros(model.width, dtype=torch.long, device=device)
+        self.idle = torch.zeros(model.shape.d_sae, dtype=torch.long, device=device)
         self.curve: list[dict[str, Any]] = []
         self._sums: dict[str, float] = {}
         self._start()
@@ -58,7 +56,7 @@ class SaeTrainer:
         generator = torch.Generator().manual_seed(derive_seed(self.config.seed, "initial"))
         self.input_scale, self.output_scale = spread(x), spread(y)
         if not (self.input_scale > 0 and self.output_scale > 0):
-            raise DataError("all frames are alike, so there is nothing to learn; check the features")
+            raise DataError("all frames are equal, so there is nothing to learn")
         scaled = x / self.input_scale
         initialise(self.model, scaled, scaled if y is x else y / self.output_scale, generator)
 
@@ -68,8 +66,8 @@ class SaeTrainer:
         return max(1, round(self.config.dead_after * len(self.frames)))
 
     def dead(self) -> Tensor:
-        """Which features are dead: bool [width]."""
-        return self.silence >= self.dead_tokens
+        """Dead features: bool [d_sae]."""
+        return self.idle >= self.dead_tokens
 
     def _take(self, places: NDArray[np.int64], *, scaled: bool = True) -> tuple[Tensor, Tensor]:
         x, y = self.frames.take(places, self.device)
@@ -103,24 +101,26 @@ class SaeTrainer:
 
     def _train_step(self, step: int) -> dict[str, float]:
         x, y = self._take(self.frames.batch(step, self.config.batch_size, self.config.seed))
-        pattern, values, pre, self.guess = self.model.select(x, self.config.bandwidth, self.guess)
-        taken: Step = losses(self.model, x, y, pattern, values, self.config)
-        count_silence(self.silence, taken.fired, len(x))
-        total = taken.reconstruction + taken.sparsity
-        parts = {"reconstruction": taken.reconstruction, "sparsity": taken.sparsity}
+        pattern, values, pre = self.model.select(x)
+        losses_: Step = losses(self.model, x, y, pattern, values)
+        count_idle(self.idle, losses_.fired, len(x))
+        total = losses_.reconstruction + losses_.sparsity
+        parts = {"reconstruction": losses_.reconstruction, "sparsity": losses_.sparsity}
         if self.config.dead == "auxk":
-            parts["auxk"] = auxk_loss(self.model, x, taken.error, pre, self.dead(), self.config.aux_k)
+            parts["auxk"] = auxk_loss(self.model, x, losses_.error, pre, self.dead(), self.config.aux_k)
             total = total + self.config.aux_weight * parts["auxk"]
         if not bool(torch.isfinite(total)):
-            raise DataError(f"sparse autoencoder: the loss is {float(total.detach())} at step {step}; lower sae.lr")
+            raise DataError(
+                f"sparse autoencoder: the loss is {float(total.detach())} at step {step}; lower the learning rate"
+            )
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         self.model.remove_parallel_gradient()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
         self.optimizer.step()
         self.model.normalise()
-        found = parts | {"l0": taken.l0, "gradient": norm}
-        return {name: float(value.detach()) for name, value in found.items()} | {"lr": self.rate(step)}
+        parts |= {"l0": losses_.l0, "gradient": norm}
+        return {name: float(value.detach()) for name, value in parts.items()} | {"lr": self.rate(step)}
 
     def _resample(self) -> None:
         every = max(1, round(self.config.resample_every * len(self.frames) / self.config.batch_size))
@@ -129,7 +129,7 @@ class SaeTrainer:
         seed = derive_seed(self.config.seed, "resample", self.step)
         generator, dead = torch.Generator().manual_seed(seed), self.dead()
         revived = resample(self.model, self.optimizer, *self._take(self.frames.sample(seed)), dead, generator)
-        self.silence[dead] = 0
+        self.idle[dead] = 0
         log.info("step %d: %d dead features resampled", self.step, revived)
 
     def _add(self, parts: dict[str, float]) -> None:
@@ -146,16 +146,15 @@ class SaeTrainer:
         self._sums = {}
 
     def finish(self) -> SparseAutoencoder:
-        """The trained model in inference form: in the data's own units, its threshold estimated on some frames."""
+        """The trained model in inference form: in the data's units, its threshold estimated on a sample."""
         model = self.model.eval().requires_grad_(False)
         model.rescale(self.input_scale, self.output_scale)
-        if model.config.kind in ("batchtopk", "matryoshka"):
-            seen, _ = self.frames.take(self.frames.sample(self.config.seed), self.device)
-            calibrate(model, seen.split(CHUNK), model.config.k)
+        x, _ = self.frames.take(self.frames.sample(self.config.seed), self.device)
+        model.kind.finish(model, x.split(CHUNK))
         return model
 
     def curve_frame(self) -> pd.DataFrame:
-        """The training curve: every `log_every` steps the losses apart, L0, dead share, learning rate and gradient."""
+        """Training curve: every `log_every` steps the losses apart, L0, dead share, learning rate and gradient."""
         import pandas as pd
 
         return pd.DataFrame(self.curve)
@@ -165,33 +164,32 @@ class SaeTrainer:
         state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "silence": self.silence,
+            "idle": self.idle,
             "identity": self._identity(),
-            "progress": {"step": self.step, "guess": self.guess, "curve": self.curve, "sums": self._sums},
+            "progress": {"step": self.step, "curve": self.curve, "sums": self._sums},
         }
         with atomic_file(path) as temporary:
             torch.save(state, temporary)
 
     def load(self, path: Path) -> None:
-        """Take up a checkpoint that `save` wrote. Raises `DataError` if it is none, or of another training."""
+        """Resume from a checkpoint of `save`. Raises `DataError` if it is unreadable, or of another training."""
         try:
             state = torch.load(path, weights_only=True, map_location=self.device)
             if state["identity"] != self._identity():
                 raise ValueError("made with other parameters or features")
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.silence = state["silence"]
+            self.idle = state["idle"]
             progress = state["progress"]
-            self.step, self.guess = progress["step"], progress["guess"]
-            self.curve, self._sums = progress["curve"], progress["sums"]
+            self.step, self.curve, self._sums = progress["step"], progress["curve"], progress["sums"]
         except (OSError, EOFError, RuntimeError, KeyError, ValueError, UnpicklingError) as error:
             raise DataError(f"{path}: no checkpoint of this training ({error}); delete it to start again") from error
 
     def _identity(self) -> dict[str, Any]:
-        """What must be equal for one training to go on from another's checkpoint."""
+        """Identity of a training: a checkpoint with another one is refused."""
         config = self.config.model_dump(mode="json", exclude={"sites", "checkpoint_every"})
         return {
             "config": config,
-            "shape": self.model.config.model_dump(mode="json"),
+            "shape": self.model.shape.model_dump(mode="json"),
             "frames": self.frames.fingerprint(),
         }

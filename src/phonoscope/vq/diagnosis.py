@@ -176,7 +176,7 @@ def _state_of_arrays(books: Any, sizes: Any, sums: Any) -> QuantizerState:
 
 
 def _observe(state: QuantizerState, data: Any, observe: Callable[..., Any], read: Any, convert: Any) -> list[Observed]:
-    """The dataset of a file or an array; what is refused names the file."""
+    """Usage by the dataset of a file or an array. Raises `DataError` naming the file."""
     if not isinstance(data, str | Path):
         return observe(state, convert(data))
     path = Path(data)
@@ -186,7 +186,7 @@ def _observe(state: QuantizerState, data: Any, observe: Callable[..., Any], read
 
 
 def _named(path: Path, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call, and put the file's name before what is refused."""
+    """Call a function; its `DataError` gets the file's name in front."""
     try:
         return function(*arguments)
     except DataError as error:

@@ -31,7 +31,7 @@ DTYPES: dict[int, np.dtype[Any]] = {
     3: np.dtype("<i4"),
     4: np.dtype("<f2"),
 }
-MEND = "convert the checkpoint again with ct2-transformers-converter --quantization float16"
+FIX = "convert the checkpoint again with ct2-transformers-converter --quantization float16"
 
 _PREFIXES = [
     (r"^(encoder|decoder)/layer_(\d+)/", r"model.\1.layers.\2."),
@@ -62,11 +62,11 @@ class _Reader:
         self.path, self.data, self.offset = path, path.read_bytes(), 0
 
     def fail(self, reason: str) -> DataError:
-        return DataError(f"{self.path}: not a readable CTranslate2 model ({reason}); {MEND}")
+        return DataError(f"{self.path}: not a readable CTranslate2 model ({reason}); {FIX}")
 
-    def expect(self, what: str, found: object, wanted: object) -> None:
-        if found != wanted:
-            raise self.fail(f"{what} is {found!r}, not {wanted!r}")
+    def expect(self, what: str, value: object, wanted: object) -> None:
+        if value != wanted:
+            raise self.fail(f"{what} is {value!r}, not {wanted!r}")
 
     def take(self, size: int) -> bytes:
         if self.offset + size > len(self.data):
@@ -98,7 +98,7 @@ class _Reader:
 
 
 def read_ct2(path: Path) -> Variables:
-    """Read every variable of a `model.bin`, aliases included. Raises `DataError` if anything is not as it should be."""
+    """Read every variable of a `model.bin`, aliases included. Raises `DataError` for any deviation from the format."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; a CTranslate2 checkpoint is a folder that holds model.bin")
     reader = _Reader(path)
@@ -109,12 +109,12 @@ def read_ct2(path: Path) -> Variables:
     for _ in range(reader.integer("I")):
         name, array = reader.variable()
         if name in variables:
-            raise reader.fail(f"{name} stands twice")
+            raise reader.fail(f"{name} occurs twice")
         variables[name] = array
     for _ in range(reader.integer("I")):
         alias, name = reader.string(), reader.string()
         if name not in variables:
-            raise reader.fail(f"alias {alias} of {name}, which is not there")
+            raise reader.fail(f"alias {alias} of {name}, which does not exist")
         variables[alias] = variables[name]
     if reader.offset != len(reader.data):
         raise reader.fail(f"{len(reader.data) - reader.offset} bytes after the end")
@@ -185,14 +185,14 @@ def load_ct2(path: Path) -> WhisperForConditionalGeneration:
     variables = read_ct2(path)
     integer = sorted(n for n, a in variables.items() if a.ndim > 1 and not np.issubdtype(a.dtype, np.floating))
     if integer:
-        raise DataError(f"{path}: integer weights ({integer[0]}, ...) are not supported; {MEND}")
+        raise DataError(f"{path}: integer weights ({integer[0]}, ...) are not supported; {FIX}")
     try:
         with torch.device("meta"):
             model = WhisperForConditionalGeneration(build_config(variables))
         model.load_state_dict(to_transformers(variables), strict=True, assign=True)
     except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
-        raise DataError(f"{path}: its tensors do not make a Whisper model ({error!r}); {MEND}") from error
+        raise DataError(f"{path}: its tensors do not make a Whisper model ({error!r}); {FIX}") from error
     model.tie_weights()
     if not all(tensor.isfinite().all() for tensor in model.parameters()):
-        raise DataError(f"{path}: some weights are not finite; {MEND}")
+        raise DataError(f"{path}: some weights are not finite; {FIX}")
     return model

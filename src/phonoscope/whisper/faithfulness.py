@@ -1,15 +1,16 @@
-"""How much of what Whisper needs a reconstruction keeps: cross-entropy and word error rate with it in place."""
+"""Faithfulness of a reconstruction: Whisper's cross-entropy and word error rate with it in place."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from phonoscope.config.sites import Site
 from phonoscope.errors import DataError
 from phonoscope.whisper.hooks import Patch, substitute
-from phonoscope.whisper.listen import Speech, first_block, hear, site_rows, speech_batches
 from phonoscope.whisper.model import Whisper
-from phonoscope.whisper.sites import Normaliser, Point, Site, find_site, outputs
+from phonoscope.whisper.patching import Speech, first_block, run_patched, site_rows, speech_batches
+from phonoscope.whisper.sites import Normaliser, Point, outputs, site_layers
 from phonoscope.whisper.wer import word_error_rate
 
 if TYPE_CHECKING:
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
     from phonoscope.config.whisper import Normalize
 
 Reconstruct = Callable[["torch.Tensor"], "torch.Tensor"]
-"""[frames, inputs] to [frames, outputs], in the units of features.npy."""
+"""[frames, inputs] to [frames, outputs], in the units of the site's features."""
 VARIANTS = ("clean", "sae", "zero")
 
 
 def faithfulness(
     whisper: Whisper,
-    site: str,
+    site: Site,
     samples_16k: Sequence[NDArray[np.float32]],
     texts: Sequence[str],
     reconstruct: Reconstruct,
@@ -34,9 +35,9 @@ def faithfulness(
     normalize: Normalize,
     context_s: float,
 ) -> dict[str, float]:
-    """Whisper as it is, with a site's speech frames replaced by their reconstruction, and by zeros.
+    """Scores of Whisper unchanged, with a site's speech frames replaced by their reconstruction, and by zeros.
 
-    Of a decoder site every position is replaced, while the transcript is written too.
+    At a decoder site every position is replaced, also during the transcription.
 
     Args:
         samples_16k: utterances of shape [samples]; `texts` are their transcripts, as Whisper would write them.
@@ -46,26 +47,26 @@ def faithfulness(
     """
     import torch
 
-    place = find_site(whisper, site)
+    site_layers(whisper, site)
     kept = [index for index, text in enumerate(texts) if any(map(str.isalnum, text))]
     if not kept:
         raise DataError("no utterance has a transcript, so faithfulness cannot be measured; give transcripts")
     audio, references = [samples_16k[index] for index in kept], [texts[index] for index in kept]
     loss, tokens = dict.fromkeys(VARIANTS, 0.0), 0
-    heard: dict[str, list[str]] = {variant: [] for variant in VARIANTS}
+    hypotheses: dict[str, list[str]] = {variant: [] for variant in VARIANTS}
     truth: list[str] = []
     with torch.inference_mode():
         for speech in speech_batches(whisper, audio, references, context_s=context_s):
-            for variant, patches in _variants(speech, place, reconstruct, normalize).items():
-                found = hear(speech, patches, first_block(place))
-                loss[variant] -= sum(float(row.sum()) for row in found.log_probs)
-                heard[variant] += found.texts
+            for variant, patches in _variants(speech, site, reconstruct, normalize).items():
+                outcome = run_patched(speech, patches, first_block(site))
+                loss[variant] -= sum(float(row.sum()) for row in outcome.log_probs)
+                hypotheses[variant] += outcome.texts
             tokens += sum(len(transcript.ids) + 1 for transcript in speech.tokens)
             truth += [references[number] for number in speech.numbers]
     if not truth:
         raise DataError("every utterance is longer than Whisper's 30 s, so faithfulness cannot be measured")
     scores = {f"ce_{variant}": loss[variant] / tokens for variant in VARIANTS}
-    scores |= {f"wer_{variant}": word_error_rate(truth, heard[variant]) for variant in VARIANTS}
+    scores |= {f"wer_{variant}": word_error_rate(truth, hypotheses[variant]) for variant in VARIANTS}
     harm = scores["ce_zero"] - scores["ce_clean"]
     return scores | {"ce_recovered": (scores["ce_zero"] - scores["ce_sae"]) / harm if harm > 0 else 0.0}
 
@@ -76,12 +77,11 @@ def _variants(
     """The patches of every variant."""
     import torch
 
-    points = outputs(speech.whisper, site)
+    points, normaliser = outputs(speech.whisper, site), Normaliser(speech.whisper, site, normalize)
     if site.is_decoder:
-        rebuilt: Patch = _rebuild(Normaliser(speech.whisper, site, normalize), reconstruct)
+        rebuilt: Patch = _rebuild(normaliser, reconstruct)
         return {"clean": {}, "sae": {points[0]: rebuilt}, "zero": {points[0]: torch.zeros_like}}
     rows = site_rows(speech, site, normalize)
-    normaliser = Normaliser(speech.whisper, site, normalize)
     whole = reconstruct(rows.values).chunk(len(points), dim=1)
     values = [normaliser.undo(part, rows.mean[:, index], rows.deviation[:, index]) for index, part in enumerate(whole)]
     return {
@@ -92,7 +92,7 @@ def _variants(
 
 
 def _rebuild(normaliser: Normaliser, reconstruct: Reconstruct) -> Patch:
-    """A patch that replaces whatever passes by its reconstruction."""
+    """A patch that replaces all states by their reconstruction."""
 
     def patch(states: torch.Tensor) -> torch.Tensor:
         values, mean, deviation = normaliser.apply(states)

@@ -1,4 +1,4 @@
-"""Activations of Whisper at any sites, window by window, and whose they are."""
+"""Activations of Whisper at any sites, window by window."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from phonoscope.config.sites import Site
 from phonoscope.errors import DataError
 from phonoscope.whisper.hooks import capture
 from phonoscope.whisper.model import FRAME_SAMPLES, Whisper, embed, run_blocks
-from phonoscope.whisper.sites import Normaliser, Site, inputs, outputs
-from phonoscope.whisper.transcript import Tokens, prompt, token_batch
+from phonoscope.whisper.sites import Normaliser, Point, inputs, outputs
+from phonoscope.whisper.transcript import TextTokens, prompt, token_batch
 from phonoscope.whisper.windows import Piece, Window
 
 if TYPE_CHECKING:
@@ -28,11 +29,11 @@ class Block(NamedTuple):
 
     utterance: int
     first: int
-    """The utterance's own row that comes first."""
+    """Index of the first row within the utterance."""
     values: NDArray[np.float16]
     """[rows, width], or [rows, parts, width] where a site has several: an MLP's input and output, or every layer."""
     mean: NDArray[np.float32]
-    """What normalising took out, [rows, parts]."""
+    """Mean that normalising took out, [rows, parts]."""
     deviation: NDArray[np.float32]
 
 
@@ -42,19 +43,19 @@ class Batch:
 
     windows: Sequence[Window]
     audio: Sequence[NDArray[np.float32]]
-    texts: Sequence[Sequence[Tokens]]
-    """Of each window the transcripts of its utterances, in order; only decoder sites need them."""
+    texts: Sequence[Sequence[TextTokens]]
+    """Transcripts of each window's utterances, in order; only decoder sites need them."""
 
 
 def parts(whisper: Whisper, site: Site) -> int:
-    """Vectors that a row holds: 2 of an MLP, one a layer of the stack, else 1."""
+    """Vectors in a row: an MLP's input and output, one a layer of the stack, else 1."""
     return 2 if site.kind == "mlp" else len(outputs(whisper, site))
 
 
-def text_spans(whisper: Whisper, window: Window, texts: Sequence[Tokens]) -> list[tuple[int, int]]:
-    """Where in the decoder's input each utterance's tokens stand, as (start, end).
+def text_spans(whisper: Whisper, window: Window, texts: Sequence[TextTokens]) -> list[tuple[int, int]]:
+    """Positions of each utterance's tokens in the decoder's input, as (start, end).
 
-    The first utterance of a window owns the prompt too; an utterance that was cut has no positions.
+    The prompt belongs to the window's first utterance; an utterance that was cut has no positions.
     """
     start, spans = 0, []
     for index, (piece, tokens) in enumerate(zip(window.pieces, texts, strict=True)):
@@ -64,15 +65,15 @@ def text_spans(whisper: Whisper, window: Window, texts: Sequence[Tokens]) -> lis
     return spans
 
 
-def extract(whisper: Whisper, sites: Sequence[Site], batch: Batch, *, normalize: Normalize) -> dict[str, list[Block]]:
+def extract(whisper: Whisper, sites: Sequence[Site], batch: Batch, *, normalize: Normalize) -> dict[Site, list[Block]]:
     """The activations of one batch of windows at all sites, in float16; padding is left out.
 
     Raises: `DataError` if an activation is not finite in float16.
     """
     import torch
 
-    points = {site.name: [*inputs(whisper, site), *outputs(whisper, site)][: _captured(site)] for site in sites}
-    flat = [point for site in sites for point in points[site.name]]
+    points = {site: _points(whisper, site) for site in sites}
+    flat = [point for site in sites for point in points[site]]
     joined = [_joined(window, texts) for window, texts in zip(batch.windows, batch.texts, strict=True)]
     with torch.inference_mode(), capture(flat) as taken:
         stream = run_blocks(whisper, embed(whisper, batch.audio, batch.windows[0].positions * FRAME_SAMPLES))
@@ -80,22 +81,23 @@ def extract(whisper: Whisper, sites: Sequence[Site], batch: Batch, *, normalize:
             encoded = whisper.model.model.encoder.layer_norm(stream)
             read = token_batch(whisper, joined)[:, :-1]
             whisper.model.model.decoder(read, encoder_hidden_states=encoded, use_cache=False)
-        found = dict(zip(flat, (states[0] for states in taken), strict=True))
+        by_point = dict(zip(flat, (states[0] for states in taken), strict=True))
         return {
-            site.name: _blocks(whisper, site, [found[point] for point in points[site.name]], batch, normalize)
+            site: _blocks(whisper, site, [by_point[point] for point in points[site]], batch, normalize)
             for site in sites
         }
 
 
-def _joined(window: Window, texts: Sequence[Tokens]) -> Tokens:
+def _joined(window: Window, texts: Sequence[TextTokens]) -> TextTokens:
     """One transcript of all utterances that are whole in a window."""
     whole = (tokens for piece, tokens in zip(window.pieces, texts, strict=True) if piece.whole)
-    return reduce(Tokens.__add__, whole, Tokens((), ()))
+    return reduce(TextTokens.__add__, whole, TextTokens((), ()))
 
 
-def _captured(site: Site) -> int:
-    """Points that a site's rows are taken from: an MLP's input and output, else its outputs, which are its inputs."""
-    return 2 if site.kind == "mlp" else len(site.layers)
+def _points(whisper: Whisper, site: Site) -> list[Point]:
+    """Points of a row's vectors: an MLP's input and output, else the outputs, which are the inputs."""
+    between = outputs(whisper, site)
+    return [*inputs(whisper, site), *between] if site.kind == "mlp" else between
 
 
 def _blocks(
@@ -105,13 +107,13 @@ def _blocks(
 
     normaliser = Normaliser(whisper, site, normalize)
     values, mean, deviation = (torch.stack(part, dim=2) for part in zip(*map(normaliser.apply, states), strict=True))
-    found = []
+    blocks = []
     for index, window in enumerate(batch.windows):
         for piece, (start, end) in _spans(whisper, site, window, batch.texts[index]):
             rows = values[index, start:end].to(torch.float16).cpu().numpy()
             if not np.isfinite(rows).all():
-                raise DataError(f"{site.name}: activations beyond float16; set whisper.normalize to final")
-            found.append(
+                raise DataError(f"{site.name}: activations beyond float16; normalise them by the final layer norm")
+            blocks.append(
                 Block(
                     piece.utterance,
                     piece.skip,
@@ -120,13 +122,13 @@ def _blocks(
                     deviation[index, start:end].cpu().numpy(),
                 )
             )
-    return found
+    return blocks
 
 
 def _spans(
-    whisper: Whisper, site: Site, window: Window, texts: Sequence[Tokens]
+    whisper: Whisper, site: Site, window: Window, texts: Sequence[TextTokens]
 ) -> Iterator[tuple[Piece, tuple[int, int]]]:
-    """Of every utterance in a window the positions that are its own, as (start, end)."""
+    """Positions of every utterance in a window, as (start, end)."""
     if site.is_decoder:
         yield from zip(window.pieces, text_spans(whisper, window, texts), strict=True)
     else:
@@ -134,8 +136,8 @@ def _spans(
 
 
 def agreement(one: NDArray[np.floating], other: NDArray[np.floating]) -> dict[str, float]:
-    """How far the same frames agree in two computations, [n, width] each: mean cosine, and the share of the variance
-    of `one` that the difference makes up."""
+    """Agreement of the same frames in two computations, [n, width] each: mean cosine, and variance of the difference
+    over that of `one`."""
     a, b = one.astype(np.float64), other.astype(np.float64)
     cosine = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
     return {

@@ -1,4 +1,4 @@
-"""Reading and changing activations at points of the model, by forward hooks that are always taken off again."""
+"""Reading and changing activations at points of the model, by forward hooks that are always removed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from phonoscope.whisper.sites import Point
 
 Patch = Callable[["Tensor"], "Tensor"]
-"""What becomes of the activations [batch, positions, width] that pass a point."""
+"""Maps activations [batch, positions, width] at a point to the ones that replace them."""
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def capture(points: Sequence[Point]) -> Iterator[list[list[Tensor]]]:
 
 @contextmanager
 def patched(patches: Mapping[Point, Patch]) -> Iterator[None]:
-    """Within the context every forward goes on with what the patches make of the activations at their points."""
+    """Within the context every forward continues with the patched activations at each point."""
     with ExitStack() as stack:
         for point, patch in patches.items():
             stack.enter_context(_hooked(point, patch))

@@ -1,4 +1,4 @@
-"""A Whisper model ready to use: load it, take its encoder's hidden states, transcribe with it."""
+"""A Whisper model: loading, the encoder's hidden states, transcription."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phonoscope.compute import setup_torch
+from phonoscope.config.compute import ComputeConfig
 from phonoscope.errors import DataError, EnvironmentFault
 from phonoscope.whisper.ct2 import load_ct2
 from phonoscope.whisper.transcript import prompt
@@ -28,13 +31,14 @@ if TYPE_CHECKING:
 
 SAMPLE_RATE = 16_000
 FRAME_SAMPLES = 320  # one encoder position is 20 ms: 160 samples a mel frame, and the second convolution strides by 2
+FRAME_S = FRAME_SAMPLES / SAMPLE_RATE
 WINDOW_S = 30.0
 MULTILINGUAL_VOCABULARY = 51_865  # one language token more than the English-only models have
 
 
 @dataclass(frozen=True)
 class Whisper:
-    """A Whisper model with what belongs to it. `model_id` says which weights these are."""
+    """A Whisper model with its tokenizer and feature extractor. `model_id` names its weights."""
 
     model_id: str
     model: WhisperForConditionalGeneration
@@ -44,6 +48,12 @@ class Whisper:
     @property
     def device(self) -> torch.device:
         return self.model.device
+
+
+@lru_cache(maxsize=1)
+def open_whisper(checkpoint: str, compute: ComputeConfig) -> Whisper:
+    """Whisper on the device of `compute`, loaded once a process."""
+    return load_whisper(checkpoint, setup_torch(compute, seed=0))  # nothing here is random
 
 
 def load_whisper(checkpoint: str = "packaged", device: str | torch.device = "cpu") -> Whisper:
@@ -96,7 +106,7 @@ def _from_ct2(folder: Path) -> tuple[WhisperForConditionalGeneration, PreTrained
 
 
 def _english_generation(tokenizer: PreTrainedTokenizerBase, settings: dict[str, Any]) -> GenerationConfig:
-    """How an English-only model is decoded: <|startoftranscript|> <|notimestamps|>, then text."""
+    """Decoding of an English-only model: <|startoftranscript|> <|notimestamps|>, then text."""
     from transformers import GenerationConfig
 
     vocabulary = tokenizer.get_vocab()
@@ -124,7 +134,7 @@ def _from_transformers(name: str, *, local: bool) -> tuple[WhisperForConditional
             raise DataError(f"{name}: not a Whisper checkpoint ({reason}); it needs safetensors files") from error
         raise EnvironmentFault(
             f"Whisper checkpoint {name!r} is no folder here and cannot be fetched from the Hub ({reason}); "
-            "set whisper.checkpoint to packaged or to a folder"
+            "give packaged or a folder"
         ) from error
 
 
@@ -236,9 +246,9 @@ def transcribe(whisper: Whisper, samples_16k: Sequence[NDArray[np.float32]], *, 
 
 
 class Encoded:
-    """What the decoder attends to, given the residual stream after the encoder's last block, [batch, frames, width].
+    """Encoder output for the decoder, from the residual stream after the last block, [batch, frames, width].
 
-    Its keys and values are computed once, however often the decoder runs.
+    Its keys and values are computed once for all runs of the decoder.
     """
 
     def __init__(self, whisper: Whisper, stream: torch.Tensor) -> None:
@@ -248,7 +258,7 @@ class Encoded:
         self._whisper, self._cross = whisper, DynamicCache()
 
     def cache(self) -> EncoderDecoderCache:
-        """Keys and values for one run of the decoder, of which none is its own yet."""
+        """A fresh decoder cache that shares the cross-attention keys."""
         from transformers import DynamicCache, EncoderDecoderCache
 
         return EncoderDecoderCache(DynamicCache(), self._cross)
@@ -257,8 +267,8 @@ class Encoded:
         """The decoder's last hidden states [batch, positions, width] of tokens [batch, positions] after the cache's."""
         decoder = self._whisper.model.model.decoder
         cache = self.cache() if cache is None else cache
-        found = decoder(tokens, encoder_hidden_states=self.states, past_key_values=cache, use_cache=True)
-        states: torch.Tensor = found.last_hidden_state
+        output = decoder(tokens, encoder_hidden_states=self.states, past_key_values=cache, use_cache=True)
+        states: torch.Tensor = output.last_hidden_state
         return states
 
 

@@ -1,40 +1,16 @@
-"""Sites: the places in Whisper where activations are read and changed, by name."""
+"""Sites in a loaded Whisper: the modules where activations are read and changed, and their normalisation."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from phonoscope.config.sites import STACK, Site
 from phonoscope.errors import ParamsError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from phonoscope.whisper.model import Whisper
-
-Kind = Literal["encoder", "decoder", "mlp", "attention"]
-STACK = "encoder_all"
-_NAME = re.compile(r"(encoder|decoder|mlp|attention)_(\d+)")
-
-
-@dataclass(frozen=True)
-class Site:
-    """`encoder_<n>` and `decoder_<n>` are the residual stream after block n (0: the embeddings), `mlp_<n>` and
-    `attention_<n>` what these parts of encoder block n add to it, `encoder_all` the stream after every block."""
-
-    name: str
-    kind: Kind
-    layers: tuple[int, ...]
-    """The blocks, from 1; several for `encoder_all` alone."""
-
-    @property
-    def is_decoder(self) -> bool:
-        return self.kind == "decoder"
-
-    @property
-    def is_residual(self) -> bool:
-        return self.kind in ("encoder", "decoder")
 
 
 class Point(NamedTuple):
@@ -44,45 +20,43 @@ class Point(NamedTuple):
     at: Literal["input", "output"]
 
 
-def find_site(whisper: Whisper, name: str) -> Site:
-    """The site of this name. Raises `ParamsError`, naming those that there are, if the model has none."""
+def site_layers(whisper: Whisper, site: Site) -> tuple[int, ...]:
+    """Blocks of a site, from 1; several for `encoder_all` alone. Raises `ParamsError` if the model lacks the site."""
     config = whisper.model.config
-    blocks = {"decoder": config.decoder_layers}
-    if name == STACK:
-        return Site(name, "encoder", tuple(range(1, config.encoder_layers + 1)))
-    found = _NAME.fullmatch(name)
-    if found:
-        kind, layer = found[1], int(found[2])
-        least = 0 if kind in ("encoder", "decoder") else 1
-        if least <= layer <= blocks.get(kind, config.encoder_layers) and name == f"{kind}_{layer}":
-            return Site(name, kind, (layer,))  # type: ignore[arg-type]  # the pattern admits no other kind
-    raise ParamsError(
-        f"site {name!r}: {whisper.model_id} has encoder_0 to encoder_{config.encoder_layers}, mlp_1 and attention_1 to "
-        f"{config.encoder_layers}, {STACK}, decoder_0 to decoder_{config.decoder_layers}"
-    )
+    if site.layer is None:
+        return tuple(range(1, config.encoder_layers + 1))
+    if site.layer > (config.decoder_layers if site.is_decoder else config.encoder_layers):
+        raise ParamsError(
+            f"site {site.name!r}: {whisper.model_id} has encoder_0 to encoder_{config.encoder_layers}, mlp_1 and "
+            f"attention_1 to {config.encoder_layers}, {STACK}, decoder_0 to decoder_{config.decoder_layers}"
+        )
+    return (site.layer,)
 
 
 def inputs(whisper: Whisper, site: Site) -> list[Point]:
-    """Where the activations are that a dictionary at this site encodes: for an MLP what enters it."""
+    """Points whose activations a dictionary at this site encodes: for an MLP its input."""
     if site.kind == "mlp":
-        return [Point(whisper.model.model.encoder.layers[site.layers[0] - 1].fc1, "input")]
+        (layer,) = site_layers(whisper, site)
+        return [Point(whisper.model.model.encoder.layers[layer - 1].fc1, "input")]
     return outputs(whisper, site)
 
 
 def outputs(whisper: Whisper, site: Site) -> list[Point]:
-    """Where the activations are that a dictionary at this site reconstructs."""
-    model = whisper.model.model
-    layers = model.decoder.layers if site.is_decoder else model.encoder.layers
+    """Points whose activations a dictionary at this site reconstructs."""
+    model, layers = whisper.model.model, site_layers(whisper, site)
+    blocks = model.decoder.layers if site.is_decoder else model.encoder.layers
     if site.kind == "mlp":
-        return [Point(layers[site.layers[0] - 1].fc2, "output")]
+        return [Point(blocks[layers[0] - 1].fc2, "output")]
     if site.kind == "attention":
-        return [Point(layers[site.layers[0] - 1].self_attn, "output")]
-    return [Point(layers[n - 1], "output") if n else Point(layers[0], "input") for n in site.layers]
+        return [Point(blocks[layers[0] - 1].self_attn, "output")]
+    return [Point(blocks[n - 1], "output") if n else Point(blocks[0], "input") for n in layers]
 
 
 class Normaliser:
-    """The model's final layer norm, applied to a site's residual stream, and its inverse by each token's own mean and
-    deviation; the identity for `none` and for what is no residual stream."""
+    """The model's final layer norm on a site's residual stream, and its inverse by each position's mean and deviation.
+
+    The identity for `none` and for a site that is no residual stream.
+    """
 
     def __init__(self, whisper: Whisper, site: Site, normalize: Literal["final", "none"]) -> None:
         model = whisper.model.model
@@ -104,5 +78,5 @@ class Normaliser:
         return self.unscale(states - self._norm.bias, deviation) + mean[..., None]
 
     def unscale(self, change: Tensor, deviation: Tensor) -> Tensor:
-        """The change of raw states that belongs to a change of normalised ones at fixed mean and deviation."""
+        """The change of raw states for a change of normalised ones at fixed mean and deviation."""
         return change if self._norm is None else change / self._norm.weight * deviation[..., None]

@@ -1,4 +1,4 @@
-"""Transcripts as the decoder's tokens, and how probable Whisper finds them."""
+"""Transcripts as the decoder's tokens, and their probabilities."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """A transcript's tokens, without prompt and end, and the word of the transcript that each belongs to."""
+class TextTokens:
+    """A transcript's tokens, without prompt and end, and the word of each."""
 
     ids: tuple[int, ...]
     words: tuple[int, ...]
     """Index of the word of `text.split()`; -1 for a token without letter or digit."""
 
-    def __add__(self, other: Tokens) -> Tokens:
+    def __add__(self, other: TextTokens) -> TextTokens:
         shift = max(self.words, default=-1) + 1
-        return Tokens(self.ids + other.ids, self.words + tuple(w + shift if w >= 0 else w for w in other.words))
+        return TextTokens(self.ids + other.ids, self.words + tuple(w + shift if w >= 0 else w for w in other.words))
 
 
-def written(text: str) -> str:
+def as_sentence(text: str) -> str:
     """A transcript as Whisper would write it: corpora that are all lower or upper case become sentences.
 
     Without this, cross-entropy would mostly measure a corpus's typography.
@@ -38,27 +38,27 @@ def written(text: str) -> str:
     return text if not text or text[-1] in ".?!" else f"{text}."
 
 
-def tokenize(whisper: Whisper, text: str) -> Tokens:
+def tokenize(whisper: Whisper, text: str) -> TextTokens:
     """The tokens of a transcript, as it stands; an empty one has none."""
     ids: list[int] = []
     words: list[int] = []
     for index, word in enumerate(text.split()):  # Whisper's tokens never cross a space
-        found = whisper.tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
-        spoken = [any(map(str.isalnum, whisper.tokenizer.decode([token]))) for token in found]
-        ids += found
+        pieces = whisper.tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
+        spoken = [any(map(str.isalnum, whisper.tokenizer.decode([token]))) for token in pieces]
+        ids += pieces
         words += [index if sound else -1 for sound in spoken]
-    return Tokens(tuple(ids), tuple(words))
+    return TextTokens(tuple(ids), tuple(words))
 
 
 def prompt(whisper: Whisper) -> list[int]:
-    """What every transcript starts with: start, for multilingual models language and task, and no timestamps."""
+    """Tokens that every transcript starts with: start, for multilingual models language and task, no timestamps."""
     generation: Any = whisper.model.generation_config
     many: Any = whisper.tokenizer.convert_tokens_to_ids(["<|en|>", "<|transcribe|>"])
     language = many if getattr(generation, "is_multilingual", False) else []
     return [generation.decoder_start_token_id, *language, generation.no_timestamps_token_id]
 
 
-def token_batch(whisper: Whisper, transcripts: Sequence[Tokens]) -> torch.Tensor:
+def token_batch(whisper: Whisper, transcripts: Sequence[TextTokens]) -> torch.Tensor:
     """Prompt, tokens and end of each transcript, filled with ends to one length: [transcripts, positions].
 
     Raises: `DataError` for a transcript that is longer than Whisper's text context.
@@ -73,7 +73,7 @@ def token_batch(whisper: Whisper, transcripts: Sequence[Tokens]) -> torch.Tensor
     return torch.tensor([row + [end] * (longest - len(row)) for row in rows], device=whisper.device)
 
 
-def log_probabilities(whisper: Whisper, encoded: Encoded, transcripts: Sequence[Tokens]) -> list[torch.Tensor]:
+def log_probabilities(whisper: Whisper, encoded: Encoded, transcripts: Sequence[TextTokens]) -> list[torch.Tensor]:
     """Log-probability, in nats, of every token of each window's transcript and of its end, teacher-forced.
 
     Returns: per window a tensor of shape [tokens + 1].

@@ -42,5 +42,5 @@ def word_errors(reference: str, hypothesis: str) -> tuple[int, int]:
     truth, guess = normalize_text(reference), normalize_text(hypothesis)
     if not truth:
         return len(guess.split()), 0
-    found = jiwer.process_words(truth, guess)
-    return found.substitutions + found.deletions + found.insertions, len(truth.split())
+    edits = jiwer.process_words(truth, guess)
+    return edits.substitutions + edits.deletions + edits.insertions, len(truth.split())

@@ -1,4 +1,4 @@
-"""Windows: which audio the encoder sees at once, and which of its positions belong to which utterance."""
+"""Windows: audio that the encoder sees at once, and the utterance of each position."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GAP_FRAMES = 25
 
 @dataclass(frozen=True)
 class Piece:
-    """An utterance in a window: its frames `skip` to `skip + frames` stand at the window's position `first` on."""
+    """An utterance in a window: its frames `skip` to `skip + frames` begin at the window's position `first`."""
 
     utterance: int
     first: int
@@ -31,7 +31,7 @@ class Piece:
 
 
 class Window(NamedTuple):
-    """What the encoder sees at once: utterances, and silence up to `positions` of 20 ms each."""
+    """Input of the encoder: utterances, and silence up to `positions` of 20 ms each."""
 
     pieces: tuple[Piece, ...]
     positions: int
@@ -40,11 +40,11 @@ class Window(NamedTuple):
 def plan_windows(
     lengths: Sequence[int], groups: Sequence[str], *, pack: bool = False, context_s: float = WINDOW_S
 ) -> list[Window]:
-    """Lay utterances into windows, sorted by their first utterance.
+    """Place utterances in windows, sorted by their first utterance.
 
     Args:
         lengths: samples at 16 kHz of each utterance.
-        groups: whose it is: only utterances of one speaker share a window.
+        groups: speaker of each utterance; only utterances of one speaker share a window.
         pack: fill windows of 30 s with utterances, `GAP_FRAMES` of silence between them; else each has a window of
             `context_s`, or of 30 s if it is longer. What is longer than 30 s is cut.
     """
@@ -66,7 +66,7 @@ def plan_windows(
 
 
 def _share(pieces: list[Piece], utterance: int, frames: int, most: int) -> list[Window]:
-    """Add an utterance to a speaker's open window; returns the full window that had no room for it, if so."""
+    """Add an utterance to a speaker's open window; returns the full window where it had no room."""
     full = []
     first = pieces[-1].first + pieces[-1].frames + GAP_FRAMES if pieces else 0
     if first + frames > most:
@@ -97,7 +97,7 @@ def window_audio(window: Window, read: Callable[[int], NDArray[np.float32]]) -> 
 
 
 def speech_mask(windows: Sequence[Window]) -> torch.Tensor:
-    """Which positions of windows of one length hold an utterance: bool of shape [windows, positions]."""
+    """Positions with an utterance in windows of one length: bool of shape [windows, positions]."""
     import torch
 
     mask = torch.zeros(len(windows), windows[0].positions, dtype=torch.bool)

@@ -91,7 +91,7 @@ def test_any_flipped_bit_is_found_and_its_file_named(
     (fault,) = check_output(root, output, cache)
     assert (fault.path, fault.where) == (f"data/out/{name}", "workspace")
     assert "stage@x" in fault.reason
-    assert fault.mend == f"remove `data/out/{name}`, then run `dvc checkout --force data/out`"
+    assert fault.fix == f"remove `data/out/{name}`, then run `dvc checkout --force data/out`"
 
 
 def test_without_a_listing_the_folder_is_named(stored: Stored) -> None:
@@ -120,7 +120,7 @@ def test_a_missing_output_and_one_of_another_kind_are_named(stored: Stored) -> N
     assert "changed places" in changed.reason
     (differs,) = check_output(root, Output("s", Path("data/out/a.csv"), "0" * 32), cache)
     assert differs.path == "data/out/a.csv"
-    assert output.rebuild in check_output(root, Output(output.stage, output.path, "0" * 32 + ".dir"), cache)[0].mend
+    assert output.rebuild in check_output(root, Output(output.stage, output.path, "0" * 32 + ".dir"), cache)[0].fix
 
 
 def test_a_file_that_cannot_be_read_is_named(stored: Stored) -> None:
@@ -139,11 +139,11 @@ def test_a_damaged_object_of_the_cache_is_named(stored: Stored) -> None:
     assert [path for path in cache_objects(cache) if is_damaged(path)] == [damaged]
     (fault,) = check_cache([output], cache, [damaged], [])
     assert (fault.path, fault.where) == (damaged.as_posix(), "cache")
-    assert fault.mend == f"remove `{damaged}`, then run `dvc commit --force stage@x`"
+    assert fault.fix == f"remove `{damaged}`, then run `dvc commit --force stage@x`"
     (fault,) = check_cache([output], cache, [damaged], [output.path])
-    assert "dvc repro --force --single-item stage@x" in fault.mend
+    assert "dvc repro --force --single-item stage@x" in fault.fix
     (fault,) = check_cache([], cache, [damaged], [])
-    assert fault.mend == f"remove `{damaged}`"
+    assert fault.fix == f"remove `{damaged}`"
 
 
 def test_a_missing_object_of_the_cache_is_named(stored: Stored) -> None:
@@ -195,4 +195,4 @@ def test_a_misplaced_entry_of_the_run_cache_is_named(tmp_path: Path) -> None:
     path.rename(moved)
     fault = check_run(moved)
     assert fault is not None
-    assert fault.mend == f"remove `{moved}`"
+    assert fault.fix == f"remove `{moved}`"

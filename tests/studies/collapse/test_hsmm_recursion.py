@@ -115,7 +115,7 @@ def test_gradients_agree_with_finite_differences(censored: bool) -> None:
     assert torch.autograd.gradcheck(occupancy, [inputs[0].clone().requires_grad_()])
 
 
-def test_padding_and_company_do_not_matter() -> None:
+def test_padding_and_other_sequences_do_not_matter() -> None:
     parameters, log_b = chain(5, 4), emissions(2, 9, 6)
     alone = log_partition(log_b[:1, :5], parameters, torch.tensor([5]))
     log_b[0, 5:] = float("nan")

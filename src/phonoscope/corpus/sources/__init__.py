@@ -29,5 +29,5 @@ def open_source(config: CorpusConfig) -> Iterator[RawItem | Rejected]:
     """
     root = Path(config.root)
     if not root.is_dir():
-        raise ParamsError(f"corpus.root: {config.root!r} is no folder; give the folder of a {config.source} corpus")
+        raise ParamsError(f"{config.root!r} is not a folder; give the folder of a {config.source} corpus")
     return SOURCES[config.source](root, config)

@@ -11,7 +11,7 @@ from phonoscope.corpus.items import AudioFile, RawItem, Rejected, relative_name
 from phonoscope.errors import DataError
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-# sex and accent as the corpus's own metadata.py gives them
+# sex and accent from the corpus's metadata.py
 SPEAKERS = {
     "george": ("M", "greek"),
     "jackson": ("M", "en-us"),

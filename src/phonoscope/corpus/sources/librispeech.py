@@ -14,7 +14,7 @@ from phonoscope.errors import DataError, ParamsError
 def read_sexes(path: Path) -> dict[str, str]:
     """Speaker id -> `F` or `M`, from SPEAKERS.TXT (`id | sex | subset | minutes | name`, comments begin with `;`)."""
     if not path.is_file():
-        raise DataError(f"{path}: no such file; corpus.root must be the LibriSpeech folder that holds SPEAKERS.TXT")
+        raise DataError(f"{path}: no such file; give the LibriSpeech folder that holds SPEAKERS.TXT")
     rows = [line.split("|") for line in read_text(path).splitlines() if line.strip()[:1] not in ";"]
     return {row[0].strip(): sex_code(row[1]) for row in rows if len(row) > 1}
 
@@ -37,12 +37,12 @@ def subset_folders(root: Path, subset: str) -> list[Path]:
         return there
     chosen = [path for path in there if path.name == subset]
     if not chosen:
-        raise ParamsError(f"corpus.subset: no {subset!r} in {root}; there are {', '.join(p.name for p in there)}")
+        raise ParamsError(f"no subset {subset!r} in {root}; there are {', '.join(p.name for p in there)}")
     return chosen
 
 
 def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
-    """Utterances under their own ids. One without a transcript is rejected. Raises `DataError` and `ParamsError`."""
+    """Utterances under LibriSpeech's ids. One without a transcript is rejected. Raises `DataError` and `ParamsError`."""
     root = root / "LibriSpeech" if (root / "LibriSpeech").is_dir() else root
     sexes = read_sexes(root / "SPEAKERS.TXT")
     for folder in subset_folders(root, config.subset):

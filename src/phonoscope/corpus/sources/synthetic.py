@@ -35,7 +35,7 @@ class Speaker:
     rate: int
 
     def say(self, text: str, rate_factor: float = 1.0, pitch_shift: int = 0) -> Audio:
-        """`text` at this speaker's own rate and pitch, changed by a factor and a shift."""
+        """`text` at this speaker's rate times a factor, and pitch plus a shift."""
         rate = round(self.rate * rate_factor)
         if not self.voice:
             return NeuralSpeech(text, rate)
@@ -105,7 +105,7 @@ def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
     speakers = read_speakers(root / "speakers.csv") + [NEURAL_SPEAKER] * config.neural_voice
     if config.sentences_per_speaker > len(sentences):
         raise ParamsError(
-            f"corpus.sentences_per_speaker is {config.sentences_per_speaker}, but {root / 'sentences.txt'} has "
+            f"{config.sentences_per_speaker} sentences per speaker are asked for, but {root / 'sentences.txt'} has "
             f"{len(sentences)}"
         )
     hands = deal(len(sentences), len(speakers), config.sentences_per_speaker, derive_seed(config.seed, "sentences"))

@@ -1,3 +1,1 @@
-"""Whether artifacts are what they were: their hashes, and what is inside them."""
-
-from __future__ import annotations
+"""Whether artifacts are what their stages wrote: their hashes, their contents, and whether they agree."""

@@ -1,10 +1,11 @@
-"""What is inside an artifact's file, by its form: whether it can be read whole and its numbers are finite."""
+"""A file by itself: whether it is whole (quick enough before every use), and whether its numbers are finite."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,24 +13,64 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH = 1 << 22
-"""Values of a memory-mapped array that are looked at together."""
+"""Values of a memory-mapped array that are checked together."""
+MAY_BE_NAN = ("f0_hz",)
+"""Columns in which NaN has a meaning: no pitch."""
 
 
-def check_content(path: Path, may_be_nan: Collection[str] = ()) -> str | None:
-    """Why a file cannot be used, or None; forms without a check pass. Columns in `may_be_nan` may hold NaN."""
-    check = CHECKS.get(path.suffix.lower())
-    if check is None:
-        return None
+def check_whole(path: Path) -> str | None:
+    """Why a file is not whole, or None. Reads only head and end of a large file; unknown forms pass."""
+    if path.suffix.lower() in WHOLE and not path.stat().st_size:
+        return "empty"
+    return _reason(WHOLE, path, "not readable, or cut off")
+
+
+def check_content(path: Path) -> str | None:
+    """Why a file cannot be used, or None. Reads all of it; unknown forms pass."""
+    return _reason(CONTENT, path, "not readable")
+
+
+def _reason(checks: dict[str, Callable[[Path], str | None]], path: Path, unreadable: str) -> str | None:
+    check = checks.get(path.suffix.lower())
     try:
-        return check(path, may_be_nan)
+        return check(path) if check else None
     except ImportError:  # a missing package is no fault of the file
         raise
-    except Exception as error:  # what a reader makes of damaged bytes cannot be foreseen, and none may end a check
+    except Exception as error:  # readers fail on damaged bytes in unforeseen ways, and none may end a check
         words = str(error).removeprefix(f"{path}: ") or type(error).__name__
-        return f"not readable ({' '.join(words.split())})"
+        return f"{unreadable} ({' '.join(words.split())})"
 
 
-def _safetensors(path: Path, may_be_nan: Collection[str]) -> str | None:
+def _whole_parquet(path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    pq.read_metadata(path)
+
+
+def _whole_safetensors(path: Path) -> None:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="np"):  # compares the header with the file's length
+        pass
+
+
+def _whole_npy(path: Path) -> None:
+    import numpy as np
+
+    np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _whole_json(path: Path) -> None:
+    json.loads(path.read_text(encoding="utf-8"))
+
+
+def _whole_csv(path: Path) -> str | None:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return None if file.read() == b"\n" else "cut off: its last line has no end"
+
+
+def _safetensors(path: Path) -> str | None:
     import torch
 
     from phonoscope.files import read_safetensors
@@ -39,7 +80,7 @@ def _safetensors(path: Path, may_be_nan: Collection[str]) -> str | None:
     return f"tensor {bad[0]} holds NaN or infinity" if bad else None
 
 
-def _parquet(path: Path, may_be_nan: Collection[str]) -> str | None:
+def _parquet(path: Path) -> str | None:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -47,7 +88,7 @@ def _parquet(path: Path, may_be_nan: Collection[str]) -> str | None:
         for batch in file.iter_batches():
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 for values in _floats(column):
-                    allowed = pc.or_(pc.is_finite(values), pc.is_nan(values) if name in may_be_nan else False)
+                    allowed = pc.or_(pc.is_finite(values), pc.is_nan(values) if name in MAY_BE_NAN else False)
                     if not pc.all(allowed, min_count=0).as_py():
                         return f"column {name} holds NaN or infinity"
     return None
@@ -67,7 +108,7 @@ def _floats(column: pa.Array) -> Iterator[pa.Array]:
             yield from _floats(part)
 
 
-def _npy(path: Path, may_be_nan: Collection[str]) -> str | None:
+def _npy(path: Path) -> str | None:
     import numpy as np
 
     array = np.load(path, mmap_mode="r", allow_pickle=False).reshape(-1)
@@ -77,7 +118,7 @@ def _npy(path: Path, may_be_nan: Collection[str]) -> str | None:
     return None
 
 
-def _json(path: Path, may_be_nan: Collection[str]) -> str | None:
+def _json(path: Path) -> None:
     def refuse(constant: str) -> float:
         raise ValueError(f"it holds {constant}")
 
@@ -86,17 +127,15 @@ def _json(path: Path, may_be_nan: Collection[str]) -> str | None:
         return value if math.isfinite(value) else refuse(text)  # 1e999 is infinity
 
     json.loads(path.read_text(encoding="utf-8"), parse_float=number, parse_constant=refuse)
-    return None
 
 
-def _csv(path: Path, may_be_nan: Collection[str]) -> str | None:
-    """An empty cell is nothing: what does not apply to a row is written so."""
+def _csv(path: Path) -> str | None:
+    """An empty cell means that the column does not apply to the row."""
     import pandas as pd
 
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     for name in frame:
-        cells = frame[name].unique()
-        numbers = _numbers(cells)
+        numbers = _numbers(frame[name].unique())
         if bad := [cell for cell, number in numbers.items() if not math.isfinite(number)]:
             return f"column {name} holds {bad[0]}"
     return None
@@ -111,7 +150,7 @@ def _numbers(cells: Iterable[str]) -> dict[str, float]:
     return numbers if any(math.isfinite(n) or cell in ("inf", "-inf") for cell, n in numbers.items()) else {}
 
 
-def _audio(path: Path, may_be_nan: Collection[str]) -> str | None:
+def _audio(path: Path) -> str | None:
     import numpy as np
 
     from phonoscope.audio import read_audio
@@ -119,15 +158,21 @@ def _audio(path: Path, may_be_nan: Collection[str]) -> str | None:
     return None if np.isfinite(read_audio(path)[0]).all() else "holds NaN or infinity"
 
 
-def _image(path: Path, may_be_nan: Collection[str]) -> str | None:
+def _image(path: Path) -> None:
     from PIL import Image
 
     with Image.open(path) as image:
         image.load()
-    return None
 
 
-CHECKS: dict[str, Callable[[Path, Collection[str]], str | None]] = {
+WHOLE: dict[str, Callable[[Path], str | None]] = {
+    ".parquet": _whole_parquet,
+    ".safetensors": _whole_safetensors,
+    ".npy": _whole_npy,
+    ".json": _whole_json,
+    ".csv": _whole_csv,
+}
+CONTENT: dict[str, Callable[[Path], str | None]] = {
     ".safetensors": _safetensors,
     ".parquet": _parquet,
     ".npy": _npy,
@@ -136,3 +181,8 @@ CHECKS: dict[str, Callable[[Path, Collection[str]], str | None]] = {
     ".flac": _audio,
     ".png": _image,
 }
+
+
+def contents(path: Path) -> list[Path]:
+    """A file, or the files of a folder."""
+    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())

@@ -1,6 +1,6 @@
 """Outputs against the hashes in dvc.lock, and DVC's cache and run cache against their own names.
 
-DVC trusts a file whose time and size have not changed, and its cache whatever it holds. Here every byte is read again.
+DVC trusts a file whose time and size have not changed, and trusts its cache unread. Here every byte is read again.
 """
 
 from __future__ import annotations
@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from phonoscope.errors import DataError
+from phonoscope.pipeline.integrity.contents import contents
 from phonoscope.pipeline.integrity.faults import Fault
 
 
@@ -24,11 +26,49 @@ class Output:
     md5: str
     """Of a file; of a folder the hash of its listing, with the ending `.dir`."""
     cached: bool = True
-    """Whether DVC brings it back from its cache; the others lie in git, and the run cache has a copy."""
+    """Whether DVC restores it from its cache; the others lie in git, and the run cache has a copy."""
 
     @property
     def rebuild(self) -> str:
+        """How to make it again."""
         return f"run `dvc repro --force --single-item {self.stage}`"
+
+
+@dataclass(frozen=True)
+class Locked:
+    """The content of dvc.lock."""
+
+    outputs: list[Output]
+    runs: Path
+    """The folder of DVC's run cache."""
+    cache: Path
+    """The folder of DVC's cache."""
+    faults: list[Fault] = field(default_factory=list)
+    """Stages that have no lock."""
+
+
+def locked_outputs(root: Path) -> Locked:
+    """The outputs in the dvc.lock of `root`. Raises `DataError` if DVC cannot read its files."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(root)) as repo:
+            runs, cache = Path(repo.stage_cache.cache_dir), Path(repo.cache.local.path)
+            outs = [(out, getattr(out.stage, "name", "")) for out in repo.index.outs]
+    except DvcException as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{root / 'dvc.lock'}: {reason}; `phonoscope doctor` says how to fix it") from error
+    outputs, never = [], set()
+    for out, stage in outs:
+        if not (out.hash_info and out.hash_info.value):
+            never.add(stage)
+            continue
+        path = Path(out.fs_path).relative_to(root.resolve())
+        outputs.append(Output(stage, path, out.hash_info.value, out.use_cache))
+    reason = "dvc.lock has no hash of its outputs: it has not run"
+    faults = [Fault(stage, "workspace", reason, f"run `dvc repro {stage}`") for stage in sorted(never)]
+    return Locked(outputs, runs, cache, faults)
 
 
 def file_md5(path: Path) -> str:
@@ -49,7 +89,7 @@ def cached_object(cache: Path, md5: str) -> Path:
 
 
 def check_output(root: Path, output: Output, cache: Path) -> list[Fault]:
-    """An output in the workspace at `root`; of a folder each file is named, where `cache` still has its listing."""
+    """Faults of an output in the workspace at `root`; names the files of a folder if `cache` still has its listing."""
     path = root / output.path
     name = output.path.as_posix()
 
@@ -63,17 +103,17 @@ def check_output(root: Path, output: Output, cache: Path) -> list[Fault]:
     differs = f"differs from dvc.lock (stage {output.stage})"
     if path.is_file():
         return [] if _md5_or_reason(path) == output.md5 else [fault(differs, name)]
-    found = {file.relative_to(path).as_posix(): _md5_or_reason(file) for file in _files(path)}
-    if folder_md5(found) == output.md5:
+    present = {file.relative_to(path).as_posix(): _md5_or_reason(file) for file in contents(path)}
+    if folder_md5(present) == output.md5:
         return []
     locked = _listing(cache, output.md5)
     if locked is None:
         return [fault(differs, name)]
-    return list(_compare(name, found, locked, output, cache))
+    return list(_compare(name, present, locked, output, cache))
 
 
 def _md5_or_reason(path: Path) -> str:
-    """A file's MD5; of one that cannot be read the reason, which equals no MD5."""
+    """A file's MD5, or why it cannot be read, which equals no MD5."""
     try:
         return file_md5(path)
     except OSError as error:
@@ -81,9 +121,9 @@ def _md5_or_reason(path: Path) -> str:
 
 
 def _restore(output: Output, cache: Path, md5: str, *remove: str) -> str:
-    """What brings back a file or folder of an output, whose object is `md5`, once `remove` is gone.
+    """How to restore a file or folder of an output, whose object is `md5`, after removing `remove`.
 
-    It must go: DVC takes a file of unchanged size and time for what it was, and an object of its cache in any case.
+    It must be removed: DVC takes a file of unchanged size and time as unchanged, and any object of its cache.
     """
     objects = [cached_object(cache, each) for _, each in _parts(replace(output, md5=md5), cache)]
     damaged = [path.as_posix() for path in objects if path.is_file() and is_damaged(path)]
@@ -97,55 +137,54 @@ def _restore(output: Output, cache: Path, md5: str, *remove: str) -> str:
     return f"remove {gone}, then {command}" if gone else command
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.is_file())
-
-
 def _listing(cache: Path, md5: str) -> dict[str, str] | None:
-    """The files of a folder as the cache lists them; None if the list is not there or damaged."""
+    """The files of a folder as the cache lists them; None if the list is missing or damaged."""
     path = cached_object(cache, md5)
     if f"{_md5_or_reason(path)}.dir" != md5:
         return None
     return {entry["relpath"]: entry["md5"] for entry in json.loads(path.read_bytes())}
 
 
-def _compare(name: str, found: dict[str, str], locked: dict[str, str], output: Output, cache: Path) -> Iterator[Fault]:
-    for file in sorted(found.keys() | locked.keys()):
+def _compare(
+    name: str, present: dict[str, str], locked: dict[str, str], output: Output, cache: Path
+) -> Iterator[Fault]:
+    """Faults of a folder's files by their MD5, present and locked."""
+    for file in sorted(present.keys() | locked.keys()):
         path = f"{name}/{file}"
-        if file not in found:
-            mend = _restore(output, cache, locked[file])
-            yield Fault(path, "workspace", f"missing, though stage {output.stage} wrote it", mend)
+        if file not in present:
+            fix = _restore(output, cache, locked[file])
+            yield Fault(path, "workspace", f"missing, though stage {output.stage} wrote it", fix)
         elif file not in locked:
             yield Fault(path, "workspace", f"not from stage {output.stage}", _remove(path))
-        elif found[file] != locked[file]:
-            mend = _restore(output, cache, locked[file], path)
-            yield Fault(path, "workspace", f"differs from dvc.lock (stage {output.stage})", mend)
+        elif present[file] != locked[file]:
+            fix = _restore(output, cache, locked[file], path)
+            yield Fault(path, "workspace", f"differs from dvc.lock (stage {output.stage})", fix)
 
 
 def cache_objects(cache: Path) -> list[Path]:
     """Every object of a cache folder (`files/md5`), without DVC's temporary files."""
-    return [path for path in _files(cache) if len(path.parent.name) == 2 and not path.name.startswith(".")]
+    return [path for path in contents(cache) if len(path.parent.name) == 2 and not path.name.startswith(".")]
 
 
 def is_damaged(path: Path) -> bool:
-    """Whether an object of the cache is not what its name says."""
+    """Whether the content of a cache object does not match its name."""
     return _md5_or_reason(path) != path.parent.name + path.name.removesuffix(".dir")
 
 
 def check_cache(
     outputs: Collection[Output], cache: Path, damaged: Collection[Path], unsound: Collection[Path]
 ) -> Iterator[Fault]:
-    """The `damaged` objects of a cache, and those it lacks; `unsound` are the outputs that differ in the workspace."""
+    """Faults of a cache: `damaged` objects and missing ones. `unsound` are the outputs that differ in the workspace."""
     left = set(damaged)
     for output in sorted(outputs, key=lambda output: not output.cached):
-        mend = output.rebuild if output.path in unsound else f"run `dvc commit --force {output.stage}`"
+        fix = output.rebuild if output.path in unsound else f"run `dvc commit --force {output.stage}`"
         for name, md5 in _parts(output, cache):
             path = cached_object(cache, md5)
             if path in left:
                 left.remove(path)
-                yield _damaged(path, f"{_remove(path)}, then {mend}" if output.cached else _remove(path))
+                yield _damaged(path, f"{_remove(path)}, then {fix}" if output.cached else _remove(path))
             elif output.cached and not path.is_file():
-                yield Fault(name, "cache", f"object {md5} is missing", mend)
+                yield Fault(name, "cache", f"object {md5} is missing", fix)
     yield from (_damaged(path, _remove(path)) for path in left)
 
 
@@ -157,8 +196,8 @@ def _parts(output: Output, cache: Path) -> Iterator[tuple[str, str]]:
             yield f"{output.path.as_posix()}/{file}", md5
 
 
-def _damaged(path: Path, mend: str) -> Fault:
-    return Fault(path.as_posix(), "cache", "the content does not match the name", mend)
+def _damaged(path: Path, fix: str) -> Fault:
+    return Fault(path.as_posix(), "cache", "the content does not match the name", fix)
 
 
 def _remove(path: Path | str) -> str:
@@ -167,11 +206,11 @@ def _remove(path: Path | str) -> str:
 
 def run_entries(runs: Path) -> list[Path]:
     """Every entry of DVC's run cache (`runs/<2 digits>/<hash>/<hash>`), without DVC's temporary files."""
-    return [path for path in _files(runs) if not path.name.startswith(".")]
+    return [path for path in contents(runs) if not path.name.startswith(".")]
 
 
 def check_run(path: Path) -> Fault | None:
-    """An entry of the run cache against its names: the file is named by all it holds, the folder by what went in."""
+    """The fault of an entry of the run cache. The file is named by the whole entry, the folder by its inputs."""
     from ruamel.yaml import YAML
 
     try:
@@ -179,7 +218,7 @@ def check_run(path: Path) -> Fault | None:
         inputs = {**entry, "outs": [out["path"] for out in entry.get("outs", ())]}
         names = (path.name, path.parent.name)
         reason = "" if (_sha256(entry), _sha256(inputs)) == names else "the content does not match the name"
-    except Exception as error:  # what a reader makes of damaged bytes cannot be foreseen
+    except Exception as error:  # readers fail on damaged bytes in unforeseen ways
         reason = f"not readable ({' '.join(str(error).split())})"
     return Fault(path.as_posix(), "cache", reason, _remove(path)) if reason else None
 

@@ -1,10 +1,13 @@
-"""One run of the ablation: train a variant from one seed, measuring it as it goes, and test what came out."""
+"""The ablation: train every variant from every seed, measure it after each epoch, and check the trained model."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,35 +15,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from phonoscope.compute import derive_seed, setup_torch
+from phonoscope.compute import derive_seed, parallel_map, setup_torch
 from phonoscope.config.compute import ComputeConfig
+from phonoscope.files import write_json, write_safetensors
 from phonoscope.studies.collapse.checks import check_codebook, check_gradient, check_state, train_mode_rows
 from phonoscope.studies.collapse.classifier import DigitClassifier
 from phonoscope.studies.collapse.evaluation import Evaluator, Material, Rows
-from phonoscope.studies.collapse.features import Batch, augment, batches
+from phonoscope.studies.collapse.features import DIGITS, Batch, augment, batches
 from phonoscope.studies.collapse.measure import Record
+from phonoscope.studies.collapse.variants import UNSCALED, Variant, runs
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from phonoscope.config.vq import VqConfig
-    from phonoscope.studies.collapse.variants import Variant
 
 START_BATCHES = 8
 """Training batches that the codebook and the sequence model start from."""
 KEPT_VECTORS = 1000
-"""Encoder outputs of each split that are kept for the figures, at most."""
+"""Most encoder outputs of each split that are kept for the figures."""
+TRACKED = ("accuracy", "loss", "perplexity_batch", "perplexity_dataset", "perplexity_ema", "active_codes", "drift")
+"""Measures that `by_epoch` gives; all of them are in the tables."""
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What one run found."""
+    """The results of one run."""
 
     variant: str
     index: int
-    """Which of the variant's seeds, from 1."""
+    """Number of the seed, from 1."""
     rows: Rows
-    """Measures by seed, mode (fit, eval, train), split, epoch, step and batch; batch 0 stands for all of them."""
+    """Measures by seed, mode (fit, eval, train), split, epoch, step and batch; batch 0 is all of them."""
     checks: dict[str, float]
-    """Single findings about the trained model; see `phonoscope.studies.collapse.checks`."""
+    """Checks of the trained model by name; see `phonoscope.studies.collapse.checks`."""
     weights: dict[str, Tensor]
     """The trained model's state."""
     evidence: dict[str, Tensor]
@@ -66,15 +74,15 @@ class Run:
 
     @property
     def steps(self) -> int:
-        """The run's length."""
+        """Length of the run in steps."""
         per_epoch = math.ceil(len(self.material.train) / self.config.batch_size)
         return self.config.epochs * per_epoch or self.config.steps
 
     @property
     def vq_weight(self) -> float:
-        """Weight of the quantizer's loss in this epoch, the first being 1: it rises from 0 over the warm-up."""
-        warmed = min(1.0, (self.epoch - 1) / self.config.warmup_epochs) if self.config.warmup_epochs else 1.0
-        return self.config.vq_weight * warmed
+        """Weight of the quantizer's loss in this epoch (from 1): it rises from 0 over the warm-up."""
+        risen = min(1.0, (self.epoch - 1) / self.config.warmup_epochs) if self.config.warmup_epochs else 1.0
+        return self.config.vq_weight * risen
 
     def train(self) -> None:
         """Start from data, then train to the end, measuring after every epoch."""
@@ -86,12 +94,12 @@ class Run:
             self._measure_epoch(self._learn_epoch())
 
     def _learn_epoch(self) -> list[Record]:
-        """One epoch, or what is left of the run; the records of its batches."""
+        """One epoch, or the rest of the run; returns the records of its batches."""
         order = np.random.default_rng(derive_seed(self.seed, "order", self.epoch)).permutation(len(self.material.train))
         self.model.train()
         self.model.encoder.requires_grad_(self.epoch > self.frozen_epochs)
-        left = itertools.islice(batches(order, self.config.batch_size), self.steps - self.step)
-        return [self._learn(self.material.train.batch(clips)) for clips in left]
+        rest = itertools.islice(batches(order, self.config.batch_size), self.steps - self.step)
+        return [self._learn(self.material.train.batch(clips)) for clips in rest]
 
     def _learn(self, batch: Batch) -> Record:
         batch = augment(batch, self.noise) if self.config.augment else batch
@@ -109,38 +117,83 @@ class Run:
 
     def _measure_epoch(self, learned: list[Record]) -> None:
         self.model.eval()
-        found = self.evaluator.passes(self.model)
+        passes = self.evaluator.passes(self.model)
         last = self.step == self.steps
-        fit = self.evaluator.fit_row(self.model, learned, found, self.vq_weight)
+        fit = self.evaluator.fit_row(self.model, learned, passes, self.vq_weight)
         self._add("fit", [fit])
-        self._add("eval", self.evaluator.rows(self.model, found, self.vq_weight, each=last))
+        self._add("eval", self.evaluator.rows(self.model, passes, self.vq_weight, each=last))
 
     def _add(self, mode: str, rows: Rows) -> None:
         place = {"seed": self.index, "mode": mode, "epoch": self.epoch, "step": self.step}
         self.rows += [place | row for row in rows]
 
     def result(self, name: str) -> RunResult:
-        """Test the trained model and hand everything over."""
+        """The measures, and checks of the trained model."""
         self._add("train", train_mode_rows(self.model, self.evaluator, self.vq_weight))
-        found = self.evaluator.passes(self.model)
+        passes = self.evaluator.passes(self.model)
         checks = check_state(self.model, self.evaluator) | check_gradient(self.model, self.evaluator.first_batch())
         checks |= check_codebook(self.model, self.evaluator)
-        vectors = {split: np.concatenate([one.vectors for one in found[split]]) for split in ("train", "eval")}
+        vectors = {split: np.concatenate([one.vectors for one in passes[split]]) for split in ("train", "eval")}
         evidence = {split: torch.from_numpy(each[:KEPT_VECTORS]) for split, each in vectors.items()}
         weights = {key: value.detach().clone() for key, value in self.model.state_dict().items()}
         return RunResult(name, self.index, self.rows, checks, weights, evidence)
 
 
 def train_run(job: tuple[Variant, int], *, config: VqConfig, material: Material, compute: ComputeConfig) -> RunResult:
-    """Train one variant from one of its seeds; the same result in whichever process it runs."""
+    """Train one variant from one seed; the result does not depend on the process that it runs in."""
     from threadpoolctl import threadpool_limits
 
     variant, index = job
-    # on the CPU: batches of 32 short clips leave an accelerator idle
+    # on the CPU: with batches of 32 short clips an accelerator would be idle
     setup_torch(compute.model_copy(update={"device": "cpu"}), config.seed)
-    # filling takes a tenth of the time, and all of it is written to
+    # filling takes a tenth of the time, and every element is written to anyway
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     with threadpool_limits(compute.torch_threads):
         run = Run(variant, index, config, material)
         run.train()
         return run.result(variant.name)
+
+
+def train_all(config: VqConfig, material: Material, compute: ComputeConfig) -> dict[Variant, list[RunResult]]:
+    """Every variant trained from each of its seeds; the results of a variant in the order of its seeds."""
+    jobs = runs(config)
+    train = partial(train_run, config=config, material=material, compute=compute)
+    # the slow ones first, so that no worker is left with one at the end
+    order = sorted(jobs, key=lambda job: -len(job[0].name.removesuffix(UNSCALED)))
+    results = parallel_map(train, order, workers=compute.workers, description="runs")
+    return {
+        variant: sorted((one for one in results if one.variant == variant.name), key=lambda one: one.index)
+        for variant in dict.fromkeys(variant for variant, _ in jobs)
+    }
+
+
+def run_table(results: Sequence[RunResult]) -> pd.DataFrame:
+    """The measures of a variant's runs, one row per seed, mode, epoch, split and batch."""
+    import pandas as pd
+
+    return pd.DataFrame([row for result in results for row in result.rows])
+
+
+def write_models(folder: Path, variant: Variant, results: Sequence[RunResult], config: VqConfig) -> None:
+    """Write a variant's weights, checks and evidence.
+
+    model.safetensors is the first seed's, model_<n>.safetensors that of seed n; evidence.safetensors the first seed's.
+    """
+    described = {"variant": variant.name, "classes": DIGITS, "update": variant.update, "sequence": variant.sequence}
+    write_json(folder / "config.json", described | {"settings": variant.settings(config).model_dump(mode="json")})
+    write_json(folder / "checks.json", {str(result.index): result.checks for result in results})
+    for result in results:
+        name = "model" if result.index == 1 else f"model_{result.index}"
+        write_safetensors(folder / f"{name}.safetensors", result.weights, described | {"seed": result.index})
+    write_safetensors(folder / "evidence.safetensors", results[0].evidence, described)
+
+
+def by_epoch(tables: Mapping[str, pd.DataFrame]) -> dict[str, list[float]]:
+    """Measures in eval mode by epoch, as medians over the seeds: `<variant>.<split>.<measure>`."""
+    series: dict[str, list[float]] = {}
+    for variant, table in tables.items():
+        rows = table[(table["mode"] == "eval") & (table["batch"] == 0)]
+        for split, part in rows.groupby("split"):
+            medians = part.groupby("epoch")[[name for name in TRACKED if name in part]].median()
+            series |= {f"{variant}.{split}.{name}": medians[name].tolist() for name in medians}
+    return series

@@ -1,7 +1,7 @@
-"""Base measures that groups of an HDP share, and the Dirichlet algebra of the groups.
+"""Base measures shared by the groups of an HDP, and the Dirichlet algebra of the groups.
 
-Rows pi_j ~ Dir(alpha beta) may exclude entries (a segment's state is never followed by itself): what is left of a
-Dirichlet after removing an entry and renormalising is a Dirichlet over the rest, so excluded entries simply drop out.
+Rows pi_j ~ Dir(alpha beta) may exclude entries (a segment's state is never followed by itself): a Dirichlet without one
+of its entries, renormalised, is a Dirichlet over the others, so excluded entries simply drop out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Beta, Dirichlet, kl_divergence
 
 LOG_ZERO = -1e30
-"""Log of an impossible event; finite, so that gradients of impossible branches are 0 and not NaN."""
+"""Log of an impossible event; finite, so that the gradient of an impossible branch is 0, not NaN."""
 
 
 def expected_log(concentrations: Tensor, allowed: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ def log_normaliser(concentrations: Tensor, allowed: Tensor) -> Tensor:
 
 
 class BaseMeasure(nn.Module):
-    """A distribution q(beta) over weights of K components; this one is certain that they are equal."""
+    """A distribution q(beta) over the weights of K components; in this class all its mass is on equal weights."""
 
     def __init__(self, components: int) -> None:
         super().__init__()
@@ -52,19 +52,19 @@ class BaseMeasure(nn.Module):
     def row_evidence(self, counts: Tensor, alpha: float, allowed: Tensor) -> Tensor:
         """E[log p(z_j | pi_j)] - KL(q(pi_j) || Dir(alpha beta)) under the best q(pi_j) = Dir(alpha E[beta] + counts).
 
-        `counts` [J, K] are expected counts of each row; the sum over rows less `kl()` is the base measure's part of
-        the ELBO, a lower bound wherever `log_normaliser` is one.
+        `counts` [J, K]: expected counts of each row. The sum over rows minus `kl()` is the base measure's part of the
+        ELBO; it is a lower bound where `log_normaliser` is one.
         """
         posterior = alpha * self.mean() + counts
         return self.log_normaliser(alpha, allowed) - log_normaliser(posterior, allowed)
 
     def refine(self, counts: Tensor, alpha: float, allowed: Tensor, *, scale: float, iterations: int) -> Tensor:
-        """The parameters that raise `scale * row_evidence - kl` the most in some L-BFGS iterations, not yet set."""
+        """Parameters that maximise `scale * row_evidence - kl`, after some L-BFGS iterations; they are not set."""
         return self.raw
 
 
 class _Learned(BaseMeasure, ABC):
-    """A base measure with a posterior, whose parameters `raw` are logs of positive numbers.
+    """A base measure with a posterior; its parameters `raw` are logs of positive numbers.
 
     The expected constant of Dir(alpha beta) has no closed form; the bound of Hughes, Kim and Sudderth (2015,
     AISTATS, eq. 13) does. With x_k = alpha beta_k, -ln G(x) = ln x - ln G(1 + x), and ln G(1 + x) is convex and 0 at 0,
@@ -94,6 +94,7 @@ class _Learned(BaseMeasure, ABC):
 
             before = optimizer.step(loss)
             self.raw = free.detach()
+        # L-BFGS may overshoot: the ELBO must never fall
         improved = bool(self._loss(counts, alpha, allowed, scale) < before)
         self.raw = kept
         return free.detach() if improved else kept
@@ -112,7 +113,7 @@ class StickBreaking(_Learned):
         super().__init__(components)
         remaining = torch.arange(components - 1, 0, -1, dtype=torch.float64)
         self.gamma = gamma
-        self.raw = torch.stack([torch.ones_like(remaining), remaining]).log()  # E[beta] is even at first
+        self.raw = torch.stack([torch.ones_like(remaining), remaining]).log()  # so that E[beta] is uniform at first
 
     def _sticks(self) -> Beta:
         first, second = self.raw.exp()
@@ -153,7 +154,7 @@ class WeakLimit(_Learned):
 
 
 def stick_weights(sticks: Tensor) -> Tensor:
-    """Weights [..., K] of broken sticks v [..., K - 1]: v_k prod_{l<k} (1 - v_l), the last one taking what is left."""
+    """Weights [..., K] of broken sticks v [..., K - 1]: v_k prod_{l<k} (1 - v_l), the last one takes the rest."""
     one = torch.ones_like(sticks[..., :1])
     left = torch.cat([one, (1 - sticks).cumprod(-1)], -1)
     return torch.cat([sticks, one], -1) * left

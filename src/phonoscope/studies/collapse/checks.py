@@ -1,4 +1,4 @@
-"""Single findings about a trained classifier, one for each question that the ablation asks of it."""
+"""Checks of a trained classifier: does evaluation change its state, does the gradient pass, are the codes right."""
 
 from __future__ import annotations
 
@@ -16,51 +16,51 @@ if TYPE_CHECKING:
 
 
 def train_mode_rows(model: DigitClassifier, evaluator: Evaluator, vq_weight: float) -> Rows:
-    """The measures if evaluation ran in train() mode, where the codebook learns from what it is tested on."""
+    """The measures of an evaluation in train() mode, in which the codebook learns from the test data."""
     learner = copy.deepcopy(model).train()
     return evaluator.rows(learner, evaluator.passes(learner), vq_weight, each=True)
 
 
 def check_state(model: DigitClassifier, evaluator: Evaluator) -> dict[str, float]:
-    """How many tensors of the model's state an evaluation changes, in eval() and in train() mode."""
-    found = {}
+    """Number of tensors of the model's state that an evaluation changes, in eval() and in train() mode."""
+    changed = {}
     for mode in ("eval", "train"):
         learner = copy.deepcopy(model).train(mode == "train")
         before = {key: value.clone() for key, value in learner.state_dict().items()}
         evaluator.passes(learner)
         after = learner.state_dict()
-        found[f"state_changed_in_{mode}"] = float(sum(not torch.equal(before[key], after[key]) for key in before))
-    return found
+        changed[f"state_changed_in_{mode}"] = float(sum(not torch.equal(before[key], after[key]) for key in before))
+    return changed
 
 
 def check_gradient(model: DigitClassifier, batch: Batch) -> dict[str, float]:
-    """Where the cross-entropy's gradient goes.
+    """The path of the cross-entropy's gradient.
 
-    gradient_cosine: between the gradient at the quantizer's output and at its input, 1 if straight-through works.
-    gradient_encoder: its norm at the encoder's last layer. evaluated_with_graph: whether an evaluation's result carries
-    a gradient. graph_matters: the largest difference of a logit between a pass that records gradients and one that
-    does not, over the largest logit.
-    sequence_matters: how much the logits change if each clip gets the sequence model's features of another one, as a
-    share of their own size (root mean squares).
+    gradient_cosine: between the gradients at the quantizer's output and input; 1 if straight-through works.
+    gradient_encoder: norm of the gradient at the encoder's last layer.
+    evaluated_with_graph: 1 if the result of an evaluation carries a gradient.
+    graph_matters: largest difference of a logit between passes with and without gradients, over the largest logit.
+    sequence_matters: change of the logits if each clip gets the sequence model's features of another clip, over the
+    size of the logits (root mean squares).
     """
     model = copy.deepcopy(model).eval().requires_grad_(True)  # the encoder may have been frozen to the end
     decision = model(batch.mel, batch.lengths)
     loss = F.cross_entropy(decision.logits, batch.labels)
     last = model.encoder.project.weight
     at_output, at_input, at_encoder = torch.autograd.grad(loss, [decision.passed, decision.vectors, last])
-    # the quantizer normalises its input, so that only what is across the vectors reaches them
+    # the quantizer normalises its input, so only the component orthogonal to a vector reaches it
     along = (at_output * decision.vectors).sum(dim=1, keepdim=True) * decision.vectors
-    across = at_output - along if model.quantizer else at_output
+    orthogonal = at_output - along if model.quantizer else at_output
     with torch.no_grad():
         evaluated = model(batch.mel, batch.lengths)
         swapped = model(batch.mel, batch.lengths, swap_sequences=True).logits
-        apart = (evaluated.logits - decision.logits).abs().max() / evaluated.logits.abs().max()
+        difference = (evaluated.logits - decision.logits).abs().max() / evaluated.logits.abs().max()
     changed = (swapped - evaluated.logits).norm() / evaluated.logits.norm()
     return {
-        "gradient_cosine": float(F.cosine_similarity(across.detach().flatten(), at_input.flatten(), dim=0)),
+        "gradient_cosine": float(F.cosine_similarity(orthogonal.detach().flatten(), at_input.flatten(), dim=0)),
         "gradient_encoder": float(at_encoder.norm()),
         "evaluated_with_graph": float(evaluated.passed.requires_grad),
-        "graph_matters": float(apart),
+        "graph_matters": float(difference),
         "sequence_matters": float(changed),
     }
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class Encoder(nn.Module):
-    """Frames of clips to vectors of half the rate: three convolutions of width 3 and a projection.
+    """Frames of clips to vectors at half the rate: three convolutions of width 3 and a projection.
 
-    It works on the real frames alone, one clip after the other: most of a padded batch may be padding. The same in
-    train() and eval().
+    It works on the real frames alone, clips one after another, since most of a padded batch may be padding. It computes
+    the same in train() and eval().
     """
 
     def __init__(self, mels: int, channels: int, dim: int) -> None:
@@ -32,20 +32,20 @@ class Encoder(nn.Module):
         self.project = nn.Linear(channels, dim)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-mel frames [N, mels] of clips of these lengths [B] -> vectors [N', dim], and how many a clip has [B]."""
+        """Log-mel frames [N, mels] of clips with lengths [B] -> vectors [N', dim], and their number per clip [B]."""
         halved, lengths = frame_windows(lengths, stride=2)
         same, lengths = frame_windows(lengths, stride=1)
         x = frames
         for windows, convolution, norm in zip((halved, same, same), self.convolutions, self.norms, strict=True):
-            near = F.embedding(windows, F.pad(x, (0, 0, 0, 1)))  # [N', 3, width]
+            near = F.embedding(windows, F.pad(x, (0, 0, 0, 1)))  # [N', 3, width]; the row of zeros is beyond a clip
             x = F.gelu(norm(convolution(near.flatten(1))))
         return self.project(x), lengths
 
 
 def frame_windows(lengths: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    """The frame before, at and after every `stride`-th frame of each clip, [N', 3], and how many those are [B].
+    """Indices of the frame before, at and after every `stride`-th frame of each clip [N', 3], and their number [B].
 
-    Clips [B] stand one after the other, N frames in all; N itself stands for a frame beyond a clip's ends.
+    Clips follow one another, N frames in all; index N stands for a frame beyond the ends of a clip.
     """
     after = (lengths - 1).div(stride, rounding_mode="floor") + 1
     clip = torch.repeat_interleave(after)
@@ -70,12 +70,12 @@ class Decision:
     lengths: Tensor
     """[B]: encoder frames of each clip; they add up to N."""
     vectors: Tensor
-    """[N, dim]: encoder outputs, L2-normalised, as the quantizer searches for them."""
+    """[N, dim]: encoder outputs, L2-normalised, as the quantizer gets them."""
     passed: Tensor
-    """[N, dim]: what goes on: `vectors`, or the quantizer's codes with a straight-through gradient to them."""
+    """[N, dim]: input of the decision: `vectors`, or the quantizer's codes with a straight-through gradient."""
     quantized: Quantized | None
     observed: tuple[Tensor, Tensor] | None
-    """What a sequence model sees: [B, T] codes or [B, T, dim] vectors, zero at padding; and the real frames [B, T]."""
+    """Input of the sequence model: codes [B, T] or vectors [B, T, dim], zero at padding, and the mask [B, T]."""
     sequence: SequenceOutput | None
 
 
@@ -101,14 +101,14 @@ class DigitClassifier(nn.Module):
         self.decide = nn.Linear(config.channels, classes)
 
     def encode(self, mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """L2-normalised encoder outputs of the real frames [N, dim], and how many of them each clip has [B]."""
+        """L2-normalised encoder outputs of the real frames [N, dim], and their number per clip [B]."""
         encoded, lengths = self.encoder(mel[real_frames(lengths, mel.shape[1])], lengths)
         return F.normalize(encoded, dim=-1), lengths
 
     def forward(self, mel: Tensor, lengths: Tensor, *, swap_sequences: bool = False) -> Decision:
-        """Classify log-mel clips [B, T, mels] of these lengths [B].
+        """Classify log-mel clips [B, T, mels] with lengths [B].
 
-        `swap_sequences` gives each clip the sequence model's features of the clip before it, to see what they matter.
+        `swap_sequences` gives each clip the sequence model's features of the clip before it, to test their influence.
         """
         vectors, lengths = self.encode(mel, lengths)
         quantized = self.quantizer(vectors) if self.quantizer else None
@@ -116,32 +116,32 @@ class DigitClassifier(nn.Module):
         features = [self.norm(_clip_means(passed, lengths))]
         observed = sequence = None
         if self.sequence:
-            observed = _spread(quantized.codes[:, 0] if quantized else vectors, lengths)
+            observed = _by_clip(quantized.codes[:, 0] if quantized else vectors, lengths)
             sequence = self.sequence(*observed)
             features.append(sequence.features.roll(int(swap_sequences), dims=0))
         logits = self.decide(F.gelu(self.hidden(torch.cat(features, dim=1))))
         return Decision(logits, lengths, vectors, passed, quantized, observed, sequence)
 
     def elbo(self, decision: Decision, *, utterances: int) -> float:
-        """The sequence model's ELBO of a pass in nats per frame; 0 without one."""
+        """The sequence model's ELBO of a pass, in nats per frame; 0 without a sequence model."""
         if not self.sequence or not decision.sequence or not decision.observed:
             return 0.0
         return self.sequence.elbo(decision.observed[1], decision.sequence, utterances=utterances)
 
     def learn(self, decision: Decision, *, utterances: int) -> None:
-        """The sequence model's own step from a pass, of a corpus of so many utterances; the rest learns by gradient."""
+        """The sequence model's learning step from a pass; the other parts learn by gradient."""
         if self.sequence and decision.sequence and decision.observed:
             self.sequence.learn(*decision.observed, decision.sequence, utterances=utterances)
 
     @torch.no_grad()
     def start(self, mel: Tensor, lengths: Tensor, *, data_driven: bool) -> None:
-        """Start the codebook from these clips, if `data_driven`, and then the sequence model."""
+        """Start the codebook from clips, if `data_driven`, then the sequence model."""
         vectors, lengths = self.encode(mel, lengths)
         if self.quantizer and data_driven:
             self.quantizer.start(vectors)
         if self.sequence:
             observed = self.quantizer(vectors, frozen=True).codes[:, 0] if self.quantizer else vectors
-            self.sequence.start(*_spread(observed, lengths))
+            self.sequence.start(*_by_clip(observed, lengths))
 
 
 def _build_codebook(variant: Variant, config: VqConfig, seed: int) -> Quantizer:
@@ -163,8 +163,8 @@ def _clip_means(values: Tensor, lengths: Tensor) -> Tensor:
     return sums / lengths[:, None]
 
 
-def _spread(values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Values of the real frames, [N, ...], by clip: [B, T, ...], zero at padding; and which are real [B, T]."""
+def _by_clip(values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Values of the real frames [N, ...] by clip [B, T, ...], zero at padding, and the mask of real frames [B, T]."""
     mask = real_frames(lengths, int(lengths.max()))
-    spread = values.new_zeros(*mask.shape, *values.shape[1:])
-    return spread.masked_scatter(mask.reshape(*mask.shape, *([1] * (values.dim() - 1))).expand_as(spread), values), mask
+    padded = values.new_zeros(*mask.shape, *values.shape[1:])
+    return padded.masked_scatter(mask.reshape(*mask.shape, *([1] * (values.dim() - 1))).expand_as(padded), values), mask

@@ -1,7 +1,7 @@
 """Emission distributions of mixture components and states, with conjugate posteriors of all K at once.
 
-What a component has seen is kept as sufficient statistics; a posterior is the prior's natural parameters plus these
-(Hoffman et al. 2013, JMLR 14), so a batch may replace them (a full sweep) or move them a little (a stochastic step).
+The data of a component are kept as sufficient statistics; a posterior is the prior's natural parameters plus these
+(Hoffman et al. 2013, JMLR 14). So a batch may replace them (a full sweep) or move them a little (a stochastic step).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Emission(nn.Module, ABC):
     names: tuple[str, ...]
     """Buffers of the statistics, each [K, ...]."""
     counts: Tensor
-    """Frames seen, [K, ...], over the last axis by code if these are codes."""
+    """Frames of each component, [K, ...]; for codes, the last axis is the code."""
 
     def __init__(self, components: int) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Emission(nn.Module, ABC):
         return self.counts.sum(1) / self.counts.sum()
 
     def absorb(self, statistics: Statistics, *, rate: float = 1.0, scale: float = 1.0) -> None:
-        """Move the statistics towards `scale` times these by `rate`; at 1 and 1 they are replaced."""
+        """Move the statistics towards `scale` times the new ones by `rate`; rate 1 replaces them."""
         for name, new in zip(self.names, statistics, strict=True):
             setattr(self, name, torch.lerp(getattr(self, name), scale * new, rate))
 
@@ -90,7 +90,8 @@ class Categorical(Emission):
 class DiagonalGaussian(Emission):
     """Vectors [D] with independent normal-gamma priors on each component's means and precisions (Murphy 2007, sec. 3).
 
-    The prior is centred on the data and expects a `spread` of their variance within a component, worth two frames.
+    The prior is centred on the data. It expects a share `spread` of their variance within a component, and weighs as
+    much as two frames.
     """
 
     names = ("counts", "sums", "squares")
@@ -127,6 +128,7 @@ class DiagonalGaussian(Emission):
 
     def expected_log_likelihood(self, x: Tensor) -> Tensor:
         weight, mean, shape, rate = self._posterior()
+        # E[log N(x | mu, lambda)] = (E[log lambda] - log 2 pi - 1 / weight - E[lambda] (x - mean)^2) / 2, per dimension
         constant = (shape.digamma() - rate.log() - math.log(2 * math.pi) - 1 / weight).sum(1)
         return (constant - self._squared_distances(x, mean, shape / rate)) / 2
 

@@ -1,4 +1,4 @@
-"""Passing clips through a classifier and measuring it, alike on train and on eval."""
+"""Evaluation of a classifier, in the same way on train and on eval."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from phonoscope.studies.collapse.classifier import DigitClassifier
 
 Passes = dict[str, list[Record]]
-"""The batches of `train`, of `eval`, and of `other`, as many further clips of train."""
+"""Records of the batches of `train`, `eval`, and `other`: as many further clips of train."""
 Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Material:
-    """The clips of train and eval, and how many classes their labels count."""
+    """The clips of train and eval, and the number of classes."""
 
     train: Clips
     held_out: Clips
@@ -34,10 +34,10 @@ class Material:
 
 
 class Evaluator:
-    """Measures all of eval, as many clips of train, and compares these with as many others of train.
+    """Measures all clips of eval and as many of train, and compares the latter with as many others of train.
 
-    The clips of train are drawn from `seed`, and those of eval are shuffled by it: a batch of one word and one voice
-    would use fewer codes than a mixed one. `beta` weighs the commitment loss within the quantizer's.
+    `seed` draws the clips of train and shuffles those of eval: a batch of one word and one voice would use fewer codes
+    than a mixed one. `beta`: weight of the commitment loss within the quantizer's loss.
     """
 
     def __init__(self, material: Material, seed: int, *, batch_size: int, beta: float) -> None:
@@ -54,7 +54,7 @@ class Evaluator:
 
     @torch.no_grad()
     def passes(self, model: DigitClassifier) -> Passes:
-        """All batches, in the model's present mode: whether it learns from them is its own business."""
+        """Records of all batches, in the model's present mode; in train() mode the codebook learns from them."""
         train, held_out = self.material.train, self.material.held_out
         clips = {"train": train, "other": train, "eval": held_out}
         return {
@@ -70,42 +70,42 @@ class Evaluator:
         """The first batch of eval."""
         return self.material.held_out.batch(self.chosen["eval"][: self.batch_size])
 
-    def rows(self, model: DigitClassifier, found: Passes, vq_weight: float, *, each: bool = False) -> Rows:
+    def rows(self, model: DigitClassifier, passes: Passes, vq_weight: float, *, each: bool = False) -> Rows:
         """A row for train and one for eval, as batch 0; if `each`, also one for every batch, from 1.
 
-        `drift` is that of train from the other clips of train, and that of eval from train.
+        `drift` of train is from the other clips of train, `drift` of eval is from train.
         """
-        counts, rows = vector_counts(found), []
+        counts, rows = vector_counts(passes), []
         for split, compared in (("train", "other"), ("eval", "train")):
-            reference, records = _vectors(found[compared]), found[split]
+            reference, records = _vectors(passes[compared]), passes[split]
             whole = measure(records, counts, reference, model, beta=self.beta, vq_weight=vq_weight)
             rows.append({"split": split, "batch": 0, **whole})
             for batch, (count, record) in enumerate(zip(counts, records, strict=False), start=1):
                 if each and count:
-                    own = measure([record], [count], reference, model, beta=self.beta, vq_weight=vq_weight)
-                    rows.append({"split": split, "batch": batch, **own})
+                    single = measure([record], [count], reference, model, beta=self.beta, vq_weight=vq_weight)
+                    rows.append({"split": split, "batch": batch, **single})
         return rows
 
     def fit_row(
-        self, model: DigitClassifier, learned: Sequence[Record], found: Passes, vq_weight: float
+        self, model: DigitClassifier, learned: Sequence[Record], passes: Passes, vq_weight: float
     ) -> dict[str, Any]:
-        """The row of an epoch's last training batches, as they were augmented, as many as are measured of train.
+        """The row of an epoch's last training batches, augmented, as many as are measured of train.
 
-        `drift` is theirs from the clips as such. `restart_share` is that of all the epoch's batches: restarts may come
-        in every twentieth only.
+        `drift` is from the clips without augmentation. `restart_share` is over all batches of the epoch, since restarts
+        happen only every `dead_window` steps.
         """
         latest = learned[-self.batches :]
-        counts = [min(count, len(one.vectors)) for count, one in zip(vector_counts(found), latest, strict=False)]
-        row = measure(latest, counts, _vectors(found["train"]), model, beta=self.beta, vq_weight=vq_weight)
+        counts = [min(count, len(one.vectors)) for count, one in zip(vector_counts(passes), latest, strict=False)]
+        row = measure(latest, counts, _vectors(passes["train"]), model, beta=self.beta, vq_weight=vq_weight)
         if model.quantizer:
             codes = len(model.quantizer.codebooks()[0])
             row["restart_share"] = float(np.mean([one.restarted for one in learned]) / codes)
         return {"split": "train", "batch": 0, **row}
 
 
-def vector_counts(found: Passes) -> list[int]:
-    """How many vectors of each batch of train and eval are measured, the same number of both."""
-    return paired_counts(*([len(record.vectors) for record in found[split]] for split in ("train", "eval")))
+def vector_counts(passes: Passes) -> list[int]:
+    """Number of vectors of each batch that are measured, the same in train and eval."""
+    return paired_counts(*([len(record.vectors) for record in passes[split]] for split in ("train", "eval")))
 
 
 def _vectors(records: Sequence[Record]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Clips of isolated words as log-mel features: computed once, batched and augmented for every run."""
+"""Log-mel features of isolated words: computed once; batched and augmented in every run."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 WINDOW_S = 0.032
 HOP_S = 0.02
 FLOOR = 1e-6
+"""Added to the power before the logarithm."""
 
 
 @dataclass(frozen=True)
 class Clips:
-    """Log-mel frames of clips, one after the other."""
+    """Log-mel frames of clips, one clip after another."""
 
     mel: NDArray[np.float32]
     """[frames of all clips, mels]"""
     bounds: NDArray[np.int64]
-    """[clips + 1]: clip c has the frames from bounds[c] to bounds[c + 1]."""
+    """[clips + 1]: clip c has the frames bounds[c] to bounds[c + 1] (exclusive)."""
     labels: NDArray[np.int64]
-    """[clips]: which of the classes."""
+    """[clips]: class indices."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def batch(self, clips: NDArray[np.int64]) -> Batch:
-        """These clips, padded with zeros to the longest."""
+        """A batch of clips by index, padded with zeros to the longest."""
         starts, lengths = self.bounds[clips], np.diff(self.bounds)[clips]
         ticks = np.arange(lengths.max())
         rows = np.minimum(starts[:, None] + ticks, len(self.mel) - 1)
@@ -47,7 +48,7 @@ class Clips:
 
 @dataclass(frozen=True)
 class Batch:
-    """mel [B, T, mels] float32, zero beyond each clip's `lengths` [B] int64; labels [B] int64."""
+    """mel [B, T, mels] float32, zero from each clip's length on; lengths [B] and labels [B], int64."""
 
     mel: Tensor
     lengths: Tensor
@@ -91,17 +92,17 @@ def digit_clips(
     sample_rate_hz: int,
     mels: int,
 ) -> tuple[Clips, Clips]:
-    """The clips of train and eval, (audio, labels) each, every mel band standardised by the train clips.
+    """The clips of train and eval, given as (audio, labels), with every mel band standardised by the train clips.
 
     Raises: `DataError` if train has fewer than two classes, or eval has no clip.
     """
     if len(set(train[1])) < 2:
         raise DataError(
             f"the train split has {len(set(train[1]))} digit classes in {len(train[1])} clips, and a classifier needs "
-            "two; use a corpus with isolated digits (corpus.source espeak, fsdd or speech_commands)"
+            "two; use a corpus with isolated digits, such as espeak, fsdd or speech_commands"
         )
     if not held_out[1]:
-        raise DataError("the eval split has no isolated digit; raise split.eval_fraction, or use a corpus with more")
+        raise DataError("the eval split has no isolated digit; hold out more utterances, or use a corpus with more")
     mel, bounds, labels = gather(*train, sample_rate_hz, mels)
     mean, spread = mel.mean(axis=0), mel.std(axis=0) + 1e-5
     other, other_bounds, other_labels = gather(*held_out, sample_rate_hz, mels)
@@ -112,16 +113,16 @@ def digit_clips(
 
 
 def batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
-    """Clips in this order, `size` at a time; the last batch may be smaller."""
+    """Indices of clips in this order, `size` at a time; the last batch may be smaller."""
     for start in range(0, len(order), size):
         yield order[start : start + size]
 
 
 def augment(batch: Batch, generator: torch.Generator) -> Batch:
-    """Augmented features, padding still zero: a level per clip, noise, one masked stretch of time and one of bands.
+    """Augmented features; padding stays zero.
 
-    Level and noise are in standard deviations of a band. Masks as in SpecAugment (arXiv:1904.08779): up to a tenth of
-    the clip's time, and up to a fifth of its bands.
+    A random level per clip and noise, in standard deviations of a band, and two masks as in SpecAugment
+    (arXiv:1904.08779): up to a tenth of the clip's time, and up to a fifth of the bands.
     """
     size, time, mels = batch.mel.shape
 

@@ -1,7 +1,7 @@
 """A hierarchical Dirichlet process mixture, fitted by its evidence lower bound (ELBO).
 
 beta ~ GEM(gamma) is shared; group j (an utterance) has weights pi_j ~ DP(alpha, beta), under truncation
-Dir(alpha beta); frame i of it a component z_ji ~ pi_j and a value x_ji ~ F(theta_z), theta_k ~ H (Teh et al. 2006).
+Dir(alpha beta); its frame i has a component z_ji ~ pi_j and a value x_ji ~ F(theta_z), theta_k ~ H (Teh et al. 2006).
 Mean-field posterior q(v) q(pi) q(z) q(theta), coordinate ascent with merge moves after Hughes, Kim and Sudderth (2015).
 """
 
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from phonoscope.studies.collapse.base_measures import StickBreaking
 from phonoscope.studies.collapse.emissions import Emission
-from phonoscope.studies.collapse.starts import alike, first_responsibilities
+from phonoscope.studies.collapse.starts import first_responsibilities, merge_candidates
 
 
 class HDPPosterior(NamedTuple):
-    """What the frames of a batch of groups say."""
+    """Posterior of a batch of groups."""
 
     responsibilities: Tensor
     """q(z), [J, T, K]; 0 at padding, else rows sum to 1."""
@@ -53,6 +53,7 @@ class HDP(nn.Module):
         Differentiable in vectors x.
         """
         scores = self.emission.expected_log_likelihood(x)
+        # digamma(sum) of E[log pi_j] is the same for all components, so the softmax cancels it
         prior = self.alpha * self.base.mean()
         log_weights = prior.log() if counts is None else torch.digamma(prior + counts)[:, None]
         for _ in range(iterations):
@@ -66,7 +67,7 @@ class HDP(nn.Module):
         return HDPPosterior(shares, counts, evidence)
 
     def kl(self) -> Tensor:
-        """KL of all that groups share: of the sticks and of the components' parameters."""
+        """KL of the shared variables: the sticks and the components' parameters."""
         return self.base.kl() + self.emission.kl()
 
     @torch.no_grad()
@@ -74,22 +75,22 @@ class HDP(nn.Module):
         self,
         x: Tensor,
         mask: Tensor,
-        found: HDPPosterior,
+        posterior: HDPPosterior,
         *,
         rate: float = 1.0,
         scale: float = 1.0,
         iterations: int = 3,
     ) -> None:
-        """Move the shared posteriors to what the batch, counted `scale` times, asks for, by `rate` (1: all the way)."""
-        allowed = torch.ones_like(found.counts, dtype=torch.bool)
-        best = self.base.refine(found.counts, self.alpha, allowed, scale=scale, iterations=iterations)
+        """Move the shared posteriors by `rate` (1: all the way) to the optimum for the batch counted `scale` times."""
+        allowed = torch.ones_like(posterior.counts, dtype=torch.bool)
+        best = self.base.refine(posterior.counts, self.alpha, allowed, scale=scale, iterations=iterations)
         self.base.raw = torch.lerp(self.base.raw, best, rate)
-        statistics = self.emission.statistics(x[mask], found.responsibilities[mask])
+        statistics = self.emission.statistics(x[mask], posterior.responsibilities[mask])
         self.emission.absorb(statistics, rate=rate, scale=scale)
 
     @torch.no_grad()
     def fit(self, x: Tensor, mask: Tensor, seed: int, *, sweeps: int = 100, tolerance: float = 1e-5) -> list[float]:
-        """Coordinate ascent from the data's own start, then merges; returns the ELBOs, which never fall."""
+        """Coordinate ascent from `start`, then merges; returns the ELBOs, which never fall."""
         counts = self.start(x, mask, seed)
         elbos: list[float] = []
         merged = True
@@ -102,27 +103,27 @@ class HDP(nn.Module):
         self, x: Tensor, mask: Tensor, counts: Tensor, elbos: list[float], sweeps: int, tolerance: float
     ) -> Tensor:
         for sweep in range(sweeps):
-            found, elbo = self._scored(x, mask, counts)
-            self.learn(x, mask, found)
-            counts = found.counts
+            posterior, elbo = self._scored(x, mask, counts)
+            self.learn(x, mask, posterior)
+            counts = posterior.counts
             elbos.append(elbo)
             if sweep > 0 and elbos[-1] - elbos[-2] < tolerance * abs(elbos[-1]):
                 break
         return counts
 
     def _scored(self, x: Tensor, mask: Tensor, counts: Tensor) -> tuple[HDPPosterior, float]:
-        found = self.posterior(x, mask, 1, counts)
-        return found, float(found.evidence - self.kl())
+        posterior = self.posterior(x, mask, 1, counts)
+        return posterior, float(posterior.evidence - self.kl())
 
     def _merge(self, x: Tensor, mask: Tensor, counts: Tensor, elbos: list[float]) -> tuple[Tensor, bool]:
-        """Pour one component into another where that raises the ELBO; the likeliest pairs are tried first."""
-        found = self.posterior(x, mask, 1, counts)
-        for kept, gone in alike(self.emission, x[mask], found.responsibilities[mask]):
+        """Merge one pair of components if that raises the ELBO; the most similar pairs are tried first."""
+        posterior = self.posterior(x, mask, 1, counts)
+        for kept, gone in merge_candidates(self.emission, x[mask], posterior.responsibilities[mask]):
             trial = copy.deepcopy(self)
-            shares = found.responsibilities.clone()
+            shares = posterior.responsibilities.clone()
             shares[..., kept] += shares[..., gone]
             shares[..., gone] = 0
-            trial.learn(x, mask, HDPPosterior(shares, shares.sum(1), found.evidence))
+            trial.learn(x, mask, HDPPosterior(shares, shares.sum(1), posterior.evidence))
             after, elbo = trial._scored(x, mask, shares.sum(1))
             if elbo > elbos[-1]:
                 self.load_state_dict(trial.state_dict())

@@ -1,9 +1,9 @@
 """The HDP-HSMM (Johnson and Willsky 2013, JMLR 14) in its weak-limit approximation.
 
-beta ~ Dir(gamma / S, ..., gamma / S), and rows of transitions pi_i ~ Dir(alpha beta) without their own entry: states
-compete in all rows at once and those without use fade, so S only bounds their number. Johnson and Willsky sample; here
-the same model has variational posteriors, as in their stochastic variant (2014, ICML), with a Dirichlet q(beta) in
-place of a point, and merge moves (Hughes, Kim and Sudderth 2015) against one state told twice.
+beta ~ Dir(gamma / S, ..., gamma / S), and rows of transitions pi_i ~ Dir(alpha beta) without entry i: states compete in
+all rows at once and unused ones fade, so S is only an upper bound of their number. Johnson and Willsky sample; here the
+same model has variational posteriors, as in their stochastic variant (2014, ICML), with a Dirichlet q(beta) in place of
+a point, and merge moves (Hughes, Kim and Sudderth 2015) against two states that model the same segments.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from torch import Tensor
 from phonoscope.studies.collapse.base_measures import WeakLimit
 from phonoscope.studies.collapse.emissions import Emission
 from phonoscope.studies.collapse.hsmm import HSMM
-from phonoscope.studies.collapse.starts import alike
+from phonoscope.studies.collapse.starts import merge_candidates
 
 TRIAL_SWEEPS = 5
-"""Sweeps that a merger gets to prove itself."""
+"""Sweeps after a merger, before its ELBO is compared."""
 
 
 class HDPHSMM(HSMM):
@@ -31,7 +31,7 @@ class HDPHSMM(HSMM):
 
     @torch.no_grad()
     def fit(self, x: Tensor, mask: Tensor, seed: int, *, sweeps: int = 100, tolerance: float = 1e-5) -> list[float]:
-        """As the HSMM's, then mergers of states, each followed by more sweeps, as long as they raise the ELBO."""
+        """The HSMM's fit, then mergers of states, each followed by more sweeps, as long as they raise the ELBO."""
         elbos = super().fit(x, mask, seed, sweeps=sweeps, tolerance=tolerance)
         while self._merge(x, mask, elbos):
             self._ascend(x, mask, elbos, sweeps, tolerance)
@@ -39,18 +39,18 @@ class HDPHSMM(HSMM):
 
     def _merge(self, x: Tensor, mask: Tensor, elbos: list[float]) -> bool:
         weights = self.expectations(x, mask).occupancy[mask]
-        for kept, gone in alike(self.emission, x[mask], weights):
-            trial, tried = copy.deepcopy(self), elbos[-1:]
+        for kept, gone in merge_candidates(self.emission, x[mask], weights):
+            trial, trial_elbos = copy.deepcopy(self), elbos[-1:]
             trial._pour(x[mask], weights, kept, gone)
-            trial._ascend(x, mask, tried, TRIAL_SWEEPS, 0.0)
-            if tried[-1] > elbos[-1]:
+            trial._ascend(x, mask, trial_elbos, TRIAL_SWEEPS, 0.0)
+            if trial_elbos[-1] > elbos[-1]:
                 self.load_state_dict(trial.state_dict())
-                elbos.append(tried[-1])
+                elbos.append(trial_elbos[-1])
                 return True
         return False
 
     def _pour(self, frames: Tensor, weights: Tensor, kept: int, gone: int) -> None:
-        """Give one state's frames and transitions to another; how long the joint state lasts is to be learnt anew."""
+        """Move one state's frames and transitions to another; the durations of the joint state are learnt anew."""
         joined = weights.clone()
         joined[:, kept] += joined[:, gone]
         joined[:, gone] = 0

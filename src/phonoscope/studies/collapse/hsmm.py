@@ -1,9 +1,9 @@
 """An explicit-duration hidden semi-Markov model with categorical durations, fitted by variational EM.
 
-Conjugate posteriors stand for point estimates: Dirichlet over first states, transitions and durations (pseudo-counts
-of 1/2), the emissions' own. Expected log parameters enter the recursion (Beal 2003, ch. 3) and expected segment counts
-come back as the posteriors' counts; the evidence lower bound (ELBO) never falls. What the rows of transitions share is
-the base measure's matter: nothing here (beta is even), a learned beta in the HDP-HSMM.
+Conjugate posteriors take the place of point estimates: Dirichlet over first states, transitions and durations
+(pseudo-counts of 1/2), and the emissions' posteriors. Expected log parameters enter the recursion (Beal 2003, ch. 3);
+expected segment counts become the posteriors' counts; the evidence lower bound (ELBO) never falls. The rows of
+transitions share a base measure: a uniform beta here, a learned one in the HDP-HSMM.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class HSMMStatistics(NamedTuple):
 class HSMM(nn.Module):
     """The model. A sequence is a row of a batch: frames [B, T] or [B, T, D] with a mask [B, T] of leading real ones.
 
-    `censored`: the last segment of a sequence may have gone on after its end.
+    `censored`: the last segment of a sequence may continue beyond its end.
     """
 
     def __init__(
@@ -90,15 +90,15 @@ class HSMM(nn.Module):
         return expected_counts(scores, parameters, mask.sum(1), censored=self.censored, differentiable=differentiable)
 
     @torch.no_grad()
-    def statistics(self, x: Tensor, mask: Tensor, found: ExpectedCounts) -> HSMMStatistics:
+    def statistics(self, x: Tensor, mask: Tensor, expected: ExpectedCounts) -> HSMMStatistics:
         """Sufficient statistics of a batch with these expectations."""
-        rows = torch.cat([found.initial[None], found.transitions]).detach()
-        emission = self.emission.statistics(x[mask], found.occupancy.detach()[mask])
-        return HSMMStatistics(rows, found.durations.detach().sum(0), emission)
+        rows = torch.cat([expected.initial[None], expected.transitions]).detach()
+        emission = self.emission.statistics(x[mask], expected.occupancy.detach()[mask])
+        return HSMMStatistics(rows, expected.durations.detach().sum(0), emission)
 
     @torch.no_grad()
     def kl(self) -> Tensor:
-        """KL of all posteriors from their priors, scalar."""
+        """KL of all posteriors from their priors: scalar."""
         posterior = self._posterior_rows()
         logs = torch.where(self.allowed, expected_log(posterior, self.allowed), 0.0)
         rows = (self.rows * logs).sum() - self.base.row_evidence(self.rows, self.alpha, self.allowed).sum()
@@ -107,11 +107,11 @@ class HSMM(nn.Module):
         return rows + lasting + self.base.kl() + self.emission.kl()
 
     @torch.no_grad()
-    def learn(self, found: HSMMStatistics, *, rate: float = 1.0, scale: float = 1.0, iterations: int = 3) -> None:
-        """Move the posteriors to what the batch, counted `scale` times, asks for, by `rate` (1: all the way)."""
-        self.rows = torch.lerp(self.rows, scale * found.rows * self.allowed, rate)
-        self.durations = torch.lerp(self.durations, scale * found.durations, rate)
-        self.emission.absorb(found.emission, rate=rate, scale=scale)
+    def learn(self, statistics: HSMMStatistics, *, rate: float = 1.0, scale: float = 1.0, iterations: int = 3) -> None:
+        """Move the posteriors by `rate` (1: all the way) to the optimum for the batch counted `scale` times."""
+        self.rows = torch.lerp(self.rows, scale * statistics.rows * self.allowed, rate)
+        self.durations = torch.lerp(self.durations, scale * statistics.durations, rate)
+        self.emission.absorb(statistics.emission, rate=rate, scale=scale)
         self.base.raw = self.base.refine(self.rows, self.alpha, self.allowed, scale=1.0, iterations=iterations)
 
     @torch.no_grad()
@@ -123,7 +123,7 @@ class HSMM(nn.Module):
 
     @torch.no_grad()
     def fit(self, x: Tensor, mask: Tensor, seed: int, *, sweeps: int = 100, tolerance: float = 1e-5) -> list[float]:
-        """Variational EM from the data's own start; returns the ELBOs before every M step, which never fall."""
+        """Variational EM from `start`; returns the ELBO before every M step, which never falls."""
         self.start(x, mask, seed)
         elbos: list[float] = []
         self._ascend(x, mask, elbos, sweeps, tolerance)
@@ -131,9 +131,9 @@ class HSMM(nn.Module):
 
     def _ascend(self, x: Tensor, mask: Tensor, elbos: list[float], sweeps: int, tolerance: float) -> None:
         for sweep in range(sweeps):
-            found = self.expectations(x, mask)
-            elbos.append(float(found.log_likelihood.sum() - self.kl()))
-            self.learn(self.statistics(x, mask, found))
+            expected = self.expectations(x, mask)
+            elbos.append(float(expected.log_likelihood.sum() - self.kl()))
+            self.learn(self.statistics(x, mask, expected))
             if sweep > 0 and elbos[-1] - elbos[-2] < tolerance * abs(elbos[-1]):
                 break
 

@@ -2,7 +2,7 @@
 
 A sequence is cut into segments; a segment of state j lasts d frames with p_j(d), 1 <= d <= Dmax, and is followed by a
 segment of another state i with A_ji (A_jj = 0). One recursion (Yu 2010, Artificial Intelligence 174, sec. 2.2; cost
-O(T (S^2 + S Dmax))) serves for all: with log-sum-exp its value is the likelihood and its gradients are the expected
+O(T (S^2 + S Dmax))) gives everything: with log-sum-exp its value is the likelihood and its gradients are the expected
 counts of EM; with max its value is the best segmentation's score and its gradient marks that segmentation (Eisner 2016,
 "Inside-outside and forward-backward algorithms are just backprop").
 """
@@ -32,7 +32,7 @@ class LogParameters(NamedTuple):
 
 
 class ExpectedCounts(NamedTuple):
-    """What a batch's segmentations hold on average, given the frames."""
+    """Posterior expectations over the segmentations of a batch."""
 
     log_likelihood: Tensor
     """[B]."""
@@ -56,8 +56,8 @@ def log_partition(
 ) -> Tensor:
     """log p(x) of every sequence: [B].
 
-    log_emissions [B, T, S] are log b_j(x_t), lengths [B] the frames that count. `censored`: the last segment may go on
-    after the end, and counts with P(D >= d). Differentiable in the emissions and parameters, also twice.
+    log_emissions [B, T, S] are log b_j(x_t), lengths [B] the frames that count. `censored`: the last segment may
+    continue after the end, and counts with P(D >= d). Differentiable in the emissions and parameters, also twice.
     """
     batch, steps, _ = log_emissions.shape
     real = torch.arange(steps)[:, None, None] < lengths[:, None]
@@ -65,7 +65,8 @@ def log_partition(
     totals = torch.cat([torch.zeros_like(frames[:1]), frames.cumsum(0)])  # [T + 1, B, S]
     durations = parameters.durations.expand(batch, -1, -1).permute(2, 0, 1)  # [Dmax, B, S]
     backwards = durations.flip(0)
-    # begins[t]: weight of all that ends at t, with a segment of state j next, less the emissions up to t
+    # begins[t]: log weight of all segmentations of the first t frames with state j next, minus the emissions up to t.
+    # The difference of cumulative emissions (`totals`) is then the emission of a segment, whatever its start
     begins = [parameters.initial.expand(batch, -1)]
     for t in range(1, steps):
         window = torch.stack(begins[-len(durations) :])
@@ -115,7 +116,7 @@ def expected_counts(
 def viterbi(
     log_emissions: Tensor, parameters: LogParameters, lengths: Tensor, *, censored: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """The likeliest state of every frame in the single best segmentation [B, T] (-1 at padding), and its score [B]."""
+    """The states [B, T] of the best segmentation (-1 at padding), and its score [B]."""
 
     def largest(values: Tensor, dim: int) -> Tensor:
         return values.max(dim).values

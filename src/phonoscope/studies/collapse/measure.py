@@ -1,4 +1,4 @@
-"""What is measured of a classifier and its codebook, in the same way on train, on eval and while it learns."""
+"""Measures of a classifier and its codebook, the same on train, on eval and during training."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
+from phonoscope.stats import evenly_spaced
 from phonoscope.vq.usage import active_codes, perplexity, perplexity_clamped
 
 if TYPE_CHECKING:
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     from phonoscope.vq.quantizers import Quantizer
 
 DRIFT_VECTORS = 256
-"""Vectors that a drift is computed from at most: its cost is quadratic."""
+"""Most vectors that a drift is computed from, since its cost is quadratic."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """What is kept of one pass of a batch of B clips with N encoder frames."""
+    """One pass of a batch of B clips with N encoder frames."""
 
     labels: NDArray[np.int64]
     """[B]"""
@@ -39,17 +40,17 @@ class Record:
     vectors: NDArray[np.float32]
     """[N, dim]: L2-normalised encoder outputs."""
     passed: NDArray[np.float32]
-    """[N, dim]: what the quantizer made of them."""
+    """[N, dim]: the quantizer's output for them."""
     codes: NDArray[np.int64]
     """[N]; empty without a quantizer."""
     restarted: int
-    """Codes restarted in this pass."""
+    """Dead codes replaced in this pass."""
     elbo: float
     """The sequence model's evidence lower bound in nats per frame; 0 without one."""
 
     @staticmethod
     def of(decision: Decision, labels: Tensor, elbo: float) -> Record:
-        """Detached copies of what a pass gave."""
+        """A record of a pass, detached."""
         logits, quantized = decision.logits.detach(), decision.quantized
         return Record(
             labels.numpy(),
@@ -65,7 +66,7 @@ class Record:
 
 
 def paired_counts(first: Sequence[int], second: Sequence[int]) -> list[int]:
-    """How many vectors of each batch of two series are measured: the smaller number; 0 where one series has ended."""
+    """Number of vectors to measure per batch of two series: the smaller of both; 0 after the end of one series."""
     longest = max(len(first), len(second))
     padded = [[*series, *[0] * (longest - len(series))] for series in (first, second)]
     return [min(pair) for pair in zip(*padded, strict=True)]
@@ -80,14 +81,14 @@ def measure(
     beta: float,
     vq_weight: float,
 ) -> dict[str, float]:
-    """The measures of some batches: accuracy and losses of all their clips, the rest of `counts` vectors of each.
+    """Measures of batches: accuracy and losses over all clips, the rest over the first `counts` vectors of each batch.
 
-    reference: vectors [M, dim] that `drift` compares the encoder's outputs with. `loss` is the cross-entropy plus
-    `vq_weight` times `beta` times `commitment`, the mean squared distance to the codes as it is trained on.
+    reference: vectors [M, dim] with which `drift` compares the encoder's outputs. `loss` is the cross-entropy plus
+    `vq_weight * beta * commitment`, where commitment is the mean squared distance to the codes.
     """
     vectors = _first(counts, [record.vectors for record in records])
     lengths = np.concatenate([record.lengths for record in records])
-    found = {
+    measures = {
         "clips": len(lengths),
         "vectors": len(vectors),
         "majority": float(np.bincount(np.concatenate([record.labels for record in records])).max() / len(lengths)),
@@ -95,14 +96,14 @@ def measure(
         "cross_entropy": float(np.concatenate([record.cross_entropy for record in records]).mean()),
         "drift": energy_coefficient(vectors, reference),
     }
-    found["loss"] = found["cross_entropy"]
+    measures["loss"] = measures["cross_entropy"]
     if model.sequence:
         frames = [int(record.lengths.sum()) for record in records]
-        found["elbo"] = float(np.average([record.elbo for record in records], weights=frames))
+        measures["elbo"] = float(np.average([record.elbo for record in records], weights=frames))
     if model.quantizer:
-        found |= _codebook_measures(records, counts, model.quantizer)
-        found["loss"] += vq_weight * beta * found["commitment"]
-    return found
+        measures |= _codebook_measures(records, counts, model.quantizer)
+        measures["loss"] += vq_weight * beta * measures["commitment"]
+    return measures
 
 
 def _codebook_measures(records: Sequence[Record], counts: Sequence[int], quantizer: Quantizer) -> dict[str, float]:
@@ -136,22 +137,22 @@ def _codebook_measures(records: Sequence[Record], counts: Sequence[int], quantiz
 
 
 def _by_clip(records: Sequence[Record]) -> list[Any]:
-    """The codes of each clip."""
+    """Codes of each clip that has any."""
     return [
         codes for record in records for codes in np.split(record.codes, np.cumsum(record.lengths)[:-1]) if len(codes)
     ]
 
 
 def _first(counts: Sequence[int], values: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The first `counts` rows of each batch, together."""
+    """The first `counts` rows of each batch, concatenated."""
     return np.concatenate([value[:count] for value, count in zip(values, counts, strict=False)])
 
 
 def energy_coefficient(first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]]) -> float:
-    """How far two samples of vectors, [N, D] and [M, D], differ in distribution: 0 not at all, 1 entirely.
+    """Difference in distribution of two samples of vectors, [N, D] and [M, D]: from 0 (equal) to 1.
 
     The energy coefficient of inhomogeneity, (2 E|X-Y| - E|X-X'| - E|Y-Y'|) / 2 E|X-Y| (Szekely and Rizzo, 2013),
-    from at most 256 vectors of each, evenly spread.
+    from at most `DRIFT_VECTORS` evenly spaced vectors of each.
     """
     a, b = _thin(first), _thin(second)
     between, within_a, within_b = cdist(a, b).mean(), cdist(a, a).mean(), cdist(b, b).mean()
@@ -159,4 +160,4 @@ def energy_coefficient(first: NDArray[np.floating[Any]], second: NDArray[np.floa
 
 
 def _thin(vectors: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    return vectors[np.linspace(0, len(vectors) - 1, min(len(vectors), DRIFT_VECTORS)).round().astype(int)]
+    return vectors[evenly_spaced(len(vectors), DRIFT_VECTORS)]

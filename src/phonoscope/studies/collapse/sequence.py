@@ -1,7 +1,7 @@
-"""The sequence models as layers of a network: features of an utterance for its classifier, and a step of learning.
+"""The sequence models as layers of a network: features of an utterance for the classifier, and a learning step.
 
-Nothing here is trained by the network's optimizer. Like an EMA codebook, a layer learns from each batch by a stochastic
-variational step with a constant rate, since the encoder before it moves (Hoffman et al. 2013, JMLR 14).
+The network's optimizer trains nothing here. Like an EMA codebook, a layer learns from each batch by a stochastic
+variational step (Hoffman et al. 2013, JMLR 14), with a constant rate because the encoder before it changes.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ class SequenceOutput:
     """One pass of a batch through a layer."""
 
     features: Tensor
-    """[B, width] float32 in [0, 1], differentiable in vectors, constant in codes; none grows with the length."""
+    """[B, width] float32 in [0, 1], differentiable in vectors, constant in codes; independent of the length."""
     evidence: Tensor
     """The batch's part of the evidence lower bound (ELBO), scalar, detached."""
-    found: HDPPosterior | HSMMStatistics
-    """What `learn` needs."""
+    learned_from: HDPPosterior | HSMMStatistics
+    """Input of `learn`."""
 
 
 class SequenceLayer(nn.Module, ABC):
     """Frames in, features out. A forward pass changes no state, whatever the mode; only `start` and `learn` do.
 
-    Frames are codes [B, T] int64 or vectors [B, T, D], with a mask [B, T] of leading real frames, one at least; what
-    stands at padding does not count.
+    Frames are codes [B, T] int64 or vectors [B, T, D], with a mask [B, T] of leading real frames, one at least; values
+    at padding do not matter.
     """
 
     width: int
@@ -56,16 +56,16 @@ class SequenceLayer(nn.Module, ABC):
 
     @abstractmethod
     def learn(self, x: Tensor, mask: Tensor, out: SequenceOutput, *, utterances: int) -> None:
-        """One stochastic step from the batch that gave `out`, of a corpus of so many utterances."""
+        """One stochastic step from the batch that gave `out`, of a corpus with this many utterances."""
 
     @torch.no_grad()
     def elbo(self, mask: Tensor, out: SequenceOutput, *, utterances: int) -> float:
-        """The ELBO per frame of the batch that gave `out`, in nats, with its share of the corpus's KL terms."""
+        """ELBO per frame of the batch that gave `out`, in nats, with the batch's share of the corpus's KL terms."""
         return float((out.evidence - self._kl() * len(mask) / utterances) / mask.sum())
 
     @abstractmethod
     def shares(self) -> Tensor:
-        """Share of all frames learnt from in each component or state, [K], sums to 1."""
+        """Share of all learnt frames in each component or state, [K], sums to 1."""
 
     @abstractmethod
     def _kl(self) -> Tensor: ...
@@ -79,7 +79,7 @@ def _blank(x: Tensor, mask: Tensor) -> Tensor:
 class HDPLayer(SequenceLayer):
     """Features: the expected share of an utterance's frames in each component, K values that sum to 1.
 
-    (The posterior mean of pi_j would tell the utterance's length: it is nearer to the base measure in a short one.)
+    The posterior mean of pi_j would depend on the utterance's length: in a short one it is nearer to the base measure.
     """
 
     def __init__(self, emission: Emission, config: SequenceConfig, seed: int) -> None:
@@ -92,15 +92,16 @@ class HDPLayer(SequenceLayer):
         self.model.start(_blank(x, mask), mask, self.seed)
 
     def forward(self, x: Tensor, mask: Tensor) -> SequenceOutput:
-        found = self.model.posterior(_blank(x, mask), mask, self.config.local_iterations)
-        shares = found.counts / found.counts.sum(1, keepdim=True)
-        return SequenceOutput(shares.float(), found.evidence.detach(), HDPPosterior(*(v.detach() for v in found)))
+        posterior = self.model.posterior(_blank(x, mask), mask, self.config.local_iterations)
+        shares = posterior.counts / posterior.counts.sum(1, keepdim=True)
+        detached = HDPPosterior(*(value.detach() for value in posterior))
+        return SequenceOutput(shares.float(), detached.evidence, detached)
 
     @torch.no_grad()
     def learn(self, x: Tensor, mask: Tensor, out: SequenceOutput, *, utterances: int) -> None:
-        assert isinstance(out.found, HDPPosterior)
+        assert isinstance(out.learned_from, HDPPosterior)
         scale = utterances / len(mask)
-        self.model.learn(x, mask, out.found, rate=self.config.rate, scale=scale, iterations=1)
+        self.model.learn(x, mask, out.learned_from, rate=self.config.rate, scale=scale, iterations=1)
 
     def shares(self) -> Tensor:
         return self.model.emission.shares()
@@ -110,9 +111,9 @@ class HDPLayer(SequenceLayer):
 
 
 class HSMMLayer(SequenceLayer):
-    """Features, of S states each: the expected share of frames, which sum to 1, and the mean duration over Dmax.
+    """Features of each of S states: the expected share of frames (sums to 1), and the mean duration as a share of Dmax.
 
-    The mean duration is over the utterance's segments of the state and one more of the state's usual duration.
+    The mean is over the utterance's segments of the state and one more segment of the state's usual duration.
     """
 
     def __init__(self, model: HSMM, config: SequenceConfig, seed: int) -> None:
@@ -126,18 +127,19 @@ class HSMMLayer(SequenceLayer):
 
     def forward(self, x: Tensor, mask: Tensor) -> SequenceOutput:
         x = _blank(x, mask)
-        found = self.model.expectations(x, mask, differentiable=x.requires_grad and torch.is_grad_enabled())
+        expected = self.model.expectations(x, mask, differentiable=x.requires_grad and torch.is_grad_enabled())
         d_max = self.config.d_max
         usual = (self.model.mean_parameters().durations.exp() * torch.arange(1, d_max + 1)).sum(1)
-        frames, segments = found.occupancy.sum(1), found.durations.sum(2)
+        frames, segments = expected.occupancy.sum(1), expected.durations.sum(2)
         shares, lasting = frames / mask.sum(1, keepdim=True), (frames + usual) / (segments + 1) / d_max
-        statistics = self.model.statistics(x, mask, found)
-        return SequenceOutput(torch.cat([shares, lasting], 1).float(), found.log_likelihood.sum().detach(), statistics)
+        statistics = self.model.statistics(x, mask, expected)
+        features = torch.cat([shares, lasting], 1).float()
+        return SequenceOutput(features, expected.log_likelihood.sum().detach(), statistics)
 
     @torch.no_grad()
     def learn(self, x: Tensor, mask: Tensor, out: SequenceOutput, *, utterances: int) -> None:
-        assert isinstance(out.found, HSMMStatistics)
-        self.model.learn(out.found, rate=self.config.rate, scale=utterances / len(mask), iterations=1)
+        assert isinstance(out.learned_from, HSMMStatistics)
+        self.model.learn(out.learned_from, rate=self.config.rate, scale=utterances / len(mask), iterations=1)
 
     def shares(self) -> Tensor:
         return self.model.emission.shares()
@@ -149,7 +151,7 @@ class HSMMLayer(SequenceLayer):
 def build_sequence(
     kind: SequenceKind, *, codes: int | None = None, dim: int | None = None, seed: int, config: SequenceConfig
 ) -> SequenceLayer:
-    """The layer of a kind, over `codes` values of a codebook or over vectors of `dim` values (give one of the two)."""
+    """A layer over codes of a codebook of size `codes`, or over vectors of `dim` dimensions; give one of the two."""
     components = config.components if kind == "hdp" else config.states
     if (codes is None) == (dim is None):
         raise ValueError("give either codes or dim")

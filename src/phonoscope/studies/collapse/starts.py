@@ -1,4 +1,4 @@
-"""First guesses of which component a frame belongs to, and of which components are one."""
+"""Initial component weights of frames, and candidates for merging components."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from torch import Tensor
 from phonoscope.studies.collapse.emissions import Categorical, Emission
 
 NEIGHBOURS = 3
-"""Frames to each side whose codes describe a code."""
+"""Frames to each side that count as a code's context."""
 
 
 def first_responsibilities(emission: Emission, x: Tensor, mask: Tensor, seed: int) -> Tensor:
-    """Weights [N, K] of the real frames: from k-means of vectors, or from the company that codes keep."""
+    """Initial weights [N, K] of the real frames: k-means of vectors, or a factorization of code co-occurrences."""
     if isinstance(emission, Categorical):
         shares = _code_shares(x, mask, emission.codes, emission.components, seed)
         return shares[x[mask]]
-    labels = _k_means(x[mask].double().numpy(), emission.components, seed)
+    labels = _kmeans(x[mask].double().numpy(), emission.components, seed)
     return torch.nn.functional.one_hot(labels, emission.components).double()
 
 
-def alike(emission: Emission, frames: Tensor, weights: Tensor) -> list[tuple[int, int]]:
-    """Pairs of components in use, by how little the frames of each lose under the other; two a component at most.
+def merge_candidates(emission: Emission, frames: Tensor, weights: Tensor) -> list[tuple[int, int]]:
+    """Pairs of components in use, the most similar first; at most two pairs per component.
 
-    Frames [N, ...] have weights [N, K].
+    Frames [N, ...] have weights [N, K]. Two components are similar if the frames of each lose little log-likelihood
+    under the other.
     """
     used = torch.nonzero(weights.sum(0) > 1e-3).flatten().tolist()
     cross = weights.T @ emission.expected_log_likelihood(frames) / weights.sum(0).clamp_min(1e-12)[:, None]
@@ -34,26 +35,27 @@ def alike(emission: Emission, frames: Tensor, weights: Tensor) -> list[tuple[int
 
 
 def _code_shares(codes: Tensor, mask: Tensor, vocabulary: int, components: int, seed: int) -> Tensor:
-    """Component weights of every code [V, K]: a non-negative factorization of which codes stand near which."""
+    """Component weights of every code [V, K]: a non-negative factorization of the co-occurrence matrix."""
     from scipy.sparse import csr_matrix
     from sklearn.decomposition import NMF
 
-    company = _company(codes, mask, vocabulary)
-    used = company.sum(1) > 0
+    counts = _cooccurrences(codes, mask, vocabulary)
+    used = counts.sum(1) > 0
     shares = torch.full((vocabulary, components), 1 / components, dtype=torch.float64)
     if not used.any():
         return shares
     rank = min(components, int(used.sum()))
     nmf = NMF(rank, init="nndsvda", solver="mu", beta_loss="kullback-leibler", max_iter=100, tol=0, random_state=seed)
-    weights = nmf.fit_transform(csr_matrix(company[used][:, used].numpy())) * nmf.components_.sum(1)
-    found = torch.zeros(len(weights), components, dtype=torch.float64)
-    found[:, :rank] = torch.from_numpy(weights) + 1e-12
-    shares[used] = 0.99 * found / found.sum(1, keepdim=True) + 0.01 / components
+    weights = nmf.fit_transform(csr_matrix(counts[used][:, used].numpy())) * nmf.components_.sum(1)
+    table = torch.zeros(len(weights), components, dtype=torch.float64)
+    table[:, :rank] = torch.from_numpy(weights) + 1e-12
+    # mixed with 1 % of the uniform distribution: a weight of exactly 0 could never grow
+    shares[used] = 0.99 * table / table.sum(1, keepdim=True) + 0.01 / components
     return shares
 
 
-def _company(codes: Tensor, mask: Tensor, vocabulary: int) -> Tensor:
-    """How often each code stands within `NEIGHBOURS` frames of each other, [V, V], symmetric."""
+def _cooccurrences(codes: Tensor, mask: Tensor, vocabulary: int) -> Tensor:
+    """Counts of pairs of codes at most `NEIGHBOURS` frames apart, [V, V], symmetric."""
     table = torch.zeros(vocabulary * vocabulary, dtype=torch.float64)
     for step in range(1, min(NEIGHBOURS, mask.shape[1] - 1) + 1):
         both = mask[:, step:] & mask[:, :-step]
@@ -62,9 +64,9 @@ def _company(codes: Tensor, mask: Tensor, vocabulary: int) -> Tensor:
     return table.view(vocabulary, vocabulary) + table.view(vocabulary, vocabulary).T
 
 
-def _k_means(rows: np.ndarray, clusters: int, seed: int) -> Tensor:
+def _kmeans(rows: np.ndarray, clusters: int, seed: int) -> Tensor:
     from sklearn.cluster import KMeans
 
     clusters = min(clusters, len(np.unique(rows, axis=0)))
-    found = KMeans(clusters, n_init=1, random_state=seed).fit_predict(rows)
-    return torch.from_numpy(found.astype(np.int64))
+    labels = KMeans(clusters, n_init=1, random_state=seed).fit_predict(rows)
+    return torch.from_numpy(labels.astype(np.int64))

@@ -1,4 +1,4 @@
-"""Which models the ablation trains: the parts of each, its update, and the settings of its arm."""
+"""The models of the ablation: parts, update, and the settings of an arm."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from phonoscope.config.vq import VqConfig
 
 UNSCALED = "_unscaled"
-"""What the name of a variant under the faulty update has more than its twin's under the right one."""
+"""Suffix of a variant under the faulty update."""
 PARTS = ("baseline", "vq", "hdp", "hsmm", "vq_hdp", "vq_hsmm", "hdp_hsmm", "vq_hdp_hsmm")
 
 
@@ -20,11 +20,11 @@ class Variant:
 
     name: str
     update: Literal["ema", "ema_unscaled"] | None = None
-    """The quantizer's update; None without a quantizer."""
+    """Update of the quantizer; None without a quantizer."""
     sequence: Literal["hdp", "hsmm", "hdp_hsmm"] | None = None
     """The sequence model; `hdp_hsmm` is the weak-limit HDP-HSMM."""
     arm: str = ""
-    """The arm whose settings it is trained under; empty for the study's own."""
+    """The arm whose settings it is trained with; empty for the settings of the study."""
 
     @property
     def quantized(self) -> bool:
@@ -48,7 +48,7 @@ class Variant:
 
 
 def main_variants() -> list[Variant]:
-    """The eight combinations of parts; those with a quantizer under the right and under the faulty update."""
+    """The eight combinations of parts; with a quantizer, under the right and under the faulty update."""
     return [variant for parts in PARTS for variant in _with_updates(parts)]
 
 

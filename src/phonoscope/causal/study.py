@@ -1,0 +1,176 @@
+"""The causal study of one site: its phone detectors against controls, and patched parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from phonoscope.causal.controls import density_controls
+from phonoscope.causal.speech import Noisy, TrialSpeech
+from phonoscope.causal.tables import LEAST, beats_controls, feature_verdicts, features_beat_controls, patching_table
+from phonoscope.causal.trials import Row, Setting, Spoken, feature_trial, patching_trial
+from phonoscope.compute import derive_seed, parallel_map
+from phonoscope.config.causal import CausalConfig
+
+if TYPE_CHECKING:
+    from phonoscope.config.sites import Site
+
+EFFECTS = ("effect", "control_effect", "difference")
+VERDICT_COLUMNS = (
+    *("feature", "phone", "control", "intervention", "utterances", "words"),
+    *(f"{name}{suffix}" for name in EFFECTS for suffix in ("", "_low", "_high")),
+    *("wer_clean", "wer", "control_wer", "causal"),
+)
+
+
+class Detector(NamedTuple):
+    """A feature to be tested, and its control."""
+
+    feature: int
+    phone: str
+    control: int
+    length: float
+    """Length of the steering vector, in the units of the site's features."""
+
+
+@dataclass(frozen=True)
+class CausalStudy:
+    """Results of one site; empty tables where nothing could be tested."""
+
+    verdicts: pd.DataFrame
+    """A row a detector and intervention, `VERDICT_COLUMNS`."""
+    patching: pd.DataFrame
+    """A row a part, see `patching_table`."""
+    details: dict[str, Any]
+    """All results, JSON-able; `skipped` has the reasons why something was not tested."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Tested features, causal ones by intervention, and the share that each part recovers."""
+        causal = self.verdicts.groupby("intervention", sort=True)["causal"].sum()
+        parts = self.patching[~self.patching["part"].isin(["clean", "noisy"])]
+        return {
+            "tested": float(len(self.details["features"])),
+            **{f"causal_{name}": float(count) for name, count in causal.items()},
+            **{f"recovered.{row['part']}": row["recovered"] for row in parts.to_dict("records")},
+        }
+
+
+def nothing_to_test(site: Site, reason: str) -> CausalStudy:
+    """A study without trials, and the reason."""
+    details = {"site": site.name, "features": [], "skipped": [reason]}
+    return CausalStudy(pd.DataFrame(columns=list(VERDICT_COLUMNS)), pd.DataFrame(columns=["part"]), details)
+
+
+def run_study(
+    site: Site,
+    phones: pd.DataFrame,
+    features: pd.DataFrame,
+    speech: TrialSpeech,
+    config: CausalConfig,
+    open_setting: Callable[[], Setting],
+    *,
+    workers: int = 1,
+) -> CausalStudy:
+    """Ablate and steer the best phone detectors, and patch clean activations into noisy speech.
+
+    Args:
+        phones, features: tables of the interpretation of the site (phone, feature, scored; feature, density,
+            mean_active, detects).
+        open_setting: opens the model and the dictionary; it is called in every worker.
+    Raises: `ValueError` if too few features are left as controls.
+    """
+    trials = choose_detectors(site, phones, features, speech, config)
+    if not trials:
+        return nothing_to_test(site, f"no phone has a detector and {LEAST} eval utterances")
+    detectors = list(trials)
+    jobs: list[tuple[Detector | None, list[Spoken] | Noisy]] = [*trials.items(), (None, speech.noisy(config))]
+    work = partial(_work, open_setting, detectors)
+    *rows, patched = parallel_map(work, jobs, workers=workers, description="causal")
+    return summarise(site, config, dict(zip(detectors, rows, strict=True)), patched)
+
+
+def choose_detectors(
+    site: Site, phones: pd.DataFrame, features: pd.DataFrame, speech: TrialSpeech, config: CausalConfig
+) -> dict[Detector, list[Spoken]]:
+    """The best phone detectors whose phone occurs in enough utterances, with controls, and these utterances."""
+    best = phones[phones["scored"] & (phones["feature"] >= 0)].drop_duplicates("feature")
+    usable = [
+        (int(feature), str(phone), spoken)
+        for feature, phone in zip(best["feature"], best["phone"], strict=True)
+        if len(spoken := speech.with_phone(str(phone), config.utterances)) >= LEAST
+    ][: config.features]
+    chosen = [feature for feature, _, _ in usable]
+    density = features["density"].to_numpy(dtype=np.float64)
+    detecting = features.loc[features["detects"] != "", "feature"].tolist()
+    controls = density_controls(chosen, density, detecting, derive_seed(config.seed, site.name))
+    active = features["mean_active"].to_numpy(dtype=np.float64)
+    return {
+        Detector(feature, phone, control, config.steer * float(active[feature])): spoken
+        for (feature, phone, spoken), control in zip(usable, controls, strict=True)
+    }
+
+
+def _work(
+    open_setting: Callable[[], Setting],
+    detectors: Sequence[Detector],
+    job: tuple[Detector | None, list[Spoken] | Noisy],
+) -> pd.DataFrame:
+    """Trials of one detector, or the patching, a row an utterance and condition."""
+    detector, speech = job
+    if isinstance(speech, Noisy):
+        features, controls = [d.feature for d in detectors], [d.control for d in detectors]
+        rows = patching_trial(open_setting(), *speech, features, controls)
+    else:
+        assert detector is not None
+        feature, phone, control, length = detector
+        rows = feature_trial(open_setting(), speech, phone, feature, control, length)
+    return pd.DataFrame(rows, columns=list(Row._fields))
+
+
+def summarise(
+    site: Site, config: CausalConfig, trials: dict[Detector, pd.DataFrame], patched: pd.DataFrame
+) -> CausalStudy:
+    """Verdicts of trials: rows by detector, and those of the patching."""
+    by_detector = {detector: feature_verdicts(rows, config) for detector, rows in trials.items()}
+    verdicts = pd.DataFrame(
+        [
+            {**detector._asdict(), "intervention": name, "causal": beats_controls(verdict), **verdict}
+            for detector, both in by_detector.items()
+            for name, verdict in both.items()
+        ],
+        columns=list(VERDICT_COLUMNS),
+    )
+    skipped = [
+        f"feature {detector.feature}, {name}: fewer than {LEAST} eval utterances hold words {which} /{detector.phone}/"
+        for detector, both in by_detector.items()
+        for name, which in (("ablate", "with"), ("steer", "without"))
+        if name not in both
+    ]
+    table = patching_table(patched, config)
+    details = {
+        "site": site.name,
+        "features": [_entry(detector, both) for detector, both in by_detector.items()],
+        "all_features": feature_verdicts(pd.concat(list(trials.values())), config),
+        "patching": table.to_dict("records"),
+        "patching_features_over_controls": features_beat_controls(patched, config)._asdict(),
+        "skipped": skipped,
+        "settings": config.model_dump(mode="json"),
+    }
+    return CausalStudy(verdicts, table, details)
+
+
+def _entry(detector: Detector, both: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """One feature's results; `effect` and `beats_controls` are those of ablating it."""
+    ablated = both.get("ablate", {})
+    return {
+        **detector._asdict(),
+        **{name: ablated.get(name, 0.0) for name in ("effect", "effect_low", "effect_high")},
+        "beats_controls": bool(ablated) and beats_controls(ablated),
+        "interventions": {name: {**verdict, "causal": beats_controls(verdict)} for name, verdict in both.items()},
+    }

@@ -1,0 +1,191 @@
+"""Trials: Whisper's output for each utterance under every condition, a row an utterance and condition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from phonoscope.causal.interventions import Dictionary, Intervention, patch_clean, word_mask
+from phonoscope.config.sites import Site
+from phonoscope.whisper.model import Whisper
+from phonoscope.whisper.patching import Outcome, Speech, run_clean, speech_batches
+from phonoscope.whisper.sites import site_layers
+from phonoscope.whisper.wer import word_errors
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from phonoscope.config.whisper import Normalize
+
+
+class Word(NamedTuple):
+    """A word of an utterance: its frames [start, end) of 20 ms, and its phones."""
+
+    start: int
+    end: int
+    phones: frozenset[str]
+    number: int
+    """Index into `text.split()`."""
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """An utterance of a trial."""
+
+    name: str
+    text: str
+    samples_16k: NDArray[np.float32]
+    words: tuple[Word, ...]
+
+
+class Row(NamedTuple):
+    """Result of one condition for one utterance."""
+
+    utterance: str
+    condition: str
+    target: float
+    """Sum of the target words' log-probabilities, in nats."""
+    targets: int
+    """Number of target words."""
+    other: float
+    """Sum of the other words' log-probabilities."""
+    others: int
+    """Number of other words."""
+    errors: int
+    """Word errors of the transcript."""
+    words: int
+    """Words of the reference."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Model, site and dictionary that all trials of a run share."""
+
+    whisper: Whisper
+    site: Site
+    dictionary: Dictionary
+    normalize: Normalize
+    context_s: float
+
+
+Targets = Callable[[Spoken, Word], bool]
+
+
+def feature_trial(
+    setting: Setting, spoken: Sequence[Spoken], phone: str, feature: int, control: int, length: float
+) -> list[Row]:
+    """Ablate a feature, and steer along it; the same with a control feature.
+
+    Conditions: `clean`, `ablate`, `ablate_control`, `steer`, `steer_control`. Ablating takes the feature's contribution
+    off every frame; steering adds its direction to every frame, `length` long in the units of the site's features, the
+    control's as long. Target words are those with the phone.
+    """
+
+    def hit(_spoken: Spoken, word: Word) -> bool:
+        return phone in word.phones
+
+    rows = []
+    for speech in _speech(setting, spoken):
+        test = Intervention(speech, setting.site, setting.dictionary, setting.normalize)
+        rows += _rows(speech, spoken, run_clean(speech), "clean", hit)
+        for name, number in (("", feature), ("_control", control)):
+            ablated = [-part for part in test.contribution([number])]
+            rows += _rows(speech, spoken, test.run(ablated), f"ablate{name}", hit)
+            rows += _rows(speech, spoken, test.run(test.steering(number, length)), f"steer{name}", hit)
+    return rows
+
+
+def patching_trial(
+    setting: Setting,
+    spoken: Sequence[Spoken],
+    noisy: Sequence[NDArray[np.float32]],
+    targets: Sequence[int],
+    features: Sequence[int],
+    controls: Sequence[int],
+) -> list[Row]:
+    """Clean activations put into noisy speech, part by part.
+
+    Conditions: `clean`, `noisy`; `word.encoder_<n>`: the frames of the target word in the stream after the site's
+    block; `elsewhere.encoder_<n>`, its control: as many frames beside the word; `attention_<n>` and `mlp_<n>`: what
+    that part of the block adds, on all speech frames; `features` and `features_control`: the contribution of some
+    features, on all speech frames. A whole layer would be the clean run.
+
+    Args:
+        noisy: the same utterances with noise, as long as `spoken`'s.
+        targets: index of each utterance's target word in `Spoken.words`.
+    """
+    chosen = {one.name: one.words[target] for one, target in zip(spoken, targets, strict=True)}
+
+    def hit(one: Spoken, word: Word) -> bool:
+        return word == chosen[one.name]
+
+    rows = []
+    pairs = zip(_speech(setting, spoken), _speech(setting, spoken, noisy), strict=True)
+    for clean, noise in pairs:
+        rows += _rows(clean, spoken, run_clean(clean), "clean", hit)
+        rows += _rows(noise, spoken, run_clean(noise), "noisy", hit)
+        words = [chosen[spoken[number].name] for number in clean.numbers]
+        masks = {
+            "word": word_mask(noise, [word[:2] for word in words]),
+            "elsewhere": word_mask(noise, [_beside(word) for word in words]),
+        }
+        for condition, part in _parts(setting):
+            where = masks.get(condition.split(".")[0], noise.mask)
+            rows += _rows(noise, spoken, patch_clean(clean, noise, part, where), condition, hit)
+        there, here = (Intervention(one, setting.site, setting.dictionary, setting.normalize) for one in (clean, noise))
+        for condition, group in (("features", features), ("features_control", controls)):
+            change = [new - old for new, old in zip(there.contribution(group), here.contribution(group), strict=True)]
+            rows += _rows(noise, spoken, here.run(change), condition, hit)
+    return rows
+
+
+def _speech(
+    setting: Setting, spoken: Sequence[Spoken], samples_16k: Sequence[NDArray[np.float32]] | None = None
+) -> Iterator[Speech]:
+    audio = [one.samples_16k for one in spoken] if samples_16k is None else samples_16k
+    return speech_batches(setting.whisper, audio, [one.text for one in spoken], context_s=setting.context_s)
+
+
+def _beside(word: Word) -> tuple[int, int]:
+    """As many frames as the word has, right before it, or after it where there are too few before."""
+    frames = word.end - word.start
+    return (word.start - frames, word.start) if frames <= word.start else (word.end, word.end + frames)
+
+
+def _parts(setting: Setting) -> Iterator[tuple[str, Site]]:
+    """Conditions and sites of the parts of the site's blocks."""
+    for layer in site_layers(setting.whisper, setting.site):
+        stream = Site("encoder", layer)
+        yield f"word.{stream}", stream
+        yield f"elsewhere.{stream}", stream
+        if layer:  # the embeddings are no block
+            for part in (Site("attention", layer), Site("mlp", layer)):
+                yield part.name, part
+
+
+def _rows(speech: Speech, spoken: Sequence[Spoken], outcome: Outcome, condition: str, hit: Targets) -> list[Row]:
+    """Score every utterance of a batch."""
+    table = []
+    for at, number in enumerate(speech.numbers):
+        one, tokens = spoken[number], speech.tokens[at]
+        by_word = dict.fromkeys((word.number for word in one.words), 0.0)
+        for word, log_prob in zip(tokens.words, outcome.log_probs[at].tolist(), strict=False):  # the end is no word
+            if word in by_word:
+                by_word[word] += log_prob
+        sides = {side: [by_word[word.number] for word in one.words if hit(one, word) == side] for side in (True, False)}
+        errors, words = word_errors(one.text, outcome.texts[at])
+        table.append(
+            Row(
+                one.name,
+                condition,
+                sum(sides[True]),
+                len(sides[True]),
+                sum(sides[False]),
+                len(sides[False]),
+                errors,
+                words,
+            )
+        )
+    return table

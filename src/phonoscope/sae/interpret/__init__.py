@@ -1,0 +1,7 @@
+"""Interpretation of features: windows, selectivity, group means and effect sizes."""
+
+from phonoscope.config.interpret import InterpretConfig
+from phonoscope.sae.interpret.detectors import phone_detectors
+from phonoscope.sae.interpret.run import Interpretation, interpret
+
+__all__ = ["InterpretConfig", "Interpretation", "interpret", "phone_detectors"]

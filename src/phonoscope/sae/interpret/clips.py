@@ -1,0 +1,77 @@
+"""A window as audio and as spectrogram."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SAMPLE_RATE = 16_000
+FRAME_SAMPLES = 320  # 20 ms; frame i is centred on sample 320 i
+HOP = 160
+WINDOW = 400
+MELS = 64
+RANGE_DB = 70.0
+PEAK = 0.95
+BITS = 12  # the lower four of 16 bits stay empty, which makes a FLAC file a third smaller
+SILENT = 1e-4
+FAINT = 1e-3
+"""Least mel power of a clip's loudest point, so that silence stays white."""
+
+
+def cut_clip(samples: NDArray[np.float32], frame: int, clip_s: float) -> NDArray[np.float32]:
+    """Part of an utterance whose middle is the centre of Whisper frame `frame`.
+
+    It has round(16,000 * clip_s) samples: beyond the utterance's edges it is silent.
+
+    Args:
+        samples: [samples], 16 kHz.
+    """
+    length = round(SAMPLE_RATE * clip_s)
+    start = FRAME_SAMPLES * frame - length // 2
+    clip = np.zeros(length, dtype=np.float32)
+    first, last = max(start, 0), min(start + length, len(samples))
+    if first < last:
+        clip[first - start : last - start] = samples[first:last]
+    return clip
+
+
+def flac(clip: NDArray[np.float32]) -> bytes:
+    """A clip as mono FLAC at 16 kHz, its peak at 0.95, rounded to 12 bits."""
+    import soundfile as sf
+
+    peak = float(np.abs(clip).max(initial=0.0))
+    steps = np.rint(clip * (PEAK / peak if peak > SILENT else 1.0) * 2 ** (BITS - 1))
+    buffer = io.BytesIO()
+    sf.write(buffer, (steps * 2 ** (16 - BITS)).astype(np.int16), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def spectrogram(clip: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Log-mel picture of a clip, [64 mel bands, columns of 10 ms]: high frequencies on top, dark where loud.
+
+    255 is 70 dB and more below the clip's loudest point.
+    """
+    import torch
+    from torchaudio.functional import melscale_fbanks
+
+    window = torch.hann_window(WINDOW)
+    bins = torch.stft(torch.from_numpy(clip), 2 * WINDOW, HOP, WINDOW, window, return_complex=True).abs().square()
+    bands = melscale_fbanks(len(bins), 50.0, SAMPLE_RATE / 2, MELS, SAMPLE_RATE, "slaney", "slaney")
+    power = (bands.T @ bins)[:, : len(clip) // HOP].numpy()
+    level = 10 * np.log10(np.maximum(power, 1e-10) / max(float(power.max()), FAINT))
+    return np.rint(-level / RANGE_DB * 255).clip(0, 255).astype(np.uint8)[::-1]
+
+
+def strip_png(pictures: Sequence[NDArray[np.uint8]]) -> bytes:
+    """Pictures of one size below each other, as one grey PNG."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.concatenate(list(pictures))).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,67 @@
+"""Baseline of the first study: a random forest that classifies the speaker's sex from mean activations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from phonoscope.sae.interpret.groups import Labels
+
+FOLDS = 5
+
+
+def sex_forest(
+    means: NDArray[np.float64],
+    sex: Labels,
+    speakers: Labels,
+    train: NDArray[np.bool_],
+    *,
+    trees: int,
+    seed: int,
+    workers: int = 1,
+) -> pd.DataFrame:
+    """Precision and recall by sex on utterances held out, and on speakers held out.
+
+    Split by utterance, as in the first study, test speakers also occur in training; only the split by speaker, in
+    cross-validation, shows whether sex was learnt.
+
+    Args:
+        means: mean activation of each utterance, [utterances, features].
+        sex: F or M, [utterances].
+        speakers: [utterances]; at least two of each sex.
+        train: the side of the split by utterance, [utterances].
+    Returns: split_by, sex, precision, recall, f1, support, accuracy, balanced_accuracy. A split by utterance without
+        both sexes on train, or without anything on eval, has no rows.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+
+    forest = RandomForestClassifier(trees, class_weight="balanced", random_state=seed, n_jobs=workers)
+    rows = []
+    if len(set(sex[train])) == 2 and not train.all():
+        rows += _report("utterance", sex[~train], forest.fit(means[train], sex[train]).predict(means[~train]))
+    rarer = min(len(set(speakers[sex == name])) for name in ("F", "M"))
+    folds = StratifiedGroupKFold(min(FOLDS, rarer), shuffle=True, random_state=seed)
+    return pd.DataFrame(
+        rows + _report("speaker", sex, cross_val_predict(forest, means, sex, groups=speakers, cv=folds))
+    )
+
+
+def _report(split_by: str, sex: Labels, predicted: Labels) -> list[dict[str, Any]]:
+    from sklearn.metrics import classification_report, recall_score
+
+    report: Any = classification_report(sex, predicted, labels=["F", "M"], output_dict=True, zero_division=0.0)
+    there = sorted(set(sex))
+    balanced = float(np.mean(recall_score(sex, predicted, labels=there, average=None, zero_division=0.0)))
+    accuracy = float(np.mean(sex == predicted))
+    return [
+        {"split_by": split_by, "sex": name}
+        | {key.removesuffix("-score"): float(value) for key, value in report[name].items()}
+        | {"accuracy": accuracy, "balanced_accuracy": balanced}
+        for name in ("F", "M")
+    ]

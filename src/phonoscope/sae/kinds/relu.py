@@ -1,0 +1,28 @@
+"""ReLU with an L1 penalty: Bricken et al. 2023, Towards monosemanticity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from phonoscope.sae.kinds.base import Kind
+from phonoscope.sae.kinds.registry import register
+from phonoscope.sae.sparse import Pattern
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from phonoscope.sae.models import SparseAutoencoder
+
+
+@register("relu")
+class Relu(Kind):
+    """All positive features are active; the penalty weighs each activation by its decoder norm."""
+
+    architecture = "standard"
+    l1: float = Field(default=0.2, ge=0)
+    """Weight of the L1 penalty."""
+
+    def activate(self, model: SparseAutoencoder, pattern: Pattern, values: Tensor) -> tuple[Tensor, Tensor]:
+        return values, self.l1 * (values * model.norms()[pattern.columns]).sum() / pattern.n

@@ -1,0 +1,138 @@
+"""Whisper with changed activations: log-probabilities of the reference transcript, and transcripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from phonoscope.config.sites import Site
+from phonoscope.whisper.hooks import Patch, capture, patched
+from phonoscope.whisper.model import FRAME_SAMPLES, Encoded, Whisper, embed, run_blocks, transcripts
+from phonoscope.whisper.sites import Normaliser, Point, inputs, site_layers
+from phonoscope.whisper.transcript import TextTokens, log_probabilities, prompt, tokenize
+from phonoscope.whisper.windows import Window, batches, plan_windows, speech_mask, window_audio
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from phonoscope.config.whisper import Normalize
+
+MORE_TOKENS = 10
+"""Tokens that a transcript may exceed the longest reference by; a longer one is a loop, and is cut off."""
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Utterances alone in windows of one length, encoded once; patched runs start from here."""
+
+    whisper: Whisper
+    windows: list[Window]
+    numbers: list[int]
+    """Indices of the given utterances."""
+    tokens: list[TextTokens]
+    streams: list[torch.Tensor]
+    """Residual stream [utterances, positions, width] before the first block, and after each block."""
+    mask: torch.Tensor
+    """Positions that carry speech, [utterances, positions]."""
+
+    def rows(self, point_states: torch.Tensor) -> torch.Tensor:
+        """The speech frames of [utterances, positions, width], one after another: [frames, width]."""
+        return point_states[self.mask]
+
+
+class Outcome(NamedTuple):
+    """Whisper's output for each utterance."""
+
+    log_probs: list[torch.Tensor]
+    """Of every token of the reference and of its end, in nats: [tokens + 1] each."""
+    texts: list[str]
+    """Transcripts."""
+
+
+def speech_batches(
+    whisper: Whisper,
+    samples_16k: Sequence[NDArray[np.float32]],
+    texts: Sequence[str],
+    *,
+    context_s: float,
+    batch_s: float = 120.0,
+) -> Iterator[Speech]:
+    """Encode utterances, each alone in its window. One longer than 30 s is left out: its transcript cannot be cut."""
+    windows = plan_windows([len(samples) for samples in samples_16k], [""] * len(texts), context_s=context_s)
+    for batch in batches([window for window in windows if window.pieces[0].whole], batch_s):
+        numbers = [window.pieces[0].utterance for window in batch]
+        audio = [window_audio(window, lambda number: samples_16k[number]) for window in batch]
+        streams = [embed(whisper, audio, batch[0].positions * FRAME_SAMPLES)]
+        for block in range(whisper.model.config.encoder_layers):
+            streams.append(run_blocks(whisper, streams[-1], block, block + 1))
+        tokens = [tokenize(whisper, texts[number]) for number in numbers]
+        yield Speech(whisper, batch, numbers, tokens, streams, speech_mask(batch).to(whisper.device))
+
+
+def activations(speech: Speech, site: Site, points: Sequence[Point]) -> list[torch.Tensor]:
+    """The activations [utterances, positions, width] at points of an encoder site."""
+    if site.is_residual:
+        return [speech.streams[layer] for layer in site_layers(speech.whisper, site)]
+    first = first_block(site)
+    with capture(points) as taken:
+        run_blocks(speech.whisper, speech.streams[first], first, first + 1)
+    return [states[0] for states in taken]
+
+
+def first_block(site: Site) -> int:
+    """The block after which the encoder must start again for a change at this site to take effect."""
+    return 0 if site.is_decoder or site.layer is None else max(0, site.layer - 1)
+
+
+def run_patched(speech: Speech, patches: Mapping[Point, Patch], first: int) -> Outcome:
+    """Score and transcribe with the patches in place; the encoder starts again after block `first`."""
+    whisper = speech.whisper
+    longest = max(len(tokens.ids) for tokens in speech.tokens)
+    stream, first, patches = _resume(speech, patches, first)
+    with patched(patches):
+        encoded = Encoded(whisper, run_blocks(whisper, stream, first))
+        log_probs = log_probabilities(whisper, encoded, speech.tokens)
+        texts = transcripts(whisper, encoded, max_tokens=len(prompt(whisper)) + longest + MORE_TOKENS)
+    return Outcome([row.double().cpu() for row in log_probs], texts)
+
+
+def run_clean(speech: Speech) -> Outcome:
+    """Score and transcribe the speech as it is."""
+    return run_patched(speech, {}, len(speech.streams) - 1)
+
+
+def _resume(
+    speech: Speech, patches: Mapping[Point, Patch], first: int
+) -> tuple[torch.Tensor, int, Mapping[Point, Patch]]:
+    """Stream to start from, the block that it follows, and the patches left.
+
+    A block whose whole output is replaced need not run.
+    """
+    blocks = speech.whisper.model.model.encoder.layers
+    if first < len(blocks) and list(patches) == [Point(blocks[first], "output")]:
+        (patch,) = patches.values()
+        return patch(speech.streams[first + 1]), first + 1, {}
+    return speech.streams[first], first, patches
+
+
+class SiteRows(NamedTuple):
+    """A site's activations on the speech frames, as a dictionary takes them."""
+
+    values: torch.Tensor
+    """[frames, inputs]: several layers are concatenated."""
+    mean: torch.Tensor
+    """Mean that normalising took out of each point's activations, [frames, points]."""
+    deviation: torch.Tensor
+
+
+def site_rows(speech: Speech, site: Site, normalize: Normalize) -> SiteRows:
+    """The normalised activations of an encoder site on the speech frames of a batch."""
+    import torch
+
+    normaliser = Normaliser(speech.whisper, site, normalize)
+    taken = activations(speech, site, inputs(speech.whisper, site))
+    values, mean, deviation = zip(*(normaliser.apply(speech.rows(states)) for states in taken), strict=True)
+    return SiteRows(torch.cat(values, dim=1), torch.stack(mean, dim=1), torch.stack(deviation, dim=1))

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from phonoscope.sae.interpret.windows import top_windows, traces
+
+
+def find(
+    values: NDArray[np.floating[Any]], utterance: list[int], frame: list[int], **options: int
+) -> list[list[float]]:
+    settings = {"k": 3, "apart": 5, "per_utterance": 2} | options
+    table = top_windows(
+        sp.csr_array(values.astype(np.float32)), np.array(utterance), np.array(frame, dtype=np.int64), **settings
+    )
+    return table[["feature", "rank", "row", "value"]].to_numpy().tolist()
+
+
+def column(*values: float) -> NDArray[np.float32]:
+    return np.array(values, dtype=np.float32)[:, None]
+
+
+def test_the_highest_frames_come_first() -> None:
+    assert find(column(1, 3, 2, 0), [0, 1, 2, 3], [0, 0, 0, 0]) == [[0, 1, 1, 3.0], [0, 2, 2, 2.0], [0, 3, 0, 1.0]]
+
+
+def test_of_equal_values_the_earlier_row_wins() -> None:
+    assert find(column(2, 2, 2, 2), [0, 1, 2, 3], [0, 0, 0, 0], k=2) == [[0, 1, 0, 2.0], [0, 2, 1, 2.0]]
+    assert find(column(1, 2, 2), [0, 0, 0], [0, 1, 2], k=1) == [[0, 1, 1, 2.0]]
+
+
+def test_windows_of_one_utterance_keep_their_distance_and_are_few() -> None:
+    values = column(*range(20, 0, -1))
+    frames = list(range(20))
+    assert [row[2] for row in find(values, [0] * 20, frames, per_utterance=9)] == [0, 5, 10]
+    assert [row[2] for row in find(values, [0] * 20, frames, per_utterance=1)] == [0]
+    neighbours = column(0, 0, 0, 0, 9, 8, 0, 0, 0, 0)
+    assert [row[2] for row in find(neighbours, [0] * 10, frames[:10])] == [4]
+
+
+def test_missing_frames_and_dead_features() -> None:
+    values = np.array([[0, 1], [0, 2], [0, 0]], dtype=np.float32)
+    assert find(values, [0, 0, 0], [0, 30, 60], per_utterance=3) == [[1, 1, 1, 2.0], [1, 2, 0, 1.0]]
+    assert find(np.zeros((3, 2)), [0, 0, 0], [0, 1, 2]) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_top_is_brute_forces(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = np.ceil(rng.random((60, 5)) * 6) * (rng.random((60, 5)) < 0.4)
+    found = find(values, list(range(60)), [0] * 60, k=7)
+    for feature in range(5):
+        order = sorted(np.flatnonzero(values[:, feature]).tolist(), key=lambda row: (-values[row, feature], row))[:7]
+        assert [row[2] for row in found if row[0] == feature] == order
+
+
+def test_traces_are_silent_beyond_the_utterance_and_in_gaps() -> None:
+    values = sp.csr_array(column(1, 2, 3, 4, 5, 6))
+    utterance, frame = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 1, 2, 0, 2, 3], dtype=np.int64)
+    table = top_windows(values, utterance, frame, k=2, apart=4, per_utterance=1)
+    assert table["row"].tolist() == [5, 2]
+    assert traces(values, utterance, frame, table, reach=2).tolist() == [[0, 5, 6, 0, 0], [1, 2, 3, 0, 0]]
