@@ -31,12 +31,11 @@ def run(params: Params) -> StageReport:
     judged = vq.verdicts(tables, numbers, main)
     curves = vq.perplexity_curves({name: tables[name] for name in PANELS})
     books = {name: _tensor(name, "model", "quantizer.layers.0.embed") for name in PANELS}
-    vectors = {
-        name: (_tensor(name, "evidence", "train"), _tensor(name, "evidence", "eval")) for name in ("baseline", *PANELS)
-    }
+    titles = {"baseline": "baseline", **PANELS}
+    vectors = {name: (_tensor(name, "evidence", "train"), _tensor(name, "evidence", "eval")) for name in titles}
     figures = {
         "perplexities": vq.draw_perplexities(curves, PANELS),
-        "encoder": vq.draw_features(vectors, books, {"baseline": "baseline", **PANELS}),
+        "encoder": vq.draw_features(vectors, books, titles),
         "norms": vq.draw_norms(tables, PANELS),
     }
     frames = {"headline": numbers, "verdicts": judged, "perplexities": curves, "training": vq.training(tables)}
@@ -52,8 +51,7 @@ def _checks(variant: str) -> pd.DataFrame:
 
     from phonoscope.data.tables import read_json
 
-    checks = read_json(paths.VQ_MODELS / variant / "checks.json")
-    return pd.DataFrame.from_dict(checks, orient="index").rename(index=int)
+    return pd.DataFrame(read_json(paths.VQ_MODELS / variant / "checks.json")).T.rename(index=int)
 
 
 def _tensor(variant: str, file: str, name: str) -> Any:
