@@ -28,7 +28,7 @@ def run(params: Params) -> StageReport:
 
     codecs, confidence = list(params.codecs), params.geometry.bootstrap.confidence
     table = geometry.table({codec: read_table(paths.geometry_metrics(codec), f"geometry@{codec}") for codec in codecs})
-    drawn = []
+    drawn: list[projections.Pictures] = []
     for codec in codecs:
         clips, points = (read_frame(paths.geometry(codec) / f"{name}.parquet") for name in ("clips", "coordinates"))
         drawn += projections.codec_pictures(codec, table, clips, points, params.geometry.perplexity)

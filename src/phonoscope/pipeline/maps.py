@@ -42,7 +42,8 @@ def run(params: Params) -> StageReport:
     panels = parallel_map(partial(_panel, config=config), work, workers=params.compute.workers, description="maps")
     table, figures = maps.table(panels), dict(maps.draw(panels, frames, speakers, config.speakers))
     write_csv(paths.stage_metrics("maps"), table)
-    metrics = {f"{row.codec}.layer_{row.layer}.trustworthiness": row.trustworthiness for row in table.itertuples()}
+    names = [f"{row.codec}.layer_{row.layer}.trustworthiness" for row in table.itertuples()]
+    metrics = dict(zip(names, table["trustworthiness"].tolist(), strict=True))
     return StageReport(metrics, figures=sorted(write_figures(paths.MAPS, figures)))
 
 
