@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from benchmarks.measure import measure
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from numpy.typing import NDArray
 
-    from phonoscope.geometry import Codebooks
+    from phonoscope.data import Codebooks, Tokens
 
 CODES, RAW_DIMS = 1024, 8  # DAC: codes per layer, dimensions of a code
 FRAMES, WORDS = 40, 10  # frames of a clip of 0.8 s; different words
@@ -28,7 +25,7 @@ CHUNK_CLIPS = 1000
 class Clips(NamedTuple):
     """Input of both methods."""
 
-    tokens: Path
+    tokens: Tokens
     codebooks: Codebooks
     words: list[str]
     """[clips]"""
@@ -84,11 +81,12 @@ def prepare(folder: Path) -> Clips:
     import sklearn.metrics
     import sklearn.utils  # noqa: F401
 
-    from phonoscope.files import read_safetensors
-    from phonoscope.geometry import Codebooks, cluster_scores, pca, pool  # noqa: F401
+    from phonoscope.data import Codebooks, Tokens
+    from phonoscope.geometry import cluster_scores, pca, pool  # noqa: F401
 
-    tensors, metadata = read_safetensors(folder / "codebooks.safetensors")
-    return Clips(folder / "tokens.parquet", Codebooks.from_tensors(tensors), [str(word) for word in metadata["words"]])
+    tokens = Tokens.load(folder / "tokens.parquet")
+    words = [name.split("-")[1] for name in tokens.utterances]
+    return Clips(tokens, Codebooks.load(folder / "codebooks.safetensors"), words)
 
 
 def run_ours(clips: Clips) -> Result:
@@ -100,14 +98,11 @@ def run_ours(clips: Clips) -> Result:
 
 def run_direct(clips: Clips) -> Result:
     """Project every frame, average over time, concatenate the layers and score."""
-    import pyarrow.parquet as pq
-
+    books = [rows.astype(np.float64) for rows in clips.codebooks.vectors]
     vectors = []
-    with pq.ParquetFile(clips.tokens) as file:
-        for batch in file.iter_batches(batch_size=FRAMES):  # a clip
-            codes = [batch.column(f"code_{layer}").to_numpy() for layer in range(1, clips.codebooks.layers + 1)]
-            projected = zip(clips.codebooks.vectors, codes, strict=True)
-            vectors.append(np.concatenate([rows[layer_codes].mean(axis=0) for rows, layer_codes in projected]))
+    for batch in clips.tokens.batches(batch_frames=FRAMES):  # a clip
+        projected = zip(books, batch.codes.T, strict=True)
+        vectors.append(np.concatenate([rows[layer_codes].mean(axis=0) for rows, layer_codes in projected]))
     return _score(np.stack(vectors), clips.words)
 
 
@@ -121,37 +116,26 @@ def _score(vectors: NDArray[np.float64], words: list[str]) -> Result:
 
 def _write(folder: Path, clips: int, layers: int, dims: int, seed: int) -> None:
     """Write codebooks with affine projections, and tokens of words that prefer some codes each."""
-    import pyarrow.parquet as pq
-    import torch
-
-    from phonoscope.files import write_safetensors
+    from phonoscope.data import Codebooks, Tokens
 
     rng = np.random.default_rng(seed)
-    tensors: dict[str, Any] = {}
-    for layer in range(1, layers + 1):
-        raw = rng.normal(size=(CODES, RAW_DIMS))
-        projected = raw @ rng.normal(size=(RAW_DIMS, dims)) / layer + rng.normal(size=dims) / 10
-        tensors |= {f"raw_{layer}": torch.from_numpy(raw), f"layer_{layer}": torch.from_numpy(projected)}
-    words = np.arange(clips) % WORDS
-    write_safetensors(folder / "codebooks.safetensors", tensors, {"words": words.tolist()})
-    tables = _token_tables(words, layers, rng)
-    first = next(tables)
-    with pq.ParquetWriter(folder / "tokens.parquet", first.schema) as file:
-        for table in chain([first], tables):
-            file.write_table(table)
-
-
-def _token_tables(words: NDArray[np.int64], layers: int, rng: np.random.Generator) -> Iterator[pa.Table]:
-    """Token tables (utterance, code_1 ... code_L) of at most `CHUNK_CLIPS` clips each."""
-    import pyarrow as pa
-
+    raw = [rng.normal(size=(CODES, RAW_DIMS)) for _ in range(layers)]
+    projected = [
+        rows @ rng.normal(size=(RAW_DIMS, dims)) / layer + rng.normal(size=dims) / 10
+        for layer, rows in enumerate(raw, start=1)
+    ]
+    codebooks = Codebooks.from_arrays(projected, raw)
+    codebooks.save(folder / "codebooks.safetensors")
     preferred = rng.integers(CODES, size=(WORDS, layers, PREFERRED))
-    for start in range(0, len(words), CHUNK_CLIPS):
-        chunk = words[start : start + CHUNK_CLIPS]
-        shape = (len(chunk), FRAMES)
-        columns: dict[str, Any] = {"utterance": np.repeat([f"clip-{start + i:07d}" for i in range(len(chunk))], FRAMES)}
-        for layer in range(layers):
-            choice = preferred[chunk[:, None], layer, rng.integers(PREFERRED, size=shape)]
-            codes = np.where(rng.random(shape) < PREFERENCE, choice, rng.integers(CODES, size=shape))
-            columns[f"code_{layer + 1}"] = codes.astype(np.int16).ravel()
-        yield pa.table(columns)
+    with Tokens.writer(folder / "tokens.parquet", codebooks.sizes, frame_rate_hz=50) as add:
+        for start in range(0, clips, CHUNK_CLIPS):
+            chunk = range(start, min(start + CHUNK_CLIPS, clips))
+            codes = {f"word-{clip % WORDS}-{clip:07d}": _codes(preferred[clip % WORDS], rng) for clip in chunk}
+            add(Tokens.from_arrays(codes, codebooks.sizes))
+
+
+def _codes(preferred: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Codes [layers, frames] of a clip whose word prefers some codes, `preferred` [layers, PREFERRED]."""
+    shape = (len(preferred), FRAMES)
+    choice = np.take_along_axis(preferred, rng.integers(PREFERRED, size=shape), axis=1)
+    return np.where(rng.random(shape) < PREFERENCE, choice, rng.integers(CODES, size=shape))

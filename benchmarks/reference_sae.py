@@ -41,9 +41,9 @@ def train(folder: Path, settings: dict[str, Any]) -> None:
     seconds = {"wall": time.perf_counter() - start[0], "cpu": time.process_time() - start[1]}
     weights = {
         "encoder": trainer.ae.encoder.weight,
-        "encoder_bias": trainer.ae.encoder.bias,
-        "decoder": trainer.ae.decoder.weight.T,
-        "decoder_bias": trainer.ae.b_dec,
+        "b_enc": trainer.ae.encoder.bias,
+        "W_dec": trainer.ae.decoder.weight.T,
+        "b_dec": trainer.ae.b_dec,
     }
     for name, tensor in weights.items():
         np.save(folder / f"{name}.npy", tensor.detach().cpu().numpy())

@@ -16,8 +16,8 @@ from benchmarks.environment import environment_with, run_in
 from phonoscope.compute import setup_torch
 from phonoscope.config.compute import ComputeConfig, DeviceName
 from phonoscope.config.sae import SaeConfig
+from phonoscope.data import Features
 from phonoscope.errors import DataError, ParamsError
-from phonoscope.sae.calibrate import calibrate
 from phonoscope.sae.data import Frames
 from phonoscope.sae.metrics import mean_output, score
 from phonoscope.sae.models import SparseAutoencoder, build_shape
@@ -31,21 +31,17 @@ REQUIREMENT = "dictionary-learning==0.1.0"
 
 def bench_folder(folder: Path, *, steps: int, device: str, threads: int, environment: Path) -> dict[str, Any]:
     """Run `bench_sae` on a features folder of stage `features`, with the default BatchTopK settings."""
-    import pandas as pd
-
     if device not in get_args(DeviceName):
         raise ParamsError(f"device {device!r}: there are {', '.join(get_args(DeviceName))}")
     try:
-        values = np.load(folder / "features.npy", mmap_mode="r")
-        split = pd.read_parquet(folder / "index.parquet", columns=["split"])["split"]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder}: no readable features ({error}); run `dvc repro features`") from error
-    train, held_out = (np.flatnonzero(split == name) for name in ("train", "eval"))
+        features = Features.load(folder)
+    except DataError as error:
+        raise DataError(f"{error}; run `dvc repro features`") from error
     where: Any = device
     return bench_sae(
-        values,
-        train,
-        held_out,
+        features.values,
+        features.rows("train"),
+        features.rows("eval"),
         SaeConfig(kind="batchtopk"),
         steps=steps,
         device=where,
@@ -77,12 +73,12 @@ def bench_sae(
     Raises: `EnvironmentFault` if the reference cannot be installed or fails.
     """
     if config.kind != "batchtopk":
-        raise DataError(f"the benchmark compares BatchTopK, not {config.kind}; set sae.kind: batchtopk")
+        raise DataError(f"the benchmark compares BatchTopK, not {config.kind}")
     where = setup_torch(ComputeConfig(torch_threads=threads, device=device), config.seed)
     config = config.model_copy(update={"epochs": steps * config.batch_size / len(train)})
-    data, rest = Frames(features, features, train), Frames(features, features, held_out)
+    data, rest = Frames.of(features, rows=train), Frames.of(features, rows=held_out)
     python = environment_with(REQUIREMENT, environment)
-    shape = build_shape("autoencoder", config, n_inputs=features.shape[1], n_outputs=features.shape[1])
+    shape = build_shape("autoencoder", config, d_in=features.shape[1], d_out=features.shape[1])
     trainer = SaeTrainer(SparseAutoencoder(shape), data, config, where)
     order = np.stack([data.batch(step, config.batch_size, config.seed) for step in range(trainer.steps)])
     scale = trainer.input_scale
@@ -101,7 +97,7 @@ def bench_sae(
         model = _read(SparseAutoencoder(shape), folder).to(where)
         spent = json.loads((folder / "seconds.json").read_text(encoding="utf-8"))
     model.rescale(scale, scale)
-    calibrate(model, (x for x, _ in data.batches(where)), config.k)
+    model.calibrate(x for x, _ in data.batches(where))
     reference = _result(model, spent, data, rest, order.size, where)
     return {"ours": ours, "reference": reference, "ratio": ours["tokens_per_s"] / reference["tokens_per_s"]}
 
@@ -112,7 +108,7 @@ def _settings(trainer: SaeTrainer, threads: int) -> dict[str, Any]:
     return {
         "threads": threads,
         "device": trainer.device.type,
-        "width": trainer.model.width,
+        "width": trainer.model.shape.d_sae,
         "k": config.k,
         "lr": config.lr,
         "warmup_steps": round(config.warmup * steps),
@@ -125,7 +121,7 @@ def _settings(trainer: SaeTrainer, threads: int) -> dict[str, Any]:
 @torch.no_grad()
 def _read(model: SparseAutoencoder, folder: Path) -> SparseAutoencoder:
     for name, parameter in model.named_parameters():
-        parameter.copy_(torch.from_numpy(np.load(folder / f"{name.replace('input_bias', 'decoder_bias')}.npy")))
+        parameter.copy_(torch.from_numpy(np.load(folder / f"{name}.npy")))
     return model.eval().requires_grad_(False)
 
 

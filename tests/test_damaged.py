@@ -1,4 +1,4 @@
-"""Binary files that are cut, changed or lie about their sizes: read, or refused by our own error, in little memory."""
+"""Binary files that are cut, changed or state a wrong size: read or refused with `DataError`, in little memory."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import json
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,8 @@ from phonoscope.audio import read_audio
 from phonoscope.codecs.checkpoints import load_codec, random_codec, save_codec
 from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors, write_safetensors
-from phonoscope.sae.store import load_sae
+from phonoscope.sae import SaeConfig, SparseAutoencoder, load_sae, save_sae
+from phonoscope.sae.models import build_shape
 from tests.bytes import damaged
 from tests.whisper.ct2_writer import ct2_bytes
 
@@ -64,30 +65,37 @@ def test_any_safetensors_file_is_read_or_refused(data: st.DataObject, tmp_path_f
         assert all(tensor.numel() < 100 for tensor in read_safetensors(path)[0].values())
 
 
-@pytest.fixture(scope="module")
-def codec_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("codec")
+def save_small_codec(folder: Path) -> None:
     save_codec(random_codec("dac", 1), "dac", folder)
-    return folder
 
 
-@pytest.mark.parametrize(("load", "name"), [(load_codec, "config.json"), (load_sae, "config.json")])
+def save_small_sae(folder: Path) -> None:
+    shape = build_shape("autoencoder", SaeConfig(kind="topk", k=2, expansion=2), d_in=4, d_out=4)
+    save_sae(SparseAutoencoder(shape), folder, {})
+
+
+@pytest.fixture(scope="module", params=[(save_small_codec, load_codec), (save_small_sae, load_sae)])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, Any]:
+    """A saved model's config file and its content, with weights of another model beside it; and what loads it."""
+    save, load = request.param
+    folder = tmp_path_factory.mktemp("model")
+    save(folder)
+    (config,), (weights,) = folder.glob("*.json"), folder.glob("*.safetensors")
+    weights.write_bytes(tensor_bytes(tmp_path_factory.mktemp("other")))
+    return config, config.read_bytes(), load
+
+
 @given(data=st.data())
 @settings(max_examples=60)
-def test_any_config_of_a_model_is_taken_or_refused(
-    load: Callable[[Path], object], name: str, data: st.DataObject, codec_folder: Path
-) -> None:
-    folder = codec_folder.with_name("damaged")
-    folder.mkdir(exist_ok=True)
-    for weights in ("model.safetensors", "sae.safetensors"):
-        (folder / weights).write_bytes(tensor_bytes(codec_folder))
-    (folder / name).write_bytes(data.draw(damaged((codec_folder / "config.json").read_bytes())))
+def test_any_config_of_a_model_is_taken_or_refused(data: st.DataObject, model: tuple[Path, bytes, Any]) -> None:
+    config, content, load = model
+    config.write_bytes(data.draw(damaged(content)))
     with pytest.raises(DataError):  # the weights fit no model
-        load(folder)
+        load(config.parent)
 
 
 def lying_flac() -> bytes:
-    """50 days of it: the 36 bits of STREAMINFO's sample count are all set."""
+    """A header that states 50 days: all 36 bits of STREAMINFO's sample count are set."""
     content = bytearray(audio_bytes("FLAC"))
     content[21] |= 0x0F
     content[22:26] = b"\xff" * 4
@@ -125,7 +133,7 @@ LIES = {
     "lie.safetensors": (lying_safetensors, "phonoscope.files:read_safetensors"),
     "long.safetensors": (lambda: struct.pack("<Q", 2**62) + b"{}", "phonoscope.files:read_safetensors"),
     "lie.bin": (lying_ct2, "phonoscope.whisper.ct2:read_ct2"),
-    "manifest.parquet": (lying_parquet, "phonoscope.data.tables:read_frame"),
+    "lie.parquet": (lying_parquet, "phonoscope.data.tables:read_frame"),
 }
 READ = """
 import importlib, resource, sys
@@ -135,6 +143,7 @@ for file, target in zip(sys.argv[1::2], sys.argv[2::2]):
     module, name = target.split(":")
     reads.append((file, getattr(importlib.import_module(module), name)))
 from pathlib import Path
+from typing import Any
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for file, read in reads:
     try:
@@ -150,7 +159,6 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 def test_a_file_that_lies_about_its_size_costs_no_memory(tmp_path: Path) -> None:
     arguments = []
     for name, (make, target) in LIES.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(make())
         arguments += [name, target]
     done = subprocess.run(

@@ -11,13 +11,15 @@ import pytest
 from tests.pages import NEEDS_PIPELINE, script_of
 
 ROOT = Path(__file__).parents[1]
-PAGES = [
-    path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if "```python" in path.read_text()
-]
-PAGES.remove(ROOT / "docs" / "library.md")  # runs in the installed wheel, in test_wheel.py
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+IN_THE_WHEEL = "library.md"  # test_wheel.py runs it
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if "```python" in page.read_text(encoding="utf-8") and page.name != IN_THE_WHEEL],
+    ids=lambda page: page.name,
+)
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path) -> None:
     script = tmp_path / f"{page.stem}.py"
     script.write_text(script_of(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -8,6 +8,7 @@ much recorded speech. `speechtokenizer` and `speechtokenizer_undistilled` share 
 from __future__ import annotations
 
 import importlib.resources
+import logging
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -148,6 +149,7 @@ def quality(codec: Any) -> dict[str, Any]:
     the originals and on the reconstructions from all layers, for each kind of voice.
     """
     import torch
+
     from phonoscope.codecs.base import encode_batch
     from phonoscope.codecs.corpus import usage_table
     from phonoscope.codecs.quality import clip_quality, quality_table
@@ -204,6 +206,7 @@ def main(
     params: Annotated[Path, typer.Option(help="Parameter file; its section compute counts.")] = paths.PARAMS,
 ) -> None:
     """Train a packaged model again, from synthetic speech. Takes hours; resumes where it stopped."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     train_packaged(name, load_params(params).compute, destination)
 
 

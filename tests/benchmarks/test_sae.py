@@ -67,7 +67,7 @@ def test_bad_input_is_refused(folder: Path) -> None:
     with pytest.raises(ParamsError, match="device 'tpu'"):
         sae.bench_folder(folder, steps=1, device="tpu", threads=1, environment=folder)
     (folder / "features.npy").write_bytes(b"broken")
-    with pytest.raises(DataError, match="no readable features"):
+    with pytest.raises(DataError, match=r"features\.npy: not readable"):
         sae.bench_folder(folder, steps=1, device="cpu", threads=1, environment=folder)
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from phonoscope.commands.foreign_tokens import ForeignTokens, read_codebooks, read_tokens
 from phonoscope.config.corpus import SplitConfig
+from phonoscope.data import Frames
 from phonoscope.errors import DataError
 
 CODES = 16
@@ -46,36 +47,39 @@ def save(
 
 
 def read(folder: Path, frame: pd.DataFrame | pa.Table) -> ForeignTokens:
-    (folder / "ours").mkdir(exist_ok=True)
-    return read_tokens(*save(folder, frame), folder / "ours")
+    return read_tokens(*save(folder, frame))
+
+
+def frames(foreign: ForeignTokens) -> Frames:
+    """All frames of the table, in its order."""
+    (batch,) = foreign.tokens.batches(foreign.manifest.utterances, foreign.labels)
+    return batch
 
 
 def test_a_table_comes_out_in_our_form(tmp_path: Path) -> None:
     found = read(tmp_path, table())
-    ours = pd.read_parquet(found.tokens)
-    assert list(ours.columns) == ["utterance", "frame", "phone", "f0_hz", "code_1", "code_2"]
-    assert ours["utterance"].tolist() == table()["utterance"].tolist()
-    assert ours["phone"].astype(object).where(ours["phone"].notna(), None).tolist() == [
-        "AA",
-        None,
-        "SIL",
-        None,
-        "S",
-        "SIL",
-        "i:",
-        "SIL",
-        "T",
-        "T",
-        "SIL",
-        "K",
+    ours = frames(found)
+    utterances = [found.manifest.utterances[i] for i in ours.utterances]
+    assert utterances == table()["utterance"].tolist()
+    assert [ours.phone_names[i] if i >= 0 else None for i in ours.phones] == [
+        *("AA", None, "SIL", None, "S", "SIL", "i:", "SIL", "T", "T", "SIL", "K")
     ]
-    np.testing.assert_array_equal(ours["f0_hz"], [100.5] + [np.nan] * 3 + [120, 130, 140, 150, 1, 2, 3, 4])
-    assert ours["code_2"].tolist() == table()["code_2"].tolist()
-    assert found.manifest["utterance"].tolist() == ["a", "b", "c"]
-    assert found.manifest["speaker"].tolist() == ["y", "x", "x"]
-    assert (found.manifest[["sex", "accent", "word", "text", "split"]] == "").all(axis=None)
-    assert found.labels == {"speaker", "phone", "f0_hz"}
+    np.testing.assert_array_equal(ours.f0_hz, [100.5] + [np.nan] * 3 + [120, 130, 140, 150, 1, 2, 3, 4])
+    np.testing.assert_array_equal(ours.codes, table()[["code_1", "code_2"]])
+    assert found.manifest.utterances == ["a", "b", "c"]
+    assert found.manifest["speaker"] == ["y", "x", "x"]
+    assert (found.manifest.table[["sex", "accent", "word", "text", "split"]] == "").all(axis=None)
+    assert found.columns == {"speaker", "phone", "f0_hz"}
     assert [book.shape for book in found.codebooks] == [(CODES, 3)] * 2
+
+
+def test_rows_of_an_utterance_need_not_be_together(tmp_path: Path) -> None:
+    order = np.random.default_rng(0).permutation(12)
+    ours, mixed = (frames(read(tmp_path, part)) for part in (table(), table().iloc[order]))
+    assert [mixed.phone_names[i] if i >= 0 else None for i in mixed.phones] == [
+        ours.phone_names[ours.phones[i]] if ours.phones[i] >= 0 else None for i in order
+    ]
+    np.testing.assert_array_equal(mixed.f0_hz, ours.f0_hz[order])
 
 
 def test_types_may_be_any_that_hold_the_values(tmp_path: Path) -> None:
@@ -84,14 +88,14 @@ def test_types_may_be_any_that_hold_the_values(tmp_path: Path) -> None:
     frame = frame.set_column(4, "code_1", frame["code_1"].cast(pa.uint8()))
     frame = frame.set_column(3, "f0_hz", frame["f0_hz"].cast(pa.float32()))
     frame = frame.append_column("other", pa.array([[1]] * 12))
-    one = read(tmp_path, frame)
-    first = pd.read_parquet(one.tokens)
-    pd.testing.assert_frame_equal(first, pd.read_parquet(read(tmp_path, table()).tokens))
+    one, other = frames(read(tmp_path, frame)), frames(read(tmp_path, table()))
+    for column in ("utterances", "codes", "phones", "f0_hz"):
+        np.testing.assert_array_equal(getattr(one, column), getattr(other, column))
 
 
 def test_numbers_may_name_utterances_and_speakers(tmp_path: Path) -> None:
     frame = table().assign(utterance=np.repeat([10, 9, 8], 4), speaker=np.repeat([1, 2, 1], 4))
-    assert read(tmp_path, frame).manifest[["utterance", "speaker"]].to_numpy().tolist() == [
+    assert read(tmp_path, frame).manifest.table[["utterance", "speaker"]].to_numpy().tolist() == [
         ["10", "1"],
         ["8", "1"],
         ["9", "2"],
@@ -100,25 +104,24 @@ def test_numbers_may_name_utterances_and_speakers(tmp_path: Path) -> None:
 
 def test_labels_may_be_absent(tmp_path: Path) -> None:
     found = read(tmp_path, table()[["utterance", "code_1", "code_2"]])
-    ours = pd.read_parquet(found.tokens)
-    assert ours["phone"].isna().all()
-    assert ours["f0_hz"].isna().all()
-    assert found.labels == frozenset()
+    assert (frames(found).phones == -1).all()
+    assert np.isnan(frames(found).f0_hz).all()
+    assert found.columns == frozenset()
 
 
 def test_a_split_that_is_given_is_kept(tmp_path: Path) -> None:
     found = read(tmp_path, table().assign(split=np.repeat(["train", "eval", "train"], 4)))
     split = found.split(SplitConfig(official=False))
-    assert (split["train"], split["eval"], split["speaker_folds"]) == (["b", "c"], ["a"], split["speaker_folds"])
-    assert sorted(name for fold in split["speaker_folds"] for name in fold) == ["x", "y"]
+    assert (split.train, split.eval) == (["b", "c"], ["a"])
+    assert sorted(name for fold in split.speaker_folds for name in fold) == ["x", "y"]
 
 
 def test_a_split_that_is_not_given_is_drawn_by_speaker(tmp_path: Path) -> None:
     names = [f"{speaker}{i:02d}" for speaker in "xy" for i in range(10)]
     frame = pd.DataFrame({"utterance": names, "speaker": [name[0] for name in names], "code_1": 0, "code_2": 0})
     split = read(tmp_path, frame).split(SplitConfig(eval_fraction=0.2))
-    assert sorted(split["train"] + split["eval"]) == names
-    assert [sum(name[0] == speaker for name in split["eval"]) for speaker in "xy"] == [2, 2]
+    assert sorted(split.train + split.eval) == names
+    assert [sum(name[0] == speaker for name in split.eval) for speaker in "xy"] == [2, 2]
 
 
 def changed(column: str, row: int, value: Any) -> Callable[[], pd.DataFrame]:
@@ -160,10 +163,10 @@ def test_what_the_schema_does_not_allow_is_named(tmp_path: Path, case: str) -> N
 def test_no_parquet_file_is_refused(tmp_path: Path) -> None:
     tokens, codebooks = save(tmp_path, table())
     with pytest.raises(DataError, match=r"gone\.parquet: no such file of tokens"):
-        read_tokens(tmp_path / "gone.parquet", codebooks, tmp_path)
+        read_tokens(tmp_path / "gone.parquet", codebooks)
     tokens.write_bytes(tokens.read_bytes()[:200])
     with pytest.raises(DataError, match=r"tokens\.parquet: not readable as a Parquet table"):
-        read_tokens(tokens, codebooks, tmp_path)
+        read_tokens(tokens, codebooks)
 
 
 BOOKS: dict[str, tuple[dict[str, torch.Tensor], str]] = {
@@ -210,4 +213,4 @@ def test_codes_pass_exactly_if_all_are_in_the_codebook(
         with pytest.raises(DataError, match=rf"code_1 in row {wrong[0]} is no code"):
             read(folder, frame)
     else:
-        assert pd.read_parquet(read(folder, frame).tokens)["code_1"].tolist() == codes
+        assert frames(read(folder, frame)).codes[:, 0].tolist() == codes

@@ -13,10 +13,11 @@ from typer.testing import CliRunner
 from phonoscope.cli import app
 from phonoscope.commands.probe_tables import describe, probe_tables
 from phonoscope.config.params import Params, load_params
+from phonoscope.config.probes import BootstrapConfig
 from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors
-from phonoscope.probes import BootstrapConfig, TaskResult
-from phonoscope.probes.run import COLUMNS, probe_codec
+from phonoscope.probes.schema import COLUMNS
+from phonoscope.probes.store import TaskResult
 from tests.config.test_params import FILE
 from tests.probes.planted import Corpus, make_corpus
 from tests.test_cli import phonoscope, refusal
@@ -33,7 +34,9 @@ def params() -> Params:
     few = BootstrapConfig(samples=20)
     probe = everything.probe.model_copy(update={"bootstrap": few})
     mlp = everything.depth.mlp.model_copy(update={"steps": 5})
-    depth = {"layers": (1,), "inputs": ("layer",), "permutations": 2, "bootstrap": few, "mlp": mlp, "max_iter": 50}
+    classifier = everything.depth.classifier.model_copy(update={"max_iter": 50})
+    depth = {"layers": (1,), "inputs": ("layer",), "label_permutations": 2, "bootstrap": few, "mlp": mlp}
+    depth["classifier"] = classifier
     one = everything.compute.model_copy(update={"workers": 1})
     depth_config = everything.depth.model_copy(update=depth)
     return everything.model_copy(update={"probe": probe, "depth": depth_config, "compute": one})
@@ -60,20 +63,12 @@ def save(corpus: Corpus, folder: Path, *left_out: str) -> tuple[Path, Path]:
 
 def test_foreign_tokens_score_as_our_own_do(corpus: Corpus, params: Params, tmp_path: Path) -> None:
     report = probe_tables(params, *save(corpus, tmp_path), output=tmp_path / "out")
-    own = probe_codec(
-        corpus.write(tmp_path / "own.parquet"),
-        corpus.codebooks,
-        sorted(corpus.train),
-        sorted(corpus.evaluation),
-        corpus.speakers,
-        params.probe,
-        codec="mine",
-    )
-    rows = pd.DataFrame(report["probes"])
-    pd.testing.assert_frame_equal(rows, own.rows)
+    own = corpus.probe(params.probe, "mine")
+    rows = pd.DataFrame(report["probes"]).astype(own.table.dtypes)
+    pd.testing.assert_frame_equal(rows, own.table)
     written = pd.read_csv(tmp_path / "out" / "probes.csv")
     assert tuple(written.columns) == COLUMNS
-    assert written["value"].tolist() == pytest.approx(own.rows["value"].tolist(), rel=1e-8)
+    assert written["value"].tolist() == pytest.approx(own.table["value"].tolist(), rel=1e-8)
     kept = TaskResult.from_tensors(*read_safetensors(tmp_path / "out" / "probes" / "pitch.safetensors"))
     np.testing.assert_allclose(kept.probes[0].weight, own.tasks["pitch"].probes[0].weight)
     assert json.loads((tmp_path / "out" / "split.json").read_text())["eval"] == sorted(corpus.evaluation)
@@ -84,7 +79,11 @@ def test_foreign_tokens_score_as_our_own_do(corpus: Corpus, params: Params, tmp_
 def test_in_depth_every_task_is_posed_that_has_labels(corpus: Corpus, params: Params, tmp_path: Path) -> None:
     report = probe_tables(params, *save(corpus, tmp_path), output=tmp_path / "out")
     depth = pd.DataFrame(report["depth"])
-    assert set(depth["task"]) == {"phone", "phone_group", "voicing", "pitch", "pitch_band", "speaker", "sex"}
+    assert set(depth["task"]) == {
+        "phone",
+        "phone_silence",
+        *("phone_group", "voicing", "pitch", "pitch_band", "speaker", "sex"),
+    }
     assert {"linear", "mlp", "matched"} <= set(depth["probe"])
     told = depth[(depth["measure"] == "mi_bits") & (depth["task"] == "phone")].set_index("layer")["value"]
     assert told[1] > told[2] + 0.2  # the layer that was planted with phones
@@ -106,7 +105,7 @@ def test_labels_that_are_not_given_are_not_probed(corpus: Corpus, params: Params
 
 def test_a_table_without_labels_is_refused(corpus: Corpus, params: Params, tmp_path: Path) -> None:
     files = save(corpus, tmp_path, "phone", "speaker", "f0_hz")
-    with pytest.raises(DataError, match=r"mine\.parquet: has none of the columns phone, speaker, f0_hz"):
+    with pytest.raises(DataError, match=r"mine\.parquet: has labels for none of the tasks phone, speaker, pitch"):
         probe_tables(params, *files, output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

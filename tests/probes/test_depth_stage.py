@@ -1,32 +1,30 @@
 from __future__ import annotations
 
-import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
-from phonoscope.probes.depth import COLUMNS
 
 from phonoscope import paths
 from phonoscope.audio import write_flac
-from phonoscope.codecs.base import encode_batch
+from phonoscope.codecs.base import encode_batch, frame_rate_hz
 from phonoscope.codecs.checkpoints import save_codec
 from phonoscope.config.codecs import CodecConfig, TrainingConfig
 from phonoscope.config.compute import ComputeConfig
 from phonoscope.config.params import Params, load_params
-from phonoscope.errors import DataError
-from phonoscope.files import write_safetensors
-from phonoscope.pipeline import depth, depth_report
+from phonoscope.data import Alignment, Codebooks, Interval, Labels, Latents, Manifest, Split, Tokens
+from phonoscope.errors import DataError, ParamsError
+from phonoscope.pipeline import depth
+from phonoscope.probes.schema import COLUMNS
 
 from ..codecs.tiny import alive, voice
 from .deep import quick
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-PHONES = np.array(["AA", "S", "M", "SIL"])
+PHONES = ("AA", "S", "M", "SIL")
 RATE_HZ = 16_000
 
 
@@ -50,32 +48,28 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = paths.codec_model("mine")
     folder.mkdir(parents=True)
     save_codec(codec, "speechtokenizer", folder)
-    rows, tables = [], []
+    rows, tokens, latents, alignments, tracks = [], {}, {}, {}, {}
     for index in range(12):
-        path = f"s{index % 4}/c/u{index:02d}.flac"
+        name, path = f"u{index:02d}", f"s{index % 4}/c/u{index:02d}.flac"
         samples = voice(0.8, RATE_HZ, index)
         write_flac(paths.CORPUS / path, samples, RATE_HZ)
-        rows.append(
-            {"utterance": f"u{index:02d}", "path": path, "speaker": f"s{index % 4}", "sex": "FM"[index % 2]}
-            | {"accent": "x", "word": "", "text": f"text {index // 4}", "sample_rate": RATE_HZ}
-        )
-        codes = encode_batch(codec, torch.from_numpy(samples)[None]).codes[0].numpy().astype(np.int16)
-        frames = codes.shape[1]
-        columns = {
-            "utterance": [f"u{index:02d}"] * frames,
-            "frame": np.arange(frames, dtype=np.int32),
-            "phone": PHONES[np.arange(frames) // 5 % 4],
-            "f0_hz": np.full(frames, 100.0, dtype=np.float32),
-        }
-        tables.append(pa.table(columns | {f"code_{layer}": code for layer, code in enumerate(codes, start=1)}))
-    pd.DataFrame(rows).to_parquet(paths.MANIFEST)
-    names = [row["utterance"] for row in rows]
-    split = {"train": names[:8], "eval": names[8:], "speaker_folds": [["s0", "s1"], ["s2", "s3"]]}
-    paths.SPLIT.write_text(json.dumps(split))
-    paths.tokens_dir("mine").mkdir(parents=True)
-    pq.write_table(pa.concat_tables(tables), paths.tokens("mine"))
-    books = {f"layer_{layer}": book for layer, book in enumerate(codec.codebooks().vectors[:2], start=1)}
-    write_safetensors(paths.codebooks("mine"), books, {"codec": "mine"})
+        rows.append((name, path, f"s{index % 4}", "FM"[index % 2], "x", f"text {index // 4}", RATE_HZ))
+        encoded = encode_batch(codec, torch.from_numpy(samples)[None])
+        tokens[name], latents[name] = encoded.codes[0].numpy(), encoded.latent[0].detach().numpy().T
+        frames = tokens[name].shape[1]
+        bounds = np.arange(0, frames + 1, 5) / frame_rate_hz(codec)
+        phones = [Interval(*span, PHONES[i % 4]) for i, span in enumerate(pairwise(bounds))]
+        alignments[name] = Alignment([], phones)
+        tracks[name] = np.arange(90) * 0.01, np.full(90, 100.0, dtype=np.float32)
+    columns = ("utterance", "path", "speaker", "sex", "accent", "text", "sample_rate")
+    manifest = Manifest.from_arrays(**dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)))
+    manifest.save(paths.MANIFEST)
+    Split(manifest.utterances[:8], manifest.utterances[8:], [["s0", "s1"], ["s2", "s3"]]).save(paths.SPLIT)
+    Labels.from_intervals(alignments, tracks).save(paths.ALIGNMENTS)
+    books = Codebooks.from_arrays(codec.codebooks().vectors[:2], frame_rate_hz=frame_rate_hz(codec))
+    books.save(paths.codebooks("mine"))
+    Tokens.from_arrays(tokens, books.sizes, books.frame_rate_hz).save(paths.tokens("mine"))
+    Latents.from_arrays(latents).save(paths.tokens_dir("mine"))
     return tmp_path
 
 
@@ -84,11 +78,11 @@ def outputs() -> dict[str, bytes]:
     return {file.as_posix(): file.read_bytes() for file in files}
 
 
-def test_the_stage_probes_every_input_and_leaves_no_temporary_file(checkout: Path, params: Params) -> None:
+def test_the_stage_probes_every_input(checkout: Path, params: Params) -> None:
     report = depth.run(params, "mine")
     rows = pd.read_csv(paths.depth_metrics("mine"))
     assert tuple(rows.columns) == COLUMNS
-    assert np.isfinite(rows[["value", "ci_low", "ci_high", "null"]].to_numpy()).all()
+    assert np.isfinite(rows[["value", "low", "high", "null"]].to_numpy()).all()
     probed = rows[(rows["task"] == "phone") & (rows["probe"] == "linear") & (rows["measure"] == "macro_f1")]
     assert sorted(zip(probed["input"], probed["layer"], strict=True)) == [
         *(("cumulative", 2), ("latent", 0), ("layer", 1), ("layer", 2), ("untrained", 1), ("untrained", 2))
@@ -97,27 +91,24 @@ def test_the_stage_probes_every_input_and_leaves_no_temporary_file(checkout: Pat
     assert report.metrics["phone.layer.macro_f1.layer_1"] == pytest.approx(
         probed.loc[(probed["input"] == "layer") & (probed["layer"] == 1), "value"].item()
     )
-    assert not list(paths.STATE.iterdir())
     first = outputs()
     depth.run(params.model_copy(update={"compute": ComputeConfig(device="cpu", workers=2)}), "mine")
     assert outputs() == first
 
 
-def test_the_report_draws_what_there_is(checkout: Path, params: Params) -> None:
-    depth.run(params, "mine")
-    report = depth_report.run(params)
-    assert [figure.stem for figure in report.figures] == [
-        *("controls", "groups", "information", "inputs", "phones_latent", "phones_layer")
-    ]
-    assert all(figure.read_bytes().startswith(b"\x89PNG") for figure in report.figures)
-    table = (paths.DEPTH_REPORT / "table.md").read_text()
-    assert "## phone, held-out utterances" in table
-    assert "| mine | cumulative | 2 | mlp | accuracy |" in table
-    assert "| AA | vowel |" in table
-
-
-def test_audio_that_does_not_fit_the_tokens_is_refused(checkout: Path, params: Params) -> None:
-    write_flac(paths.CORPUS / "s1/c/u01.flac", voice(0.5), RATE_HZ)
-    with pytest.raises(DataError, match=r"u01\.flac: 25 frames, but 40 in the token table; .*encode@mine"):
+@pytest.mark.parametrize(
+    ("names", "frames", "error", "message"),
+    [
+        (12, 25, DataError, "u00: 25 frames, but 40 in the token table"),
+        (6, 40, ParamsError, r"encode\.latents: the latents of 6 of 12 sampled utterances were not kept"),
+    ],
+)
+def test_latents_that_do_not_fit_the_tokens_are_refused(
+    checkout: Path, params: Params, names: int, frames: int, error: type[Exception], message: str
+) -> None:
+    kept = Latents.load(paths.tokens_dir("mine"))
+    parts = {name: np.array(kept[name][:frames]) for name in kept.utterances[:names]}
+    Latents.from_arrays(parts).save(paths.tokens_dir("mine"))
+    with pytest.raises(error, match=message):
         depth.run(params, "mine")
     assert not paths.depth_metrics("mine").exists()

@@ -1,4 +1,4 @@
-"""Latents of the sampled utterances, and the codes of the same codec with random weights."""
+"""Latents that stage `encode` kept, and the codes of the same codec with random weights."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from phonoscope import paths
+from phonoscope.errors import ParamsError
 
 if TYPE_CHECKING:
     from phonoscope.config.params import Params
@@ -16,22 +17,30 @@ log = logging.getLogger(__name__)
 
 
 def depth_inputs(params: Params, codec: str, ready: PosedCodec) -> CodecInputs:
-    """Everything of a codec that section depth asks for."""
-    from phonoscope.codecs.untrained import can_start, file_latents, untrained_codes
+    """Everything of a codec that section depth asks for. Raises `ParamsError` if `encode` kept too few latents."""
+    from phonoscope.codecs.untrained import can_start, untrained_codes
+    from phonoscope.data import Latents
     from phonoscope.probes import CodecInputs
 
     frames, layers, wanted = ready.frames, len(ready.codebooks), params.depth.inputs
     rows = ready.manifest.table[ready.sample]
     files = {row.utterance: (paths.CORPUS / str(row.path)).resolve() for row in rows.itertuples()}
     latent, codes, books = None, None, []
-    model = paths.codec_model(codec)
     if "latent" in wanted:
-        latent = frames.vectors(file_latents(model, files, params.compute, layers=layers), ready.manifest)
+        latents = Latents.load(paths.tokens_dir(codec))
+        missing = [name for name in files if name not in latents]
+        if missing:
+            raise ParamsError(
+                f"encode.latents: the latents of {len(missing)} of {len(files)} sampled utterances were not kept; "
+                f"keep as many as depth.train_utterances and depth.eval_utterances"
+            )
+        latent = frames.vectors(latents, ready.manifest)
     kind = params.codec(codec).kind
     if "untrained" in wanted and not can_start(kind):
         log.warning("%s: left out the untrained codec; one of kind %s cannot be started", codec, kind)
     elif "untrained" in wanted:
         settings = params.training, params.compute
-        found, books = untrained_codes(model, kind, files, *settings, layers=layers, seed=params.depth.seed)
+        model, seed = paths.codec_model(codec), params.depth.seed
+        found, books = untrained_codes(model, kind, files, *settings, layers=layers, seed=seed)
         codes = frames.rows_of(found, ready.manifest)
     return CodecInputs(frames.codes, ready.codebooks, latent, codes, books)

@@ -14,7 +14,6 @@ from phonoscope.probes.examples import Examples
 from phonoscope.probes.splits import make_folds
 from phonoscope.probes.tasks import Targets, Task, find_classifications, find_tasks
 from phonoscope.probes.vectors import IndexedVectors
-from phonoscope.stats import evenly_spaced
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -149,6 +148,5 @@ def _used(targets: NDArray[Any], names: Sequence[str]) -> tuple[NDArray[Any], tu
 
 def sample_utterances(manifest: Manifest, split: Split, config: ProbeConfig) -> NDArray[np.bool_]:
     """Which utterances' frames probes are fitted and scored on, [utterances]: evenly spread over train and eval."""
-    sides = (split.train, config.train_utterances), (split.eval, config.eval_utterances)
-    chosen = [names[place] for names, count in sides for place in evenly_spaced(len(names), count or len(names))]
+    chosen = split.sample(config.train_utterances, config.eval_utterances)
     return np.isin(manifest.utterances, chosen)

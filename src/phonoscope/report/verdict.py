@@ -58,5 +58,5 @@ def verdict_markdown(verdicts: pd.DataFrame) -> str:
     text = [with_interval(*row) for row in verdicts[["value", "low", "high"]].itertuples(index=False)]
     bounds = [f"{bound:.4g}".replace("-", "−") for bound in verdicts["bound"]]
     place = verdicts.drop(columns=list(JUDGED))
-    shown = place.assign(**{"value [interval]": text, "bound": bounds, "verdict": verdicts["verdict"]})
-    return markdown(shown, text_columns=len(place.columns))
+    judged = pd.DataFrame({"value [interval]": text, "bound": bounds, "verdict": verdicts["verdict"].tolist()})
+    return markdown(place.reset_index(drop=True).join(judged), text_columns=len(place.columns))

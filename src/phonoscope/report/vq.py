@@ -257,8 +257,10 @@ def markdown_tables(numbers: pd.DataFrame, judged: pd.DataFrame) -> str:
     shares = [f" ({share:.0%})" if np.isfinite(share) else "" for share in judged["evaluations"]]
     shown = judged.assign(verdict=judged["verdict"] + shares).drop(columns="evaluations")
     main = numbers[numbers["metric"].isin(SHOWN)]
-    rows = main[["metric", "value", "low", "high"]].itertuples(index=False)
-    cells = main.assign(text=[with_interval(*spread, digits=SHOWN[str(metric)]) for metric, *spread in rows])
+    texts = [
+        with_interval(row["value"], row["low"], row["high"], SHOWN[row["metric"]]) for row in main.to_dict("records")
+    ]
+    cells = main.assign(text=texts)
     wide = cells.pivot(index="variant", columns="metric", values="text").reindex(numbers["variant"].unique())
     wide = wide[[name for name in SHOWN if name in wide]].rename_axis(columns=None).reset_index()
     note = (

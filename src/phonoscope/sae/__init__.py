@@ -3,6 +3,7 @@
 from phonoscope.config.sae import SaeConfig
 from phonoscope.sae.data import Frames
 from phonoscope.sae.fit import Fitted, train_sae
+from phonoscope.sae.interpret.detectors import phone_detectors
 from phonoscope.sae.metrics import activations
 from phonoscope.sae.models import SparseAutoencoder
 from phonoscope.sae.store import load_sae, save_sae
@@ -14,6 +15,7 @@ __all__ = [
     "SparseAutoencoder",
     "activations",
     "load_sae",
+    "phone_detectors",
     "save_sae",
     "train_sae",
 ]
