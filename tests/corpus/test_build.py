@@ -16,7 +16,7 @@ from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.build import sample, screen, write_corpus
 from phonoscope.corpus.espeak import Request
 from phonoscope.corpus.items import AudioFile, EspeakSpeech, RawItem, Rejected
-from phonoscope.corpus.sources import open_source
+from phonoscope.corpus.registry import open_source
 from phonoscope.errors import DataError
 from tests.corpus import trees
 

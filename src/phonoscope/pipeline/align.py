@@ -28,7 +28,7 @@ def run(params: Params) -> StageReport:
     from phonoscope.data import Labels, Manifest
     from phonoscope.data.phones import SILENCE
     from phonoscope.data.tables import read_frame
-    from phonoscope.pipeline.speech import named_parameters
+    from phonoscope.pipeline.sections import named_parameters
 
     config = params.alignment
     given = find_textgrids(Path(config.root)) if config.method in ("auto", "given") else {}

@@ -26,7 +26,8 @@ def run(params: Params, codec: str) -> StageReport:
     from phonoscope.codecs.corpus import encode_corpus, score_codec
     from phonoscope.data import Manifest, Split
     from phonoscope.files import atomic_dir, write_csv
-    from phonoscope.pipeline.speech import open_model, waveforms
+    from phonoscope.pipeline.model import open_model
+    from phonoscope.pipeline.speech import waveforms
 
     open_model.cache_clear()
     open_codec = partial(open_model, codec, params.codec(codec).layers, params.compute, params.training.seed)
@@ -36,9 +37,7 @@ def run(params: Params, codec: str) -> StageReport:
         counts = encode_corpus(
             open_codec,
             manifest,
-            paths.CORPUS,
-            folder,
-            paths.shards("encode", codec),
+            *(paths.CORPUS, folder, paths.shards("encode", codec)),
             weights=sorted(path for path in paths.codec_model(codec).iterdir() if path.is_file()),
             keep_latents=split.sample(params.encode.latents.train, params.encode.latents.eval),
             name=codec,

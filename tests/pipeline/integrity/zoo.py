@@ -109,7 +109,7 @@ UNUSUAL: dict[str, tuple[Maker, int]] = {
 }
 """Sound files that are taken: their maker, and their sample rate in Hz."""
 
-UNSAFE = "file must be a path below corpus.root"
+UNSAFE = "file must be a path below the corpus's folder"
 ROWS: dict[str, tuple[list[str], str]] = {
     "above the root": (["../x.wav", "ann"], UNSAFE),
     "an absolute path": (["/etc/passwd", "ann"], UNSAFE),
