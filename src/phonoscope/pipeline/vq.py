@@ -23,7 +23,6 @@ CSV_DIGITS = 6
 def run(params: Params) -> StageReport:
     """Write models/vq/<variant> and metrics/vq/<variant>.csv of every variant."""
     from phonoscope.config.compute import ComputeConfig
-    from phonoscope.config.compute import ComputeConfig
     from phonoscope.files import atomic_dir, write_csv
     from phonoscope.studies.collapse.ablation import by_epoch, run_table, train_all, write_models
 
