@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["phonoscope", "praatio"]):
     from phonoscope.alignment.textgrid import read_textgrid
     from phonoscope.config.corpus import CorpusConfig
     from phonoscope.config.params import load_params
-    from phonoscope.corpus.sources import open_source
+    from phonoscope.corpus.registry import open_source
     from phonoscope.whisper.ct2 import read_ct2
 
 from phonoscope.errors import PhonoscopeError

@@ -25,12 +25,12 @@ from tools.write_pipeline import written
 IMPORTS = Imports()
 MODULES = [name for name in IMPORTS.files if name]
 BASE = {"errors", "paths", "files", "audio", "compute", "stats", "drawing", "shards", "ema", "events", "config", "data"}
-PARTS = {"corpus", "alignment", "codecs", "whisper", "probes", "geometry", "sae", "vq", "encoders"}
+PARTS = {"corpus", "alignment", "codecs", "whisper", "probes", "geometry", "sae", "vq", "encoders", "maps"}
 STUDIES = {"causal", "studies", "report"}
 """They join parts."""
 LEVELS = {"tracking": 1, "pipeline": 3, "commands": 4, "cli": 5, "__main__": 6}
 LONGEST_STAGE = 60
-UNHASHED = {"compute.workers", "tracking"}
+UNHASHED = {"compute.workers", "tracking", "sae.checkpoint_every"}
 """Parameters in no stage's params: they change no output."""
 PARAMS = load_params(ROOT / paths.PARAMS)
 
@@ -185,30 +185,58 @@ def test_a_stage_reads_inputs_calls_the_library_and_writes(name: str) -> None:
 
 
 def _keys_read(module: str) -> set[str]:
-    """Parameters that a stage's module reads, from the attribute chains that start at `params`."""
-    chains = set()
-    for node in ast.walk(tree(module)):
-        names = []
-        while isinstance(node, ast.Attribute | ast.Call):
-            if isinstance(node, ast.Attribute):
-                names.append(node.attr)
-            node = node.value if isinstance(node, ast.Attribute) else node.func
-        if names and isinstance(node, ast.Name) and node.id == "params":
-            chains.add(".".join(reversed(names)))
-    longest = {chain for chain in chains if not any(other.startswith(f"{chain}.") for other in chains)}
-    methods = {
-        "adapt_steps": {"codecs.{item}.adapt_steps", "corpus.source"},
-        "compute": {"compute.device", "compute.torch_threads"},
-    }
-    read = set[str]().union(*(methods.get(chain, {chain}) for chain in longest)) - UNHASHED
-    return {re.sub(r"^codec(?=\.|$)", "codecs.{item}", key) for key in read}
+    """Parameters that a stage's module reads: attribute chains from `params`, or from a local name for a part of it."""
+    names, walked = {"params": ""}, list(ast.walk(tree(module)))
+    aliased: set[ast.AST] = set()
+    for node in walked:
+        if isinstance(node, ast.Assign):
+            target, value = node.targets[0], node.value
+            together = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+            pairs = zip(target.elts, value.elts, strict=True) if together else [(target, value)]
+            for name, part in pairs:
+                if isinstance(name, ast.Name) and isinstance(part, ast.Attribute) and _chain(part)[:1] == ["params"]:
+                    names[name.id] = ".".join(_chain(part)[1:])
+                    aliased.add(part)
+    inner = {node.value for node in walked if isinstance(node, ast.Attribute)}
+    inner |= {node.func for node in walked if isinstance(node, ast.Call)}
+    read_nodes = [node for node in walked if isinstance(getattr(node, "ctx", ast.Load()), ast.Load)]
+    chains = [_chain(node) for node in read_nodes if node not in inner | aliased]
+    read = {".".join(filter(None, [names[chain[0]], *chain[1:]])) for chain in chains if chain and chain[0] in names}
+    return {re.sub(r"^codec(?=\.|$)", "codecs.{item}", key) for key in read - {""}}
+
+
+def _chain(node: ast.AST) -> list[str]:
+    """`a.b().c` as a, b, c; empty for other expressions."""
+    parts = []
+    while isinstance(node, ast.Attribute | ast.Call):
+        if isinstance(node, ast.Attribute):
+            parts.append(node.attr)
+        node = node.value if isinstance(node, ast.Attribute) else node.func
+    return (
+        [node.id, *(part for part in reversed(parts) if not part.startswith("model_"))]
+        if isinstance(node, ast.Name)
+        else []
+    )
+
+
+def _leaves(key: str) -> list[str]:
+    """A parameter, or all parameters of a section."""
+    section: type[BaseModel] = Params
+    for part in key.split("."):
+        kind = section.model_fields[part].annotation if part in section.model_fields else None
+        if not (inspect.isclass(kind) and issubclass(kind, BaseModel)):
+            return [key]
+        section = kind
+    return _keys(section, f"{key}.")
 
 
 @pytest.mark.parametrize("name", stages())
 def test_a_stage_reads_only_its_own_parameters(name: str) -> None:
     stage = stages()[name]
-    read = _keys_read(stage.module.partition(".")[2])
-    bare = sorted(key for key in read if not any(f"{key}.".startswith(f"{listed}.") for listed in stage.params))
+    methods = {"adapt_steps": ["codecs.{item}.adapt_steps", "corpus.source"]}
+    read = [each for key in _keys_read(stage.module.partition(".")[2]) for each in methods.get(key, [key])]
+    leaves = {leaf for key in read for leaf in _leaves(key)} - UNHASHED - {stage.per}
+    bare = sorted(leaf for leaf in leaves if not any(f"{leaf}.".startswith(f"{key}.") for key in stage.params))
     assert not bare, f"{name} reads what is not in its params"
     assert not [key for key in stage.params if key == "compute" or key in UNHASHED], "changes no output"
 
@@ -226,3 +254,33 @@ def test_outputs_live_where_paths_says(stage: str) -> None:
     assert outs
     known = _known_paths()
     assert all(out in known or any(Path(out).is_relative_to(folder) for folder in known) for out in outs)
+
+
+def _artifacts(module: str) -> dict[str, str]:
+    """The artifacts that a stage and the helpers it imports name, by their name in `paths`; up to the item in them."""
+    parts = [part for part in IMPORTS.closure(module) if part_of(part) == "pipeline"]
+    used = {name.split(".")[-1] for part in parts for node in ast.walk(tree(part)) for name in imported_names(node)}
+    named = {}
+    for part in parts:
+        for definition in tree(part).body:
+            called = getattr(definition, "name", "_")
+            if part != module and called not in used and called[0] != "_":  # a helper's function for other stages
+                continue
+            for node in ast.walk(definition):
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "paths":
+                    value = getattr(paths, node.attr)
+                    place = value if isinstance(value, Path) else value("*")
+                    named[node.attr] = place.as_posix().partition("*")[0]
+    return {name: path for name, path in named.items() if not path.startswith(paths.STATE.as_posix())}
+
+
+@pytest.mark.parametrize("name", stages())
+def test_a_stage_names_only_artifacts_that_it_depends_on_or_writes(name: str) -> None:
+    stage = next(each for address, each in dvc_stages().items() if address.partition("@")[0] == name)
+    listed = [Path(item.def_path).as_posix() for item in (*stage.deps, *stage.outs)]
+    bare = {
+        called: path
+        for called, path in _artifacts(stages()[name].module.partition(".")[2]).items()
+        if not any(each.startswith(path) or Path(path).is_relative_to(each) for each in listed)
+    }
+    assert not bare, f"{name} reads or writes what dvc.yaml does not list for it"

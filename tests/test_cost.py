@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
 
+import numpy as np
+import pandas as pd
 import pytest
+import soundfile as sf
 
 from tests.codecs.tiny import TRANSFORMERS
 from tools.imports import ROOT
@@ -144,7 +147,7 @@ CODEC = {
 
         from typing import Any
 
-        from phonoscope.codecs.base import Codebooks
+        from phonoscope.codecs.base import CodebookTensors
         from phonoscope.codecs.registry import CodecKind
 
 
@@ -170,8 +173,8 @@ CODEC = {
             def decode(self, codes: Any) -> Any:
                 return self.decode_latent(self.levels[codes])
 
-            def codebooks(self) -> Codebooks:
-                return Codebooks([self.levels[:, None]], [self.levels[:, None]])
+            def codebooks(self) -> CodebookTensors:
+                return CodebookTensors([self.levels[:, None]], [self.levels[:, None]])
 
             def architecture(self) -> dict[str, Any]:
                 return {}
@@ -197,11 +200,11 @@ import numpy as np
 from phonoscope.codecs import encode
 from phonoscope.codecs.checkpoints import open_codec
 from phonoscope.config.params import load_params
-from phonoscope.pipeline.sections import check_codecs
+from phonoscope.pipeline.sections import check_choices
 
 name = sys.argv[1]
 params = load_params()
-check_codecs(params)
+check_choices(params)
 codes, _ = encode(open_codec(name, params.codec(name)), 0.2 * np.sign(np.sin(np.arange(3200))), 16_000)
 print(codes.shape[0], int(codes[0, 0]))
 """
@@ -265,7 +268,8 @@ from phonoscope.sae import load_sae, save_sae, train_sae
 values = np.random.default_rng(0).normal(size=(600, 8)).astype(np.float32)
 mean = {}
 for weight in (0.0, 100.0):
-    fitted = train_sae(values, kind="squared", options={"weight": weight}, expansion=2, epochs=2, samples=10, aux_k=4)
+    options = {"weight": weight}
+    fitted = train_sae(values, kind="squared", options=options, expansion=2, k=4, epochs=2, samples=10, aux_k=4)
     save_sae(fitted.model, Path("sae"), {})
     model = load_sae(Path("sae"))
     mean[weight] = float(model.encode(values).mean())
@@ -277,3 +281,38 @@ def test_an_sae_kind_takes_one_file(copy: Path) -> None:
     assert len(KIND) == 1
     add(copy, KIND)
     assert python(copy, "-c", TRAIN) == "True\n"
+
+
+SOURCE = {
+    "src/phonoscope/corpus/sources/named.py": '''
+        """Files named `<speaker> <word>.wav`."""
+
+        from __future__ import annotations
+
+        from collections.abc import Iterator
+        from pathlib import Path
+        from typing import Any
+
+        from phonoscope.corpus.items import AudioFile, RawItem
+
+
+        def read(root: Path, config: Any) -> Iterator[RawItem]:
+            for path in sorted(root.glob("*.wav")):
+                speaker, word = path.stem.split()
+                yield RawItem(f"{speaker}-0-{word}", speaker, "0", path.name, AudioFile(path), text=word)
+        '''
+}
+
+
+def test_a_corpus_source_takes_one_file(copy: Path) -> None:
+    assert len(SOURCE) == 1
+    add(copy, SOURCE)
+    (copy / "speech").mkdir()
+    for name in ("ann one", "ann two", "bob one"):
+        sf.write(copy / "speech" / f"{name}.wav", 0.3 * np.sin(np.arange(8000) / 9), 16_000)
+    content = (copy / "params.yaml").read_text(encoding="utf-8")
+    content = content.replace("source: espeak", "source: named").replace("root: corpora/espeak", "root: speech", 1)
+    (copy / "params.yaml").write_text(content, encoding="utf-8")
+    python(copy, "-m", "phonoscope", "corpus")
+    manifest = pd.read_parquet(copy / "data" / "corpus" / "manifest.parquet")
+    assert manifest["text"].tolist() == ["one", "two", "one"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +23,7 @@ PLUMBING = (
     "pipeline.integrity",
     "pipeline.registry",
     "pipeline.runner",
+    "pipeline.sections",
 )
 """Modules and packages that decide neither content nor form of an output. In no stage's deps: every new parameter
 touches them."""
@@ -45,15 +46,26 @@ class Imports:
         types_too: count imports under `if TYPE_CHECKING:` as well.
         """
         tree = ast.parse(self.files[module].read_text(encoding="utf-8"))
-        names = {name for node in nodes(tree, types_too=types_too) for name in imported_names(node)}
-        prefix = f"{self.package.name}."
-        inside = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
-        if "pkgutil" in names:  # a registry, which imports every module of its package
-            inside |= {other for other in self.files if other.startswith(f"{self._package_of(module)}.")}
+        inside = self._named(nodes(tree, types_too=types_too))
+        if "pkgutil" in inside:  # a registry, which imports every module of a package
+            listed = self._listed_package(module, tree)
+            inside |= {other for other in self.files if other.startswith(f"{listed}.")}
         return frozenset((inside & self.files.keys()) - {"", module})
 
-    def _package_of(self, module: str) -> str:
+    def _listed_package(self, module: str, tree: ast.Module) -> str:
+        """The package `name` whose `name.__path__` a registry lists; its own one if it says so in another way."""
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and node.attr == "__path__" and isinstance(node.value, ast.Name):
+                called = f".{node.value.id}"
+                return next(
+                    name for name in self.files if f".{name}".endswith(called) and name in self._named(ast.walk(tree))
+                )
         return module if self.files[module].name == "__init__.py" else module.rpartition(".")[0]
+
+    def _named(self, statements: Iterable[ast.AST]) -> set[str]:
+        """Names that import statements name, without the package's own."""
+        names = {name for node in statements for name in imported_names(node)}
+        return {name.removeprefix(f"{self.package.name}.") for name in names}
 
     def closure(self, module: str) -> set[str]:
         """`module`, what it loads, and what that loads, without the plumbing. A module loads the packages above it."""

@@ -9,7 +9,7 @@ from phonoscope.codecs.registry import check_config, codec_kind, kind_names
 from phonoscope.config.codecs import CodecConfig
 from phonoscope.config.params import load_params
 from phonoscope.errors import ParamsError
-from phonoscope.pipeline.sections import check_codecs
+from phonoscope.pipeline.sections import check_choices
 
 from .tiny import ARCHITECTURES, build
 
@@ -49,4 +49,4 @@ def test_a_section_that_its_kind_cannot_do_is_refused_before_anything_slow(chang
         check_config(config)
     params = load_params(PARAMS)
     with pytest.raises(ParamsError, match=rf"codecs\.mine\.{said}"):
-        check_codecs(params.model_copy(update={"codecs": {**params.codecs, "mine": config}}))
+        check_choices(params.model_copy(update={"codecs": {**params.codecs, "mine": config}}))

@@ -16,7 +16,7 @@ from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.build import sample, screen, write_corpus
 from phonoscope.corpus.espeak import Request
 from phonoscope.corpus.items import AudioFile, EspeakSpeech, RawItem, Rejected
-from phonoscope.corpus.sources import open_source
+from phonoscope.corpus.registry import open_source
 from phonoscope.errors import DataError
 from tests.corpus import trees
 
@@ -65,7 +65,7 @@ def test_bad_files_are_listed_and_good_ones_kept(tmp_path: Path) -> None:
 
 def test_too_many_bad_files_stop_the_build(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r"8 of 17 .*share of 0\.471.*max_rejected = 0\.4.*empty\.wav: no samples; missing\.wav"
+        DataError, match=r"8 of 17 .*share of 0\.471.*allowed 0\.4.*empty\.wav: no samples; missing\.wav"
     ):
         write_corpus(zoo(tmp_path), tmp_path / "out", tmp_path / "kept", max_rejected=0.4)
 

@@ -11,8 +11,8 @@ import pytest
 
 from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.items import EspeakSpeech, RawItem
-from phonoscope.corpus.sources import open_source
-from phonoscope.corpus.sources.synthetic import read_speakers
+from phonoscope.corpus.registry import open_source
+from phonoscope.corpus.sources.espeak import read_speakers
 from phonoscope.corpus.tables import read_lines
 
 ROOT = Path(__file__).parents[2] / "corpora" / "espeak"

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from phonoscope.corpus.sources.espeak import deal
 
 from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.items import EspeakSpeech, NeuralSpeech, RawItem, Rejected
 from phonoscope.corpus.sources import SOURCES, open_source
-from phonoscope.corpus.sources.synthetic import deal
 from phonoscope.errors import DataError, ParamsError
 from tests.corpus import trees
 
@@ -22,7 +22,7 @@ def read(source: str, root: Path, **options: object) -> tuple[dict[str, RawItem]
 
 @pytest.mark.parametrize("source", sorted(SOURCES))
 def test_a_missing_root_is_named(source: str, tmp_path: Path) -> None:
-    with pytest.raises(ParamsError, match=r"corpus\.root.*nowhere"):
+    with pytest.raises(ParamsError, match=r"root: .*nowhere"):
         read(source, tmp_path / "nowhere")
 
 
@@ -77,7 +77,7 @@ def test_speech_commands(tmp_path: Path) -> None:
     assert [entry.path for entry in rejected] == ["no/odd.wav"]
     only, _ = read("speech_commands", tmp_path, words=["yes"])
     assert {item.word for item in only.values()} == {"yes"}
-    with pytest.raises(ParamsError, match=r"corpus\.words: no maybe"):
+    with pytest.raises(ParamsError, match=r"words: no maybe"):
         read("speech_commands", tmp_path, words=["maybe"])
 
 
@@ -150,7 +150,7 @@ def test_synthetic_is_the_seeds(tmp_path: Path) -> None:
 
 
 def test_synthetic_refuses_more_sentences_than_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ParamsError, match=r"sentences_per_speaker is 4.*has 3"):
+    with pytest.raises(ParamsError, match=r"sentences_per_speaker: 4.*has 3"):
         read("espeak", synthetic_root(tmp_path), sentences_per_speaker=4)
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from phonoscope.config.corpus import SplitConfig
 from phonoscope.corpus.split import make_split, normalise_text, speaker_folds
+from phonoscope.data import Manifest
 from phonoscope.errors import DataError
 
 Row = tuple[str, str, str]  # speaker, text, word
@@ -32,7 +33,7 @@ rows_of_any_kind = st.lists(sentences | words, min_size=2, max_size=60)
 def test_sides_are_disjoint_conserving_and_share_no_sentence(rows: list[Row], fraction: float, seed: int) -> None:
     table = manifest(rows)
     try:
-        split = make_split(table, SplitConfig(eval_fraction=fraction, seed=seed))
+        split = make_split(Manifest(table), SplitConfig(eval_fraction=fraction, seed=seed))
     except DataError:
         return
     assert sorted(split.train + split.eval) == table["utterance"].tolist()
@@ -52,9 +53,9 @@ def test_without_repeated_texts_every_speaker_gives_its_share(kinds: list[tuple[
     sizes = Counter(who for who, _ in kinds)
     if max(sizes.values()) == 1:
         with pytest.raises(DataError, match="0 eval"):
-            make_split(table, SplitConfig(eval_fraction=fraction))
+            make_split(Manifest(table), SplitConfig(eval_fraction=fraction))
         return
-    split = make_split(table, SplitConfig(eval_fraction=fraction))
+    split = make_split(Manifest(table), SplitConfig(eval_fraction=fraction))
     held_out = Counter(table.set_index("utterance").loc[split.eval, "speaker"])
     for who, size in sizes.items():
         assert held_out[who] == 0 if size == 1 else 1 <= held_out[who] < size
@@ -66,7 +67,7 @@ def test_texts_read_by_two_speakers_each() -> None:
     plan = [(f"{who:02d}", f"Sentence {n}.", "") for n in range(180) for who in (n % 14, (n + 1) % 14)]
     plan += [(f"{who:02d}", "yes", "yes") for who in range(14) for _ in range(48)]
     table = manifest(plan)
-    split = make_split(table, SplitConfig())
+    split = make_split(Manifest(table), SplitConfig())
     held_out = table[table["utterance"].isin(split.eval)]
     assert held_out.groupby(["speaker", "word"]).size().unstack()[""].between(1, 4).all()
     assert held_out.groupby(["speaker", "word"]).size().unstack()["yes"].eq(5).all()
@@ -75,39 +76,39 @@ def test_texts_read_by_two_speakers_each() -> None:
 
 def test_speaker_whose_texts_forbid_both_sides_stays_in_train(caplog: pytest.LogCaptureFixture) -> None:
     rows = [("a", "same", ""), ("a", "Same.", ""), ("b", "x", ""), ("b", "y", "")]
-    split = make_split(manifest(rows), SplitConfig())
+    split = make_split(Manifest(manifest(rows)), SplitConfig())
     assert {"u0000", "u0001"} <= set(split.train)
     assert "in train only" in caplog.text
 
 
 def test_seed_draws_another_split() -> None:
     table = manifest([("a", f"text {n}", "") for n in range(100)])
-    first, again, other = (make_split(table, SplitConfig(seed=seed)) for seed in (1, 1, 2))
+    first, again, other = (make_split(Manifest(table), SplitConfig(seed=seed)) for seed in (1, 1, 2))
     assert first == again
     assert first.eval != other.eval
 
 
 def test_rows_in_another_order_give_the_same_split() -> None:
     table = manifest([("ab"[n % 2], f"text {n // 3}", "") for n in range(60)])
-    assert make_split(table, SplitConfig()) == make_split(table.iloc[::-1], SplitConfig())
+    assert make_split(Manifest(table), SplitConfig()) == make_split(Manifest(table.iloc[::-1]), SplitConfig())
 
 
 def test_official_split_is_kept() -> None:
     table = manifest([("a", "zero", "zero")] * 10, ["eval"] * 2 + ["train"] * 8)
-    assert make_split(table, SplitConfig(eval_fraction=0.5)).eval == ["u0000", "u0001"]
-    assert len(make_split(table, SplitConfig(eval_fraction=0.5, official=False)).eval) == 5
+    assert make_split(Manifest(table), SplitConfig(eval_fraction=0.5)).eval == ["u0000", "u0001"]
+    assert len(make_split(Manifest(table), SplitConfig(eval_fraction=0.5, official=False)).eval) == 5
 
 
 def test_an_empty_side_is_an_error() -> None:
     table = manifest([("a", "zero", "zero")] * 3, ["train"] * 3)
-    with pytest.raises(DataError, match=r"3 train and 0 eval.*split\.official"):
-        make_split(table, SplitConfig())
+    with pytest.raises(DataError, match=r"3 train and 0 eval.*official split"):
+        make_split(Manifest(table), SplitConfig())
 
 
 @given(st.lists(st.booleans(), min_size=2, max_size=30), st.integers(2, 8))
 def test_folds_part_the_speakers_and_balance_sex(female: list[bool], folds: int) -> None:
     table = pd.DataFrame({"speaker": [f"s{n}" for n in range(len(female))], "sex": ["F" if f else "M" for f in female]})
-    result = speaker_folds(table, folds, seed=0)
+    result = speaker_folds(Manifest(table), folds, seed=0)
     assert len(result) == min(folds, len(female))
     assert sorted(name for fold in result for name in fold) == sorted(table["speaker"])
     sex = table.set_index("speaker")["sex"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.items import RawItem
-from phonoscope.corpus.sources import open_source
+from phonoscope.corpus.registry import open_source
 from phonoscope.corpus.tables import read_lines, read_rows, read_text
 from phonoscope.errors import DataError, PhonoscopeError
 from tests.bytes import damaged

@@ -133,7 +133,7 @@ def test_verify_finds_nothing_after_a_repro(done: Done) -> None:
     code, report = verify(done.clone)
     assert (code, report["ok"], report["faults"]) == (0, True, [])
     assert report["checked"]["outputs"] > len(EVERY)
-    assert "nothing stands in the way" in done.clone.phonoscope("doctor")
+    assert "nothing prevents" in done.clone.phonoscope("doctor")
 
 
 def test_verify_names_a_flipped_bit_in_every_kind_of_artifact(done: Done) -> None:
@@ -206,7 +206,7 @@ def test_what_does_not_fit_is_named_and_nothing_written(
     ("touched", "stale"),
     [
         ("src/phonoscope/probes/solvers.py", DEPTH | AFTER_PROBE - {"summary"}),
-        ("src/phonoscope/report/figures.py", {"compare", "geometry-report", "depth-report", "summary"}),
+        ("src/phonoscope/geometry/words.py", {f"geometry@{codec}" for codec in CODECS}),
         ("src/phonoscope/cli.py", set()),
         ("src/phonoscope/tracking/runs.py", set()),
     ],

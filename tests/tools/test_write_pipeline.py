@@ -30,9 +30,10 @@ MODULES = {
             from pkg.probes.fit import fit
         """,
     "probes/__init__": "",
-    "probes/fit": "import pkg.kinds, pkg.codecs.adapter",
+    "probes/fit": "import pkg.registry, pkg.codecs.adapter",
     "probes/other": "import pkg.files",
-    "kinds/__init__": "import pkgutil",
+    "registry": "import pkgutil\nfrom pkg import kinds\npkgutil.iter_modules(kinds.__path__)",
+    "kinds/__init__": "",
     "kinds/one": "import pkg.files",
     "codecs/__init__": "",
     "codecs/adapter": "",
@@ -63,7 +64,17 @@ def declared(per: str | tuple[str, ...] | None) -> dict[str, Stage]:
 
 
 def test_the_closure_follows_functions_and_registries_but_not_types_or_plumbing(package: Imports) -> None:
-    loaded = {"pipeline.probe", "probes", "probes.fit", "kinds", "kinds.one", "files", "codecs", "codecs.adapter"}
+    loaded = {
+        "pipeline.probe",
+        "probes",
+        "probes.fit",
+        "registry",
+        "kinds",
+        "kinds.one",
+        "files",
+        "codecs",
+        "codecs.adapter",
+    }
     assert package.closure("pipeline.probe") == loaded
 
 
@@ -71,7 +82,15 @@ def test_a_package_is_a_folder_where_all_of_it_or_more_than_code_is_meant(packag
     covering = [
         path.relative_to(package.package).as_posix() for path in package.covering(package.closure("pipeline.probe"))
     ]
-    assert covering == ["codecs", "files.py", "kinds", "pipeline/probe.py", "probes/__init__.py", "probes/fit.py"]
+    assert covering == [
+        "codecs",
+        "files.py",
+        "kinds",
+        "pipeline/probe.py",
+        "probes/__init__.py",
+        "probes/fit.py",
+        "registry.py",
+    ]
 
 
 def test_what_the_code_says_is_filled_in_beside_what_a_person_wrote(package: Imports) -> None:
@@ -105,6 +124,7 @@ def test_what_the_code_says_is_filled_in_beside_what_a_person_wrote(package: Imp
                 - src/pkg/pipeline/probe.py
                 - src/pkg/probes/__init__.py
                 - src/pkg/probes/fit.py
+                - src/pkg/registry.py
               params:
                 - codecs.${key}.kind
                 - probe

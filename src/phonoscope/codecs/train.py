@@ -149,7 +149,7 @@ class CodecTrainer:
             if not torch.isfinite(value):
                 raise DataError(
                     f"codec training: the {part} part is {float(value)} at step {step}; "
-                    "lower training.lr, or check the audio"
+                    "lower the learning rate, or check the audio"
                 )
 
     def _count(self, codes: Tensor) -> None:

@@ -45,7 +45,7 @@ class ForeignTokens:
         from phonoscope.corpus.split import make_split
 
         official = "split" in self.columns
-        return make_split(self.manifest.table, config.model_copy(update={"official": official}))
+        return make_split(self.manifest, config.model_copy(update={"official": official}))
 
 
 def read_codebooks(path: Path) -> list[NDArray[np.float32]]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, model_validator
 
 from phonoscope.config.section import Section
-
-SourceName = Literal["espeak", "fsdd", "librispeech", "speech_commands", "common_voice", "folder"]
 
 
 class CorpusConfig(Section):
     """Where the speech comes from, and how much of it is taken."""
 
-    source: SourceName = "espeak"
-    """Layout of the corpus in `root`; `espeak` synthesizes it from the texts there."""
+    source: str = Field(default="espeak", min_length=1)
+    """Layout of the corpus in `root`: a module of `phonoscope.corpus.sources`. `espeak` synthesizes it from the texts
+    there."""
     root: str = Field(default="corpora/espeak", min_length=1)
     """Folder of the corpus; absolute unless it is in this repository."""
     subset: str = ""

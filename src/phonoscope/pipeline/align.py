@@ -28,12 +28,12 @@ def run(params: Params) -> StageReport:
     from phonoscope.data import Labels, Manifest
     from phonoscope.data.phones import SILENCE
     from phonoscope.data.tables import read_frame
-    from phonoscope.pipeline.speech import limited_rejections
+    from phonoscope.pipeline.sections import named_parameters
 
     config = params.alignment
     given = find_textgrids(Path(config.root)) if config.method in ("auto", "given") else {}
     jobs = plan(Manifest.load(paths.MANIFEST), read_frame(paths.PHONE_EVENTS), given)
-    with limited_rejections(), atomic_dir(paths.ALIGNMENTS) as folder:
+    with named_parameters("alignment"), atomic_dir(paths.ALIGNMENTS) as folder:
         outcome = align_corpus(
             jobs,
             paths.CORPUS,

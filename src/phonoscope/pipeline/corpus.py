@@ -20,15 +20,14 @@ if TYPE_CHECKING:
 def run(params: Params) -> StageReport:
     """Write the FLAC files, manifest.parquet, phone_events.parquet and rejected.csv, all or nothing."""
     from phonoscope.corpus.build import write_corpus
-    from phonoscope.corpus.sources import open_source
+    from phonoscope.corpus.registry import open_source
     from phonoscope.files import atomic_dir, write_csv, write_parquet
-    from phonoscope.pipeline.speech import limited_rejections
+    from phonoscope.pipeline.sections import named_parameters
 
     config = params.corpus
-    items = open_source(config)
-    with limited_rejections(), atomic_dir(paths.CORPUS) as folder:
+    with named_parameters("corpus"), atomic_dir(paths.CORPUS) as folder:
         corpus = write_corpus(
-            items,
+            open_source(config),
             folder,
             paths.shards("corpus"),
             max_utterances=config.max_utterances,

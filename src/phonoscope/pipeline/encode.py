@@ -26,8 +26,8 @@ def run(params: Params, codec: str) -> StageReport:
     from phonoscope.codecs.corpus import encode_corpus, score_codec
     from phonoscope.data import Manifest, Split
     from phonoscope.files import atomic_dir, write_csv
-    from phonoscope.pipeline.speech import open_model, waveforms
-    from phonoscope.stats import evenly_spaced
+    from phonoscope.pipeline.model import open_model
+    from phonoscope.pipeline.speech import waveforms
 
     open_model.cache_clear()
     open_codec = partial(open_model, codec, params.codec(codec).layers, params.compute, params.training.seed)
@@ -37,15 +37,13 @@ def run(params: Params, codec: str) -> StageReport:
         counts = encode_corpus(
             open_codec,
             manifest,
-            paths.CORPUS,
-            folder,
-            paths.shards("encode", codec),
+            *(paths.CORPUS, folder, paths.shards("encode", codec)),
             weights=sorted(path for path in paths.codec_model(codec).iterdir() if path.is_file()),
             keep_latents=split.sample(params.encode.latents.train, params.encode.latents.eval),
             name=codec,
             workers=workers,
         )
-    chosen = [split.eval[i] for i in evenly_spaced(len(split.eval), params.encode.reconstructions)]
+    chosen = split.spaced("eval", params.encode.reconstructions)
     table = score_codec(open_codec, waveforms(manifest, chosen, model.sample_rate), counts, workers)
     table.insert(0, "codec", codec)
     write_csv(paths.encode_metrics(codec), table)
@@ -56,6 +54,6 @@ def _report(table: pd.DataFrame) -> StageReport:
     """Headline: all layers kept. By layer: perplexity, used codes and quality by number of layers kept."""
     groups = table[table["layer"] > 0].sort_values("layer").groupby("metric")
     by_layer = {str(metric): rows["value"].astype(float).tolist() for metric, rows in groups}
-    shown = [name for name in ("si_sdr_db", "mel_distance_db", "stoi") if name in by_layer]
-    bitrate = {"bitrate_bps": float(table["value"].iloc[0])}
-    return StageReport(bitrate | {name: by_layer[name][-1] for name in shown}, by_layer)
+    headline = {"bitrate_bps": float(table["value"].iloc[0])}
+    headline |= {str(name): by_layer[name][-1] for name in ("si_sdr_db", "mel_distance_db", "stoi") if name in by_layer}
+    return StageReport(headline, by_layer)

@@ -42,7 +42,8 @@ def run(params: Params) -> StageReport:
     panels = parallel_map(partial(_panel, config=config), work, workers=params.compute.workers, description="maps")
     table, figures = maps.table(panels), dict(maps.draw(panels, frames, speakers, config.speakers))
     write_csv(paths.stage_metrics("maps"), table)
-    metrics = {f"{row.codec}.layer_{row.layer}.trustworthiness": row.trustworthiness for row in table.itertuples()}
+    rows = zip(table["codec"], table["layer"], table["trustworthiness"].astype(float), strict=True)
+    metrics = {f"{codec}.layer_{layer}.trustworthiness": trust for codec, layer, trust in rows}
     return StageReport(metrics, figures=sorted(write_figures(paths.MAPS, figures)))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from phonoscope import paths
 from phonoscope.config.params import load_params
 from phonoscope.pipeline.registry import stages
-from phonoscope.pipeline.sections import check_codecs
+from phonoscope.pipeline.sections import check_choices
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ def run_stage(name: str, params_file: Path, item: str | None = None) -> None:
     """Check the parameters and the inputs of a stage, run it, track it."""
     stage, params = stages()[name], load_params(params_file)
     stage.check(params, item)
-    check_codecs(params)
+    check_choices(params)
     address = f"{name}@{item}" if item else name
     with _alone(address):
         from phonoscope.pipeline.inputs import blaming, check_inputs, stage_inputs

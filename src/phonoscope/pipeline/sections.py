@@ -1,20 +1,35 @@
-"""Checks of the parameters against the registries of the parts, before anything slow."""
+"""Keys of params.yaml for refusals of the library, which does not know them; choices checked before anything slow."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from phonoscope.codecs.registry import check_config
-from phonoscope.errors import ParamsError
+from phonoscope.errors import DataError, ParamsError, TooManyRejected
 
 if TYPE_CHECKING:
     from phonoscope.config.params import Params
 
 
-def check_codecs(params: Params) -> None:
-    """Raise `ParamsError`, naming the key, if a codec of the parameters cannot be made."""
+def check_choices(params: Params) -> None:
+    """Raise `ParamsError`, naming the key, for a corpus source that does not exist or a codec that cannot be made."""
+    from phonoscope.codecs.registry import check_config
+    from phonoscope.corpus.registry import check_source
+
+    with named_parameters("corpus"):
+        check_source(params.corpus.source)
     for name, config in params.codecs.items():
-        try:
+        with named_parameters(f"codecs.{name}"):
             check_config(config)
-        except ParamsError as error:
-            raise ParamsError(f"codecs.{name}.{error}") from error
+
+
+@contextmanager
+def named_parameters(section: str) -> Iterator[None]:
+    """Name the key of params.yaml in refusals of a section's fields, and of too many unusable utterances."""
+    try:
+        yield
+    except ParamsError as error:
+        raise ParamsError(f"{section}.{error}") from error
+    except TooManyRejected as error:
+        raise DataError(f"{error} (corpus.max_rejected)") from error

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from phonoscope.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def read_table(path: Path, stage: str) -> pd.DataFrame:
     """Read a CSV. Raises `DataError` naming the file and the stage that writes it."""
+    import pandas as pd
+
     try:
         return pd.read_csv(path)
     except FileNotFoundError as error:

@@ -22,10 +22,12 @@ CSV_DIGITS = 6
 )
 def run(params: Params) -> StageReport:
     """Write models/vq/<variant> and metrics/vq/<variant>.csv of every variant."""
+    from phonoscope.config.compute import ComputeConfig
     from phonoscope.files import atomic_dir, write_csv
     from phonoscope.studies.collapse.ablation import by_epoch, run_table, train_all, write_models
 
-    results = train_all(params.vq, _material(params.vq), params.compute)
+    threads = {"workers": params.compute.workers, "torch_threads": params.compute.torch_threads}
+    results = train_all(params.vq, _material(params.vq), ComputeConfig(**threads, device="cpu"))
     tables = {variant.name: run_table(runs) for variant, runs in results.items()}
     with atomic_dir(paths.VQ_MODELS) as models, atomic_dir(paths.VQ_METRICS) as metrics:
         for variant, runs in results.items():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
 from phonoscope.errors import ParamsError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from phonoscope.config.encoders import EncoderConfig
@@ -27,6 +29,7 @@ def read_windows(kind: InputKind, config: EncoderConfig, workers: int) -> tuple[
     if config.layers > tokens.layers:
         raise ParamsError(f"encoder.layers is {config.layers}; the codec {config.codec!r} has {tokens.layers}")
     names, manifest = sorted(tokens.utterances), Manifest.load(paths.MANIFEST)
+    frames: Mapping[str, NDArray[Any]]
     if kind == "codes":
         frames, rate_hz = tokens.codes(names, config.layers), tokens.frame_rate_hz
     else:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from phonoscope import paths
 from phonoscope.alignment import read_textgrid
 from phonoscope.corpus.espeak import synthesize
 from phonoscope.corpus.items import slug
 from phonoscope.errors import DataError
-from phonoscope.files import write_safetensors
 from tests.commandline import phonoscope
 from tests.corpus.trees import librispeech, put
 from tests.pipeline.integrity.zoo import (
@@ -245,19 +244,13 @@ def test_one_utterance_cannot_be_split(here: Path) -> None:
     speech(here, {GOOD[0]: put})
     assert phonoscope("corpus").code == 0
     line = phonoscope("split").refusal(4)
-    assert "1 train and 0 eval utterances; use a corpus with several utterances a speaker" in line
+    assert "1 train and 0 eval utterances; use a corpus with several utterances per speaker" in line
 
 
 def test_of_one_speaker_everything_but_the_speaker_is_probed(here: Path) -> None:
     project(here, probe__bootstrap={"samples": 20})
     corpus = make_corpus(np.random.default_rng(0).normal(size=(64, 12)).astype(np.float32))
-    paths.tokens_dir("dac").mkdir(parents=True)
-    paths.CORPUS.mkdir()
-    pd.DataFrame({"utterance": corpus.utterances, "speaker": "ann"}).to_parquet(paths.MANIFEST)
-    paths.SPLIT.write_text(json.dumps({"train": corpus.train, "eval": corpus.evaluation}))
-    corpus.write(paths.tokens("dac"))
-    books = {f"layer_{layer}": torch.tensor(book) for layer, book in enumerate(corpus.codebooks, start=1)}
-    write_safetensors(paths.codebooks("dac"), books, {})
+    replace(corpus, speakers=dict.fromkeys(corpus.utterances, "ann")).checkout("dac")
     seen = phonoscope("probe", "dac")
     assert seen.code == 0
     assert "speaker" in seen.err

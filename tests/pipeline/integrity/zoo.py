@@ -109,7 +109,7 @@ UNUSUAL: dict[str, tuple[Maker, int]] = {
 }
 """Sound files that are taken: their maker, and their sample rate in Hz."""
 
-UNSAFE = "file must be a path below corpus.root"
+UNSAFE = "file must be a path below the corpus's folder"
 ROWS: dict[str, tuple[list[str], str]] = {
     "above the root": (["../x.wav", "ann"], UNSAFE),
     "an absolute path": (["/etc/passwd", "ann"], UNSAFE),
@@ -142,7 +142,7 @@ def textgrid(
 
 
 GRIDS: dict[str, tuple[Maker, str]] = {
-    "missing": (lambda path: None, "no TextGrid of this utterance under alignment.root (grids)"),
+    "missing": (lambda path: None, "this utterance has no TextGrid"),
     "empty": (Path.touch, "not a readable TextGrid"),
     "cut": (lambda path: path.write_text(grid(("phones", PHONES), xmax=0.3)[:-90]), "cut off"),
     "overlapping": (textgrid([(0, 0.2, "HH"), (0.1, 0.3, "AH0")]), "overlap"),

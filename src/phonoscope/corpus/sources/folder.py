@@ -19,7 +19,7 @@ def _problem(row: dict[str, str]) -> str:
     if not path.name:
         return f"file is {row['file']!r}, which names no file"
     if path.is_absolute() or ".." in path.parts or "\\" in row["file"]:
-        return "file must be a path below corpus.root, with forward slashes and without '..'"
+        return "file must be a path below the corpus's folder, with forward slashes and without '..'"
     if row.get("split", "") not in SPLITS:
         return f"split is {row['split']!r}; it must be train, eval or empty"
     return ""

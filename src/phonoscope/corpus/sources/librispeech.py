@@ -37,12 +37,12 @@ def subset_folders(root: Path, subset: str) -> list[Path]:
         return there
     chosen = [path for path in there if path.name == subset]
     if not chosen:
-        raise ParamsError(f"no subset {subset!r} in {root}; there are {', '.join(p.name for p in there)}")
+        raise ParamsError(f"subset: no {subset!r} in {root}; there are {', '.join(p.name for p in there)}")
     return chosen
 
 
 def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
-    """Utterances under LibriSpeech's ids. One without a transcript is rejected. Raises `DataError` and `ParamsError`."""
+    """Utterances under LibriSpeech's ids; one without a transcript is rejected. Raises `DataError`, `ParamsError`."""
     root = root / "LibriSpeech" if (root / "LibriSpeech").is_dir() else root
     sexes = read_sexes(root / "SPEAKERS.TXT")
     for folder in subset_folders(root, config.subset):

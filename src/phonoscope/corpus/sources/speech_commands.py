@@ -25,7 +25,7 @@ def _words(root: Path, wanted: tuple[str, ...]) -> list[str]:
     if not there:
         raise DataError(f"{root}: no <word>/<speaker>_nohash_<n>.wav there")
     if missing := sorted(set(wanted) - set(there)):
-        raise ParamsError(f"no words {', '.join(missing)} in {root}; there are {', '.join(there)}")
+        raise ParamsError(f"words: no {', '.join(missing)} in {root}; there are {', '.join(there)}")
     return [word for word in there if not wanted or word in wanted]
 
 

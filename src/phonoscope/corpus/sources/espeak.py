@@ -105,7 +105,7 @@ def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
     speakers = read_speakers(root / "speakers.csv") + [NEURAL_SPEAKER] * config.neural_voice
     if config.sentences_per_speaker > len(sentences):
         raise ParamsError(
-            f"{config.sentences_per_speaker} sentences per speaker are asked for, but {root / 'sentences.txt'} has "
+            f"sentences_per_speaker: {config.sentences_per_speaker} are asked for, but {root / 'sentences.txt'} has "
             f"{len(sentences)}"
         )
     hands = deal(len(sentences), len(speakers), config.sentences_per_speaker, derive_seed(config.seed, "sentences"))

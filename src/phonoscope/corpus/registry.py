@@ -1,0 +1,44 @@
+"""Sources of speech: one module of `phonoscope.corpus.sources` each, with a function `read(root, config)`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from phonoscope.config.corpus import CorpusConfig
+from phonoscope.corpus import sources
+from phonoscope.corpus.items import RawItem, Rejected
+from phonoscope.errors import ParamsError
+
+Source = Callable[[Path, CorpusConfig], Iterator[RawItem | Rejected]]
+
+
+def source_names() -> list[str]:
+    """All sources, in alphabetical order."""
+    return sorted(module.name for module in pkgutil.iter_modules(sources.__path__))
+
+
+def check_source(name: str) -> None:
+    """Raise `ParamsError`, naming the nearest source, if there is none of this name."""
+    names = source_names()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"sources are {', '.join(names)}"
+        raise ParamsError(f"source: no corpus source is called {name!r}; {hint}")
+
+
+def open_source(config: CorpusConfig) -> Iterator[RawItem | Rejected]:
+    """The utterances of `config.root`, without their audio.
+
+    Raises: `ParamsError` if there is no such source, or the root is no folder; `DataError` while reading if the layout
+        is not the source's.
+    """
+    check_source(config.source)
+    root = Path(config.root)
+    if not root.is_dir():
+        raise ParamsError(f"root: {config.root!r} is not a folder; give the folder of a {config.source} corpus")
+    read: Source = importlib.import_module(f"{sources.__name__}.{config.source}").read
+    return read(root, config)
