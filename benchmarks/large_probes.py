@@ -15,8 +15,9 @@ from benchmarks.speech import SpeechLayer
 from phonoscope.compute import parallel_map
 
 if TYPE_CHECKING:
-    from phonoscope.probes import ClassTable, ValueTable
     from phonoscope.probes.model import Probe
+
+    from phonoscope.probes import ClassTable, ValueTable
 
 BATCH = 500_000
 """Frames in memory at a time."""

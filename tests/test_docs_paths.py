@@ -1,4 +1,4 @@
-"""Paths and links in README, CHANGELOG and docs lead somewhere: to a file in git or an output of the pipeline."""
+"""What README and docs name exists: paths (in git or as an output of the pipeline), links, commands, parameters."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 import pytest
+from ruamel.yaml import YAML
+
+from phonoscope import paths
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FOLDERS = "src|tests|docs|data|models|metrics|plots|corpora|benchmarks|tools|.ci"
 PATH = re.compile(rf"(?<![\w/.-])(?:{FOLDERS.replace('.', r'[.]')})/[\w./<>*…{{}},@-]*")
 FENCE = re.compile(r"^ *```(?P<language>\w*)\n(?P<content>.*?)^ *```", re.DOTALL | re.MULTILINE)
+COMMAND = re.compile(r"(?<![\w/.-])(?P<program>phonoscope|make) (?P<command>[a-z][a-z-]+)")
+OVERRIDE = re.compile(r"-S '?~?(?P<key>[a-z][\w.]*)")
 LINK = re.compile(r"\]\((?!https?://)(?P<target>[^)#\s]*)(?:#(?P<anchor>[^)\s]+))?\)")
 
 
@@ -58,12 +63,14 @@ def exists(path: str) -> bool:
     )
 
 
+def code_of(page: str) -> list[str]:
+    """Code spans, and the fences that are no program."""
+    spans = re.findall(r"`([^`]+)`", FENCE.sub("", page))
+    return [*spans, *(block["content"] for block in FENCE.finditer(page) if block["language"] in ("", "bash"))]
+
+
 def paths_of(page: str) -> list[str]:
-    """Paths in code spans and in the fences that are no program."""
-    prose = FENCE.sub("", page)
-    spans = re.findall(r"`([^`]+)`", prose)
-    fences = [block["content"] for block in FENCE.finditer(page) if not block["language"]]
-    return [path for text in (*spans, *fences) for path in PATH.findall(text) if "=" not in path]
+    return [path for text in code_of(page) for path in PATH.findall(text) if "=" not in path]
 
 
 def anchors_of(page: Path) -> set[str]:
@@ -84,6 +91,34 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert target.exists(), link[0]
         if link["anchor"] and target.suffix == ".md":
             assert link["anchor"] in anchors_of(target), link[0]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_exists(page: Path) -> None:
+    from typer.main import get_group
+
+    from phonoscope.cli import app
+
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    commands = {"phonoscope": set(get_group(app).commands), "make": set(targets)}
+    named = [match for text in code_of(page.read_text(encoding="utf-8")) for match in COMMAND.finditer(text)]
+    assert [match[0] for match in named if match["command"] not in commands[match["program"]]] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_parameter_exists(page: Path) -> None:
+    params = YAML(typ="safe").load((ROOT / paths.PARAMS).read_text(encoding="utf-8"))
+
+    def known_key(key: str) -> bool:
+        value = params
+        for part in key.split("."):
+            if not isinstance(value, dict) or part not in value:
+                return False
+            value = value[part]
+        return True
+
+    keys = [key for text in code_of(page.read_text(encoding="utf-8")) for key in OVERRIDE.findall(text)]
+    assert [key for key in keys if not known_key(key)] == []
 
 
 def test_a_wrong_path_is_noticed() -> None:

@@ -30,17 +30,17 @@ def written(text: str, registry: dict[str, Stage], params: Params, imports: Impo
 
     Raises: `ValueError` for a stage in only one of dvc.yaml and the registry.
     """
-    yaml = YAML()
-    yaml.width = 120
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    content = yaml.load(text)
+    parser = YAML(typ="rt")
+    parser.width = 120
+    parser.indent(mapping=2, sequence=4, offset=2)
+    content = parser.load(text)
     if odd := sorted(content["stages"].keys() ^ registry.keys()):
         where = "a module of phonoscope.pipeline" if odd[0] in content["stages"] else "dvc.yaml"
         raise ValueError(f"stage {odd[0]!r} is not in {where}")
     for name, stage in registry.items():
         content["stages"][name] = _entry(content["stages"][name], stage, params, imports)
     out = io.StringIO()
-    yaml.dump(content, out)
+    parser.dump(content, out)
     return out.getvalue()
 
 

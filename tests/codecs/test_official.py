@@ -106,13 +106,13 @@ def test_a_codec_of_the_official_size_is_loaded_encodes_and_is_probed(name: str,
     torch.manual_seed(0)
     settings = CodecConfig(kind=official.kind, checkpoint=str(official.write(folder)), layers=LAYERS)  # type: ignore[arg-type]
     there = load_params(PARAMS)
-    brief = there.probe.phone.model_copy(update={"max_iter": 5})
+    brief = there.probe.classifier.model_copy(update={"max_iter": 5})
     params = there.model_copy(
         update={
             "codecs": {name: settings},
             "compute": ComputeConfig(device="cpu", workers=1),
             "encode": there.encode.model_copy(update={"reconstructions": 1}),
-            "probe": there.probe.model_copy(update={"phone": brief, "speaker": brief}),
+            "probe": there.probe.model_copy(update={"classifier": brief}),
         }
     )
     assert codec_stage.run(params, name).metrics["parameters"] == official.parameters

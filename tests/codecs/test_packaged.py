@@ -80,9 +80,9 @@ def test_every_layer_is_alive_on_speech(name: str, speech: list[tuple[Any, int]]
             codes = encode(codec, samples, rate).codes
             counts += torch.stack([torch.bincount(row, minlength=codec.codebook_size) for row in codes])
     assert counts.sum() > codec.n_layers * 1000
-    found = [perplexity(layer) for layer in counts]
-    assert found[0] > 100
-    assert min(found) > 64
+    result = [perplexity(layer) for layer in counts]
+    assert result[0] > 100
+    assert min(result) > 64
 
 
 def test_both_speechtokenizers_differ_only_in_the_distillation() -> None:

@@ -59,17 +59,17 @@ def test_an_official_checkpoint_with_tokens_and_with_latents(kind: str, tmp_path
     write_safetensors(tmp_path / "latents.safetensors", {"latents": latent.transpose(1, 2)}, {})
     data = [tokens(tmp_path / "tokens.parquet", codes), tmp_path / "latents.npy", tmp_path / "latents.safetensors"]
     for file in data:
-        found = diagnose_checkpoint(checkpoint, file)
-        assert found.verdict == "healthy", found.faults
-        assert found.layout == kind
-        for layer, column in zip(found.layers, codes.T, strict=True):
+        result = diagnose_checkpoint(checkpoint, file)
+        assert result.verdict == "healthy", result.faults
+        assert result.layout == kind
+        for layer, column in zip(result.layers, codes.T, strict=True):
             assert layer["vectors"] == len(codes)
             assert layer["active_dataset"] == pytest.approx(len(np.unique(column)), abs=1)
     bad = codes.copy()
     bad[:, 1] = 7
-    found = diagnose_checkpoint(checkpoint, tokens(tmp_path / "collapsed.parquet", bad))
-    assert found.verdict == "collapsed"
-    assert [str(fault) for fault in found.faults] == [
+    result = diagnose_checkpoint(checkpoint, tokens(tmp_path / "collapsed.parquet", bad))
+    assert result.verdict == "collapsed"
+    assert [str(fault) for fault in result.faults] == [
         "layer 2: perplexity_dataset is 1.00 with 32 codes",
         "layer 2: 31 of 32 codes are dead by their dataset usage",
     ]
@@ -83,18 +83,18 @@ def test_an_official_checkpoint_with_a_planted_unscaled_update(kind: str, tmp_pa
         book.cluster_size.copy_(torch.linspace(1, 20, 32))
         book.embed_avg.copy_(book.embed * book.cluster_size[:, None])
         book.embed.mul_(book.cluster_size.sum())
-    found = diagnose_checkpoint(official(kind, codec, tmp_path))
-    assert found.verdict == "unscaled_ema"
-    assert found.layers[0]["norm_over_centroid"] == pytest.approx(336, rel=1e-3)
+    result = diagnose_checkpoint(official(kind, codec, tmp_path))
+    assert result.verdict == "unscaled_ema"
+    assert result.layers[0]["norm_over_centroid"] == pytest.approx(336, rel=1e-3)
 
 
 def test_planted_duplicates_in_dac(tmp_path: Path) -> None:
     codec = alive("dac")
     with torch.no_grad():
         codec.rvq_layers()[2].codebook.weight[16:] = codec.rvq_layers()[2].codebook.weight[:16] * 3
-    found = diagnose_checkpoint(official("dac", codec, tmp_path))
-    assert found.verdict == "duplicates"  # DAC compares directions, so a longer copy is a copy
-    assert [str(fault) for fault in found.faults] == ["layer 3: 16 of 32 codes are copies of earlier ones"]
+    result = diagnose_checkpoint(official("dac", codec, tmp_path))
+    assert result.verdict == "duplicates"  # DAC compares directions, so a longer copy is a copy
+    assert [str(fault) for fault in result.faults] == ["layer 3: 16 of 32 codes are copies of earlier ones"]
 
 
 def run(*arguments: Any) -> tuple[int, str]:
@@ -139,9 +139,9 @@ def test_an_unknown_layout_exits_4_with_one_line(tmp_path: Path) -> None:
 def test_the_encoder_outputs_that_the_ablation_keeps_are_data(tmp_path: Path) -> None:
     folder, data = trained("ema", tmp_path), Clusters(count=40, dim=16)
     write_safetensors(folder / "evidence.safetensors", {"train": data.draw(300), "eval": data.draw(200)}, {})
-    found = diagnose_checkpoint(folder / "model.safetensors", folder / "evidence.safetensors")
-    assert found.verdict == "healthy", found.faults
-    assert found.layers[0]["vectors"] == 500
+    result = diagnose_checkpoint(folder / "model.safetensors", folder / "evidence.safetensors")
+    assert result.verdict == "healthy", result.faults
+    assert result.layers[0]["vectors"] == 500
 
 
 def wrong_data(folder: Path) -> list[tuple[Path, str]]:

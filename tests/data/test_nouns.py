@@ -47,6 +47,7 @@ def test_a_split_is_read_back(tmp_path: Path) -> None:
     split = Split.from_arrays(["b", "a"], ["c"], [["y", "x"], ["z"]])
     split.save(tmp_path / "split.json")
     assert Split.load(tmp_path / "split.json") == split == Split(["a", "b"], ["c"], [["x", "y"], ["z"]])
+    assert Split(["a", "b", "c"], ["e", "d"]).sample(2, 0) == ["a", "c", "d", "e"]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,6 @@ def test_the_exported_encoder_computes_the_same_at_any_batch_and_length(kind: st
     for batch, frames in ((1, 112), (5, 40), (3, 150)):
         x = torch.randint(0, 1024, (batch, 4, frames)) if kind == "codes" else torch.randn(batch, 4, frames)
         mask = torch.arange(frames) < torch.randint(1, frames + 1, (batch, 1))
-        (found,) = session.run(None, {"x": x.numpy(), "mask": mask.numpy()})
+        (result,) = session.run(None, {"x": x.numpy(), "mask": mask.numpy()})
         with torch.no_grad():
-            np.testing.assert_allclose(found, encoder(x, mask).numpy(), atol=1e-4, rtol=1e-3)
+            np.testing.assert_allclose(result, encoder(x, mask).numpy(), atol=1e-4, rtol=1e-3)

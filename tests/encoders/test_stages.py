@@ -15,6 +15,7 @@ from phonoscope import paths
 from phonoscope.audio import write_flac
 from phonoscope.config.encoders import EncoderConfig
 from phonoscope.config.params import Params, load_params
+from phonoscope.data import Tokens
 from phonoscope.encoders.study import reduce_dims
 from phonoscope.encoders.train import WindowClassifier
 from phonoscope.errors import DataError, ParamsError
@@ -45,7 +46,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve isolated words and two sentences of two speakers, with tokens at 75 Hz."""
     root = tmp_path_factory.mktemp("encoders")
     rng = np.random.default_rng(0)
-    rows, tokens = [], []
+    rows, codes = [], {}
     for i in range(14):
         word, duration_s = ("", 2.0) if i >= 12 else (("yes", "no")[i % 2], 0.5)
         name = f"u{i:02d}"
@@ -54,12 +55,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_flac(path, rng.normal(0, 0.1, round(16_000 * duration_s)).astype(np.float32), 16_000)
         rows.append((name, path.name, f"s{i // 2 % 2}", word))
         frames = round(75 * duration_s)
-        codes = rng.integers(0, 1024, (frames, 2)).astype(np.int16)
-        columns = {"utterance": name, "frame": np.arange(frames), "code_1": codes[:, 0], "code_2": codes[:, 1]}
-        tokens.append(pd.DataFrame(columns))
+        codes[name] = rng.integers(0, 1024, (2, frames))
     pd.DataFrame(rows, columns=["utterance", "path", "speaker", "word"]).to_parquet(root / paths.MANIFEST)
-    (root / paths.tokens("toy")).parent.mkdir(parents=True)
-    pd.concat(tokens).to_parquet(root / paths.tokens("toy"))
+    Tokens.from_arrays(codes, [1024, 1024], 75.0).save(root / paths.tokens("toy"))
     books = {f"layer_{layer}": torch.randn(1024, 9) for layer in (1, 2)}
     write_safetensors(root / paths.codebooks("toy"), books, {"codec": "toy", "frame_rate_hz": 75.0})
     names = [row[0] for row in rows]
@@ -114,5 +112,5 @@ def test_layers_that_the_codec_lacks_are_refused(here: Path) -> None:
 
 
 def test_a_codec_without_tokens_is_refused(here: Path) -> None:
-    with pytest.raises(DataError, match=r"run `dvc repro encode@other`, or mend encoder\.codec"):
+    with pytest.raises(DataError, match=r"other.*no such token table"):
         encoder.run(params(codec="other"), "codes")

@@ -86,10 +86,10 @@ def test_scores_are_scikit_learns_on_the_isolated_words_only(trained: Trained) -
     scores = evaluate(trained.model, half, CONFIG, CPU)
     with torch.no_grad():
         mask = torch.arange(windows.x.shape[2]) < torch.from_numpy(windows.lengths)[:, None]
-        found = trained.model(torch.from_numpy(windows.x), mask)["word"].argmax(1).numpy()
+        result = trained.model(torch.from_numpy(windows.x), mask)["word"].argmax(1).numpy()
     known = labels >= 0
-    assert scores["accuracy_word"] == accuracy_score(labels[known], found[known])
-    assert scores["macro_f1_word"] == pytest.approx(f1_score(labels[known], found[known], average="macro"))
+    assert scores["accuracy_word"] == accuracy_score(labels[known], result[known])
+    assert scores["macro_f1_word"] == pytest.approx(f1_score(labels[known], result[known], average="macro"))
 
 
 def test_a_loss_that_is_not_finite_stops_the_training() -> None:
@@ -100,5 +100,5 @@ def test_a_loss_that_is_not_finite_stops_the_training() -> None:
         {"word": ["a", "b"], "speaker": ["s"]},
         list("abcd"),
     )
-    with pytest.raises(FloatingPointError, match=r"at step 1; lower encoder\.lr"):
+    with pytest.raises(FloatingPointError, match=r"at step 1; lower the learning rate"):
         train_encoder(AudioEncoder("mel", channels=3), mel, mel, CONFIG, 0, CPU)

@@ -48,15 +48,15 @@ def test_short_and_absent_words_are_named(caplog: pytest.LogCaptureFixture) -> N
     with caplog.at_level(logging.WARNING):
         views = choose_views(pd.concat([clips, lone], ignore_index=True), config)
     assert "words of one clip only are left out: two" in caplog.text
-    assert "the corpus has not two clips of two, zero" in caplog.text
-    assert "'yes' has 8 clips, all are taken" in caplog.text
+    assert "the corpus has no two clips of the words two, zero" in caplog.text
+    assert "'yes' has 8 clips only, all are taken" in caplog.text
     assert len(views["notebook"]) == 16
     assert len(clips) not in views["full"]
 
 
 def test_one_word_is_refused() -> None:
     clips, _ = said(("yes", "one"))
-    with pytest.raises(DataError, match=r"two words of two clips are needed; the corpus has one, yes"):
+    with pytest.raises(DataError, match=r"two words with two clips each are needed; the corpus has one, yes"):
         choose_views(clips, BRIEF)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +74,8 @@ class Corpus:
         self.split.save(paths.SPLIT)
         self.tokens.save(paths.tokens(codec))
         Codebooks.from_arrays(self.codebooks, [book[:, :3] for book in self.codebooks]).save(paths.codebooks(codec))
-        alignments, tracks = {}, {}
+        alignments: dict[str, Alignment] = {}
+        tracks: dict[str, Any] = {}
         for i, name in enumerate(self.utterances):
             rows = np.flatnonzero(self.utterance == i)
             bounds = np.arange(len(rows) + 1) / RATE_HZ

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,7 +49,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = paths.codec_model("mine")
     folder.mkdir(parents=True)
     save_codec(codec, "speechtokenizer", folder)
-    rows, tokens, latents, alignments, tracks = [], {}, {}, {}, {}
+    rows, tokens, latents, alignments = [], {}, {}, {}
+    tracks: dict[str, Any] = {}
     for index in range(12):
         name, path = f"u{index:02d}", f"s{index % 4}/c/u{index:02d}.flac"
         samples = voice(0.8, RATE_HZ, index)

@@ -1,17 +1,25 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from phonoscope.config.probes import ClassWeight
 from phonoscope.probes import frames, vectors
-from phonoscope.probes.frames import fit_probe_frames, fit_ridge_frames
-from phonoscope.probes.solvers import fit_probe, fit_ridge
+from phonoscope.probes.frames import fit_probe_index, fit_ridge_frames
+from phonoscope.probes.solvers import Probe, fit_probe, fit_ridge
 from phonoscope.probes.tables import ValueTable
 
 from .planted import expand, make_table
+
+
+def fit_probe_frames(vectors: NDArray[Any], labels: NDArray[Any], **settings: Any) -> Probe:
+    names, index = np.unique(labels, return_inverse=True)
+    return fit_probe_index(vectors, index, names.tolist(), **settings)
 
 
 @pytest.mark.parametrize("classes", [2, 6])

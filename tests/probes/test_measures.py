@@ -3,10 +3,9 @@ from __future__ import annotations
 import numpy as np
 
 from phonoscope.config.probes import DepthConfig
-from phonoscope.probes.examples import Examples
+from phonoscope.probes.examples import Examples, Fold
 from phonoscope.probes.inputs import TableInput
 from phonoscope.probes.measures import Probing
-from phonoscope.probes.splits import Fold
 
 
 def test_a_collapsed_layer_has_no_control_task() -> None:

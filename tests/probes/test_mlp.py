@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from phonoscope.config.probes import MlpConfig
 from phonoscope.errors import DataError
-from phonoscope.probes import ClassTable, MlpConfig, fit_mlp, fit_probe
+from phonoscope.probes import ClassTable, fit_probe
+from phonoscope.probes.mlp import fit_mlp
 
 CORNERS = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 EXCLUSIVE_OR = ClassTable(("no", "yes"), np.array([[50, 0], [0, 50], [0, 50], [50, 0]]))

@@ -78,14 +78,14 @@ def test_scores_equal_scikit_learn_on_the_frames(corpus: Corpus, result: ProbeRe
     phones = np.array(corpus.phone)
     keep = held_out & (phones != "SIL")
     fitted = result.tasks["phone"].probes[layer - 1]
-    predicted = np.array(fitted.classes)[fitted.predict_codes(codes[keep], corpus.codebooks[0])]
+    predicted = np.array(fitted.classes)[fitted.predict(corpus.codebooks[0])[codes[keep]]]
     expected = f1_score(phones[keep], predicted, average="macro", zero_division=0)
     assert value(result, layer, "macro_f1") == pytest.approx(expected, abs=1e-9)
     assert value(result, layer, "accuracy") == pytest.approx(accuracy_score(phones[keep], predicted), abs=1e-9)
 
     voiced = held_out & np.isfinite(corpus.f0_hz)
     f0 = corpus.f0_hz[voiced].astype(np.float64)
-    values = result.tasks["pitch"].probes[layer - 1].predict_codes(codes[voiced], corpus.codebooks[0])
+    values = result.tasks["pitch"].probes[layer - 1].predict(corpus.codebooks[0])[codes[voiced]]
     assert value(result, layer, "r2", "pitch") == pytest.approx(r2_score(f0, values), abs=1e-9)
     assert value(result, layer, "mae", "pitch") == pytest.approx(mean_absolute_error(f0, values), abs=1e-9)
 
@@ -140,15 +140,6 @@ def test_a_layer_without_information_is_at_chance(result: ProbeResult) -> None:
         assert accuracy == pytest.approx(1 / classes, abs=0.06)
         assert value(result, 2, "accuracy", task, "permuted") == pytest.approx(accuracy, abs=0.06)
     assert value(result, 2, "r2", "pitch") == pytest.approx(0, abs=0.03)
-
-
-def test_permuted_labels_are_at_chance(corpus: Corpus) -> None:
-    labels = np.array(corpus.phone)
-    spoken = labels != "SIL"
-    labels[spoken] = np.random.default_rng(1).permutation(labels[spoken])
-    row = score(replace(corpus, phone=labels.tolist()).probe(CONFIG), 1, "accuracy")
-    assert row["low"] < 1 / 6 + 0.02
-    assert row["value"] < 0.25
 
 
 def test_on_a_random_codebook_the_probe_is_its_permuted_control(corpus: Corpus) -> None:

@@ -9,7 +9,7 @@ import pytest
 from phonoscope.data import Frames, Labels, Manifest, Split, Tokens
 from phonoscope.errors import DataError, ParamsError
 from phonoscope.probes import TASKS, Task, read_frames, register
-from phonoscope.probes.splits import make_folds
+from phonoscope.probes.pose import make_folds
 from phonoscope.probes.tasks import find_classifications, find_tasks
 
 from .deep import plant, quick

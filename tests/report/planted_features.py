@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pandas as pd
-from phonoscope.interpret.run import interpret
 
 from phonoscope.config.interpret import InterpretConfig
 from phonoscope.report.browser import Interpreted
-from tests.interpret.planted import plant
+from phonoscope.sae.interpret.run import interpret
+from tests.sae.interpret.planted import plant
 
 CONFIG = InterpretConfig(
     top_k=4, min_segments=3, bootstrap=20, trees=2, map_points=10, forest_utterances=20, clip_features=2

@@ -27,9 +27,9 @@ def test_the_update_is_the_papers_but_for_one_factor(kind: type[EmaCodebook]) ->
     one = book(kind).train()
     rows, sizes, sums = one.embed.clone(), one.cluster_size.clone(), one.embed_avg.clone()
     codes = nearest(vectors, rows)
-    found = one.assign(vectors, update=True)
-    assert torch.equal(found.codes, codes)
-    assert torch.equal(found.rows, rows[codes])  # the codes from before the update
+    result = one.assign(vectors, update=True)
+    assert torch.equal(result.codes, codes)
+    assert torch.equal(result.rows, rows[codes])  # the codes from before the update
 
     for code in range(6):
         mine = vectors[codes == code]
@@ -83,8 +83,8 @@ def test_more_dead_codes_than_vectors_are_replaced_as_far_as_vectors_go() -> Non
 def test_the_faulty_restart_leaves_the_accumulators() -> None:
     one = book(UnscaledCodebook, decay=0.0).train()
     vectors = one.embed[:1].repeat(30, 1)
-    found = one.assign(vectors, update=True)
-    assert found.restarted == 5
+    result = one.assign(vectors, update=True)
+    assert result.restarted == 5
     torch.testing.assert_close(one.embed[1:], vectors[:5])
     assert bool((one.cluster_size[1:] < UNSCALED_DEAD).all())
     assert not one.embed_avg[1:].any()

@@ -53,22 +53,22 @@ def layer(diagnosis: Diagnosis) -> dict[str, Any]:
 def test_a_rightly_trained_quantizer_is_healthy(changes: dict[str, Any]) -> None:
     quantizer, data = trained("ema", **changes)
     state = read_state(quantizer.state_dict())
-    for found in (diagnose_state(state), diagnose_state(state, observe_vectors(state, data.draw(2000)))):
-        assert found.verdict == "healthy", found.faults
-        assert found.healthy
-        assert found.faults == found.not_judged == []
-        ratio = layer(found)["norm_over_centroid"]
+    for result in (diagnose_state(state), diagnose_state(state, observe_vectors(state, data.draw(2000)))):
+        assert result.verdict == "healthy", result.faults
+        assert result.healthy
+        assert result.faults == result.not_judged == []
+        ratio = layer(result)["norm_over_centroid"]
         assert ratio == (None if "unit_codes" in changes else pytest.approx(1, abs=0.01))
 
 
 def test_the_unscaled_update_is_named_from_the_state_alone() -> None:
     quantizer, data = trained("ema_unscaled")
     state = read_state(quantizer.state_dict())
-    found = diagnose_state(state)
-    assert found.verdict == "unscaled_ema"
-    numbers = layer(found)
+    result = diagnose_state(state)
+    assert result.verdict == "unscaled_ema"
+    numbers = layer(result)
     assert numbers["norm_over_centroid"] == pytest.approx(numbers["ema_count"], rel=0.01)
-    assert "n is" in found.faults[0].reason
+    assert "n is" in result.faults[0].reason
     seen = layer(diagnose_state(state, observe_vectors(state, data.draw(2000))))
     assert seen["perplexity_dataset"] < 6
     assert seen["input_norm_median"] == pytest.approx(1)
@@ -78,9 +78,9 @@ def test_the_unscaled_update_is_named_by_the_inputs_where_the_sums_were_not_kept
     quantizer, data = trained("ema_unscaled")
     tensors = {name: tensor for name, tensor in quantizer.state_dict().items() if not name.endswith("embed_avg")}
     state = read_state(tensors)
-    found = diagnose_state(state, observe_vectors(state, data.draw(2000)))
-    assert found.verdict == "unscaled_ema"
-    assert "those of the inputs" in found.faults[0].reason
+    result = diagnose_state(state, observe_vectors(state, data.draw(2000)))
+    assert result.verdict == "unscaled_ema"
+    assert "those of the inputs" in result.faults[0].reason
     assert "scale of the codes" in diagnose_state(state).not_judged[0]
 
 
@@ -90,13 +90,13 @@ def test_a_dataset_is_measured_as_the_quantizer_itself_does() -> None:
     usage.add(quantizer(z).codes)
     state = read_state(quantizer.state_dict())
     for observed in (observe_vectors(state, z), observe_counts(state, list(usage.counts))):
-        found = diagnose_state(state, observed).layers
-        assert [numbers["perplexity_dataset"] for numbers in found] == pytest.approx(
+        result = diagnose_state(state, observed).layers
+        assert [numbers["perplexity_dataset"] for numbers in result] == pytest.approx(
             usage.perplexity_dataset().tolist(), rel=1e-3
         )
-        assert [numbers["active_dataset"] for numbers in found] == usage.active().tolist()
-        assert [numbers["vectors"] for numbers in found] == [3000] * 3
-        assert [numbers["perplexity_ema"] for numbers in found] == pytest.approx(quantizer.perplexity_ema().tolist())
+        assert [numbers["active_dataset"] for numbers in result] == usage.active().tolist()
+        assert [numbers["vectors"] for numbers in result] == [3000] * 3
+        assert [numbers["perplexity_ema"] for numbers in result] == pytest.approx(quantizer.perplexity_ema().tolist())
 
 
 def test_codes_learned_by_gradient_are_not_held_against_buffers_that_nothing_updates() -> None:
@@ -111,16 +111,16 @@ def test_codes_learned_by_gradient_are_not_held_against_buffers_that_nothing_upd
     state = read_state(quantizer.state_dict())
     moved = state.books[0].vectors.norm(dim=1) / state.books[0].sums.norm(dim=1)  # type: ignore[union-attr]
     assert float(moved.median()) > 1.5
-    found = diagnose_state(state)
-    assert found.verdict == "healthy", found.faults
-    assert layer(found)["perplexity_ema"] is None
-    assert [reason.split(";")[0] for reason in found.not_judged] == [
+    result = diagnose_state(state)
+    assert result.verdict == "healthy", result.faults
+    assert layer(result)["perplexity_ema"] is None
+    assert [reason.split(";")[0] for reason in result.not_judged] == [
         "usage: the checkpoint's cluster sizes were never updated",
         "scale of the codes: the checkpoint's EMA sums were never updated",
     ]
-    found = diagnose_state(state, observe_vectors(state, data.draw(2000)))
-    assert layer(found)["norm_over_input"] == pytest.approx(float(state.books[0].vectors.norm(dim=1).median()))
-    assert found.not_judged == []
+    result = diagnose_state(state, observe_vectors(state, data.draw(2000)))
+    assert layer(result)["norm_over_input"] == pytest.approx(float(state.books[0].vectors.norm(dim=1).median()))
+    assert result.not_judged == []
 
 
 @pytest.mark.parametrize("start", [0.0, 1.0])
@@ -144,10 +144,10 @@ def test_unit_codes_are_known_by_those_in_use_in_any_precision(dtype: torch.dtyp
     state, z = read_state(tensors), data.draw(3000)
     usage = CodeUsage(1, 64)
     usage.add(quantizer.eval()(z[None])[1][0, :, None])
-    found = diagnose_state(state, observe_vectors(state, z))
-    assert found.verdict == "healthy", found.faults
-    assert layer(found)["unit_codes"]
-    assert layer(found)["perplexity_dataset"] == pytest.approx(float(usage.perplexity_dataset()), rel=0.01)
+    result = diagnose_state(state, observe_vectors(state, z))
+    assert result.verdict == "healthy", result.faults
+    assert layer(result)["unit_codes"]
+    assert layer(result)["perplexity_dataset"] == pytest.approx(float(usage.perplexity_dataset()), rel=0.01)
 
 
 def test_data_of_another_scale_are_named_though_the_sums_are_right() -> None:
@@ -155,17 +155,17 @@ def test_data_of_another_scale_are_named_though_the_sums_are_right() -> None:
     state = read_state(quantizer.state_dict())
     assert diagnose_state(state, observe_vectors(state, data.draw(2000))).healthy
     for factor in (100, 0.01):
-        found = diagnose_state(state, observe_vectors(state, data.draw(2000) * factor))
-        assert found.verdict == "codes_off_scale"
-        assert layer(found)["norm_over_input"] == pytest.approx(1 / factor, rel=0.2)
-        assert layer(found)["norm_over_centroid"] == pytest.approx(1, abs=0.01)
+        result = diagnose_state(state, observe_vectors(state, data.draw(2000) * factor))
+        assert result.verdict == "codes_off_scale"
+        assert layer(result)["norm_over_input"] == pytest.approx(1 / factor, rel=0.2)
+        assert layer(result)["norm_over_centroid"] == pytest.approx(1, abs=0.01)
 
 
 @pytest.mark.parametrize("used", [12, 20])
 def test_a_plain_collapse_shows_where_only_data_tell(used: int) -> None:
     state = state_of(Book("book", rows(1024)))
-    found = diagnose_state(state, [Observed(torch.tensor([15_000 // used] * used + [0] * (1024 - used)))])
-    assert (found.verdict, layer(found)["dead_dataset"]) == ("dead_codes", 1024 - used)
+    result = diagnose_state(state, [Observed(torch.tensor([15_000 // used] * used + [0] * (1024 - used)))])
+    assert (result.verdict, layer(result)["dead_dataset"]) == ("dead_codes", 1024 - used)
     few = diagnose_state(state, [Observed(torch.tensor([4000 // used] * used + [0] * (1024 - used)))])
     assert few.not_judged[0] == "dead codes: the data have fewer than 5 vectors per code"
 
@@ -204,19 +204,19 @@ PLANTED: dict[str, tuple[Book, list[Observed]]] = {
 @pytest.mark.parametrize("verdict", list(PLANTED))
 def test_planted_faults_are_named(verdict: str) -> None:
     book, observed = PLANTED[verdict]
-    found = diagnose_state(state_of(book), observed)
-    assert found.verdict == verdict
-    assert found.to_dict()["evidence"]["meaning"] == VERDICTS[verdict]
-    assert found.faults[0].layer == 1
-    json.dumps(found.to_dict(), allow_nan=False)
+    result = diagnose_state(state_of(book), observed)
+    assert result.verdict == verdict
+    assert result.to_dict()["evidence"]["meaning"] == VERDICTS[verdict]
+    assert result.faults[0].layer == 1
+    json.dumps(result.to_dict(), allow_nan=False)
 
 
 def test_collapse_and_death_show_in_the_ema_where_there_are_no_data() -> None:
     one = F.one_hot(torch.tensor(5), 64).double() * 300
     assert diagnose_state(state_of(healthy_book(sizes=one, sums=rows() * one[:, None]))).verdict == "collapsed"
     few = torch.cat([torch.full((20,), 15.0), torch.full((44,), 1e-4)]).double()
-    found = diagnose_state(state_of(healthy_book(sizes=few, sums=rows() * few[:, None])))
-    assert (found.verdict, layer(found)["dead_ema"]) == ("dead_codes", 44)
+    result = diagnose_state(state_of(healthy_book(sizes=few, sums=rows() * few[:, None])))
+    assert (result.verdict, layer(result)["dead_ema"]) == ("dead_codes", 44)
 
 
 def test_too_few_data_do_not_condemn() -> None:
@@ -226,14 +226,14 @@ def test_too_few_data_do_not_condemn() -> None:
 
 def test_the_gravest_fault_of_any_layer_is_the_verdict() -> None:
     duplicated, broken = PLANTED["duplicates"][0], PLANTED["inconsistent_sums"][0]
-    found = diagnose_state(state_of(healthy_book(), duplicated, broken))
-    assert found.verdict == "inconsistent_sums"
-    assert [numbers["verdict"] for numbers in found.layers] == [
+    result = diagnose_state(state_of(healthy_book(), duplicated, broken))
+    assert result.verdict == "inconsistent_sums"
+    assert [numbers["verdict"] for numbers in result.layers] == [
         "healthy",
         "duplicates",
         "inconsistent_sums",
     ]
-    assert [fault.layer for fault in found.faults] == [2, 3]
+    assert [fault.layer for fault in result.faults] == [2, 3]
 
 
 def test_duplicates_are_counted_as_by_brute_force() -> None:
@@ -253,10 +253,10 @@ def test_a_codebook_of_one_code_is_not_called_collapsed() -> None:
 
 
 def test_what_was_not_measured_is_said() -> None:
-    found = diagnose_state(state_of(Book("book", rows())))
-    assert found.healthy
-    assert [reason.split(":")[0] for reason in found.not_judged] == ["usage", "scale of the codes"]
-    assert {layer(found)[key] for key in ("perplexity_ema", "perplexity_dataset", "norm_over_centroid")} == {None}
+    result = diagnose_state(state_of(Book("book", rows())))
+    assert result.healthy
+    assert [reason.split(":")[0] for reason in result.not_judged] == ["usage", "scale of the codes"]
+    assert {layer(result)[key] for key in ("perplexity_ema", "perplexity_dataset", "norm_over_centroid")} == {None}
 
 
 @pytest.mark.parametrize("vectors", [torch.zeros(5, 3), torch.zeros(0, 16), torch.full((5, 16), float("nan"))])
@@ -284,9 +284,9 @@ def test_layers_that_do_not_fit_each_other_take_no_vectors() -> None:
 def test_codes_that_are_not_finite_stop_the_measuring() -> None:
     broken = healthy_book(vectors=rows().index_fill(0, torch.tensor([3]), float("nan")))
     state = state_of(broken, healthy_book())
-    found = diagnose_state(state, observe_vectors(state, rows(200).float()))
-    assert found.verdict == "not_finite"
-    json.dumps(found.to_dict(), allow_nan=False)
+    result = diagnose_state(state, observe_vectors(state, rows(200).float()))
+    assert result.verdict == "not_finite"
+    json.dumps(result.to_dict(), allow_nan=False)
 
 
 def test_codes_that_do_not_fit_are_refused() -> None:
@@ -302,12 +302,12 @@ def test_one_call_takes_arrays_a_state_dict_or_a_checkpoint(tmp_path: Path) -> N
     whole = diagnose_state(state := read_state(quantizer.state_dict()), observe_vectors(state, z))
     torch.save(quantizer.state_dict(), tmp_path / "model.pt")
     np.save(tmp_path / "z.npy", z.numpy())
-    for found in (
+    for result in (
         diagnose(quantizer.state_dict(), vectors=z),
         diagnose(tmp_path / "model.pt", vectors=tmp_path / "z.npy"),
         diagnose(str(tmp_path / "model.pt"), vectors=z.numpy()),
     ):
-        assert found.to_dict() == whole.to_dict()
+        assert result.to_dict() == whole.to_dict()
     codes = quantizer(z).codes
     books = [book.numpy() for book in quantizer.codebooks()]
     given = diagnose(books, cluster_sizes=quantizer.cluster_sizes(), codes=codes)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from phonoscope.errors import DataError
 from phonoscope.files import write_safetensors
 from phonoscope.vq.quantizers import build_quantizer
 from phonoscope.vq.states import load_tensors, read_state
+from tests.codecs.test_checkpoints import Malicious
 from tests.codecs.tiny import ARCHITECTURES, alive, voice
 
 
@@ -158,16 +158,6 @@ def test_codes_shrunk_to_zero_do_not_win_a_search_by_direction() -> None:
 def test_an_unknown_layout_is_refused(tensors: dict[str, torch.Tensor], said: str) -> None:
     with pytest.raises(DataError, match=said):
         read_state(tensors)
-
-
-class Malicious:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = str(target)
-
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return os.mkdir, (self.target,)
 
 
 def test_nothing_is_unpickled(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,10 @@ from phonoscope.causal.tables import LEAST, beats_controls, feature_verdicts, fe
 from phonoscope.causal.trials import Row, Setting, Spoken, feature_trial, patching_trial
 from phonoscope.compute import derive_seed, parallel_map
 from phonoscope.config.causal import CausalConfig
+from phonoscope.config.compute import ComputeConfig
+from phonoscope.config.whisper import WhisperConfig
+from phonoscope.sae import load_sae
+from phonoscope.whisper.model import open_whisper
 
 if TYPE_CHECKING:
     from phonoscope.config.sites import Site
@@ -65,6 +70,12 @@ def nothing_to_test(site: Site, reason: str) -> CausalStudy:
     """A study without trials, and the reason."""
     details = {"site": site.name, "features": [], "skipped": [reason]}
     return CausalStudy(pd.DataFrame(columns=list(VERDICT_COLUMNS)), pd.DataFrame(columns=["part"]), details)
+
+
+def open_setting(site: Site, folder: Path, whisper: WhisperConfig, compute: ComputeConfig) -> Setting:
+    """Open the model and the dictionary in `folder` for trials."""
+    model = open_whisper(whisper.checkpoint, compute)
+    return Setting(model, site, load_sae(folder, model.device), whisper.normalize, whisper.context_s)
 
 
 def run_study(

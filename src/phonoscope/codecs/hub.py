@@ -24,19 +24,28 @@ UNUSED_SETTINGS = ("architectures", "dtype", "id2label", "label2id", "transforme
 class TransformersCodec:
     """The common part of the adapters: the codec's shape, and the code vectors of a plain RVQ."""
 
-    def __init__(
-        self, model: Any, layers: list[Any], n_layers: int | None, *, sample_rate: int, hop_length: int
-    ) -> None:
-        """Raises `DataError` if more layers are asked for than the model has."""
+    def __init__(self, model: Any, n_layers: int | None = None) -> None:
+        """Raises `DataError` for a model that the adapter cannot use, or if it has too few layers."""
+        layers, config = self.all_layers(model), model.config
         if n_layers is not None and n_layers > len(layers):
             raise DataError(f"the checkpoint has {len(layers)} RVQ layers, not {n_layers}; ask for fewer layers")
         self.model: nn.Module = model.eval()
         self._model = model
         self._layers = layers[:n_layers]
         self.n_layers = len(self._layers)
-        self.sample_rate = sample_rate
-        self.hop_length = hop_length
-        self.codebook_size = int(model.config.codebook_size)
+        self.sample_rate = int(config.sample_rate if hasattr(config, "sample_rate") else config.sampling_rate)
+        self.hop_length = self.samples_per_frame(config)
+        self.codebook_size = int(config.codebook_size)
+
+    @staticmethod
+    def all_layers(model: Any) -> list[Any]:
+        """The quantizer's layers, the first one first. Raises `DataError` for a model that the adapter cannot use."""
+        return list(model.quantizer.quantizers)
+
+    @staticmethod
+    def samples_per_frame(config: Any) -> int:
+        """Samples per frame."""
+        return int(config.hop_length)
 
     def quantize(self, latent: Tensor) -> Tensor:
         residual, codes = latent, []
@@ -65,20 +74,14 @@ class TransformersCodec:
 class TransformersEncodec(TransformersCodec):
     """The adapter over `transformers.EncodecModel`; mono models that take a whole utterance, such as the 24 kHz one."""
 
-    def __init__(self, model: Any, n_layers: int | None = None) -> None:
-        """Raises `DataError` for a stereo, normalising or chunking model, and if it has too few layers."""
+    @staticmethod
+    def all_layers(model: Any) -> list[Any]:
         config = model.config
         if config.audio_channels != 1 or config.normalize or config.chunk_length_s:
             raise DataError(
                 "this EnCodec is stereo or cuts and rescales its audio; give a mono one such as encodec_24khz"
             )
-        super().__init__(
-            model,
-            list(model.quantizer.layers),
-            n_layers,
-            sample_rate=int(config.sampling_rate),
-            hop_length=int(config.hop_length),
-        )
+        return list(model.quantizer.layers)
 
     def latent(self, audio: Tensor) -> Tensor:
         latent: Tensor = self._model.encoder(audio)
@@ -90,16 +93,6 @@ class TransformersEncodec(TransformersCodec):
 
 class TransformersDac(TransformersCodec):
     """The adapter over `transformers.DacModel`."""
-
-    def __init__(self, model: Any, n_layers: int | None = None) -> None:
-        """Raises `DataError` if the model has too few layers."""
-        super().__init__(
-            model,
-            list(model.quantizer.quantizers),
-            n_layers,
-            sample_rate=int(model.config.sampling_rate),
-            hop_length=int(model.config.hop_length),
-        )
 
     def latent(self, audio: Tensor) -> Tensor:
         latent: Tensor = self._model.encoder(self._whole_frames(audio))
@@ -125,21 +118,15 @@ class TransformersMimi(TransformersCodec):
     so that layer 2 does not refine layer 1. Each of the two projects the sum of its rows to the latent's dimensions.
     """
 
-    def __init__(self, model: Any, n_layers: int | None = None) -> None:
-        """Raises `DataError` for a stereo model, and if it has too few layers."""
-        config = model.config
-        if config.audio_channels != 1:
+    @staticmethod
+    def all_layers(model: Any) -> list[Any]:
+        if model.config.audio_channels != 1:
             raise DataError("this Mimi is stereo; give a mono one such as kyutai/mimi")
-        quantizer = model.quantizer
-        halves = [quantizer.semantic_residual_vector_quantizer, quantizer.acoustic_residual_vector_quantizer]
-        self._projections = [half.output_proj for half in halves for _ in half.layers]
-        super().__init__(
-            model,
-            [layer for half in halves for layer in half.layers],
-            n_layers,
-            sample_rate=int(config.sampling_rate),
-            hop_length=round(config.sampling_rate / config.frame_rate),
-        )
+        return [layer for half in _mimi_halves(model) for layer in half.layers]
+
+    @staticmethod
+    def samples_per_frame(config: Any) -> int:
+        return round(config.sampling_rate / config.frame_rate)
 
     def latent(self, audio: Tensor) -> Tensor:
         latent: Tensor = self._model.encoder(audio).latents
@@ -160,25 +147,16 @@ class TransformersMimi(TransformersCodec):
     @torch.no_grad()
     def codebooks(self) -> CodebookTensors:
         raw = [layer.codebook.embed.detach().clone() for layer in self._layers]
+        projections = [half.output_proj for half in _mimi_halves(self._model) for _ in half.layers]
         vectors = [
             project(projection, rows) if projection else rows
-            for projection, rows in zip(self._projections[: self.n_layers], raw, strict=True)
+            for projection, rows in zip(projections[: self.n_layers], raw, strict=True)
         ]
         return CodebookTensors(vectors, raw)
 
 
 class TransformersXcodec(TransformersCodec):
     """The adapter over `transformers.XcodecModel`: a DAC encoder and a speech model's features, quantized together."""
-
-    def __init__(self, model: Any, n_layers: int | None = None) -> None:
-        """Raises `DataError` if the model has too few layers."""
-        super().__init__(
-            model,
-            list(model.quantizer.quantizers),
-            n_layers,
-            sample_rate=int(model.config.sample_rate),
-            hop_length=int(model.config.hop_length),
-        )
 
     def latent(self, audio: Tensor) -> Tensor:
         """As `XcodecModel.encode`, up to the quantizer."""
@@ -194,6 +172,12 @@ class TransformersXcodec(TransformersCodec):
 
     def decode(self, codes: Tensor) -> Tensor:
         return self.decode_latent(self._model.quantizer.decode(codes.transpose(0, 1)))
+
+
+def _mimi_halves(model: Any) -> list[Any]:
+    """Mimi's semantic and acoustic quantizer."""
+    quantizer = model.quantizer
+    return [quantizer.semantic_residual_vector_quantizer, quantizer.acoustic_residual_vector_quantizer]
 
 
 def project(projection: Any, rows: Tensor) -> Tensor:

@@ -76,8 +76,8 @@ def file_latents(folder: Path, files: Mapping[str, Path], compute: ComputeConfig
     weights = folder.resolve()  # a worker that is kept from an earlier call may have another working directory
     workers = compute.workers if device_of(_model(weights, layers, compute)).type == "cpu" else 1
     encode = partial(_latent, weights, layers, compute)
-    found = parallel_map(encode, list(files.values()), workers=workers, description="latents")
-    return Latents.from_arrays(dict(zip(files, found, strict=True)))
+    latents = parallel_map(encode, list(files.values()), workers=workers, description="latents")
+    return Latents.from_arrays(dict(zip(files, latents, strict=True)))
 
 
 @lru_cache(maxsize=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from phonoscope.data.tables import read_json
 from phonoscope.errors import DataError
@@ -51,9 +52,13 @@ class Split:
         write_json(path, asdict(self))
 
     def sample(self, train: int, eval: int) -> list[str]:  # noqa: A002 (the field's name)
-        """Evenly spaced utterances of both sides, so many of each; 0 takes all of a side."""
-        sides = (sorted(self.train), train), (sorted(self.eval), eval)
-        return [names[i] for names, count in sides for i in evenly_spaced(len(names), count or len(names))]
+        """Evenly spaced utterances of both sides, `train` and `eval` of them; 0 takes all of a side."""
+        return self.spaced("train", train) + self.spaced("eval", eval)
+
+    def spaced(self, side: Literal["train", "eval"], count: int) -> list[str]:
+        """At most `count` evenly spaced utterances of one side; 0 takes all."""
+        names = sorted(self.train if side == "train" else self.eval)
+        return [names[i] for i in evenly_spaced(len(names), count or len(names))]
 
     def validate(self) -> None:
         """Raise `DataError` for an utterance on both sides, or a speaker in two folds."""

@@ -52,17 +52,17 @@ def run_job(
     return train_encoder(encoder, train, evaluation, config, seed, device)
 
 
-def train_seeds(
-    kind: InputKind,
+def train_jobs(
+    jobs: Sequence[Job],
     train: Windows,
     evaluation: Windows,
     codebooks: Sequence[Tensor],
     config: EncoderConfig,
     compute: ComputeConfig,
 ) -> list[Trained]:
-    """One encoder trained from every seed, in their order."""
-    jobs = [Job(kind, seed) for seed in range(config.seeds)]
-    return _run_all(jobs, "seeds", train, evaluation, codebooks, config, compute)
+    """Train several encoders, in the order of the jobs."""
+    run = partial(run_job, train=train, evaluation=evaluation, codebooks=codebooks, config=config, compute=compute)
+    return parallel_map(run, jobs, workers=compute.workers, description="encoders")
 
 
 def train_arms(
@@ -74,21 +74,8 @@ def train_arms(
 ) -> dict[str, list[Trained]]:
     """Every arm of the code encoder trained from every seed, by arm."""
     jobs = [Job("codes", seed, arm) for arm in config.arms for seed in range(config.seeds)]
-    trained = _run_all(jobs, "arms", train, evaluation, codebooks, config, compute)
+    trained = train_jobs(jobs, train, evaluation, codebooks, config, compute)
     return {arm: [one for job, one in zip(jobs, trained, strict=True) if job.arm == arm] for arm in config.arms}
-
-
-def _run_all(
-    jobs: list[Job],
-    description: str,
-    train: Windows,
-    evaluation: Windows,
-    codebooks: Sequence[Tensor],
-    config: EncoderConfig,
-    compute: ComputeConfig,
-) -> list[Trained]:
-    run = partial(run_job, train=train, evaluation=evaluation, codebooks=codebooks, config=config, compute=compute)
-    return parallel_map(run, jobs, workers=compute.workers, description=description)
 
 
 def score_table(name: str, trained: Sequence[Trained], sizes: Mapping[str, int]) -> pd.DataFrame:

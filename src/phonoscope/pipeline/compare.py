@@ -26,12 +26,12 @@ def run(params: Params) -> StageReport:
     from phonoscope.pipeline.tables import read_table
     from phonoscope.report import probes, summary
 
-    codecs, settings = list(params.codecs), params.probe
+    codecs, bootstrap = list(params.codecs), params.probe.bootstrap
     table = probes.table({codec: read_table(paths.probe_metrics(codec), f"probe@{codec}") for codec in codecs})
     keys = table[["codec", "task"]].drop_duplicates().itertuples(index=False, name=None)
     results = {(codec, task): _result(codec, task) for codec, task in keys}
-    seed = derive_seed(settings.seed, "bootstrap")
-    distilled = probes.distillation(results, **settings.bootstrap.model_dump(), seed=seed)
+    seed = derive_seed(params.probe.seed, "bootstrap")
+    distilled = probes.distillation(results, **bootstrap.model_dump(), seed=seed)
     judged = probes.verdicts(table, distilled)
     # effective dimension of the rows: that of the raw vectors, which a projection may widen but not enrich
     dims = {codec: Codebooks.load(paths.codebooks(codec)).raw[0].shape[1] for codec in codecs}
@@ -40,8 +40,8 @@ def run(params: Params) -> StageReport:
             table,
             task,
             dims=dims,
-            matched_dims=settings.matched_dims,
-            confidence=settings.bootstrap.confidence,
+            matched_dims=params.probe.matched_dims,
+            confidence=bootstrap.confidence,
             utterances=len(next(result.utterances for (_, name), result in results.items() if name == task)),
         )
         for task in dict.fromkeys(table["task"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
 from phonoscope.errors import ParamsError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from phonoscope.config.params import Params
     from phonoscope.pipeline.probe_inputs import PosedCodec
     from phonoscope.probes import CodecInputs
@@ -24,8 +26,9 @@ def depth_inputs(params: Params, codec: str, ready: PosedCodec) -> CodecInputs:
 
     frames, layers, wanted = ready.frames, len(ready.codebooks), params.depth.inputs
     rows = ready.manifest.table[ready.sample]
-    files = {row.utterance: (paths.CORPUS / str(row.path)).resolve() for row in rows.itertuples()}
-    latent, codes, books = None, None, []
+    files = {str(row.utterance): (paths.CORPUS / str(row.path)).resolve() for row in rows.itertuples()}
+    latent, codes = None, None
+    books: list[NDArray[Any]] = []
     if "latent" in wanted:
         latents = Latents.load(paths.tokens_dir(codec))
         missing = [name for name in files if name not in latents]
@@ -41,6 +44,6 @@ def depth_inputs(params: Params, codec: str, ready: PosedCodec) -> CodecInputs:
     elif "untrained" in wanted:
         settings = params.training, params.compute
         model, seed = paths.codec_model(codec), params.depth.seed
-        found, books = untrained_codes(model, kind, files, *settings, layers=layers, seed=seed)
-        codes = frames.rows_of(found, ready.manifest)
+        tokens, books = untrained_codes(model, kind, files, *settings, layers=layers, seed=seed)
+        codes = frames.rows_of(tokens, ready.manifest)
     return CodecInputs(frames.codes, ready.codebooks, latent, codes, books)

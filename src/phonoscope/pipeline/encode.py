@@ -28,7 +28,6 @@ def run(params: Params, codec: str) -> StageReport:
     from phonoscope.files import atomic_dir, write_csv
     from phonoscope.pipeline.model import open_model
     from phonoscope.pipeline.speech import waveforms
-    from phonoscope.stats import evenly_spaced
 
     open_model.cache_clear()
     open_codec = partial(open_model, codec, params.codec(codec).layers, params.compute, params.training.seed)
@@ -44,7 +43,7 @@ def run(params: Params, codec: str) -> StageReport:
             name=codec,
             workers=workers,
         )
-    chosen = [split.eval[i] for i in evenly_spaced(len(split.eval), params.encode.reconstructions)]
+    chosen = split.spaced("eval", params.encode.reconstructions)
     table = score_codec(open_codec, waveforms(manifest, chosen, model.sample_rate), counts, workers)
     table.insert(0, "codec", codec)
     write_csv(paths.encode_metrics(codec), table)

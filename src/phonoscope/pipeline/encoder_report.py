@@ -53,5 +53,6 @@ def run(params: Params) -> StageReport:
     for name, frame in frames.items():
         write_csv(paths.ENCODER_REPORT / f"{name}.csv", frame)
     write_text(paths.ENCODER_REPORT / "table.md", report.markdown_tables(sizes, judged))
-    metrics = {f"{row.encoder}.{row.metric}.difference": row.difference for row in differences.itertuples()}
+    names = [f"{row.encoder}.{row.metric}.difference" for row in differences.itertuples()]
+    metrics = dict(zip(names, differences["difference"].tolist(), strict=True))
     return StageReport(metrics, figures=write_figures(paths.ENCODER_PLOTS, figures))

@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 def run(params: Params) -> StageReport:
     """Write data/features/<site> of every site in `sae.sites`, and metrics/features.csv."""
     from phonoscope.config.sites import Site
-    from phonoscope.pipeline.listening import alignments, utterances
+    from phonoscope.data import Labels
+    from phonoscope.pipeline.listening import utterances
     from phonoscope.whisper.collect import Collection, size_metrics, window_metrics, write_features
     from phonoscope.whisper.utterances import eval_utterances
 
     spoken, sites = utterances(), [Site.parse(name) for name in params.sae.sites]
     collection = Collection(spoken, sites, params.whisper, params.compute)
     with atomic_dir(paths.FEATURES) as folder:
-        write_features(collection, alignments(spoken), folder)
+        write_features(collection, Labels.load(paths.ALIGNMENTS), folder)
     compared = eval_utterances(spoken, params.whisper.compare) if params.whisper.compare else []
     report = StageReport(metrics=size_metrics(collection) | window_metrics(collection, compared, paths.FEATURES))
     write_csv(paths.stage_metrics("features"), report.table())

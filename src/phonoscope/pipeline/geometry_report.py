@@ -26,12 +26,12 @@ def run(params: Params) -> StageReport:
     from phonoscope.pipeline.tables import read_table
     from phonoscope.report import geometry, projections
 
-    codecs, settings = list(params.codecs), params.geometry
+    codecs, confidence = list(params.codecs), params.geometry.bootstrap.confidence
     table = geometry.table({codec: read_table(paths.geometry_metrics(codec), f"geometry@{codec}") for codec in codecs})
-    drawn = []
+    drawn: list[projections.Pictures] = []
     for codec in codecs:
         clips, points = (read_frame(paths.geometry(codec) / f"{name}.parquet") for name in ("clips", "coordinates"))
-        drawn += projections.codec_pictures(codec, table, clips, points, settings.perplexity)
+        drawn += projections.codec_pictures(codec, table, clips, points, params.geometry.perplexity)
     judged = geometry.verdicts(table)
     write_text(paths.GEOMETRY_REPORT / "table.md", geometry.markdown_tables(table, judged))
     write_csv(paths.GEOMETRY_REPORT / "scores.csv", geometry.score_rows(table))
@@ -41,7 +41,7 @@ def run(params: Params) -> StageReport:
         write = partial(projections.write_pages, folder=folder, overview=overview)
         parallel_map(write, drawn, workers=params.compute.workers, description="figures")
         write_text(folder / "index.html", projections.figure_index(drawn, table))
-        compared = dict(geometry.draw(table, confidence=settings.bootstrap.confidence))
+        compared = dict(geometry.draw(table, confidence=confidence))
         for name, figure in compared.items():
             (overview / f"{name}.png").write_bytes(png(figure))
     figures = [paths.GEOMETRY_OVERVIEW / f"{name}.png" for name in compared]

@@ -1,4 +1,4 @@
-"""Speech of the corpus and its labels, as the stages around Whisper take them."""
+"""Speech of the corpus, and Whisper on it, as the stages around Whisper take them."""
 
 from __future__ import annotations
 
@@ -7,25 +7,30 @@ from typing import TYPE_CHECKING
 from phonoscope import paths
 
 if TYPE_CHECKING:
-    from phonoscope.data import TimeLabels
+    from phonoscope.config.compute import ComputeConfig
+    from phonoscope.config.sites import Site
+    from phonoscope.config.whisper import WhisperConfig
+    from phonoscope.sae import SparseAutoencoder
     from phonoscope.whisper.utterances import Utterance
 
 
 def utterances() -> list[Utterance]:
     """Every aligned utterance, in the manifest's order."""
-    from phonoscope.data import Manifest, Split
-    from phonoscope.data.tables import read_frame
+    from phonoscope.data import Labels, Manifest, Split
     from phonoscope.whisper.utterances import list_utterances
 
-    aligned = read_frame(paths.F0_TRACKS, ["utterance"])["utterance"].astype(str).unique()
-    return list_utterances(Manifest.load(paths.MANIFEST).select(aligned), Split.load(paths.SPLIT), paths.CORPUS)
+    aligned = Manifest.load(paths.MANIFEST).select(Labels.load(paths.ALIGNMENTS).utterances)
+    return list_utterances(aligned, Split.load(paths.SPLIT), paths.CORPUS)
 
 
-def alignments(utterances: list[Utterance]) -> TimeLabels:
-    """Words and phones of utterances."""
-    from phonoscope.alignment.textgrid import read_textgrid
-    from phonoscope.data import Labels
+def downstream(
+    settings: WhisperConfig, compute: ComputeConfig, site: Site, model: SparseAutoencoder, count: int
+) -> dict[str, float]:
+    """Cross-entropy and WER on `count` eval utterances with the site reconstructed, against clean and zero."""
+    from phonoscope.whisper.faithfulness import faithfulness
+    from phonoscope.whisper.model import open_whisper
+    from phonoscope.whisper.utterances import eval_utterances, read_16k
 
-    folder = paths.ALIGNMENTS
-    files = {one.name: folder / one.file.relative_to(paths.CORPUS).with_suffix(".TextGrid") for one in utterances}
-    return Labels.from_intervals({name: read_textgrid(file) for name, file in files.items()})
+    chosen, whisper = eval_utterances(utterances(), count), open_whisper(settings.checkpoint, compute)
+    audio, texts = [read_16k(one) for one in chosen], [one.text for one in chosen]
+    return faithfulness(whisper, site, audio, texts, model, normalize=settings.normalize, context_s=settings.context_s)

@@ -48,7 +48,7 @@ def known_tasks(config: ProbeConfig, section: str) -> list[Task]:
     """The tasks of a section of the parameters. Raises `ParamsError` naming the key and the nearest task."""
     from phonoscope.probes.tasks import find_classifications, find_tasks
 
-    tasks = {}
+    tasks: dict[str, Task] = {}
     for key, find in (("tasks", find_tasks), ("information", find_classifications)):
         try:
             tasks |= {task.name: task for task in find(getattr(config, key))}

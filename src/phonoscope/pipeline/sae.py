@@ -13,7 +13,6 @@ from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
     from phonoscope.config.params import Params
-    from phonoscope.sae import SparseAutoencoder
 
 SAE_KEYS = [f"sae.{key}" for key in SaeConfig.model_fields if key not in ("sites", "checkpoint_every")]
 """The parameters that one site's training depends on: another site in the list leaves it as it is."""
@@ -29,6 +28,7 @@ def run(params: Params, item: str) -> StageReport:
     """Write models/sae/<site> and metrics/{sae,sae_training,sae_scores,sae_l0}/<site>.csv."""
     from phonoscope.compute import in_threads, setup_torch
     from phonoscope.data import Features
+    from phonoscope.pipeline.listening import downstream
     from phonoscope.sae import save_sae
     from phonoscope.sae.data import site_frames
     from phonoscope.sae.fit import evaluate, fit
@@ -36,40 +36,21 @@ def run(params: Params, item: str) -> StageReport:
 
     config, site, checkpoint = params.sae, Site.parse(item), paths.sae_checkpoint(item)
     build_kind(config.kind, config.options)  # refuses an unknown one at once
-    features = Features.load(paths.features(item))
-    device = setup_torch(params.compute, config.seed)
+    features, device = Features.load(paths.features(item)), setup_torch(params.compute, config.seed)
     train, held_out = (site_frames(site.form, features, split) for split in ("train", "eval"))
     layers = features.values.shape[1] if site.form == "crosscoder" else 1
     trained = fit(train, site.form, config, device, layers=layers, checkpoint=checkpoint)
     scoring = partial(evaluate, trained, train, held_out, config, device)
-    fitted, downstream = in_threads(params.compute, scoring, partial(_downstream, params, site, trained.model))
-    training = {
-        **config.model_dump(mode="json", exclude={"sites", "checkpoint_every"}),
-        "dead_tokens": trained.dead_tokens,
-    }
+    whisper = partial(downstream, params.whisper, params.compute, site, trained.model, config.faithfulness)
+    fitted, faithful = in_threads(params.compute, scoring, whisper)
+    training = config.model_dump(mode="json", exclude={"sites", "checkpoint_every"})
+    metadata = {"model_name": features.config.get("checkpoint", ""), "hook_name": item}
     with atomic_dir(paths.sae_model(item)) as folder:
-        save_sae(
-            fitted.model,
-            folder,
-            {"model_name": features.config.get("checkpoint", ""), "hook_name": item, "training": training},
-        )
-    write_csv(paths.sae_metrics(item), fitted.features)
-    write_csv(paths.sae_training(item), fitted.curve)
-    write_csv(paths.sae_l0(item), fitted.l0)
-    report = StageReport(metrics=fitted.metrics | downstream)
+        save_sae(fitted.model, folder, metadata | {"training": training | {"dead_tokens": trained.dead_tokens}})
+    tables = {paths.sae_metrics: fitted.features, paths.sae_training: fitted.curve, paths.sae_l0: fitted.l0}
+    for path, table in tables.items():
+        write_csv(path(item), table)
+    report = StageReport(metrics=fitted.metrics | faithful)
     write_csv(paths.sae_scores(item), report.table())
     checkpoint.unlink(missing_ok=True)
     return report
-
-
-def _downstream(params: Params, site: Site, model: SparseAutoencoder) -> dict[str, float]:
-    """Whisper's cross-entropy and WER with the site replaced by its reconstruction, against clean and zero."""
-    from phonoscope.pipeline.listening import utterances
-    from phonoscope.whisper.faithfulness import faithfulness
-    from phonoscope.whisper.model import open_whisper
-    from phonoscope.whisper.utterances import eval_utterances, read_16k
-
-    chosen, settings = eval_utterances(utterances(), params.sae.faithfulness), params.whisper
-    audio, texts = [read_16k(one) for one in chosen], [one.text for one in chosen]
-    whisper = open_whisper(settings.checkpoint, params.compute)
-    return faithfulness(whisper, site, audio, texts, model, normalize=settings.normalize, context_s=settings.context_s)

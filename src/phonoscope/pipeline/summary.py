@@ -32,10 +32,7 @@ def run(params: Params) -> StageReport:
         for section, name in STAGES.items()
     }
     for section, (number, path, name) in by_codec.items():
-        sections[section] = {
-            codec: number(read_table(path(codec), f"{name}@{codec}"))  # type: ignore[operator]
-            for codec in params.codecs
-        }
+        sections[section] = {codec: number(read_table(path(codec), f"{name}@{codec}")) for codec in params.codecs}
     sections["probe"] = headline.probe_headline(read_table(paths.COMPARISON / "probes.csv", "compare"))
     distilled = read_table(paths.COMPARISON / "distillation.csv", "compare")
     sections["compare"] = {"distillation": headline.distillation_headline(distilled)}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
 
     from phonoscope.config.params import Params
 
@@ -32,8 +30,8 @@ def run(params: Params) -> StageReport:
     numbers = vq.headline(tables, {name: _checks(name) for name in names})
     judged = vq.verdicts(tables, numbers, main)
     curves = vq.perplexity_curves({name: tables[name] for name in PANELS})
-    titles = {"baseline": "baseline", **PANELS}
     books = {name: _tensor(name, "model", "quantizer.layers.0.embed") for name in PANELS}
+    titles = {"baseline": "baseline", **PANELS}
     vectors = {name: (_tensor(name, "evidence", "train"), _tensor(name, "evidence", "eval")) for name in titles}
     figures = {
         "perplexities": vq.draw_perplexities(curves, PANELS),
@@ -53,11 +51,10 @@ def _checks(variant: str) -> pd.DataFrame:
 
     from phonoscope.data.tables import read_json
 
-    checks = read_json(paths.VQ_MODELS / variant / "checks.json")
-    return pd.DataFrame.from_dict(checks, orient="index").rename(index=int)
+    return pd.DataFrame(read_json(paths.VQ_MODELS / variant / "checks.json")).T.rename(index=int)
 
 
-def _tensor(variant: str, file: str, name: str) -> NDArray[np.float32]:
+def _tensor(variant: str, file: str, name: str) -> Any:
     from phonoscope.files import read_safetensors
 
     return read_safetensors(paths.VQ_MODELS / variant / f"{file}.safetensors")[0][name].float().numpy()

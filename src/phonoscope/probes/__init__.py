@@ -13,7 +13,7 @@ from phonoscope.probes.inputs import CodecInputs
 from phonoscope.probes.pose import LabelledFrames, pose, read_frames
 from phonoscope.probes.run import ProbeResult, run_probes
 from phonoscope.probes.scores import paired_difference
-from phonoscope.probes.solvers import fit_probe, fit_ridge
+from phonoscope.probes.solvers import Probe, fit_probe, fit_ridge
 from phonoscope.probes.tables import ClassTable, ValueTable
 from phonoscope.probes.tasks import TASKS, Task, register
 
@@ -23,6 +23,7 @@ __all__ = [
     "CodecInputs",
     "DepthConfig",
     "LabelledFrames",
+    "Probe",
     "ProbeConfig",
     "ProbeResult",
     "Task",

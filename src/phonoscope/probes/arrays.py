@@ -10,11 +10,10 @@ import numpy as np
 from phonoscope.config.probes import ProbeConfig
 from phonoscope.data import Codebooks
 from phonoscope.errors import DataError
-from phonoscope.probes.examples import Examples
+from phonoscope.probes.examples import Examples, Fold
 from phonoscope.probes.inputs import CodecInputs
 from phonoscope.probes.pose import Posed
 from phonoscope.probes.run import run_probes
-from phonoscope.probes.splits import Fold
 from phonoscope.probes.tasks import Task
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from phonoscope.errors import DataError
 from phonoscope.probes.information import count_pairs
 from phonoscope.probes.inputs import FrameInput, Input
 from phonoscope.probes.scores import ClassStatistics, Statistics, ValueStatistics
-from phonoscope.probes.splits import Fold
 from phonoscope.probes.vectors import ArrayVectors
 from phonoscope.stats import permute_labels
 
@@ -20,6 +19,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phonoscope.probes.inputs import AnyProbe
+
+
+class Fold(NamedTuple):
+    """Which utterances train and which are scored, [utterances] each."""
+
+    train: NDArray[np.bool_]
+    evaluation: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phonoscope.errors import DataError
-from phonoscope.probes.model import Probe
-from phonoscope.probes.solvers import Problem, class_weights, minimise
+from phonoscope.probes.solvers import Probe, Problem, class_weights, minimise
 from phonoscope.probes.vectors import ArrayVectors, FrameVectors
 
 if TYPE_CHECKING:
@@ -25,26 +24,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 HELD_BYTES = 2**28
-"""Frames of up to so many bytes are held in memory between the passes of L-BFGS."""
-
-
-def fit_probe_frames(
-    vectors: FrameVectors | NDArray[Any],
-    labels: NDArray[Any],
-    *,
-    C: float = 1.0,
-    class_weight: ClassWeight = "balanced",
-    max_iter: int = 1000,
-    tolerance: float = 1e-6,
-) -> Probe:
-    """As `fit_probe`, on frames: `vectors` [n, dims], which may be a memory map, and `labels` [n] of strings.
-
-    Raises `DataError` if there are fewer than two classes.
-    """
-    classes, index = np.unique(labels, return_inverse=True)
-    names = [str(name) for name in classes]
-    settings: dict[str, Any] = {"C": C, "class_weight": class_weight, "max_iter": max_iter, "tolerance": tolerance}
-    return fit_probe_index(vectors, index, names, **settings)
+"""Largest size of frames, in bytes, that are held in memory between the passes of L-BFGS."""
 
 
 def fit_probe_index(
@@ -52,15 +32,16 @@ def fit_probe_index(
     index: NDArray[np.integer],
     classes: Sequence[str],
     *,
-    C: float,
-    class_weight: ClassWeight,
-    max_iter: int,
-    tolerance: float,
+    C: float = 1.0,
+    class_weight: ClassWeight = "balanced",
+    max_iter: int = 1000,
+    tolerance: float = 1e-6,
     precision: type[np.floating] = np.float64,
 ) -> Probe:
-    """As `fit_probe_frames`, with labels that index `classes`; frames of a negative index are left out.
+    """As `fit_probe`, on frames: `vectors` [n, dims], which may be a memory map; `index` [n] are their classes.
 
-    Single `precision` takes half the time, and reaches a `tolerance` of 1e-4.
+    Frames of a negative index are left out. Single `precision` takes half the time, and reaches a `tolerance` of 1e-4.
+    Raises `DataError` if fewer than two classes have frames.
     """
     vectors, keep = _as_vectors(vectors), index >= 0
     totals = np.bincount(index[keep], minlength=len(classes))
@@ -85,8 +66,9 @@ def _problem(
     scale: Array,
     precision: type[np.floating],
 ) -> Problem:
-    """The classifier's objective, a pass over the frames each time it is asked for."""
+    """The objective of the classifier; every evaluation is a pass over the frames."""
     mass, centre, spread, axes = _weighted_axes(vectors, keep, labels, weights, mean, scale)
+    # standardise, centre and rotate in one product
     origin, turn = mean + scale * centre, axes / scale[:, None]
 
     def read() -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
@@ -99,15 +81,16 @@ def _problem(
     def data(beta: Array) -> tuple[float, Array]:
         slope, loss = beta.astype(precision), 0.0
         gradient = np.zeros_like(beta)
-        for own, features in held or read():
+        for labelled, features in held or read():
             logits = features @ slope[:-1] + slope[-1]
-            logits -= logits.max(axis=1, keepdims=True)
-            truth = logits[np.arange(len(own)), own]
+            logits -= logits.max(axis=1, keepdims=True)  # so that exp cannot overflow
+            truth = logits[np.arange(len(labelled)), labelled]
             odds = np.exp(logits, out=logits)
-            total, weight = odds.sum(axis=1), weight_of[own]
+            total, weight = odds.sum(axis=1), weight_of[labelled]
             loss += float(weight.astype(np.float64) @ (np.log(total.astype(np.float64)) - truth))
+            # gradient of the logits: weight * (softmax - one-hot)
             odds *= (weight / total)[:, None]
-            odds[np.arange(len(own)), own] -= weight
+            odds[np.arange(len(labelled)), labelled] -= weight
             gradient[:-1] += features.T @ odds
             gradient[-1] += odds.sum(axis=0)
         return loss, gradient
@@ -136,7 +119,7 @@ def _weighted_axes(
 
 
 def _positive(matrix: Array) -> tuple[Array, Array]:
-    """Eigenvalues [rank] and eigenvectors [dims, rank] of a Gram matrix, those that rounding accounts for left out."""
+    """Eigenvalues [rank] and eigenvectors [dims, rank] of a Gram matrix, without those that are rounding errors."""
     values, axes = np.linalg.eigh(matrix)
     keep = values > max(values[-1], 0.0) * len(values) * 8 * np.finfo(np.float64).eps
     return values[keep], axes[:, keep]
@@ -159,7 +142,7 @@ def fit_ridge_frames(vectors: FrameVectors | NDArray[Any], values: NDArray[Any],
     """
     vectors, keep = _as_vectors(vectors), np.isfinite(values)
     if not keep.any():
-        raise DataError("a regression needs at least one frame; there is none")
+        raise DataError("a regression needs at least one frame, and has none")
     mean, scale = standardise(vectors, keep)
     centred = np.asarray(values, dtype=np.float64) - values[keep].mean(dtype=np.float64)
     moments, products = np.zeros((len(mean), len(mean))), np.zeros(len(mean))
@@ -169,6 +152,7 @@ def fit_ridge_frames(vectors: FrameVectors | NDArray[Any], values: NDArray[Any],
         products += centred[index] @ scaled
     variance, axes = _positive(moments)
     weight = axes @ ((axes.T @ products) / (variance + alpha))
+    # sum of squares of centred - scaled @ weight, from the moments alone
     residual = centred[keep] @ centred[keep] - 2 * weight @ products + weight @ moments @ weight
     bias = np.array([values[keep].mean(dtype=np.float64)])
     return Probe(weight[None], bias, mean, scale, (), float(residual + alpha * weight @ weight), True, 1)

@@ -29,7 +29,7 @@ def pointwise_bits(counts: NDArray[Any]) -> Array:
 
 
 def plug_in_bits(counts: NDArray[Any]) -> float:
-    """Mutual information in bits of a table's own frequencies, which is too high on average."""
+    """Plug-in mutual information of a table in bits; its expectation is above the true value."""
     return float((counts * pointwise_bits(counts)).sum() / counts.sum())
 
 

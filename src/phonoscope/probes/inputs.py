@@ -13,8 +13,7 @@ from phonoscope.probes import controls
 from phonoscope.probes.frames import fit_probe_index, fit_ridge_frames
 from phonoscope.probes.information import count_pairs
 from phonoscope.probes.mlp import MlpProbe, fit_mlp, fit_mlp_index
-from phonoscope.probes.model import Probe
-from phonoscope.probes.solvers import fit_probe, fit_ridge
+from phonoscope.probes.solvers import Probe, fit_probe, fit_ridge
 from phonoscope.probes.tables import ClassTable, ValueTable
 from phonoscope.probes.vectors import FrameVectors, SummedCodes, principal_axes, utterance_means
 
@@ -62,7 +61,7 @@ class Input(ABC):
 
     @abstractmethod
     def means(self, utterances: NDArray[np.integer], count: int) -> Array:
-        """The mean vector of each utterance [count, dims]; `utterances` [n] are the frames' own."""
+        """The mean vector of each utterance [count, dims]; `utterances` [n] holds that of each frame."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ class TableInput(Input):
 
 @dataclass(frozen=True)
 class FrameInput(Input):
-    """Frames with vectors of their own: out of core."""
+    """Frames with one vector each, read block by block."""
 
     vectors: FrameVectors
 
@@ -172,7 +171,7 @@ class CodecInputs:
     untrained_codebooks: Sequence[NDArray[Any]] = ()
 
     def make(self, name: str, layer: int) -> Input | None:
-        """An input by name; None where there is none (no latent, or the sum of one layer, which is that layer)."""
+        """An input by name; None if the codec lacks it, and for the sum of one layer, which is that layer."""
         if name == "latent":
             return None if self.latent is None else FrameInput(self.latent)
         if name == "untrained":

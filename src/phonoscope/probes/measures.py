@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ CLASSES_ONLY = ("mlp", "pooled")
 
 
 class Measure(NamedTuple):
-    """One number, see `schema`: its probe, interval and null, NaN where there is none."""
+    """One number, see `schema`: its probe, interval and null (NaN: not measured)."""
 
     probe: str
     measure: str
@@ -107,18 +108,15 @@ class Probing:
         return {"linear": linear, "pooled": linear, "matched": matched, "mlp": mlp}[name]
 
     def _permuted(self, name: str) -> Iterator[Measure]:
-        """Mean score over codebooks whose rows are permuted: what is left without their geometry."""
+        """Mean score over codebooks with permuted rows, which have lost their geometry."""
         linear, draws = self._fitter("linear"), range(1, self.config.codebook_permutations + 1)
 
-        def fit(source: Input, train: Examples, draw: int) -> Fitted:
+        def fit(draw: int, source: Input, train: Examples) -> Fitted:
             reader = source.reduced(train.kept, self.config.matched_dims) if name == "matched_permuted" else source
             assert isinstance(reader, TableInput)
             return linear(reader.permuted(train.kept, derive_seed(self.control_seed, "permuted", draw)), train)
 
-        results = [
-            score(self.examples, self.source, lambda source, train, draw=draw: fit(source, train, draw))
-            for draw in draws
-        ]
+        results = [score(self.examples, self.source, partial(fit, draw)) for draw in draws]
         values, converged = [_values(result.statistics) for result in results], all(r.converged for r in results)
         for metric in values[0]:
             yield Measure(name, metric, float(np.mean([value[metric] for value in values])), converged=converged)
@@ -127,7 +125,7 @@ class Probing:
         """Scores of the best prediction by code for each metric, or of the one best prediction for all frames."""
         weight = self.config.classifier.class_weight
 
-        def fit(source: Input, train: Examples, metric: str) -> Fitted:
+        def fit(metric: str, source: Input, train: Examples) -> Fitted:
             if name == "majority":
                 best = np.bincount(train.targets[train.kept]).argmax() if train.classes else _mean(train)
                 return Fitted(lambda keep: np.full(int(keep.sum()), best))
@@ -142,7 +140,7 @@ class Probing:
             return Fitted(lambda keep: by_code[source.codes[keep]])
 
         for metric in ("macro_f1", "accuracy") if self.examples.classes else ("r2", "mae"):
-            result = score(self.examples, self.source, lambda source, train, m=metric: fit(source, train, m))
+            result = score(self.examples, self.source, partial(fit, metric))
             yield Measure(name, metric, _values(result.statistics)[metric])
 
     def _intervals(self, statistics: Statistics) -> Iterator[tuple[str, tuple[float, float, float]]]:
@@ -169,15 +167,15 @@ class Probing:
             return
         control = score(relabelled, source, fit)
         present = np.flatnonzero(result.statistics.frames)
-        pair = (part.statistics.select(present) for part in (result, control))
+        linear, random = (part.statistics.select(present) for part in (result, control))
         bootstrap, seed = self.config.bootstrap, derive_seed(self.seed, "bootstrap")
-        estimate = paired_difference(*pair, "accuracy", bootstrap, seed=seed)
+        estimate = paired_difference(linear, random, "accuracy", bootstrap, seed=seed)
         null = nulls.get("accuracy", NONE) - _values(control.statistics)["accuracy"]
         yield Measure(name, "selectivity", *estimate, null, result.converged and control.converged)
 
 
 def _fitted(probe: AnyProbe, source: Input, train: Examples) -> Fitted:
-    """Predictions of a probe as indices into the examples' classes, of which training may lack some."""
+    """Predictions of a probe as indices into the examples' classes; training may lack classes."""
     column = np.array([train.classes.index(name) for name in probe.classes])
 
     def predict(keep: NDArray[np.bool_]) -> NDArray[Any]:
@@ -207,7 +205,7 @@ def information_measures(examples: Examples, source: TableInput, config: ProbeCo
     )
     scales = {"mi_bits": 1.0, "mi_share": 1 / result.entropy}
     return [
-        Measure("table", name, *(scale * part for part in (result.value, result.low, result.high, result.null)))
+        Measure("table", name, scale * result.value, scale * result.low, scale * result.high, scale * result.null)
         for name, scale in scales.items()
     ]
 
@@ -215,10 +213,12 @@ def information_measures(examples: Examples, source: TableInput, config: ProbeCo
 def description_measures(examples: Examples, source: TableInput, config: ProbeConfig, seed: int) -> list[Measure]:
     """Bits a frame of the online code of the train labels, and how much shorter it is than the uniform code."""
     bits, counted = _code_length(examples, source, config, seed)
-    null, frames = _code_length(examples.permuted(derive_seed(seed, "null")), source, config, seed)
     resamples = draw_resamples(len(bits), config.bootstrap.samples, derive_seed(seed, "bootstrap"))
     draws = (resamples @ bits) / (resamples @ counted)
-    value, reference = bits.sum() / counted.sum(), null.sum() / frames.sum()
+    value, reference = bits.sum() / counted.sum(), NONE
+    if config.label_null:
+        null, frames = _code_length(examples.permuted(derive_seed(seed, "null")), source, config, seed)
+        reference = null.sum() / frames.sum()
     uniform, confidence = np.log2(len(examples.classes)), config.bootstrap.confidence
     length = interval(float(value), draws, confidence)
     compression = interval(float(uniform / value), uniform / draws, confidence)

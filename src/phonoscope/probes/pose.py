@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phonoscope.errors import DataError
-from phonoscope.probes.examples import Examples
-from phonoscope.probes.splits import make_folds
-from phonoscope.probes.tasks import Targets, Task, find_classifications, find_tasks
+from phonoscope.probes.examples import Examples, Fold
+from phonoscope.probes.tasks import HeldOut, Targets, Task, find_classifications, find_tasks
 from phonoscope.probes.vectors import IndexedVectors
 
 if TYPE_CHECKING:
@@ -150,3 +149,29 @@ def sample_utterances(manifest: Manifest, split: Split, config: ProbeConfig) -> 
     """Which utterances' frames probes are fitted and scored on, [utterances]: evenly spread over train and eval."""
     chosen = split.sample(config.train_utterances, config.eval_utterances)
     return np.isin(manifest.utterances, chosen)
+
+
+def make_folds(kind: HeldOut, split: Split, manifest: Manifest, text_folds: int = 5) -> list[Fold]:
+    """The folds of a split; empty where it cannot be made (fewer than two speaker folds, or texts).
+
+    Texts are spread over folds of equal size (scikit-learn's `GroupKFold`): no text is in train and eval at once.
+    """
+    if kind == "utterances":
+        utterances = np.asarray(manifest.utterances)
+        return [Fold(np.isin(utterances, split.train), np.isin(utterances, split.eval))]
+    if kind == "speakers":
+        speakers = np.asarray(manifest["speaker"], dtype=str)
+        held_out = [np.isin(speakers, list(names)) for names in split.speaker_folds]
+        return [Fold(~part, part) for part in held_out if part.any()] if len(held_out) > 1 else []
+    return _text_folds(manifest["text"], text_folds)
+
+
+def _text_folds(texts: Sequence[str], count: int) -> list[Fold]:
+    from sklearn.model_selection import GroupKFold
+
+    distinct = len(set(texts))
+    if distinct < 2:
+        return []
+    parts = GroupKFold(min(count, distinct)).split(np.zeros(len(texts)), groups=np.asarray(texts, dtype=str))
+    held_out = [np.isin(np.arange(len(texts)), evaluation) for _, evaluation in parts]
+    return [Fold(~part, part) for part in held_out]

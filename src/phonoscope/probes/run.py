@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phonoscope.config.probes import ProbeConfig
+    from phonoscope.probes.solvers import Probe
 
 logger = logging.getLogger(__name__)
 Row = tuple[Any, ...]
@@ -181,11 +182,13 @@ def _task_result(parts: Mapping[int, tuple[_Job, Scores]]) -> TaskResult:
         unseen = {name: int(frames) for name, seen, frames in counts if frames and not seen}
     if unseen:
         logger.warning("%s: eval has classes that train lacks; their frames count as errors: %s", task.name, unseen)
-    tables = [other.source.targets_table(train.targets, train.classes) for other, _ in parts.values()]
+    # an input `layer` is a table, and the linear probe is a `Probe`
+    sources = [cast("TableInput", part.source) for part, _ in parts.values()]
+    probes = [cast("Probe", part.probe) for _, part in parts.values()]
     return TaskResult(
         tuple(parts),
-        tables,
-        [part.probe for _, part in parts.values()],
+        [source.targets_table(train.targets, train.classes) for source in sources],
+        probes,
         [part.statistics for _, part in parts.values()],
         job.posed.units,
         unseen,

@@ -4,7 +4,7 @@
 |---|---|
 | codec | name of the codec or of the token table |
 | task | name in `probes.tasks.TASKS` (phone, speaker, pitch, ...), or the name given with labels from arrays |
-| split | what is held out: utterances, speakers or texts |
+| split | held-out units: utterances, speakers or texts |
 | input | see `INPUTS` |
 | layer | RVQ layer from 1; 0 for the latent |
 | probe | see `PROBES` |

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phonoscope.errors import DataError
-from phonoscope.probes.model import Probe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +24,37 @@ if TYPE_CHECKING:
     from phonoscope.probes.tables import ClassTable, ValueTable
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted linear map on standardised vectors: `weight @ ((vector - mean) / scale) + bias`.
+
+    `classes` is empty for a regression, which has one output. `objective` is the value minimised: scikit-learn's
+    C * loss + penalty for a classifier, the residual sum of squares + penalty for a regression.
+    """
+
+    weight: NDArray[np.float64]
+    """[outputs, dims]"""
+    bias: NDArray[np.float64]
+    """[outputs]"""
+    mean: NDArray[np.float64]
+    """[dims]"""
+    scale: NDArray[np.float64]
+    """[dims]"""
+    classes: tuple[str, ...]
+    objective: float
+    converged: bool
+    iterations: int
+
+    def outputs(self, vectors: NDArray[Any]) -> NDArray[np.float64]:
+        """Logits, or the predicted values of a regression. Shape [n, dims] -> [n, outputs]."""
+        return ((vectors - self.mean) / self.scale) @ self.weight.T + self.bias
+
+    def predict(self, vectors: NDArray[Any]) -> NDArray[Any]:
+        """Indices into `classes`, or for a regression the values. Shape [n, dims] -> [n]."""
+        outputs = self.outputs(vectors)
+        return outputs.argmax(axis=1) if self.classes else outputs[:, 0]
 
 
 def standardisation(codebook: NDArray[Any], weights: NDArray[Any]) -> tuple[Array, Array]:
@@ -65,6 +95,7 @@ def fit_probe(
     counts = table.counts[used][:, seen]
     mean, scale = standardisation(codebook[used], counts.sum(axis=1))
     rows = (codebook[used] - mean) / scale
+    # soft targets: the frames of a code share one row, so their loss terms add up
     targets = counts * class_weights(counts.sum(axis=0), class_weight)
     weight, bias, objective, converged, iterations = _softmax_regression(rows, targets, C, max_iter, tolerance)
     classes = tuple(name for name, keep in zip(table.classes, seen, strict=True) if keep)
@@ -102,7 +133,7 @@ def _softmax_regression(
 
     def data(beta: Array) -> tuple[float, Array]:
         logits = features @ beta
-        logits -= logits.max(axis=1, keepdims=True)
+        logits -= logits.max(axis=1, keepdims=True)  # so that exp cannot overflow
         odds = np.exp(logits)
         total = odds.sum(axis=1)
         loss = mass @ np.log(total) - np.vdot(targets, logits)
@@ -167,9 +198,10 @@ def fit_ridge(table: ValueTable, codebook: NDArray[Any], *, alpha: float = 0.0) 
 
     codebook, used = np.asarray(codebook), table.count > 0
     if not used.any():
-        raise DataError("a regression needs at least one frame; there is none")
+        raise DataError("a regression needs at least one frame, and has none")
     count = table.count[used]
     mean, scale = standardisation(codebook[used], count)
+    # a frame-weighted fit of the code means is the fit of the frames
     root = np.sqrt(count)
     design = root[:, None] * ((codebook[used] - mean) / scale)
     target = root * (table.total[used] / count - table.mean)

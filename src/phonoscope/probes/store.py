@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from phonoscope.probes.model import Probe
 from phonoscope.probes.scores import ClassStatistics, Statistics, ValueStatistics
+from phonoscope.probes.solvers import Probe
 from phonoscope.probes.tables import ClassTable, ValueTable
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 A frame's embedding at one layer is one of K codebook rows, so frames with the same code differ only by their label:
 counts[code, class] is the training set of a classifier, and count, sum and sum of squares per code that of a
-least-squares regression. Tables of disjoint frames add up.
+least-squares regression.
 """
 
 from __future__ import annotations
@@ -38,27 +38,6 @@ class ClassTable:
         counts = np.bincount(flat, minlength=size * len(classes)).reshape(size, len(classes))
         return cls(tuple(classes[i] for i in order), counts)
 
-    @property
-    def frames(self) -> NDArray[np.int64]:
-        """Frames by code, [codes]."""
-        return self.counts.sum(axis=1)
-
-    @property
-    def trainable(self) -> bool:
-        """Whether at least two classes have frames."""
-        return int((self.counts.sum(axis=0) > 0).sum()) > 1
-
-    def reindex(self, classes: tuple[str, ...]) -> ClassTable:
-        """The same counts under other columns. Raises `KeyError` if one of this table's classes is missing."""
-        position = {name: i for i, name in enumerate(classes)}
-        counts = np.zeros((len(self.counts), len(classes)), dtype=np.int64)
-        counts[:, [position[name] for name in self.classes]] = self.counts
-        return ClassTable(classes, counts)
-
-    def __add__(self, other: ClassTable) -> ClassTable:
-        classes = tuple(sorted({*self.classes, *other.classes}))
-        return ClassTable(classes, self.reindex(classes).counts + other.reindex(classes).counts)
-
 
 @dataclass(frozen=True)
 class ValueTable:
@@ -80,19 +59,6 @@ class ValueTable:
             np.bincount(codes, weights=exact, minlength=size).astype(np.float64, copy=False),
             np.bincount(codes, weights=exact**2, minlength=size).astype(np.float64, copy=False),
         )
-
-    def __add__(self, other: ValueTable) -> ValueTable:
-        return ValueTable(self.count + other.count, self.total + other.total, self.squares + other.squares)
-
-    @property
-    def frames(self) -> NDArray[np.int64]:
-        """Frames by code, [codes]."""
-        return self.count
-
-    @property
-    def trainable(self) -> bool:
-        """Whether there is a frame."""
-        return bool(self.count.any())
 
     @property
     def mean(self) -> float:

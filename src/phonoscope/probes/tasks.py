@@ -60,23 +60,23 @@ def register(task: Task) -> Task:
 
 def find_tasks(names: Sequence[str]) -> list[Task]:
     """Registered tasks; `all` stands for every one. Raises `ParamsError` naming the nearest name there is."""
-    found: dict[str, Task] = {}
+    tasks: dict[str, Task] = {}
     for name in names:
         if name != ALL and name not in TASKS:
             close = difflib.get_close_matches(name, TASKS, n=1, cutoff=0.5)
             hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(TASKS)}"
             raise ParamsError(f"no task {name!r}; {hint}")
-        found |= TASKS if name == ALL else {name: TASKS[name]}
-    return list(found.values())
+        tasks |= TASKS if name == ALL else {name: TASKS[name]}
+    return list(tasks.values())
 
 
 def find_classifications(names: Sequence[str]) -> list[Task]:
     """As `find_tasks`, without regressions under `all`. Raises `ParamsError` for one that is named."""
-    found = find_tasks(names)
-    for task in found:
+    tasks = find_tasks(names)
+    for task in tasks:
         if task.values and task.name in names:
             raise ParamsError(f"task {task.name!r} has values; mutual information needs classes")
-    return [task for task in found if not task.values]
+    return [task for task in tasks if not task.values]
 
 
 def _by_phone(class_of: Callable[[str], str]) -> Callable[[Frames, Manifest], Targets]:

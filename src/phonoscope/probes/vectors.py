@@ -70,7 +70,7 @@ class IndexedVectors(FrameVectors):
 
 @dataclass(frozen=True)
 class SummedCodes(FrameVectors):
-    """The sum of the first layers' code vectors: what a decoder of so many layers gets.
+    """The sum of the code vectors of the first layers: the input of a decoder that uses these layers.
 
     `codes` is an array or memory map [frames, layers or more], `codebooks` one [codes, dims] a layer.
     """

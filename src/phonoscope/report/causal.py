@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from phonoscope.config.causal import CausalConfig
+
 TITLES = {"ablate": "Ablated: words with the phone", "steer": "Steered: words without the phone"}
 
 
@@ -82,3 +84,13 @@ def draw_patching(table: pd.DataFrame, site: str, confidence: float, noise: str)
             axis.grid(axis="x", color="0.92")
             axis.grid(visible=False, axis="y")
     return figure
+
+
+def draw_site(verdicts: pd.DataFrame, patching: pd.DataFrame, site: str, config: CausalConfig) -> dict[str, Figure]:
+    """Figures of one site by name; an empty table has none."""
+    figures = {}
+    if len(patching):
+        figures["patching"] = draw_patching(patching, site, config.confidence, f"{config.noise}, {config.snr_db:g} dB")
+    if len(verdicts):
+        figures["features"] = draw_features(verdicts, site, config.confidence)
+    return figures

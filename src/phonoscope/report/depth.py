@@ -40,7 +40,9 @@ def markdown_tables(scores: pd.DataFrame, classes: pd.DataFrame, *, confidence: 
     """All scores, a table a task and split, and the F1 of every phone in layer 1; † marks a fit not converged."""
     parts = [f"# Probes in depth\n\n`value`: with its {confidence:.0%} interval; `null`: permuted labels."]
     for (task, split), rows in scores.groupby(["task", "split"], sort=False):
-        shown = rows[["codec", "input", "layer", "probe", "measure"]].replace({"measure": MEASURES, "layer": {0: "–"}})
+        shown = rows[["codec", "input", "layer", "probe", "measure"]].astype(str)
+        shown["layer"] = shown["layer"].replace("0", "–")
+        shown["measure"] = shown["measure"].map(lambda name: MEASURES.get(name, name))
         shown["measure"] += ["" if converged else " †" for converged in rows["converged"]]
         shown["value"] = [with_interval(*row) for row in rows[["value", "low", "high"]].itertuples(index=False)]
         shown["null"] = [f"{value:.3f}" if np.isfinite(value) else "" for value in rows["null"]]

@@ -34,10 +34,10 @@ def verdicts(sizes: pd.DataFrame, behaviour: Mapping[str, float], differences: p
 
 
 def _sizes(sizes: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    rows = sizes.set_index("encoder")
+    rows = sizes.set_index("encoder").astype(float)
     for column, claim in {"input_bytes": "input bytes", "parameters": "parameters", "macs": "multiply-adds"}.items():
         for name in ("mel", "mel_80"):
-            ratio = _exact(rows.at[name, column] / rows.at["codes", column])
+            ratio = _exact(float(rows[column][name]) / float(rows[column]["codes"]))
             yield judge(f"more {claim} than codes (ratio)", ratio, 1.0, encoder=name)
 
 

@@ -119,7 +119,10 @@ def differences(rows: pd.DataFrame) -> pd.DataFrame:
 
 def headline(rows: pd.DataFrame) -> dict[str, float]:
     """`<codec>.<view>.<metric>_<label>` of `differences`."""
-    return {f"{row.codec}.{row.view}.{row.metric}_{row.label}": row.value for row in differences(rows).itertuples()}
+    return {
+        f"{row['codec']}.{row['view']}.{row['metric']}_{row['label']}": float(row["value"])
+        for row in differences(rows).to_dict("records")
+    }
 
 
 def verdicts(rows: pd.DataFrame) -> pd.DataFrame:

@@ -55,10 +55,8 @@ def verdict_frame(rows: list[dict[str, Any]], *place: str) -> pd.DataFrame:
 
 def verdict_markdown(verdicts: pd.DataFrame) -> str:
     """A table of verdicts as Markdown, value and interval in one column."""
-    shown = verdicts.drop(columns=["value", "low", "high", "bound"])
     text = [with_interval(*row) for row in verdicts[["value", "low", "high"]].itertuples(index=False)]
-    shown.insert(shown.columns.get_loc("verdict"), "value [interval]", text)
-    shown.insert(
-        shown.columns.get_loc("verdict"), "bound", [f"{bound:.4g}".replace("-", "−") for bound in verdicts["bound"]]
-    )
-    return markdown(shown, text_columns=len(shown.columns) - 3)
+    bounds = [f"{bound:.4g}".replace("-", "−") for bound in verdicts["bound"]]
+    place = verdicts.drop(columns=list(JUDGED))
+    judged = pd.DataFrame({"value [interval]": text, "bound": bounds, "verdict": verdicts["verdict"].tolist()})
+    return markdown(place.reset_index(drop=True).join(judged), text_columns=len(place.columns))

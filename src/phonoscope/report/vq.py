@@ -114,15 +114,15 @@ def by_seed(table: pd.DataFrame, checks: pd.DataFrame) -> pd.DataFrame:
 
     A settled metric of a seed is its median over the last half of its epochs. `checks` has a row a seed, its index.
     """
-    metrics = dict(evaluations(table).groupby("seed").median().items())
+    metrics: dict[Any, Any] = dict(evaluations(table).groupby("seed").median().items())
     for name, (mode, split, column) in TRAINED_METRICS.items():
         if column in table:
             rows = whole_rows(table, mode, split)
             metrics[name] = rows[rows["epoch"] == rows["epoch"].max()].groupby("seed")[column].first()
     if "top_code" in table:
-        rows = whole_rows(table, "eval", "eval").groupby("seed")
-        metrics["leading_codes"] = rows["top_code"].nunique()
-        metrics["leading_codes_share"] = metrics["leading_codes"] / rows["epoch"].nunique()
+        seeds = whole_rows(table, "eval", "eval").groupby("seed")
+        metrics["leading_codes"] = seeds["top_code"].nunique()
+        metrics["leading_codes_share"] = metrics["leading_codes"] / seeds["epoch"].nunique()
     return pd.DataFrame(metrics).join(checks.astype(float).add_prefix("check_"))
 
 
@@ -257,8 +257,10 @@ def markdown_tables(numbers: pd.DataFrame, judged: pd.DataFrame) -> str:
     shares = [f" ({share:.0%})" if np.isfinite(share) else "" for share in judged["evaluations"]]
     shown = judged.assign(verdict=judged["verdict"] + shares).drop(columns="evaluations")
     main = numbers[numbers["metric"].isin(SHOWN)]
-    rows = main[["metric", "value", "low", "high"]].itertuples(index=False)
-    cells = main.assign(text=[with_interval(*spread, SHOWN[metric]) for metric, *spread in rows])
+    texts = [
+        with_interval(row["value"], row["low"], row["high"], SHOWN[row["metric"]]) for row in main.to_dict("records")
+    ]
+    cells = main.assign(text=texts)
     wide = cells.pivot(index="variant", columns="metric", values="text").reindex(numbers["variant"].unique())
     wide = wide[[name for name in SHOWN if name in wide]].rename_axis(columns=None).reset_index()
     note = (

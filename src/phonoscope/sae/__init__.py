@@ -1,9 +1,11 @@
-"""Sparse autoencoders of activations: training, scores, files that SAELens opens, and what their features detect."""
+"""Sparse autoencoders of activations: training, scores, and files that SAELens opens.
+
+`phonoscope.sae.interpret` has what the features detect; nothing here imports it, so that its edits retrain no model.
+"""
 
 from phonoscope.config.sae import SaeConfig
 from phonoscope.sae.data import Frames
 from phonoscope.sae.fit import Fitted, train_sae
-from phonoscope.sae.interpret.detectors import phone_detectors
 from phonoscope.sae.metrics import activations
 from phonoscope.sae.models import SparseAutoencoder
 from phonoscope.sae.store import load_sae, save_sae
@@ -15,7 +17,6 @@ __all__ = [
     "SparseAutoencoder",
     "activations",
     "load_sae",
-    "phone_detectors",
     "save_sae",
     "train_sae",
 ]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from phonoscope.errors import DataError
 from phonoscope.sae.sparse import spmm
 
 if TYPE_CHECKING:
@@ -145,9 +146,14 @@ def l0_curve(
 
 @torch.no_grad()
 def activations(model: SparseAutoencoder, features: NDArray[Any], batch: int = BATCH) -> csr_array:
-    """Activations of frames [n, d_in], any float dtype, memory-mapped or not: a sparse float32 [n, d_sae]."""
+    """Activations of frames [n, d_in], any float dtype, memory-mapped or not: a sparse float32 [n, d_sae].
+
+    Raises: `DataError` for frames of another width.
+    """
     from scipy.sparse import csr_array, vstack
 
+    if features.shape[1] != model.shape.d_in:
+        raise DataError(f"the model takes {model.shape.d_in} inputs, the features have {features.shape[1]}")
     device = model.W_dec.device
     parts = []
     for start in range(0, len(features), batch):

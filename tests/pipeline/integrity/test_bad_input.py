@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -249,8 +250,7 @@ def test_one_utterance_cannot_be_split(here: Path) -> None:
 def test_of_one_speaker_everything_but_the_speaker_is_probed(here: Path) -> None:
     project(here, probe__bootstrap={"samples": 20})
     corpus = make_corpus(np.random.default_rng(0).normal(size=(64, 12)).astype(np.float32))
-    corpus.checkout("dac")
-    pd.read_parquet(paths.MANIFEST).assign(speaker="ann").to_parquet(paths.MANIFEST)
+    replace(corpus, speakers=dict.fromkeys(corpus.utterances, "ann")).checkout("dac")
     seen = phonoscope("probe", "dac")
     assert seen.code == 0
     assert "speaker" in seen.err

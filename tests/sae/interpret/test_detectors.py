@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from phonoscope.errors import DataError
-from phonoscope.sae import phone_detectors
+from phonoscope.sae.interpret import phone_detectors
 from phonoscope.sae.interpret.detectors import auroc_interval
 
 from .planted import DETECTORS, plant

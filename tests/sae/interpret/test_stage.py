@@ -154,9 +154,7 @@ def test_a_large_corpus_is_thinned_with_a_warning(
 def test_a_model_of_another_width_is_refused(checkout: Path, params: Params) -> None:
     write_features("encoder_3", np.zeros((4, 5), dtype=np.float16), plant().index[:4])
     write_identity("encoder_3")
-    with pytest.raises(
-        DataError, match=rf"encoder_3 takes {WIDTH} inputs, .* has 5; run `dvc repro --force sae@encoder_3`"
-    ):
+    with pytest.raises(DataError, match=f"the model takes {WIDTH} inputs, the features have 5"):
         run(params, "encoder_3")
     assert not paths.interpretation("encoder_3").exists()
 

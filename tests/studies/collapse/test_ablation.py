@@ -22,8 +22,8 @@ def ran(name: str, index: int = 1, config: VqConfig = BRIEF) -> RunResult:
 
 @pytest.mark.parametrize("name", ["baseline", "vq", "vq_hdp_unscaled"])
 def test_a_run_measures_every_epoch_and_at_its_end_every_batch(name: str) -> None:
-    found = ran(name)
-    rows = pd.DataFrame(found.rows)
+    result = ran(name)
+    rows = pd.DataFrame(result.rows)
     assert not rows.isna().to_numpy().any()
     whole = rows[rows["batch"] == 0]
     places = [tuple(place) for place in whole[["mode", "split", "epoch", "step"]].to_numpy()]
@@ -41,7 +41,7 @@ def test_a_run_measures_every_epoch_and_at_its_end_every_batch(name: str) -> Non
     assert single.to_dict() == {(mode, split): 2 for mode in ("eval", "train") for split in ("eval", "train")}
     assert ("perplexity_ema" in rows) == ("vq" in name)
     assert ("elbo" in rows) == ("hdp" in name)
-    assert set(found.evidence) == {"train", "eval"}
+    assert set(result.evidence) == {"train", "eval"}
 
 
 def test_a_run_is_the_same_each_time_and_another_from_another_seed() -> None:
@@ -91,10 +91,10 @@ def test_the_planted_words_are_learned_under_the_right_update() -> None:
 
 
 def test_the_faulty_update_blows_codes_up_to_the_emas_count() -> None:
-    found = ran("vq_unscaled", config=BRIEF.model_copy(update={"steps": 40}))
-    last = [row for row in found.rows if row["mode"] == "eval" and row["split"] == "eval"][-1]
+    result = ran("vq_unscaled", config=BRIEF.model_copy(update={"steps": 40}))
+    last = [row for row in result.rows if row["mode"] == "eval" and row["split"] == "eval"][-1]
     assert last["code_norm_max"] > 0.5 * last["ema_total"] > 10
-    assert found.checks["code_scale"] == pytest.approx(found.checks["ema_total"], rel=0.01)
+    assert result.checks["code_scale"] == pytest.approx(result.checks["ema_total"], rel=0.01)
 
 
 @pytest.mark.parametrize("name", ["vq", "vq_unscaled", "vq_hdp"])

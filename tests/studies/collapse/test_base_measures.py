@@ -32,12 +32,12 @@ def draws(measure: StickBreaking | WeakLimit) -> torch.Tensor:
 
 def test_rows_of_even_weights_have_the_dirichlet_multinomial_evidence() -> None:
     counts = torch.tensor([[2.0, 0, 1, 3], [0, 1, 1, 0]], dtype=torch.float64)
-    found = BaseMeasure(4).row_evidence(counts, ALPHA, ALLOWED)
+    result = BaseMeasure(4).row_evidence(counts, ALPHA, ALLOWED)
     for row, (n, kept) in enumerate(zip(counts.numpy(), ALLOWED.numpy(), strict=True)):
         a = ALPHA / 4
         total = a * kept.sum()
         expected = gammaln(total) - gammaln(total + n.sum()) + (gammaln(a + n[kept]) - gammaln(a)).sum()
-        assert float(found[row]) == pytest.approx(expected)
+        assert float(result[row]) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("kind", ["sticks", "weak_limit"])

@@ -38,12 +38,12 @@ def test_evaluation_changes_the_state_in_train_mode_only() -> None:
 
 @pytest.mark.parametrize("name", ["baseline", "vq", "vq_hdp"])
 def test_the_straight_through_gradient_is_found_whole(name: str) -> None:
-    found = check_gradient(trained(name), EVALUATOR.first_batch())
-    assert found["gradient_cosine"] == pytest.approx(1, abs=1e-4)
-    assert found["gradient_encoder"] > 0
-    assert found["evaluated_with_graph"] == 0
-    assert found["graph_matters"] < 1e-4
-    assert (found["sequence_matters"] > 0) == (name == "vq_hdp")
+    result = check_gradient(trained(name), EVALUATOR.first_batch())
+    assert result["gradient_cosine"] == pytest.approx(1, abs=1e-4)
+    assert result["gradient_encoder"] > 0
+    assert result["evaluated_with_graph"] == 0
+    assert result["graph_matters"] < 1e-4
+    assert (result["sequence_matters"] > 0) == (name == "vq_hdp")
 
 
 def test_a_frozen_encoder_can_be_checked_and_stays_frozen() -> None:
@@ -55,9 +55,9 @@ def test_a_frozen_encoder_can_be_checked_and_stays_frozen() -> None:
 
 def test_the_repaired_codebook_is_that_of_the_running_means() -> None:
     faulty, right = trained("vq_unscaled"), trained("vq")
-    found = check_codebook(faulty, EVALUATOR)
-    assert found["code_scale"] == pytest.approx(found["ema_total"], rel=0.01)
-    assert found["repaired_active_codes"] > 1
+    result = check_codebook(faulty, EVALUATOR)
+    assert result["code_scale"] == pytest.approx(result["ema_total"], rel=0.01)
+    assert result["repaired_active_codes"] > 1
     healthy = check_codebook(right, EVALUATOR)
     assert healthy["code_scale"] == pytest.approx(1, abs=0.01)
     rows = EVALUATOR.rows(right, EVALUATOR.passes(right), 0.0)

@@ -29,9 +29,9 @@ def test_the_encoder_is_three_convolutions_blind_to_other_clips() -> None:
     encoder = Encoder(MELS, 8, 8)
     lengths = [9, 1, 4]
     clips = [torch.randn(length, MELS) for length in lengths]
-    found, after = encoder(torch.cat(clips), torch.tensor(lengths))
+    result, after = encoder(torch.cat(clips), torch.tensor(lengths))
     assert after.tolist() == [5, 1, 2]
-    for clip, own in zip(clips, found.split(after.tolist()), strict=True):
+    for clip, own in zip(clips, result.split(after.tolist()), strict=True):
         x = clip.T[None]
         for stride, layer, norm in zip((2, 1, 1), encoder.convolutions, encoder.norms, strict=True):
             kernel = layer.weight.unflatten(1, (3, -1)).transpose(1, 2)

@@ -31,19 +31,19 @@ def test_as_many_clips_of_train_as_of_eval_and_as_many_others() -> None:
 def test_where_train_is_the_smaller_eval_is_still_measured_whole() -> None:
     tiny = evaluator(planted_words(train=6, held_out=12))
     model = classifier()
-    found = tiny.passes(model)
+    result = tiny.passes(model)
     assert len(tiny.chosen["train"]) == 3
-    rows = {row["split"]: row for row in tiny.rows(model, found, 0.1)}
+    rows = {row["split"]: row for row in tiny.rows(model, result, 0.1)}
     assert rows["eval"]["clips"] == 12
     assert rows["train"]["vectors"] == rows["eval"]["vectors"]
 
 
 def test_train_and_eval_are_measured_on_equal_numbers_of_vectors_in_every_batch() -> None:
     own, model = evaluator(planted_words()), classifier()
-    found = own.passes(model)
-    rows = own.rows(model, found, 0.1, each=True)
+    result = own.passes(model)
+    rows = own.rows(model, result, 0.1, each=True)
     vectors = {(row["split"], row["batch"]): row["vectors"] for row in rows}
-    counts = vector_counts(found)
+    counts = vector_counts(result)
     assert own.batches == 3
     assert vectors == {
         (split, batch): count for split in ("train", "eval") for batch, count in enumerate([sum(counts), *counts])
@@ -69,7 +69,7 @@ def test_the_clips_of_eval_are_shuffled_and_the_first_batch_is_theirs() -> None:
 
 def test_a_training_row_is_cut_to_the_vectors_that_are_measured() -> None:
     own, model = evaluator(planted_words()), classifier()
-    found = own.passes(model)
-    row = own.fit_row(model, found["other"], found, 0.1)
-    assert row["vectors"] <= sum(vector_counts(found))
+    result = own.passes(model)
+    row = own.fit_row(model, result["other"], result, 0.1)
+    assert row["vectors"] <= sum(vector_counts(result))
     assert (row["split"], row["batch"]) == ("train", 0)

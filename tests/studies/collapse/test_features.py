@@ -61,9 +61,9 @@ def test_too_few_digits_are_refused(train: tuple, held_out: tuple, match: str) -
 
 def test_batches_cover_the_order() -> None:
     order = np.random.default_rng(0).permutation(10)
-    found = list(batches(order, 4))
-    assert [len(part) for part in found] == [4, 4, 2]
-    assert np.array_equal(np.concatenate(found), order)
+    result = list(batches(order, 4))
+    assert [len(part) for part in result] == [4, 4, 2]
+    assert np.array_equal(np.concatenate(result), order)
 
 
 def test_augmentation_changes_the_clips_but_neither_padding_nor_labels() -> None:

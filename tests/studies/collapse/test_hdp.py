@@ -32,14 +32,14 @@ def test_a_planted_number_of_components_is_recovered(kind: str) -> None:
 def test_held_out_frames_are_as_likely_as_with_the_planted_number_and_likelier_than_with_too_few() -> None:
     x = vector_groups(16, 40, 4, seed=2)
     seen, new = x[:, ::2], x[:, 1::2]
-    found = {}
+    result = {}
     for truncation in (2, 4, 7):
         model = HDP(DiagonalGaussian(truncation, 3), alpha=2.0, gamma=2.0)
         model.fit(seen, everything(seen), 0)
         weights = model.weights(seen, everything(seen))
-        found[truncation] = float(model.log_likelihood(new, everything(new), weights).sum() / everything(new).sum())
-    assert found[7] > found[2] + 0.2
-    assert found[7] == pytest.approx(found[4], abs=0.02)
+        result[truncation] = float(model.log_likelihood(new, everything(new), weights).sum() / everything(new).sum())
+    assert result[7] > result[2] + 0.2
+    assert result[7] == pytest.approx(result[4], abs=0.02)
 
 
 def _marginal(counts: np.ndarray, concentrations: np.ndarray) -> float:

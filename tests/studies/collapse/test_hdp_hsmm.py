@@ -23,8 +23,8 @@ def test_planted_states_and_durations_are_recovered(kind: str) -> None:
     path = model.decode(x, everything(x)).numpy()
     assert adjusted_rand_score(states.ravel(), path.ravel()) > 0.85
     mine = [int(np.bincount(path[states == state], minlength=6).argmax()) for state in range(3)]
-    found = model.mean_parameters().durations.exp().numpy()[mine]
-    assert (found.argmax(1) == DURATIONS.argmax(1)).all()
+    result = model.mean_parameters().durations.exp().numpy()[mine]
+    assert (result.argmax(1) == DURATIONS.argmax(1)).all()
     assert float(model.base.mean()[mine].sum()) > 0.85
 
 

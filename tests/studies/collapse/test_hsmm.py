@@ -29,9 +29,9 @@ def test_planted_durations_are_recovered_and_the_elbo_never_falls(kind: str) -> 
     assert adjusted_rand_score(states.ravel(), path.ravel()) > 0.85
     mine = [int(np.bincount(path[states == state], minlength=3).argmax()) for state in range(3)]
     assert sorted(mine) == [0, 1, 2]
-    found = model.mean_parameters().durations.exp().numpy()[mine]
-    assert np.abs(found - DURATIONS).sum(1).max() < 0.35
-    assert (found.argmax(1) == DURATIONS.argmax(1)).all()
+    result = model.mean_parameters().durations.exp().numpy()[mine]
+    assert np.abs(result - DURATIONS).sum(1).max() < 0.35
+    assert (result.argmax(1) == DURATIONS.argmax(1)).all()
 
 
 def test_expected_durations_beat_a_model_without_them_on_new_sequences() -> None:

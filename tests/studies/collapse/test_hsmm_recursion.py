@@ -57,12 +57,12 @@ def score(cut: list[tuple[int, int]], log_b: np.ndarray, parameters: LogParamete
 def test_likelihood_counts_and_best_path_equal_enumeration(d_max: int, censored: bool) -> None:
     parameters, lengths = chain(0, d_max), torch.tensor([6, 1, 3, 5])
     log_b = emissions(4, 6, 1)
-    found = expected_counts(log_b, parameters, lengths, censored=censored)
+    result = expected_counts(log_b, parameters, lengths, censored=censored)
     path, best = viterbi(log_b, parameters, lengths, censored=censored)
     for row, length in enumerate(lengths.tolist()):
         cuts = list(segmentations(length, d_max))
         scores = np.array([score(cut, log_b[row].numpy(), parameters, censored) for cut in cuts])
-        assert float(found.log_likelihood[row]) == pytest.approx(logsumexp(scores))
+        assert float(result.log_likelihood[row]) == pytest.approx(logsumexp(scores))
         assert float(best[row]) == pytest.approx(scores.max())
         expected = [state for state, lasting in cuts[int(scores.argmax())] for _ in range(lasting)]
         assert path[row].tolist() == expected + [-1] * (6 - length)
@@ -72,10 +72,10 @@ def test_likelihood_counts_and_best_path_equal_enumeration(d_max: int, censored:
             frames[np.arange(length), [s for s, d in cut for _ in range(d)]] += weight
             for state, _ in cut:
                 pieces[state] += weight
-        np.testing.assert_allclose(found.occupancy[row], frames, atol=1e-9)
-        np.testing.assert_allclose(found.durations[row].sum(1), pieces, atol=1e-9)
-    assert float(found.initial.sum()) == pytest.approx(4)
-    assert float(found.transitions.sum() + 4) == pytest.approx(float(found.durations.sum()))
+        np.testing.assert_allclose(result.occupancy[row], frames, atol=1e-9)
+        np.testing.assert_allclose(result.durations[row].sum(1), pieces, atol=1e-9)
+    assert float(result.initial.sum()) == pytest.approx(4)
+    assert float(result.transitions.sum() + 4) == pytest.approx(float(result.durations.sum()))
 
 
 @pytest.mark.parametrize("d_max", [12, 20])
@@ -92,10 +92,10 @@ def test_geometric_durations_make_an_hmm(d_max: int) -> None:
     hmm.emissionprob_ = draw.dirichlet(np.ones(4), size=STATES)
     codes = draw.integers(4, size=(5, 12))
     log_b = torch.tensor(np.log(hmm.emissionprob_.T[codes]))
-    found = expected_counts(log_b, parameters, torch.full((5,), 12), censored=True)
+    result = expected_counts(log_b, parameters, torch.full((5,), 12), censored=True)
     for row in range(5):
-        assert float(found.log_likelihood[row]) == pytest.approx(hmm.score(codes[row][:, None]))
-        np.testing.assert_allclose(found.occupancy[row], hmm.predict_proba(codes[row][:, None]), atol=1e-8)
+        assert float(result.log_likelihood[row]) == pytest.approx(hmm.score(codes[row][:, None]))
+        np.testing.assert_allclose(result.occupancy[row], hmm.predict_proba(codes[row][:, None]), atol=1e-8)
 
 
 @censoring
@@ -125,9 +125,9 @@ def test_padding_and_other_sequences_do_not_matter() -> None:
 
 def test_long_and_unlikely_sequences_stay_finite() -> None:
     parameters = chain(7, 8)
-    found = expected_counts(1e3 * emissions(2, 1500, 8), parameters, torch.tensor([1500, 1]))
-    assert all(value.isfinite().all() for value in found)
-    torch.testing.assert_close(found.occupancy.sum(-1).sum(1), torch.tensor([1500.0, 1.0], dtype=torch.float64))
+    result = expected_counts(1e3 * emissions(2, 1500, 8), parameters, torch.tensor([1500, 1]))
+    assert all(value.isfinite().all() for value in result)
+    torch.testing.assert_close(result.occupancy.sum(-1).sum(1), torch.tensor([1500.0, 1.0], dtype=torch.float64))
 
 
 def test_one_state_cannot_follow_itself() -> None:

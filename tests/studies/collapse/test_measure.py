@@ -41,22 +41,22 @@ def test_measures_are_those_of_the_definitions() -> None:
     book = book_of(model)
     records = [record([0, 0, 1, 1], [2, 2], [True, False], book), record([2, 2, 2], [3], [True], book)]
     vectors = np.concatenate([one.vectors for one in records])
-    found = measure(records, [4, 2], vectors, model, beta=0.4, vq_weight=0.1)
+    result = measure(records, [4, 2], vectors, model, beta=0.4, vq_weight=0.1)
     kept, passed = vectors[[0, 1, 2, 3, 4, 5]], book[[0, 0, 1, 1, 2, 2]]
     kept = np.concatenate([records[0].vectors, records[1].vectors[:2]])
-    assert (found["clips"], found["vectors"]) == (3, 6)
-    assert found["accuracy"] == pytest.approx(2 / 3)
-    assert found["majority"] == pytest.approx(2 / 3)
-    assert found["cross_entropy"] == pytest.approx((0 + 1 + 0) / 3)
-    assert found["perplexity_batch"] == pytest.approx((2 + 1) / 2)
-    assert found["perplexity_dataset"] == pytest.approx(3)
-    assert found["active_codes"] == 3
-    assert found["commitment"] == pytest.approx(np.square(kept - passed).mean(), rel=1e-5)
-    assert found["distance"] == pytest.approx(np.linalg.norm(kept - passed, axis=1).mean(), rel=1e-5)
-    assert found["loss"] == pytest.approx(found["cross_entropy"] + 0.1 * 0.4 * found["commitment"])
-    assert found["restart_share"] == pytest.approx(2 / 8)
-    assert found["clips_on_top_2"] == pytest.approx(2 / 3)  # the codes 0 and 1 of the counted vectors, and all of 2
-    assert found["code_norm"] == pytest.approx(1, abs=1e-5)
+    assert (result["clips"], result["vectors"]) == (3, 6)
+    assert result["accuracy"] == pytest.approx(2 / 3)
+    assert result["majority"] == pytest.approx(2 / 3)
+    assert result["cross_entropy"] == pytest.approx((0 + 1 + 0) / 3)
+    assert result["perplexity_batch"] == pytest.approx((2 + 1) / 2)
+    assert result["perplexity_dataset"] == pytest.approx(3)
+    assert result["active_codes"] == 3
+    assert result["commitment"] == pytest.approx(np.square(kept - passed).mean(), rel=1e-5)
+    assert result["distance"] == pytest.approx(np.linalg.norm(kept - passed, axis=1).mean(), rel=1e-5)
+    assert result["loss"] == pytest.approx(result["cross_entropy"] + 0.1 * 0.4 * result["commitment"])
+    assert result["restart_share"] == pytest.approx(2 / 8)
+    assert result["clips_on_top_2"] == pytest.approx(2 / 3)  # the codes 0 and 1 of the counted vectors, and all of 2
+    assert result["code_norm"] == pytest.approx(1, abs=1e-5)
 
 
 def test_without_a_quantizer_nothing_is_said_of_codes() -> None:
@@ -73,8 +73,8 @@ def test_without_a_quantizer_nothing_is_said_of_codes() -> None:
         0,
         0.0,
     )
-    found = measure([plain], [8], vectors, model, beta=0.4, vq_weight=0.1)
-    assert found == {
+    result = measure([plain], [8], vectors, model, beta=0.4, vq_weight=0.1)
+    assert result == {
         "clips": 1, "vectors": 8, "accuracy": 1.0, "majority": 1.0, "cross_entropy": 0.5, "loss": 0.5, "drift": 0.0,
     }  # fmt: skip
 
@@ -83,10 +83,10 @@ def test_one_code_reads_one_but_for_the_printed_formula() -> None:
     config = BRIEF.model_copy(update={"codes": 512})
     model = DigitClassifier(VQ, config, mels=MELS, classes=3, seed=0)
     one = record([7] * 6, [3, 3], [True, True], book_of(model))
-    found = measure([one], [6], one.vectors, model, beta=0.4, vq_weight=0.1)
-    assert found["perplexity_batch"] == found["perplexity_dataset"] == 1.0
-    assert found["perplexity_printed"] == pytest.approx(1.0606, abs=1e-4)
-    assert (found["active_codes"], found["top_code"], found["clips_on_top_2"]) == (1, 7, 1.0)
+    result = measure([one], [6], one.vectors, model, beta=0.4, vq_weight=0.1)
+    assert result["perplexity_batch"] == result["perplexity_dataset"] == 1.0
+    assert result["perplexity_printed"] == pytest.approx(1.0606, abs=1e-4)
+    assert (result["active_codes"], result["top_code"], result["clips_on_top_2"]) == (1, 7, 1.0)
 
 
 def test_paired_counts_take_as_many_vectors_of_either() -> None:

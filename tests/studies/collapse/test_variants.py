@@ -5,8 +5,8 @@ from phonoscope.studies.collapse.variants import arm_variants, main_variants, ru
 
 
 def test_the_eight_combinations_come_under_both_updates_where_they_have_a_quantizer() -> None:
-    found = {variant.name: (variant.update, variant.sequence) for variant in main_variants()}
-    assert found == {
+    result = {variant.name: (variant.update, variant.sequence) for variant in main_variants()}
+    assert result == {
         "baseline": (None, None),
         "vq": ("ema", None),
         "vq_unscaled": ("ema_unscaled", None),
@@ -43,7 +43,7 @@ def test_arms_change_their_own_settings_only() -> None:
 
 
 def test_every_variant_runs_from_its_seeds() -> None:
-    found = runs(VqConfig(seeds=3, arms=("older",), arm_seeds=2))
-    assert len(found) == len(set(found)) == 12 * 3 + 2 * 2
-    assert [index for variant, index in found if variant.name == "vq"] == [1, 2, 3]
-    assert [index for variant, index in found if variant.name == "vq_older"] == [1, 2]
+    result = runs(VqConfig(seeds=3, arms=("older",), arm_seeds=2))
+    assert len(result) == len(set(result)) == 12 * 3 + 2 * 2
+    assert [index for variant, index in result if variant.name == "vq"] == [1, 2, 3]
+    assert [index for variant, index in result if variant.name == "vq_older"] == [1, 2]

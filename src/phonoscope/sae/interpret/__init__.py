@@ -2,6 +2,6 @@
 
 from phonoscope.config.interpret import InterpretConfig
 from phonoscope.sae.interpret.detectors import phone_detectors
-from phonoscope.sae.interpret.run import Interpretation, interpret
+from phonoscope.sae.interpret.run import Interpretation, interpret, spread_utterances
 
-__all__ = ["InterpretConfig", "Interpretation", "interpret", "phone_detectors"]
+__all__ = ["InterpretConfig", "Interpretation", "interpret", "phone_detectors", "spread_utterances"]

@@ -50,7 +50,7 @@ def phone_detectors(
     Returns: phone, feature, auroc, low, high, auroc_train, segments, density; the best first.
     Raises: `DataError` for arrays of different lengths, or one utterance alone.
     """
-    matrix = sp.csr_array(activations, dtype=np.float32)
+    matrix: Any = sp.csr_array(activations).astype(np.float32)
     unit = np.unique(np.asarray(utterances), return_inverse=True)[1]
     if not matrix.shape[0] == len(phones) == len(unit):
         raise DataError(f"{matrix.shape[0]} frames, but {len(phones)} phones and {len(unit)} utterances")
@@ -66,7 +66,7 @@ def phone_detectors(
     )
     groups, on_train = Groups(groups.code[starts], groups.names), train[starts]
     areas = selectivity(peaks, groups, on_train, fewest=min_segments)
-    density = matrix.count_nonzero(axis=0) / matrix.shape[0]
+    density = np.asarray(matrix.count_nonzero(axis=0)) / matrix.shape[0]
     table = phone_table(areas, np.zeros(len(areas.phones)), density)
     table = table[table["scored"]].reset_index(drop=True)
     held_out = ~on_train & (groups.code >= 0)
@@ -74,14 +74,15 @@ def phone_detectors(
     owner = np.unique(unit[starts][held_out], return_inverse=True)[1]
     bounds = [
         auroc_interval(
-            scores[:, [row.feature]].toarray().ravel(),
-            code == groups.names.index(str(row.phone)),
-            *(owner, row.auroc),
+            scores[:, [feature]].toarray().ravel(),
+            code == groups.names.index(phone),
+            owner,
+            area,
             samples=samples,
             confidence=confidence,
-            seed=derive_seed(seed, str(row.phone)),
+            seed=derive_seed(seed, phone),
         )
-        for row in table.itertuples()
+        for phone, feature, area in zip(table["phone"], table["feature"], table["auroc"], strict=True)
     ]
     table["low"], table["high"] = [bound.low for bound in bounds], [bound.high for bound in bounds]
     table["segments"] = table["eval_segments"]

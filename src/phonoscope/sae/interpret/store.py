@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from phonoscope.audio import read_audio, resample
 from phonoscope.files import write_json, write_parquet, write_safetensors
 from phonoscope.sae.interpret.clips import SAMPLE_RATE, cut_clip, flac, spectrogram, strip_png
 from phonoscope.sae.interpret.run import Interpretation
@@ -37,6 +38,11 @@ def save_interpretation(
     shape = {"form": "CSR", "shape": list(activations.shape)}
     write_safetensors(folder / "activations.safetensors", parts, shape)
     _write_clips(folder / "clips", result, read, clip_s)
+
+
+def read_audio_16k(files: Mapping[str, Path], utterance: str) -> NDArray[np.float32]:
+    """Audio of an utterance at 16 kHz, [samples]; `files` by utterance."""
+    return resample(*read_audio(files[utterance]), SAMPLE_RATE)
 
 
 def _write_clips(

@@ -6,9 +6,8 @@ variational step (Hoffman et al. 2013, JMLR 14), with a constant rate because th
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -34,41 +33,27 @@ class SequenceOutput:
     """Input of `learn`."""
 
 
-class SequenceLayer(nn.Module, ABC):
-    """Frames in, features out. A forward pass changes no state, whatever the mode; only `start` and `learn` do.
+class _Layer(nn.Module):
+    """Frames in, features out. A forward pass changes no state in any mode; only `start` and `learn` do.
 
-    Frames are codes [B, T] int64 or vectors [B, T, D], with a mask [B, T] of leading real frames, one at least; values
+    Frames are codes [B, T] int64 or vectors [B, T, D], with a mask [B, T] of leading real frames, at least one; values
     at padding do not matter.
     """
 
-    width: int
-
-    def __init__(self, config: SequenceConfig, seed: int) -> None:
+    def __init__(self, model: HDP | HSMM, width: int, config: SequenceConfig, seed: int) -> None:
         super().__init__()
-        self.config, self.seed = config, seed
+        self.model: Any = model
+        self.width, self.config, self.seed = width, config, seed
 
-    @abstractmethod
+    @torch.no_grad()
     def start(self, x: Tensor, mask: Tensor) -> None:
         """Set the model from one batch, before the first forward pass."""
-
-    @abstractmethod
-    def forward(self, x: Tensor, mask: Tensor) -> SequenceOutput: ...
-
-    @abstractmethod
-    def learn(self, x: Tensor, mask: Tensor, out: SequenceOutput, *, utterances: int) -> None:
-        """One stochastic step from the batch that gave `out`, of a corpus with this many utterances."""
+        self.model.start(_blank(x, mask), mask, self.seed)
 
     @torch.no_grad()
     def elbo(self, mask: Tensor, out: SequenceOutput, *, utterances: int) -> float:
         """ELBO per frame of the batch that gave `out`, in nats, with the batch's share of the corpus's KL terms."""
-        return float((out.evidence - self._kl() * len(mask) / utterances) / mask.sum())
-
-    @abstractmethod
-    def shares(self) -> Tensor:
-        """Share of all learnt frames in each component or state, [K], sums to 1."""
-
-    @abstractmethod
-    def _kl(self) -> Tensor: ...
+        return float((out.evidence - self.model.kl() * len(mask) / utterances) / mask.sum())
 
 
 def _blank(x: Tensor, mask: Tensor) -> Tensor:
@@ -76,20 +61,14 @@ def _blank(x: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask if x.ndim == 2 else mask[..., None], x, torch.zeros_like(x))
 
 
-class HDPLayer(SequenceLayer):
+class HDPLayer(_Layer):
     """Features: the expected share of an utterance's frames in each component, K values that sum to 1.
 
     The posterior mean of pi_j would depend on the utterance's length: in a short one it is nearer to the base measure.
     """
 
     def __init__(self, emission: Emission, config: SequenceConfig, seed: int) -> None:
-        super().__init__(config, seed)
-        self.model = HDP(emission, alpha=config.alpha, gamma=config.gamma)
-        self.width = emission.components
-
-    @torch.no_grad()
-    def start(self, x: Tensor, mask: Tensor) -> None:
-        self.model.start(_blank(x, mask), mask, self.seed)
+        super().__init__(HDP(emission, alpha=config.alpha, gamma=config.gamma), emission.components, config, seed)
 
     def forward(self, x: Tensor, mask: Tensor) -> SequenceOutput:
         posterior = self.model.posterior(_blank(x, mask), mask, self.config.local_iterations)
@@ -99,31 +78,19 @@ class HDPLayer(SequenceLayer):
 
     @torch.no_grad()
     def learn(self, x: Tensor, mask: Tensor, out: SequenceOutput, *, utterances: int) -> None:
-        assert isinstance(out.learned_from, HDPPosterior)
+        """One stochastic step from the batch that gave `out`, of a corpus with this many utterances."""
         scale = utterances / len(mask)
         self.model.learn(x, mask, out.learned_from, rate=self.config.rate, scale=scale, iterations=1)
 
-    def shares(self) -> Tensor:
-        return self.model.emission.shares()
 
-    def _kl(self) -> Tensor:
-        return self.model.kl()
-
-
-class HSMMLayer(SequenceLayer):
+class HSMMLayer(_Layer):
     """Features of each of S states: the expected share of frames (sums to 1), and the mean duration as a share of Dmax.
 
     The mean is over the utterance's segments of the state and one more segment of the state's usual duration.
     """
 
     def __init__(self, model: HSMM, config: SequenceConfig, seed: int) -> None:
-        super().__init__(config, seed)
-        self.model = model
-        self.width = 2 * config.states
-
-    @torch.no_grad()
-    def start(self, x: Tensor, mask: Tensor) -> None:
-        self.model.start(_blank(x, mask), mask, self.seed)
+        super().__init__(model, 2 * config.states, config, seed)
 
     def forward(self, x: Tensor, mask: Tensor) -> SequenceOutput:
         x = _blank(x, mask)
@@ -138,14 +105,11 @@ class HSMMLayer(SequenceLayer):
 
     @torch.no_grad()
     def learn(self, x: Tensor, mask: Tensor, out: SequenceOutput, *, utterances: int) -> None:
-        assert isinstance(out.learned_from, HSMMStatistics)
+        """One stochastic step from the batch that gave `out`, of a corpus with this many utterances."""
         self.model.learn(out.learned_from, rate=self.config.rate, scale=utterances / len(mask), iterations=1)
 
-    def shares(self) -> Tensor:
-        return self.model.emission.shares()
 
-    def _kl(self) -> Tensor:
-        return self.model.kl()
+SequenceLayer = HDPLayer | HSMMLayer
 
 
 def build_sequence(
