@@ -50,4 +50,4 @@ def _material(config: VqConfig) -> Material:
         digits = [name for name in utterances if name in words]
         audio = waveforms(manifest, digits, config.sample_rate_hz)
         sides.append((audio, [DIGITS.index(words[name]) for name in digits]))
-    return Material(*digit_clips(*sides, config.sample_rate_hz, config.mels), len(DIGITS))
+    return Material(*digit_clips(sides[0], sides[1], config.sample_rate_hz, config.mels), len(DIGITS))
