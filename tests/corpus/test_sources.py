@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from phonoscope.corpus.sources.espeak import deal
 
 from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.items import EspeakSpeech, NeuralSpeech, RawItem, Rejected
 from phonoscope.corpus.sources import SOURCES, open_source
+from phonoscope.corpus.sources.espeak import deal
 from phonoscope.errors import DataError, ParamsError
 from tests.corpus import trees
 

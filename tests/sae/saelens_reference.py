@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sae_lens import SAE  # type: ignore[import-not-found]
+from sae_lens import SAE
 
 with torch.no_grad():
     for folder in map(Path, sys.argv[1:]):

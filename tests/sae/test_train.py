@@ -166,7 +166,8 @@ def test_only_the_given_rows_are_taken() -> None:
 def test_an_autoencoder_is_trained_on_arrays_with_intervals_over_utterances() -> None:
     frames, utterances = plant(1200).frames.astype(np.float16), np.repeat(np.arange(60), 20)
     fitted = train_sae(frames, utterances=utterances, config=config(epochs=3))
-    table = fitted.table.set_index("metric")
+    assert fitted.table is not None
+    table: Any = fitted.table.set_index("metric")
     assert table.loc["fvu", "value"] == pytest.approx(fitted.scores.fvu)
     assert table.loc["l0", "value"] == pytest.approx(fitted.scores.l0) == pytest.approx(ACTIVE, rel=0.2)
     assert table.loc["dead_share", "value"] == fitted.dead_share

@@ -23,7 +23,7 @@ def write_corpus(empty: tuple[str, ...] = ()) -> list[str]:
     Returns: the utterances' names. The last of each speaker is longer by 10 ms.
     """
     columns: dict[str, list[Any]] = {}
-    alignments = {}
+    alignments: dict[str, Alignment] = {}
     for speaker in SPEAKERS:
         for take in range(PER_SPEAKER):
             name, path = f"{speaker}-{take}", f"{speaker}/c/{speaker}-{take}.flac"

@@ -43,7 +43,7 @@ def run(params: Params, item: str) -> StageReport:
     scoring = partial(evaluate, trained, train, held_out, config, device)
     whisper = partial(downstream, params.whisper, params.compute, site, trained.model, config.faithfulness)
     fitted, faithful = in_threads(params.compute, scoring, whisper)
-    training = {name: value for name, value in config.model_dump(mode="json").items() if f"sae.{name}" in SAE_KEYS}
+    training = config.model_dump(mode="json", exclude={"sites", "checkpoint_every"})
     metadata = {"model_name": features.config.get("checkpoint", ""), "hook_name": item}
     with atomic_dir(paths.sae_model(item)) as folder:
         save_sae(fitted.model, folder, metadata | {"training": training | {"dead_tokens": trained.dead_tokens}})

@@ -183,14 +183,12 @@ def _task_result(parts: Mapping[int, tuple[_Job, Scores]]) -> TaskResult:
     if unseen:
         logger.warning("%s: eval has classes that train lacks; their frames count as errors: %s", task.name, unseen)
     # an input `layer` is a table, and the linear probe is a `Probe`
-    sources, probes = (
-        [cast("TableInput", job.source) for job, _ in parts.values()],
-        [s.probe for _, s in parts.values()],
-    )
+    sources = [cast("TableInput", part.source) for part, _ in parts.values()]
+    probes = [cast("Probe", part.probe) for _, part in parts.values()]
     return TaskResult(
         tuple(parts),
         [source.targets_table(train.targets, train.classes) for source in sources],
-        cast("list[Probe]", probes),
+        probes,
         [part.statistics for _, part in parts.values()],
         job.posed.units,
         unseen,

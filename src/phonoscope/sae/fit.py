@@ -198,7 +198,7 @@ def _table(
     owner = np.unique(units, return_inverse=True)[1]
     unexplained, total, active = (np.bincount(owner, weights=column) for column in sums.T)
     frames = np.bincount(owner).astype(np.float64)
-    rows = {"fvu": (unexplained, total), "l0": (active, frames)}
+    rows: dict[str, tuple[Any, Any]] = {"fvu": (unexplained, total), "l0": (active, frames)}
     table = [
         {"metric": name}
         | ratio_interval(*pair, samples=samples, confidence=confidence, seed=derive_seed(seed, name))._asdict()

@@ -169,7 +169,7 @@ def window_metrics(collection: Collection, utterances: Sequence[Utterance], fold
     for batch in collection.blocks(windows, sites):
         for site, more in batch.items():
             blocks[site] += more
-    scores = {}
+    scores: dict[str, float] = {}
     for site in sites:
         features = Features.load(folder / site.name)
         starts = features.starts()

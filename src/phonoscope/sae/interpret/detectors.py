@@ -50,7 +50,7 @@ def phone_detectors(
     Returns: phone, feature, auroc, low, high, auroc_train, segments, density; the best first.
     Raises: `DataError` for arrays of different lengths, or one utterance alone.
     """
-    matrix: Any = sp.csr_array(activations).astype(np.float32)  # type: ignore[arg-type]
+    matrix: Any = sp.csr_array(activations).astype(np.float32)
     unit = np.unique(np.asarray(utterances), return_inverse=True)[1]
     if not matrix.shape[0] == len(phones) == len(unit):
         raise DataError(f"{matrix.shape[0]} frames, but {len(phones)} phones and {len(unit)} utterances")
