@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -81,6 +82,7 @@ def test_a_missing_root_folder_is_named_with_its_key(tmp_path: Path, stage: str,
 )
 def test_a_stage_without_its_inputs_names_the_stage_to_run(tmp_path: Path, stage: list[str]) -> None:
     root = str(FILE.parent / "corpora/espeak")
+    shutil.copy(FILE.parent / "dvc.yaml", tmp_path)
     done = phonoscope(tmp_path, *stage, changes={"corpus.root": root, "alignment.root": root})
     assert done.returncode == 4, done.stderr
     assert "dvc repro" in refusal(done)

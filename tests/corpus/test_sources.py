@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.items import EspeakSpeech, NeuralSpeech, RawItem, Rejected
-from phonoscope.corpus.sources import SOURCES, open_source
+from phonoscope.corpus.registry import open_source, source_names
 from phonoscope.corpus.sources.espeak import deal
 from phonoscope.errors import DataError, ParamsError
 from tests.corpus import trees
@@ -20,13 +20,13 @@ def read(source: str, root: Path, **options: object) -> tuple[dict[str, RawItem]
     return items, [item for item in found if isinstance(item, Rejected)]
 
 
-@pytest.mark.parametrize("source", sorted(SOURCES))
+@pytest.mark.parametrize("source", source_names())
 def test_a_missing_root_is_named(source: str, tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match=r"root: .*nowhere"):
         read(source, tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("source", sorted(SOURCES))
+@pytest.mark.parametrize("source", source_names())
 def test_a_folder_of_another_layout_is_refused(source: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=str(tmp_path)):
         read(source, tmp_path)
