@@ -15,9 +15,8 @@ from benchmarks.speech import SpeechLayer
 from phonoscope.compute import parallel_map
 
 if TYPE_CHECKING:
-    from phonoscope.probes.model import Probe
-
     from phonoscope.probes import ClassTable, ValueTable
+    from phonoscope.probes.solvers import Probe
 
 BATCH = 500_000
 """Frames in memory at a time."""
@@ -94,14 +93,15 @@ def _count(layer: SpeechLayer, frames: int) -> tuple[ClassTable, ClassTable, Val
     """Contingency tables of phone and speaker and the F0 table, summed batch by batch."""
     from phonoscope.probes import ClassTable, ValueTable
 
-    size = len(layer.codebook)
-    phone = ClassTable(layer.phone_names, np.zeros((size, len(layer.phone_names)), dtype=np.int64))
-    speaker = ClassTable(layer.speaker_names, np.zeros((size, len(layer.speaker_names)), dtype=np.int64))
-    pitch = ValueTable(np.zeros(size, dtype=np.int64), np.zeros(size), np.zeros(size))
+    size, names = len(layer.codebook), (layer.phone_names, layer.speaker_names)
+    counts = [np.zeros((size, len(classes)), dtype=np.int64) for classes in names]
+    count, f0_sum, f0_squares = np.zeros(size, dtype=np.int64), np.zeros(size), np.zeros(size)
     for index, start in enumerate(range(0, frames, BATCH)):
         batch = layer.batch(index, min(BATCH, frames - start))
-        phone += ClassTable.from_frames(batch.codes, batch.phones, layer.phone_names, size)
-        speaker += ClassTable.from_frames(batch.codes, batch.speakers, layer.speaker_names, size)
+        for total, labels, classes in zip(counts, (batch.phones, batch.speakers), names, strict=True):
+            total += ClassTable.from_frames(batch.codes, labels, classes, size).counts
         voiced = np.isfinite(batch.f0_hz)
-        pitch += ValueTable.from_frames(batch.codes[voiced], batch.f0_hz[voiced], size)
-    return phone, speaker, pitch
+        table = ValueTable.from_frames(batch.codes[voiced], batch.f0_hz[voiced], size)
+        count, f0_sum, f0_squares = count + table.count, f0_sum + table.total, f0_squares + table.squares
+    phone, speaker = (ClassTable(tuple(sorted(classes)), total) for classes, total in zip(names, counts, strict=True))
+    return phone, speaker, ValueTable(count, f0_sum, f0_squares)

@@ -1,4 +1,4 @@
-"""What stage `interpret` finds in planted frames, and causal tests of two features."""
+"""Results of stage `interpret` on planted frames, and causal tests of two features."""
 
 from __future__ import annotations
 

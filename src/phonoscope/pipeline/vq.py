@@ -8,6 +8,11 @@ from phonoscope import paths
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from phonoscope.config.params import Params
     from phonoscope.config.vq import VqConfig
     from phonoscope.studies.collapse.evaluation import Material
@@ -45,9 +50,10 @@ def _material(config: VqConfig) -> Material:
 
     split, manifest = Split.load(paths.SPLIT), Manifest.load(paths.MANIFEST)
     words = {name: word for name, word in manifest.by_utterance("word").items() if word in DIGITS}
-    sides = []
-    for utterances in (split.train, split.eval):
+
+    def side(utterances: Sequence[str]) -> tuple[list[NDArray[np.float32]], list[int]]:
         digits = [name for name in utterances if name in words]
-        audio = waveforms(manifest, digits, config.sample_rate_hz)
-        sides.append((audio, [DIGITS.index(words[name]) for name in digits]))
-    return Material(*digit_clips(sides[0], sides[1], config.sample_rate_hz, config.mels), len(DIGITS))
+        return waveforms(manifest, digits, config.sample_rate_hz), [DIGITS.index(words[name]) for name in digits]
+
+    clips = digit_clips(side(split.train), side(split.eval), config.sample_rate_hz, config.mels)
+    return Material(*clips, len(DIGITS))

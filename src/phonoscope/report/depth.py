@@ -115,16 +115,16 @@ def _draw_inputs(axes: Axes, rows: pd.DataFrame) -> None:
     layers = sorted(rows.loc[rows["layer"] > 0, "layer"].unique())
     for name, (label, hue, marker) in INPUT_LOOKS.items():
         for probe, line in PROBE_LINES.items():
-            own = rows[(rows["input"] == name) & (rows["probe"] == probe)].sort_values("layer")
+            part = rows[(rows["input"] == name) & (rows["probe"] == probe)].sort_values("layer")
             look: dict[str, Any] = {"color": hue, "linestyle": line, "label": f"{label}, {PROBE_NAMES[probe]}"}
             if name == "latent":
-                for value in own["value"]:
+                for value in part["value"]:
                     axes.axhline(value, linewidth=1.2, **look)
-            elif len(own):
+            elif len(part):
                 face = hue if probe == "linear" else "white"
-                axes.plot(own["layer"], own["value"], marker=marker, markersize=4, markerfacecolor=face, **look)
+                axes.plot(part["layer"], part["value"], marker=marker, markersize=4, markerfacecolor=face, **look)
             if probe == "linear" and name != "latent":
-                axes.vlines(own["layer"], own["low"], own["high"], color=hue, linewidth=1)
+                axes.vlines(part["layer"], part["low"], part["high"], color=hue, linewidth=1)
     nulls = rows[rows["probe"] == "linear"]
     axes.axhline(nulls["null"].mean(), color=GREY, linewidth=0.9, linestyle=(0, (1, 1.5)), label="permuted labels")
     axes.set_xticks(layers)
@@ -148,8 +148,8 @@ def draw_controls(table: pd.DataFrame) -> Figure | None:
         figure = new_figure(11, 6.4)
         panels = figure.subplots(2, 2).ravel()
         for axes, (measure, probe, label) in zip(panels, CONTROLS, strict=True):
-            own = rows[(rows["measure"] == measure) & (rows["probe"] == probe)]
-            _draw_measure(axes, own, looks)
+            part = rows[(rows["measure"] == measure) & (rows["probe"] == probe)]
+            _draw_measure(axes, part, looks)
             axes.set_ylabel(label)
             axes.set_xlabel("RVQ layer")
         shown = dict(zip(*panels[0].get_legend_handles_labels()[::-1], strict=True))
@@ -160,8 +160,8 @@ def draw_controls(table: pd.DataFrame) -> Figure | None:
 
 def _draw_measure(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, Mapping[str, Any]]) -> None:
     for codec, look in looks.items():
-        own = rows[rows["codec"] == codec].sort_values("layer")
-        trained, untrained = (own[own["input"] == name] for name in ("layer", "untrained"))
+        part = rows[rows["codec"] == codec].sort_values("layer")
+        trained, untrained = (part[part["input"] == name] for name in ("layer", "untrained"))
         axes.plot(trained["layer"], trained["value"], label=codec, **look)
         axes.vlines(trained["layer"], trained["low"], trained["high"], color=look["color"], linewidth=1)
         axes.plot(untrained["layer"], untrained["value"], **{**look, "alpha": 0.3, "linewidth": 1.0})
@@ -214,8 +214,8 @@ def draw_groups(confusion: pd.DataFrame, classes: pd.DataFrame, shown: Sequence[
         image = None
         for line, (name, layer) in zip(panels, shown, strict=True):
             for axes, codec in zip(line, codecs, strict=True):
-                own = _chosen(pairs, name, layer)
-                image = _heat(axes, _shares(own[own["codec"] == codec], groups), groups, groups, 1.0)
+                part = _chosen(pairs, name, layer)
+                image = _heat(axes, _shares(part[part["codec"] == codec], groups), groups, groups, 1.0)
                 axes.tick_params(axis="x", rotation=60)
                 axes.set_title(f"{codec}\n{_describe(name, layer)}", loc="left", fontsize=8)
         for axes in panels[:, 0]:

@@ -179,9 +179,9 @@ def _table(rows: pd.DataFrame, view: str, cells: Any) -> str:
     chosen = rows[(rows["view"] == view) & ~rows["representation"].str.startswith(LAYER)]
     pairs = chosen[["codec", "representation"]].drop_duplicates().itertuples(index=False, name=None)
     lines = [
-        {"codec": codec, "representation": name, **found}
+        {"codec": codec, "representation": name, **row}
         for codec, name in pairs
-        if (found := cells(rows, codec, view, name))
+        if (row := cells(rows, codec, view, name))
     ]
     return markdown(pd.DataFrame(lines), text_columns=2)
 
@@ -245,9 +245,9 @@ def _draw(
         figure = new_figure(13, 7.2)
         panels = figure.subplots(2, 3, sharex=True).ravel()
         for axes, ((metric, label), title) in zip(panels, SCORES.items(), strict=True):
-            own = rows[rows["label"] == label]
-            _draw_panel(axes, own[own["metric"] == metric], kept, looks, joined=along != "representation")
-            _draw_null(axes, own[own["metric"] == CHANCE.get(metric, f"{metric}_null")], kept, looks)
+            part = rows[rows["label"] == label]
+            _draw_panel(axes, part[part["metric"] == metric], kept, looks, joined=along != "representation")
+            _draw_null(axes, part[part["metric"] == CHANCE.get(metric, f"{metric}_null")], kept, looks)
             axes.use_sticky_edges = False  # or the lowest null stands on the frame
             axes.set_title(title, loc="left")
             axes.set_ylabel(LABELS[metric])
@@ -275,25 +275,25 @@ def _draw_panel(
 ) -> None:
     for codec, look in looks.items():
         places = _places(kept, looks, codec)
-        own = rows[(rows["codec"] == codec) & rows["representation"].isin(kept)]
-        x = own["representation"].map(places).astype(float)
-        axes.vlines(x, own["ci_low"], own["ci_high"], color=look["color"], linewidth=1.2, zorder=2)
+        part = rows[(rows["codec"] == codec) & rows["representation"].isin(kept)]
+        x = part["representation"].map(places).astype(float)
+        axes.vlines(x, part["ci_low"], part["ci_high"], color=look["color"], linewidth=1.2, zorder=2)
         line = look if joined else {**look, "linestyle": ""}
-        axes.plot(x.to_numpy(), own["value"].to_numpy(), label=codec, zorder=2.5, **line)
+        axes.plot(x.to_numpy(), part["value"].to_numpy(), label=codec, zorder=2.5, **line)
 
 
 def _draw_null(axes: Axes, rows: pd.DataFrame, kept: Sequence[str], looks: Mapping[str, Any]) -> None:
     """A short grey line at the null level of each score, and a grey bar where that has an interval."""
     half = SPREAD / (2 * max(len(looks), 2))
     for codec in looks:
-        own = rows[(rows["codec"] == codec) & rows["representation"].isin(kept)]
-        x = own["representation"].map(_places(kept, looks, codec)).to_numpy(dtype=float)
-        axes.hlines(own["value"], x - half, x + half, color=GREY, linewidth=1.3, zorder=1.6)
-        spread = np.isfinite(own["ci_low"].to_numpy(dtype=float))
+        part = rows[(rows["codec"] == codec) & rows["representation"].isin(kept)]
+        x = part["representation"].map(_places(kept, looks, codec)).to_numpy(dtype=float)
+        axes.hlines(part["value"], x - half, x + half, color=GREY, linewidth=1.3, zorder=1.6)
+        spread = np.isfinite(part["ci_low"].to_numpy(dtype=float))
         axes.bar(
             x[spread],
-            (own["ci_high"] - own["ci_low"]).to_numpy()[spread],
-            bottom=own["ci_low"].to_numpy()[spread],
+            (part["ci_high"] - part["ci_low"]).to_numpy()[spread],
+            bottom=part["ci_low"].to_numpy()[spread],
             width=2 * half,
             color="0.85",
             zorder=1.5,

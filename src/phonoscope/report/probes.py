@@ -92,14 +92,14 @@ def _controlled(codec: str, rows: pd.DataFrame) -> pd.DataFrame:
     if rows.duplicated(list(KEYS)).any():
         raise DataError(f"{where}: a layer, task, probe and measure stand twice")
     keys = ["layer", "task", "measure"]
-    values = {name: own.set_index(keys)["value"] for name, own in rows.groupby("probe")}
+    values = {name: part.set_index(keys)["value"] for name, part in rows.groupby("probe")}
     parts = []
     for probe, permuted in (("linear", "permuted"), (MATCHED, "matched_permuted")):
-        own = rows[rows["probe"] == probe].set_index(keys)
+        part = rows[rows["probe"] == probe].set_index(keys)
         controls = {"permuted": permuted, "lookup": "lookup", "majority": "majority"}
         nothing = pd.Series(dtype=float)
-        own = own.assign(**{name: values.get(row, nothing).reindex(own.index) for name, row in controls.items()})
-        parts.append(own.reset_index())
+        part = part.assign(**{name: values.get(row, nothing).reindex(part.index) for name, row in controls.items()})
+        parts.append(part.reset_index())
     joined = pd.concat(parts, ignore_index=True)[list(COLUMNS)]
     numbers = joined[["value", "low", "high", *CONTROLS]].to_numpy(dtype=np.float64)
     broken = joined[~np.isfinite(numbers).all(axis=1)]
@@ -347,13 +347,13 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, Mapping[str,
 
     step = SPREAD / max(len(looks) - 1, 1)
     for rank, (codec, look) in enumerate(looks.items()):
-        own, hue = rows[rows["codec"] == codec].sort_values("layer"), look["color"]
-        x = own["layer"] + step * rank - SPREAD / 2
+        part, hue = rows[rows["codec"] == codec].sort_values("layer"), look["color"]
+        x = part["layer"] + step * rank - SPREAD / 2
         dots = (0, (1, 1.5)) if look["linestyle"] == "-" else (0, (1, 3))
-        axes.plot(x, own["lookup"], color=hue, linewidth=0.9, linestyle=dots, zorder=1.5)
-        axes.plot(x, own["permuted"], color=hue, marker="x", markersize=3, linestyle="", alpha=0.45, zorder=1.6)
-        axes.vlines(x, own["low"], own["high"], color=hue, linewidth=1.2, zorder=2)
-        axes.plot(x, own["value"], label=codec, zorder=2.5, **look)
+        axes.plot(x, part["lookup"], color=hue, linewidth=0.9, linestyle=dots, zorder=1.5)
+        axes.plot(x, part["permuted"], color=hue, marker="x", markersize=3, linestyle="", alpha=0.45, zorder=1.6)
+        axes.vlines(x, part["low"], part["high"], color=hue, linewidth=1.2, zorder=2)
+        axes.plot(x, part["value"], label=codec, zorder=2.5, **look)
     axes.axhline(rows["majority"].mean(), color=GREY, linewidth=0.9, linestyle=(0, (8, 4)), zorder=1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
     axes.set_xlim(0.5, int(rows["layer"].max()) + 0.5)

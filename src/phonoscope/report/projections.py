@@ -251,18 +251,18 @@ def codec_pictures(
     same = aliases(table, codec)
     for keys, points in coordinates.groupby(["view", "representation"], sort=False):
         view, name = map(str, keys)
-        own = points.merge(clips[clips["view"] == view], on=["view", "utterance"], validate="one_to_one")
+        part = points.merge(clips[clips["view"] == view], on=["view", "utterance"], validate="one_to_one")
         rank = look_up(table, codec, view, name, "rank", label="")
         also = "".join(f"; {alias} is the same up to scale" for alias, other in same.items() if other == name)
         size = f" ({rank.dims:,} dimensions{also})" if rank else ""
-        title = f"{codec}, {name}{size}, view {view}, {len(own)} clips"
-        notes = {"perplexity": min(perplexity, len(own) - 1)}
+        title = f"{codec}, {name}{size}, view {view}, {len(part)} clips"
+        notes = {"perplexity": min(perplexity, len(part) - 1)}
         projections = [
             Projection(method, axes, _note(table, (codec, view, name), method, axes.shape[1], **notes))
-            for method, axes in _axes(own)
+            for method, axes in _axes(part)
         ]
         if projections:
-            yield Pictures(codec, view, name, title, own, projections)
+            yield Pictures(codec, view, name, title, part, projections)
 
 
 def _axes(points: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.float32]]]:

@@ -76,10 +76,10 @@ def depth_headline(table: pd.DataFrame) -> dict[str, float]:
             ("untrained", "mi_bits", "phone_mi_bits_untrained_layer_1"),
         ):
             if (name, measure) in rows.index:
-                own = rows.loc[[(name, measure)]]
-                yield key, own[own["layer"] == (1 if key.endswith("_layer_1") else own["layer"].max())]
+                part = rows.loc[[(name, measure)]]
+                yield key, part[part["layer"] == (1 if key.endswith("_layer_1") else part["layer"].max())]
 
-    return {key: float(own["value"].iloc[0]) for key, own in chosen() if len(own)}
+    return {key: float(part["value"].iloc[0]) for key, part in chosen() if len(part)}
 
 
 def geometry_headline(table: pd.DataFrame) -> dict[str, dict[str, float]]:

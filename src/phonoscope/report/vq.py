@@ -281,10 +281,10 @@ def draw_perplexities(curves: pd.DataFrame, titles: Mapping[str, str]) -> Figure
         figure = new_figure(4.2 * len(titles), 3.6)
         axes = figure.subplots(1, len(titles), sharey=True, squeeze=False)[0]
         for axis, (variant, title) in zip(axes, titles.items(), strict=True):
-            for name, own in curves[curves["variant"] == variant].groupby("perplexity", sort=False):
+            for name, part in curves[curves["variant"] == variant].groupby("perplexity", sort=False):
                 hue, line = LINES[str(name)]
-                axis.plot(own["epoch"], own["value"], color=hue, linestyle=line, label=name, linewidth=1.4)
-                axis.fill_between(own["epoch"], own["low"], own["high"], color=hue, alpha=0.12, linewidth=0)
+                axis.plot(part["epoch"], part["value"], color=hue, linestyle=line, label=name, linewidth=1.4)
+                axis.fill_between(part["epoch"], part["low"], part["high"], color=hue, alpha=0.12, linewidth=0)
             axis.set(title=title, xlabel="epoch", yscale="log", ylim=(0.9, 600))
             axis.set_yticks([1, 2, 5, 10, 20, 50, 100, 200, 500], [1, 2, 5, 10, 20, 50, 100, 200, 500])
             axis.minorticks_off()
