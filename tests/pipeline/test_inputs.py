@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from phonoscope import paths
 from phonoscope.errors import DataError, EnvironmentFault, PhonoscopeError
-from phonoscope.pipeline.inputs import Input, blaming, check_inputs, stage_inputs
+from phonoscope.pipeline.inputs import Input, check_inputs, naming_bad_inputs, stage_inputs
 from tests.test_architecture import PARAMS, ROOT, dvc_stages, stage_names
 
 VALUES = PARAMS.model_dump(mode="json")
@@ -108,7 +108,7 @@ def test_a_refusal_of_an_input_says_which_stage_mends_it(tmp_path: Path) -> None
         f"{tmp_path}: no words; run `dvc repro align`": f"{tmp_path}: no words; run `dvc repro align`",
         "the split has no train": "the split has no train",
     }.items():
-        with pytest.raises(DataError) as seen, blaming(given):
+        with pytest.raises(DataError) as seen, naming_bad_inputs(given):
             raise DataError(said)
         assert str(seen.value) == expected
 
@@ -116,14 +116,14 @@ def test_a_refusal_of_an_input_says_which_stage_mends_it(tmp_path: Path) -> None
 def test_a_refusal_that_names_no_file_is_given_the_unsound_one(tmp_path: Path) -> None:
     (tmp_path / "scores.csv").write_text("score\ninf\n")
     reason = r"^no column 'value' \(.*scores\.csv: column score holds inf; run `dvc repro probe@dac`\)$"
-    with pytest.raises(DataError, match=reason), blaming([Input(tmp_path, "probe@dac")]):
+    with pytest.raises(DataError, match=reason), naming_bad_inputs([Input(tmp_path, "probe@dac")]):
         raise DataError("no column 'value'")
 
 
 @pytest.mark.parametrize("error", [EnvironmentFault("no CUDA"), OSError(errno.ENOSPC, "No space left on device")])
 def test_a_fault_of_the_machine_is_not_the_inputs(tmp_path: Path, error: Exception) -> None:
     (tmp_path / "scores.json").write_text('{"a": NaN}')
-    with pytest.raises(type(error)) as seen, blaming([Input(tmp_path, "probe@dac")]):
+    with pytest.raises(type(error)) as seen, naming_bad_inputs([Input(tmp_path, "probe@dac")]):
         raise error
     assert seen.value is error
 
@@ -131,7 +131,7 @@ def test_a_fault_of_the_machine_is_not_the_inputs(tmp_path: Path, error: Excepti
 def test_an_unforeseen_failure_is_the_unsound_inputs(tmp_path: Path) -> None:
     (tmp_path / "scores.json").write_text(json.dumps({"a": float("nan")}))
     reason = r"scores\.json: .*holds NaN.*; run `dvc repro probe@dac` \(KeyError: 'speaker'\)"
-    with pytest.raises(DataError, match=reason) as seen, blaming([Input(tmp_path, "probe@dac")]):
+    with pytest.raises(DataError, match=reason) as seen, naming_bad_inputs([Input(tmp_path, "probe@dac")]):
         raise KeyError("speaker")
     assert isinstance(seen.value, PhonoscopeError)
     assert isinstance(seen.value.__cause__, KeyError)

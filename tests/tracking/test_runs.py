@@ -15,12 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from phonoscope.pipeline.base import StageReport
-from phonoscope.tracking import (
-    TrackingConfig,
-    finish_parent,
-    stage_run,
-)
+from phonoscope.config.tracking import TrackingConfig
+from phonoscope.tracking import stage_run
 from phonoscope.tracking.store import Store
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -62,7 +58,7 @@ def test_report_becomes_metrics_steps_and_artifacts(checkout: Path, store: Store
     figure.write_bytes(b"png")
     many = {f"metric_{number}": float(number) for number in range(250)}
     with stage_run("probe@dac", {}, CONFIG, root=checkout) as recorder:
-        recorder.log(StageReport(metrics=many, by_layer={"phone.macro_f1": [0.5, 0.25, 0.125]}, figures=[figure]))
+        recorder.log({**many, "phone.macro_f1": [0.5, 0.25, 0.125]}, [figure])
     child = store.client.get_run(recorder.run_id)
     assert {key: child.data.metrics[key] for key in many} == many
     history = store.client.get_metric_history(child.info.run_id, "phone.macro_f1")
@@ -76,7 +72,7 @@ def test_parent_carries_headline_metrics_and_all_parameters(checkout: Path, stor
     with stage_run("summary", {}, CONFIG, root=checkout) as recorder:
         (checkout / "metrics").mkdir()
         (checkout / "metrics/summary.json").write_text('{"codec": {"dac": {"bitrate_bps": 6000}}}')
-        finish_parent(recorder, {"codec": {"dac": {"bitrate_bps": 6000}}})
+        recorder.finish_parent({"codec": {"dac": {"bitrate_bps": 6000}}})
     parent = _of(store, experiment)[-1]
     assert parent.data.metrics == {"codec.dac.bitrate_bps": 6000}
     assert parent.data.params == {"probe.phone.C": "0.1", "seed": "3"}
@@ -104,7 +100,7 @@ def test_experiment_run_again_with_other_parameters_has_two_rows(checkout: Path,
         (checkout / "metrics").mkdir(exist_ok=True)
         (checkout / "metrics/summary.json").write_text("{}")
         with stage_run("summary", {}, CONFIG, root=checkout) as recorder:
-            finish_parent(recorder, {"value": float(strength)})
+            recorder.finish_parent({"value": float(strength)})
     shutil.rmtree(checkout / "metrics")
     parents = [run for run in _of(store, experiment) if run.data.tags["phonoscope.kind"] == "repro"]
     rows = sorted((run.data.params["C"], run.data.metrics["value"]) for run in parents)
@@ -137,5 +133,5 @@ def test_import_does_not_load_mlflow() -> None:
 def test_random_states_are_untouched(checkout: Path, experiment: str) -> None:
     before = random.getstate(), np.random.get_state(legacy=False)["state"]["key"].tolist()
     with stage_run("probe@dac", {"C": 1}, CONFIG, root=checkout) as recorder:
-        recorder.log(StageReport(metrics={"a": 1.0}))
+        recorder.log({"a": 1.0})
     assert (random.getstate(), np.random.get_state(legacy=False)["state"]["key"].tolist()) == before

@@ -12,16 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from phonoscope.config.tracking import TrackingConfig
 from phonoscope.errors import EnvironmentFault
-from phonoscope.pipeline.base import StageReport
-from phonoscope.tracking import (
-    TrackingConfig,
-    finish_parent,
-    main_checkout,
-    stage_run,
-    tracking_uri,
-    ui_command,
-)
+from phonoscope.tracking import main_checkout, stage_run, tracking_uri, ui_command
 from phonoscope.tracking.store import Store, flatten, open_store, param_texts, redacted
 
 CONFIG = TrackingConfig()
@@ -124,8 +117,8 @@ def test_broken_store_costs_one_warning(broken_uri: str, tmp_path: Path, caplog:
     output = tmp_path / "output.json"
     with caplog.at_level(logging.WARNING), stage_run("encode@dac", {}, CONFIG, root=tmp_path) as recorder:
         output.write_text("result")
-        recorder.log(StageReport(metrics={"a": 1.0}, by_layer={"b": [1.0]}))
-        finish_parent(recorder, {"a": 1.0})
+        recorder.log({"a": 1.0, "b": [1.0]})
+        recorder.finish_parent({"a": 1.0})
     (record,) = [record for record in caplog.records if record.name.startswith("phonoscope")]
     message = record.getMessage()
     assert redacted(broken_uri) in message
@@ -157,7 +150,7 @@ def _break_store(root: Path) -> None:
 def test_store_lost_during_a_stage_warns(vanishing: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING), stage_run("encode@dac", {}, CONFIG, root=vanishing) as recorder:
         _break_store(vanishing)
-        recorder.log(StageReport(metrics={"a": 1.0}))
+        recorder.log({"a": 1.0})
     assert len([record for record in caplog.records if record.name.startswith("phonoscope")]) == 1
 
 
@@ -166,7 +159,7 @@ def _stage_that_loses_its_store(root: Path, fault: Exception | None = None) -> N
         _break_store(root)
         if fault:
             raise fault
-        recorder.log(StageReport(metrics={"a": 1.0}))
+        recorder.log({"a": 1.0})
 
 
 def test_store_lost_during_a_stage_fails_it_if_required(vanishing: Path) -> None:

@@ -11,11 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from phonoscope.tracking import (
-    TrackingConfig,
-    sync_mlflow,
-)
-from phonoscope.tracking.provenance import parse_results
+from phonoscope.config.tracking import TrackingConfig
+from phonoscope.tracking import sync_mlflow
+from phonoscope.tracking.provenance import Results, read_yaml
 from phonoscope.tracking.store import open_store
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -27,7 +25,8 @@ STAGE = """
 import json, os, sys
 from pathlib import Path
 from ruamel.yaml import YAML
-from phonoscope.tracking import TrackingConfig, finish_parent, stage_run
+from phonoscope.config.tracking import TrackingConfig
+from phonoscope.tracking import stage_run
 
 stage, params = sys.argv[1], YAML(typ="safe").load(Path("params.yaml"))
 config = TrackingConfig(required=True, experiment="pipeline", enabled="UNTRACKED" not in os.environ)
@@ -38,7 +37,7 @@ with stage_run(stage, {"probe": params["probe"]}, config) as recorder:
         summary = {"probe": {"dac": {"phone": {"layer_1": float(Path("score.txt").read_text())}}}}
         Path("metrics").mkdir(exist_ok=True)
         Path("metrics/summary.json").write_text(json.dumps(summary))
-        finish_parent(recorder, summary)
+        recorder.finish_parent(summary)
 """
 
 PIPELINE = f"""
@@ -58,11 +57,14 @@ stages:
 
 
 def test_fingerprint_follows_results_only() -> None:
-    base = parse_results("compute: {workers: 2, torch_threads: 1}\nC: 1.0e-4\n", '{"a": 1}').fingerprint
+    def fingerprint(params: str, value: float = 1) -> str:
+        return Results(read_yaml(params), {"a": value}).fingerprint
+
+    base = fingerprint("compute: {workers: 2, torch_threads: 1}\nC: 1.0e-4\n")
     same = "# a comment\nC: 0.0001\ncompute: {torch_threads: 1, workers: 8}\ntracking: {required: true}\n"
-    assert parse_results(same, '{"a":1}').fingerprint == base
-    assert parse_results("compute: {torch_threads: 2}\nC: 0.0001\n", '{"a": 1}').fingerprint != base
-    assert parse_results(same, '{"a": 1.5}').fingerprint != base
+    assert fingerprint(same) == base
+    assert fingerprint("compute: {torch_threads: 2}\nC: 0.0001\n") != base
+    assert fingerprint(same, 1.5) != base
 
 
 @dataclass(frozen=True)
@@ -184,3 +186,22 @@ def test_sync_completes_a_repro_whose_summary_was_up_to_date(repository: Reposit
     assert sync_mlflow(repository.root, PIPELINE_CONFIG) == 1
     assert store.client.get_run(second.info.run_id).data.metrics == first.data.metrics
     assert sync_mlflow(repository.root, PIPELINE_CONFIG) == 0
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_an_experiment_without_a_summary_gets_no_metrics_of_the_old_one(repository: Repository, tracked: bool) -> None:
+    repository.commit()
+    untracked = {} if tracked else {"UNTRACKED": "1"}
+    repository.dvc("exp", "run", "-q", "--temp", "--name", "part", "-S", "probe.C=0.1", "probe", **untracked)
+    store = open_store(repository.root, PIPELINE_CONFIG)
+    assert sync_mlflow(repository.root, PIPELINE_CONFIG) == 1
+    assert sync_mlflow(repository.root, PIPELINE_CONFIG) == 0
+    (part,) = store.search(f"{PARENTS} and tags.`dvc.exp_name` = 'part'")
+    assert (part.data.params["probe.C"], part.data.metrics) == ("0.1", {})
+    assert part.data.tags["phonoscope.partial"] == "true"
+
+    repository.dvc("exp", "run", "-q", "--temp", "--force", "--name", "part", "-S", "probe.C=0.1", **untracked)
+    sync_mlflow(repository.root, PIPELINE_CONFIG)
+    runs = store.search(f"{PARENTS} and tags.`dvc.exp_name` = 'part'")
+    whole = [run for run in runs if run.data.tags["phonoscope.partial"] == "false"]
+    assert [run.data.metrics for run in whole] == [{SCORE: 0.1 / 3}]
