@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
@@ -16,6 +13,7 @@ import pytest
 import soundfile as sf
 
 from tests.codecs.tiny import TRANSFORMERS
+from tests.commandline import python
 from tools.imports import ROOT
 
 COPIED = ("src", "tools", "corpora", "params.yaml", "dvc.yaml")
@@ -47,10 +45,9 @@ def add(copy: Path, files: Mapping[str, str]) -> None:
             path.write_text(content.replace(f"\n{key}\n", f"\n{text}"), encoding="utf-8")
 
 
-def python(copy: Path, *arguments: str) -> str:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC", "PHONOSCOPE"))}
-    environment |= {"PYTHONPATH": f"{copy / 'src'}", "MLFLOW_TRACKING_URI": f"sqlite:///{copy / 'mlflow.db'}"}
-    done = subprocess.run([sys.executable, *arguments], cwd=copy, env=environment, capture_output=True, text=True)
+def run(copy: Path, *arguments: str) -> str:
+    """Standard output of Python with the copy's package."""
+    done = python(copy, *arguments, source=copy / "src")
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -96,7 +93,7 @@ stages:
 def test_a_stage_takes_three_files(copy: Path) -> None:
     assert len(STAGE) == 3
     add(copy, STAGE)
-    assert "written" in python(copy, "-m", "tools.write_pipeline")
+    assert "written" in run(copy, "-m", "tools.write_pipeline")
     entry = (copy / "dvc.yaml").read_text(encoding="utf-8").partition("\n  count:\n")[2].partition("\n  corpus:\n")[0]
     assert "cmd: PYTHONPATH=src python -m phonoscope count" in entry
     for dep in ("data/split.json", "requirements.lock", "src/phonoscope/data", "src/phonoscope/pipeline/count.py"):
@@ -104,7 +101,7 @@ def test_a_stage_takes_three_files(copy: Path) -> None:
     assert "- split.seed\n" in entry
     (copy / "data").mkdir()
     (copy / "data" / "split.json").write_text('{"train": ["a", "b"], "eval": ["c"]}\n')
-    python(copy, "-m", "phonoscope", "count")
+    run(copy, "-m", "phonoscope", "count")
     assert (copy / "metrics" / "count.csv").read_text(encoding="utf-8") == "metric,value\nutterances,3\n"
 
 
@@ -136,7 +133,7 @@ print(table.loc[table["measure"] == "accuracy", "value"].to_list())
 def test_a_probe_task_takes_one_file(copy: Path) -> None:
     assert len(TASK) == 1
     add(copy, TASK)
-    assert python(copy, "-c", PROBE) == "[1.0]\n"  # the code says the phone
+    assert run(copy, "-c", PROBE) == "[1.0]\n"  # the code says the phone
 
 
 CODEC = {
@@ -213,7 +210,7 @@ print(codes.shape[0], int(codes[0, 0]))
 def test_a_codec_of_a_new_class_takes_two_files(copy: Path) -> None:
     assert len(CODEC) == 2
     add(copy, CODEC)
-    assert python(copy, "-c", ENCODE, "loud") == "1 2\n"
+    assert run(copy, "-c", ENCODE, "loud") == "1 2\n"
 
 
 HUB_CODEC = {
@@ -234,7 +231,7 @@ def test_a_codec_in_the_form_of_transformers_takes_one_file(copy: Path) -> None:
     config = {key: value for key, value in TRANSFORMERS["transformers-dac"].items() if key != "model_type"}
     DacModel(DacConfig(**config)).save_pretrained(copy / "tiny")
     add(copy, HUB_CODEC)
-    assert python(copy, "-c", ENCODE, "tiny").startswith("2 ")
+    assert run(copy, "-c", ENCODE, "tiny").startswith("2 ")
 
 
 KIND = {
@@ -280,7 +277,7 @@ print(mean[100.0] < mean[0.0])
 def test_an_sae_kind_takes_one_file(copy: Path) -> None:
     assert len(KIND) == 1
     add(copy, KIND)
-    assert python(copy, "-c", TRAIN) == "True\n"
+    assert run(copy, "-c", TRAIN) == "True\n"
 
 
 SOURCE = {
@@ -313,6 +310,6 @@ def test_a_corpus_source_takes_one_file(copy: Path) -> None:
     content = (copy / "params.yaml").read_text(encoding="utf-8")
     content = content.replace("source: espeak", "source: named").replace("root: corpora/espeak", "root: speech", 1)
     (copy / "params.yaml").write_text(content, encoding="utf-8")
-    python(copy, "-m", "phonoscope", "corpus")
+    run(copy, "-m", "phonoscope", "corpus")
     manifest = pd.read_parquet(copy / "data" / "corpus" / "manifest.parquet")
     assert manifest["text"].tolist() == ["one", "two", "one"]

@@ -17,7 +17,7 @@ from phonoscope.files import write_safetensors
 from phonoscope.vq import Diagnosis, diagnose
 from phonoscope.vq.quantizers import build_quantizer
 from tests.codecs.tiny import alive, voice
-from tests.test_cli import python
+from tests.commandline import python
 from tests.vq.clusters import Clusters
 from tests.vq.test_states import official
 

@@ -229,7 +229,7 @@ def test_a_tracking_store_that_cannot_be_opened_is_not_damaged(database: Path, m
         raise error
 
     monkeypatch.setattr(sqlite3, "connect", refuse)  # root may write everywhere
-    assert "cannot be opened" in store_fault(database).reason
+    assert "not usable" in store_fault(database).reason
 
 
 def test_little_room_and_foreign_packages_are_named(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:

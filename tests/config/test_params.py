@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from phonoscope import paths
 from phonoscope.config.codecs import CodecConfig
 from phonoscope.config.params import Params, load_params
 from phonoscope.errors import ParamsError
+from tests.commandline import HEAVY, python
 
 FILE = Path(__file__).parents[2] / paths.PARAMS
 DEFAULTS: dict[str, Any] = YAML(typ="safe").load(FILE.read_text(encoding="utf-8"))
@@ -85,7 +85,6 @@ def test_every_parameter_has_a_docstring(model: type[BaseModel]) -> None:
         ({"compute.zzz": 1}, ["compute.zzz: unknown key", "workers", "torch_threads", "device"]),
         ({"corpus.max_utterances": -1}, ["corpus.max_utterances", "greater than or equal to 0", "-1"]),
         ({"corpus.max_utterances": "many"}, ["corpus.max_utterances", "integer", "'many'"]),
-        ({"corpus.source": "timit"}, ["corpus.source", "'librispeech'", "'timit'"]),
         ({"corpus.root": ""}, ["corpus.root"]),
         ({"corpus.root": None}, ["corpus.root", "string", "None"]),
         ({"corpus.takes": 0, "corpus.sentences_per_speaker": 0}, ["corpus", "both 0"]),
@@ -181,20 +180,9 @@ def test_params_are_frozen() -> None:
         load_params(FILE).corpus.takes = 3
 
 
-def test_configs_import_nothing_heavy() -> None:
-    import subprocess
-
-    probe = "import phonoscope.config.params, sys; print(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", probe],
-        env={"PYTHONPATH": str(FILE.parent / "src")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert not {"torch", "transformers", "mlflow", "sklearn", "librosa", "matplotlib", "pandas"} & set(
-        done.stdout.split()
-    )
+def test_configs_import_nothing_heavy(tmp_path: Path) -> None:
+    done = python(tmp_path, "-c", "import phonoscope.config.params, sys; print(*sys.modules)")
+    assert not {*HEAVY, "numpy"} & set(done.stdout.split())
 
 
 @pytest.mark.parametrize("value", [True, "3", 3.0])

@@ -186,11 +186,7 @@ PARAMS: dict[str, tuple[str, list[str]]] = {
     "no codecs": ("corpus: {takes: 2}", ["codecs: missing"]),
     "no YAML": ("corpus: [1", ["params.yaml", "not readable YAML"]),
     "a Python object": ("corpus: !!python/object/apply:os.system ['touch owned']", ["params.yaml"]),
-    "a key twice": ("split: {folds: 2}\nsplit: {folds: 3}", ["params.yaml", "duplicate key"]),
-    "no such day": ("corpus: {seed: 2001-13-13}", ["params.yaml", "not readable YAML"]),
-    "a list as key": ("corpus: {[takes]: 2}", ["params.yaml", "not readable YAML"]),
-    "itself": ("corpus: &self {takes: *self}", ["params.yaml", "not readable YAML"]),
-    "deep": (f"corpus: {'[' * 400}", ["params.yaml", "not readable YAML"]),
+    "no such source": ("codecs: {dac: {kind: dac}}\ncorpus: {source: timit}", ["corpus.source", "'timit'"]),
     "empty": ("", ["params.yaml", "no mapping"]),
 }
 """Contents of params.yaml that are refused, and what the line must say."""
