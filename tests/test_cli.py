@@ -55,13 +55,6 @@ def test_a_bad_parameter_stops_a_stage_with_one_line(
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
-@pytest.mark.parametrize(("stage", "key"), [("corpus", "corpus.root"), ("align", "alignment.root")])
-def test_a_missing_root_folder_is_named_with_its_key(tmp_path: Path, stage: str, key: str) -> None:
-    done = phonoscope(tmp_path, stage, changes={key: "nowhere"})
-    assert done.returncode == 2
-    assert f"{key}: 'nowhere'" in refusal(done)
-
-
 @pytest.mark.parametrize(
     "stage", [["align"], ["split"], ["encode", "dac"], ["probe", "dac"], ["compare"], ["summary"]], ids=lambda s: s[0]
 )

@@ -7,8 +7,6 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,7 @@ from phonoscope.files import write_json, write_parquet, write_safetensors
 from phonoscope.pipeline.integrity.faults import Fault
 from phonoscope.pipeline.integrity.hashes import cached_object, file_md5
 from tests.commandline import phonoscope
+from tests.pipeline.broken import changed
 from tests.pipeline.clone import Clone
 
 RATE = 8000
@@ -125,7 +124,7 @@ def test_the_fix_of_a_flipped_bit_in_the_cache_fixes_it(clone: Clone) -> None:
             assert verify(clone.root).faults == []
 
 
-def test_the_mends_of_missing_files_and_objects_bring_them_back(clone: Clone) -> None:
+def test_the_fixes_of_missing_files_and_objects_bring_them_back(clone: Clone) -> None:
     shutil.rmtree(clone.root / "data" / "many")
     (fault,) = faults(clone, "workspace")
     assert "missing" in fault.reason
@@ -138,7 +137,7 @@ def test_the_mends_of_missing_files_and_objects_bring_them_back(clone: Clone) ->
     assert verify(clone.root).faults == []
 
 
-def test_a_cut_lock_is_a_fault_and_its_mend_mends_it(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cut_lock_is_a_fault_and_its_fix_fixes_it(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(clone.root)
     lock = clone.root / "dvc.lock"
     content = lock.read_bytes()
@@ -178,16 +177,6 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     return repository(root, f"stages:\n  make:\n    cmd: cp -r made/data .\n    outs: [{listed}]\n")
 
 
-@contextmanager
-def changed(path: Path, content: bytes) -> Iterator[None]:
-    before = path.read_bytes()
-    path.write_bytes(content)
-    try:
-        yield
-    finally:
-        path.write_bytes(before)
-
-
 @pytest.mark.parametrize(
     ("path", "text"),
     [
@@ -212,7 +201,7 @@ def test_a_flipped_bit_in_a_name_is_a_fault_and_ends_nothing(
     content = (artifacts.root / path).read_bytes()
     assert text in content
     flipped = content.replace(text, bytes([text[0] ^ 1 << bit]) + text[1:])  # Parquet has its names several times
-    with changed(artifacts.root / path, flipped):
+    with changed(artifacts.root / path, lambda _: bytes(flipped)):
         found = verify(artifacts.root).faults
     assert [fault.path for fault in found if fault.where == "workspace"] == [path.as_posix()]
     contents = [fault for fault in found if fault.where == "content"]
@@ -227,7 +216,7 @@ def test_any_flipped_bit_in_any_artifact_is_named(artifacts: Clone, data: st.Dat
     path = data.draw(st.sampled_from([path for path in files if path.name != ".gitignore"]))
     content = bytearray(path.read_bytes())
     content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    with changed(path, content):
+    with changed(path, lambda _: bytes(content)):
         found = verify(artifacts.root).faults
     named = [fault.path for fault in found if fault.where == "workspace"]
     assert named == [path.relative_to(artifacts.root).as_posix()]
@@ -238,14 +227,14 @@ def test_any_flipped_bit_in_any_artifact_is_named(artifacts: Clone, data: st.Dat
 def test_a_flipped_bit_in_the_lock_ends_nothing(artifacts: Clone, data: st.DataObject) -> None:
     content = bytearray((artifacts.root / "dvc.lock").read_bytes())
     content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    with changed(artifacts.root / "dvc.lock", content):
+    with changed(artifacts.root / "dvc.lock", lambda _: bytes(content)):
         assert all(fault.fix for fault in verify(artifacts.root).faults)
 
 
 def test_what_was_written_wrong_is_to_be_made_again(artifacts: Clone) -> None:
     """Wrong by dvc.lock's own hash: there is nothing to bring back."""
     made = artifacts.root / "made" / paths.SPLIT
-    with changed(made, made.read_bytes().replace(b"a-2", b"a-1")):
+    with changed(made, lambda whole: whole.replace(b"a-2", b"a-1")):
         artifacts.dvc("repro", "--quiet", "--force")
         found = verify(artifacts.root).faults
     assert {(fault.path, fault.where) for fault in found} == {("data/split.json", "content")}

@@ -52,9 +52,10 @@ class Outcome:
         return f"| {self.name} | {self.strikes} | {mends} | {'; '.join(self.faults) or 'held'} |"
 
 
-def locked(clone: Clone) -> dict[str, Any]:
-    """The hashes of all outputs by stage, as dvc.lock has them."""
-    content = YAML(typ="safe").load((clone.root / "dvc.lock").read_text(encoding="utf-8"))
+def locked(clone: Clone, revision: str = "") -> dict[str, Any]:
+    """The hashes of all outputs by stage, in the dvc.lock of the workspace or of a revision."""
+    command = ("git", "show", f"{revision}:dvc.lock") if revision else ("cat", "dvc.lock")
+    content = YAML(typ="safe").load(clone.run(*command).stdout)
     return {name: {out["path"]: out["md5"] for out in stage["outs"]} for name, stage in content["stages"].items()}
 
 

@@ -16,7 +16,6 @@ from phonoscope import paths
 from phonoscope.alignment import read_textgrid
 from phonoscope.corpus.espeak import synthesize
 from phonoscope.corpus.items import slug
-from phonoscope.errors import DataError
 from tests.commandline import phonoscope
 from tests.corpus.trees import librispeech, put
 from tests.pipeline.integrity.zoo import (
@@ -263,15 +262,3 @@ def test_bad_parameters_are_named(here: Path, name: str) -> None:
     line = phonoscope("split").refusal(2)
     assert all(part in line for part in PARAMS[name][1]), line
     assert [path.name for path in here.iterdir()] == ["params.yaml"]
-
-
-@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.write_bytes(b"\xff\xfe"), lambda path: None])
-def test_a_parameter_file_that_is_none_is_named(here: Path, make: Maker) -> None:
-    make(here / paths.PARAMS)
-    assert "params.yaml: " in phonoscope("split").refusal(2)
-
-
-def test_debug_shows_where(here: Path) -> None:
-    project(here)
-    with pytest.raises(DataError, match=r"metadata\.csv: no such file"):
-        phonoscope("--debug", "corpus")
