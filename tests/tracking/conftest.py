@@ -11,8 +11,7 @@ import pytest
 
 from phonoscope.config.tracking import TrackingConfig
 from phonoscope.tracking.store import Store, open_store
-
-SOURCE = Path(__file__).parents[2] / "src"
+from tests.commandline import SOURCE
 
 FIRST_USE = """
 import sys

@@ -154,22 +154,23 @@ def test_store_lost_during_a_stage_warns(vanishing: Path, caplog: pytest.LogCapt
     assert len([record for record in caplog.records if record.name.startswith("phonoscope")]) == 1
 
 
-def _stage_that_loses_its_store(root: Path, fault: Exception | None = None) -> None:
-    with stage_run("encode@dac", {}, REQUIRED, root=root) as recorder:
-        _break_store(root)
-        if fault:
-            raise fault
-        recorder.log({"a": 1.0})
+@pytest.mark.parametrize(
+    ("fault", "raised", "said"),
+    [(None, EnvironmentFault, "no such table"), (ValueError("broken"), ValueError, "broken")],
+    ids=["the store's loss", "the stage's fault"],
+)
+def test_a_lost_store_that_is_required_fails_the_stage_but_hides_no_other_fault(
+    vanishing: Path, fault: Exception | None, raised: type[Exception], said: str
+) -> None:
+    def lose_the_store() -> None:
+        with stage_run("encode@dac", {}, REQUIRED, root=vanishing) as recorder:
+            _break_store(vanishing)
+            if fault:
+                raise fault
+            recorder.log({"a": 1.0})
 
-
-def test_store_lost_during_a_stage_fails_it_if_required(vanishing: Path) -> None:
-    with pytest.raises(EnvironmentFault, match="no such table"):
-        _stage_that_loses_its_store(vanishing)
-
-
-def test_lost_store_does_not_hide_why_the_stage_failed(vanishing: Path) -> None:
-    with pytest.raises(ValueError, match="broken"):
-        _stage_that_loses_its_store(vanishing, ValueError("broken"))
+    with pytest.raises(raised, match=said):
+        lose_the_store()
 
 
 def test_locked_store_warns(vanishing: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""One run of a stage: its parameters and inputs checked, its work done, its results tracked."""
+"""One run of a stage: check its parameters and inputs, do its work, track its results."""
 
 from __future__ import annotations
 
