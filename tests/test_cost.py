@@ -16,23 +16,20 @@ from tests.codecs.tiny import TRANSFORMERS
 from tests.commandline import python
 from tools.imports import ROOT
 
-COPIED = ("src", "tools", "corpora", "params.yaml", "dvc.yaml")
-
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The checkout's code and declarations."""
-    for name in COPIED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, tmp_path / name)
+    for name in ("src", "tools", "corpora"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
 
-def add(copy: Path, files: Mapping[str, str]) -> None:
+def add(copy: Path, files: Mapping[str, str], count: int) -> None:
     """Create Python files or append to them; put sections of YAML under the key in their first line."""
+    assert len(files) == count
     for name, text in files.items():
         path = copy / name
         if path.suffix == ".py":
@@ -91,8 +88,7 @@ stages:
 
 
 def test_a_stage_takes_three_files(copy: Path) -> None:
-    assert len(STAGE) == 3
-    add(copy, STAGE)
+    add(copy, STAGE, 3)
     assert "written" in run(copy, "-m", "tools.write_pipeline")
     entry = (copy / "dvc.yaml").read_text(encoding="utf-8").partition("\n  count:\n")[2].partition("\n  corpus:\n")[0]
     assert "cmd: PYTHONPATH=src python -m phonoscope count" in entry
@@ -131,8 +127,7 @@ print(table.loc[table["measure"] == "accuracy", "value"].to_list())
 
 
 def test_a_probe_task_takes_one_file(copy: Path) -> None:
-    assert len(TASK) == 1
-    add(copy, TASK)
+    add(copy, TASK, 1)
     assert run(copy, "-c", PROBE) == "[1.0]\n"  # the code says the phone
 
 
@@ -208,8 +203,7 @@ print(codes.shape[0], int(codes[0, 0]))
 
 
 def test_a_codec_of_a_new_class_takes_two_files(copy: Path) -> None:
-    assert len(CODEC) == 2
-    add(copy, CODEC)
+    add(copy, CODEC, 2)
     assert run(copy, "-c", ENCODE, "loud") == "1 2\n"
 
 
@@ -227,10 +221,9 @@ codecs:
 def test_a_codec_in_the_form_of_transformers_takes_one_file(copy: Path) -> None:
     from transformers import DacConfig, DacModel
 
-    assert len(HUB_CODEC) == 1
     config = {key: value for key, value in TRANSFORMERS["transformers-dac"].items() if key != "model_type"}
     DacModel(DacConfig(**config)).save_pretrained(copy / "tiny")
-    add(copy, HUB_CODEC)
+    add(copy, HUB_CODEC, 1)
     assert run(copy, "-c", ENCODE, "tiny").startswith("2 ")
 
 
@@ -275,8 +268,7 @@ print(mean[100.0] < mean[0.0])
 
 
 def test_an_sae_kind_takes_one_file(copy: Path) -> None:
-    assert len(KIND) == 1
-    add(copy, KIND)
+    add(copy, KIND, 1)
     assert run(copy, "-c", TRAIN) == "True\n"
 
 
@@ -302,8 +294,7 @@ SOURCE = {
 
 
 def test_a_corpus_source_takes_one_file(copy: Path) -> None:
-    assert len(SOURCE) == 1
-    add(copy, SOURCE)
+    add(copy, SOURCE, 1)
     (copy / "speech").mkdir()
     for name in ("ann one", "ann two", "bob one"):
         sf.write(copy / "speech" / f"{name}.wav", 0.3 * np.sin(np.arange(8000) / 9), 16_000)

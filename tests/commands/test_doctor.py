@@ -19,10 +19,7 @@ from tests.pipeline.clone import Clone
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A git and DVC repository with one stage that has run."""
-    clone = Clone(tmp_path_factory.mktemp("made") / "checkout")
-    clone.root.mkdir()
-    clone.run("git", "init", "--quiet")
-    clone.identify()
+    clone = Clone(tmp_path_factory.mktemp("made") / "checkout").initialise()
     clone.dvc("init", "--quiet")
     (clone.root / "params.yaml").write_text("codecs: {dac: {kind: dac}}\ncorpus: {takes: 1}\n")
     (clone.root / "dvc.yaml").write_text(

@@ -41,9 +41,7 @@ stages:
 
 def repository(root: Path, pipeline: str, cache: str = "copy") -> Clone:
     """A git and DVC repository whose stages have run; what they copy lies in `made`."""
-    clone = Clone(root)
-    clone.run("git", "init", "--quiet")
-    clone.identify()
+    clone = Clone(root).initialise()
     clone.dvc("init", "--quiet")
     clone.dvc("config", "cache.type", cache)
     (root / "dvc.yaml").write_text(pipeline)
@@ -202,9 +200,9 @@ def test_a_flipped_bit_in_a_name_is_a_fault_and_ends_nothing(
     assert text in content
     flipped = content.replace(text, bytes([text[0] ^ 1 << bit]) + text[1:])  # Parquet has its names several times
     with changed(artifacts.root / path, lambda _: bytes(flipped)):
-        found = verify(artifacts.root).faults
-    assert [fault.path for fault in found if fault.where == "workspace"] == [path.as_posix()]
-    contents = [fault for fault in found if fault.where == "content"]
+        listed = verify(artifacts.root).faults
+    assert [fault.path for fault in listed if fault.where == "workspace"] == [path.as_posix()]
+    contents = [fault for fault in listed if fault.where == "content"]
     assert any(path.as_posix() in (fault.path, *fault.reason.split()) for fault in contents)
     assert all("differs from dvc.lock" in fault.fix for fault in contents)
 
@@ -217,8 +215,8 @@ def test_any_flipped_bit_in_any_artifact_is_named(artifacts: Clone, data: st.Dat
     content = bytearray(path.read_bytes())
     content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     with changed(path, lambda _: bytes(content)):
-        found = verify(artifacts.root).faults
-    named = [fault.path for fault in found if fault.where == "workspace"]
+        listed = verify(artifacts.root).faults
+    named = [fault.path for fault in listed if fault.where == "workspace"]
     assert named == [path.relative_to(artifacts.root).as_posix()]
 
 
@@ -236,7 +234,7 @@ def test_what_was_written_wrong_is_to_be_made_again(artifacts: Clone) -> None:
     made = artifacts.root / "made" / paths.SPLIT
     with changed(made, lambda whole: whole.replace(b"a-2", b"a-1")):
         artifacts.dvc("repro", "--quiet", "--force")
-        found = verify(artifacts.root).faults
-    assert {(fault.path, fault.where) for fault in found} == {("data/split.json", "content")}
-    follow(artifacts, found[0].fix)
+        listed = verify(artifacts.root).faults
+    assert {(fault.path, fault.where) for fault in listed} == {("data/split.json", "content")}
+    follow(artifacts, listed[0].fix)
     assert verify(artifacts.root).faults == []

@@ -43,13 +43,13 @@ class Outcome:
 
     name: str
     strikes: int = 0
-    mends: list[str] = field(default_factory=list)
+    repairs: list[str] = field(default_factory=list)
     """What `doctor` named on the way, and was done."""
     faults: list[str] = field(default_factory=list)
 
     def row(self) -> str:
-        mends = ", ".join(f"{self.mends.count(name)} x {name}" for name in sorted(set(self.mends))) or "none"
-        return f"| {self.name} | {self.strikes} | {mends} | {'; '.join(self.faults) or 'held'} |"
+        repairs = ", ".join(f"{self.repairs.count(name)} x {name}" for name in sorted(set(self.repairs))) or "none"
+        return f"| {self.name} | {self.strikes} | {repairs} | {'; '.join(self.faults) or 'held'} |"
 
 
 def locked(clone: Clone, revision: str = "") -> dict[str, Any]:
@@ -119,7 +119,7 @@ def half_written(clone: Clone, outputs: Iterable[str]) -> list[str]:
     return found
 
 
-def mend(clone: Clone) -> list[str]:
+def repair(clone: Clone) -> list[str]:
     """Do what `doctor` says of DVC's own files; the rest does not stand in a repro's way."""
     done = []
     for fault in diagnose(clone.root):
@@ -141,7 +141,7 @@ def forget(clone: Clone) -> None:
 
 def finish(clone: Clone, reference: Reference, outcome: Outcome, *, environment: Mapping[str, str] = {}) -> Outcome:
     """A repro to the end: it must succeed, lock the reference's hashes and pass `verify`."""
-    outcome.mends += mend(clone)
+    outcome.repairs += repair(clone)
     if code := start(clone, *reference.targets, environment=environment).wait():
         outcome.faults.append(f"the last repro exited with {code}")
         return outcome

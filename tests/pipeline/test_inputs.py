@@ -27,9 +27,9 @@ def test_a_stages_inputs_are_those_of_dvc(stage: str) -> None:
     outs = {Path(out.def_path): name for name, other in dvc_stages().items() for out in other.outs}
     expected = {(dep, outs[out]) for dep in deps for out in outs if dep.is_relative_to(out)}
     expected |= {(out, outs[out]) for dep in deps for out in outs if out.is_relative_to(dep)}
-    found = stage_inputs(stage, VALUES, ROOT / "dvc.yaml")
-    assert {(given.path, given.writer) for given in found} == expected
-    assert len(found) == len(expected)
+    inputs = stage_inputs(stage, VALUES, ROOT / "dvc.yaml")
+    assert {(given.path, given.writer) for given in inputs} == expected
+    assert len(inputs) == len(expected)
 
 
 def test_a_stage_that_dvc_yaml_lacks_has_no_inputs(tmp_path: Path) -> None:

@@ -76,14 +76,13 @@ def head(repository: Clone) -> str:
 @pytest.fixture(scope="module")
 def reproduced(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Clone:
     """The pipeline after one tracked `dvc repro`."""
-    repository = Clone(tmp_path_factory.mktemp("repository"))
+    repository = Clone(tmp_path_factory.mktemp("repository")).initialise()
     shutil.copy(checkout / "mlflow.db", repository.root / "mlflow.db")
     (repository.root / ".gitignore").write_text("/mlflow.db*\n/mlartifacts/\n/.phonoscope/\n")
     (repository.root / "stage.py").write_text(STAGE)
     (repository.root / "dvc.yaml").write_text(PIPELINE)
     (repository.root / "params.yaml").write_text("probe: {C: 1.0}\ncompute: {workers: 2}\n")
-    repository.run("git", "init", "-q")
-    repository.identify().dvc("init", "-q")
+    repository.dvc("init", "-q")
     repository.commit("the pipeline")
     repository.dvc("repro", "-q")
     return repository

@@ -144,7 +144,7 @@ def committed_results(root: Path, revision: str) -> Results | None:
 def summary_is_current(lock: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
     """Whether the summary in a dvc.lock was computed from the outputs in that dvc.lock, and with `params`."""
     stages = lock.get("stages", {}).values()
-    outs = {Path(out["path"]): (out["md5"], stage) for stage in stages for out in stage.get("outs", ())}
+    outs = {Path(out["path"]): (out.get("md5", ""), stage) for stage in stages for out in stage.get("outs", ())}
     todo, seen = [paths.SUMMARY], set[Path]()
     while todo:
         out = todo.pop()
@@ -157,7 +157,7 @@ def summary_is_current(lock: Mapping[str, Any], params: Mapping[str, Any]) -> bo
         for dep in stage.get("deps", ()):
             path = Path(dep["path"])
             inner = {each: md5 for each, (md5, _) in outs.items() if each.is_relative_to(path)}
-            if inner and not _matches(dep["md5"], path, inner):
+            if inner and not _matches(dep.get("md5", ""), path, inner):
                 return False
             todo += [*inner, *(parent for parent in path.parents if parent in outs)]
     return True
