@@ -9,19 +9,15 @@ import pytest
 import torch
 
 from phonoscope.sae.metrics import activations, at_l0, feature_table, frame_sums, l0_curve, mean_output, score
-from phonoscope.sae.models import SaeShape, SparseAutoencoder
+from phonoscope.sae.models import SparseAutoencoder
+from tests.sae.planted import random_model
 
 D, WIDTH = 5, 12
 
 
 def _model(**changes: Any) -> SparseAutoencoder:
     shape = {"form": "autoencoder", "kind": "batchtopk", "d_in": D, "d_out": D, "d_sae": WIDTH, "k": 3}
-    model = SparseAutoencoder(SaeShape.model_validate({**shape, **changes}))
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator))
-    return model.requires_grad_(False)
+    return random_model(**{**shape, **changes}).requires_grad_(False)
 
 
 def _frames(n: int, seed: int) -> torch.Tensor:

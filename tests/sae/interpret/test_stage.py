@@ -157,15 +157,3 @@ def test_a_model_of_another_width_is_refused(checkout: Path, params: Params) -> 
     with pytest.raises(DataError, match=f"the model takes {WIDTH} inputs, the features have 5"):
         run(params, "encoder_3")
     assert not paths.interpretation("encoder_3").exists()
-
-
-@pytest.mark.parametrize("missing", ["features.npy", "index.parquet"])
-def test_missing_or_cut_features_are_refused(checkout: Path, params: Params, missing: str) -> None:
-    file = paths.features(SITE) / missing
-    file.write_bytes(file.read_bytes()[:-200])
-    with pytest.raises(DataError, match="readable"):
-        run(params, SITE)
-    file.unlink()
-    with pytest.raises(DataError, match="no such file"):
-        run(params, SITE)
-    assert not paths.interpretation(SITE).exists()

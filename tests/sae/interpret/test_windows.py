@@ -24,10 +24,6 @@ def column(*values: float) -> NDArray[np.float32]:
     return np.array(values, dtype=np.float32)[:, None]
 
 
-def test_the_highest_frames_come_first() -> None:
-    assert find(column(1, 3, 2, 0), [0, 1, 2, 3], [0, 0, 0, 0]) == [[0, 1, 1, 3.0], [0, 2, 2, 2.0], [0, 3, 0, 1.0]]
-
-
 def test_of_equal_values_the_earlier_row_wins() -> None:
     assert find(column(2, 2, 2, 2), [0, 1, 2, 3], [0, 0, 0, 0], k=2) == [[0, 1, 0, 2.0], [0, 2, 1, 2.0]]
     assert find(column(1, 2, 2), [0, 0, 0], [0, 1, 2], k=1) == [[0, 1, 1, 2.0]]
