@@ -48,18 +48,6 @@ def take(
     }
 
 
-@pytest.mark.parametrize("pack", [False, True])
-def test_a_click_is_found_at_20_ms_a_frame(packaged: Whisper, pack: bool) -> None:
-    background, frames = [noise(32_000, seed) for seed in range(3)], [20, 41, 77]
-    clicked = [samples.copy() for samples in background]
-    for samples, frame in zip(clicked, frames, strict=True):
-        samples[320 * frame] += 0.8
-    plain = take(packaged, ["encoder_2"], background, pack=pack)["encoder_2"]
-    moved = take(packaged, ["encoder_2"], clicked, pack=pack)["encoder_2"]
-    found = [int(np.linalg.norm(a - b, axis=1).argmax()) for a, b in zip(plain, moved, strict=True)]
-    assert found == frames
-
-
 def test_rows_are_the_utterances_own_frames_and_no_padding(tiny: Whisper) -> None:
     utterances = [noise(9999, 1), noise(320, 2), noise(20_001, 3)]
     found = take(tiny, ["encoder_2"], utterances)["encoder_2"]

@@ -31,6 +31,15 @@ def test_transcripts_are_as_sentence_as_whisper_would(text: str, expected: str) 
     assert as_sentence(text) == expected
 
 
+def test_an_empty_transcript_has_no_tokens_and_joined_ones_number_their_words_on(tiny: Whisper) -> None:
+    empty = tokenize(tiny, "")
+    assert empty == TextTokens((), ())
+    stream = run_blocks(tiny, embed(tiny, [noise(4000)], 16_000))
+    (scored,) = log_probabilities(tiny, Encoded(tiny, stream), [empty])
+    assert scored.shape == (1,)  # the transcript's end
+    assert TextTokens((7, 8, 9), (0, 1, -1)) + TextTokens((4,), (0,)) == TextTokens((7, 8, 9, 4), (0, 1, -1, 2))
+
+
 @given(st.text())
 def test_writing_twice_changes_nothing_more(text: str) -> None:
     assert as_sentence(as_sentence(text)) == as_sentence(text)
@@ -44,18 +53,6 @@ def test_words_are_tokenized_as_in_the_whole_sentence(packaged: Whisper) -> None
             own = [token for token, index in zip(found.ids, found.words, strict=True) if index == number]
             letters = "".join(filter(str.isalnum, str(packaged.tokenizer.decode(own))))
             assert letters == "".join(filter(str.isalnum, word))
-
-
-def test_an_empty_transcript_has_no_tokens_and_only_its_end_is_scored(tiny: Whisper) -> None:
-    empty = tokenize(tiny, "")
-    assert empty == TextTokens((), ())
-    stream = run_blocks(tiny, embed(tiny, [noise(4000)], 16_000))
-    (scored,) = log_probabilities(tiny, Encoded(tiny, stream), [empty])
-    assert scored.shape == (1,)
-
-
-def test_joined_transcripts_number_their_words_on() -> None:
-    assert TextTokens((7, 8, 9), (0, 1, -1)) + TextTokens((4,), (0,)) == TextTokens((7, 8, 9, 4), (0, 1, -1, 2))
 
 
 def test_log_probabilities_are_the_models_own_loss(packaged: Whisper) -> None:
