@@ -43,10 +43,6 @@ def test_perplexity_shrinks_with_the_codes_and_a_handful_has_no_map() -> None:
     assert map_codes(codebook(), np.array([5] * 4 + [0] * (CODES - 4)), CONFIG) is None
 
 
-def test_the_same_map_again() -> None:
-    np.testing.assert_array_equal(found().places, found().places)
-
-
 def test_frames_of_a_code_fill_a_disc_about_its_place_as_large_as_they_are_many() -> None:
     made = CodeMap(np.array([2, 5]), np.array([[-0.5, 0.0], [0.5, 0.0]]), 1, 1, 0)
     codes = np.array([5] * 4 + [2] * 16)

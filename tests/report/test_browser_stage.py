@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from phonoscope import paths
-from phonoscope.errors import DataError
 from phonoscope.pipeline.browse import run
 
 from .browser_checkout import PARAMS, SITE, write_interpretation
@@ -39,28 +38,6 @@ def test_stage_writes_the_same_bytes_again(checkout: Path) -> None:
     first = written()
     run(PARAMS, SITE)
     assert written() == first
-
-
-@pytest.mark.parametrize(
-    ("missing", "stage"),
-    [
-        (paths.interpretation(SITE) / "features.parquet", "interpret@encoder_3"),
-        (paths.interpretation(SITE) / "notes.json", "interpret@encoder_3"),
-        (paths.causal_metrics(SITE), "causal@encoder_3"),
-    ],
-)
-def test_a_missing_input_names_the_stage_to_run(checkout: Path, missing: Path, stage: str) -> None:
-    missing.unlink()
-    with pytest.raises(DataError, match=f"{missing.name}: no such file"):
-        run(PARAMS, SITE)
-    assert not paths.browser(SITE).exists()
-
-
-def test_a_cut_table_is_refused(checkout: Path) -> None:
-    table = paths.interpretation(SITE) / "windows.parquet"
-    table.write_bytes(table.read_bytes()[:100])
-    with pytest.raises(DataError, match="not a readable table"):
-        run(PARAMS, SITE)
 
 
 def test_a_site_without_causal_tests_has_its_page(checkout: Path) -> None:

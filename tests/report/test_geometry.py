@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phonoscope.drawing import png
 from phonoscope.errors import DataError
 from phonoscope.report.geometry import (
     NO_WORDS,
@@ -22,6 +21,7 @@ from phonoscope.report.geometry import (
     table,
     verdicts,
 )
+from tests.report.planted import assert_legend_is_free
 from tests.report.planted_geometry import ALIASES, GAIN, MEASURES, VIEWS, scores
 
 CODECS = ("dac", "encodec", "speechtokenizer", "speechtokenizer_undistilled")
@@ -138,25 +138,14 @@ def test_null_levels_are_drawn_where_they_are_known() -> None:
     assert null_levels(draw_scores(named, "notebook"), 3) == {-0.01}
 
 
-def test_layers_have_a_figure_of_their_own() -> None:
-    figure = draw_layers(TABLE, "full")
-    assert figure
-    assert [text.get_text() for text in figure.axes[3].get_xticklabels()] == ["1"]
-    assert figure.axes[3].get_xlabel() == "RVQ layer alone"
-    assert draw_layers(TABLE[TABLE["representation"] != "layer_1"], "full") is None
-
-
-def test_layers_stand_in_the_order_of_their_numbers() -> None:
+def test_layers_have_a_figure_in_the_order_of_their_numbers() -> None:
     rows = TABLE.replace({"representation": {"codes_mean": "layer_10", "latent_sum": "layer_2"}})
     figure = draw_layers(rows, "full")
     assert figure
     assert [text.get_text() for text in figure.axes[3].get_xticklabels()] == ["1", "2", "10"]
+    assert figure.axes[3].get_xlabel() == "RVQ layer alone"
+    assert draw_layers(TABLE[TABLE["representation"] != "layer_1"], "full") is None
 
 
-def test_the_same_bytes_and_nothing_over_the_legend() -> None:
-    figure = draw_scores(TABLE, "full")
-    assert png(figure) == png(draw_scores(TABLE, "full"))
-    legend = figure.legends[0].get_window_extent()
-    boxes = [axes.get_tightbbox() for axes in figure.axes]
-    assert not any(box and legend.overlaps(box) for box in boxes)
-    assert figure.bbox.fully_contains(legend.x1, legend.y0)
+def test_nothing_overlaps_the_legend() -> None:
+    assert_legend_is_free(draw_scores(TABLE, "full"))

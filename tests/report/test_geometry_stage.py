@@ -11,7 +11,6 @@ import pytest
 
 from phonoscope import paths
 from phonoscope.config.geometry import GeometryConfig
-from phonoscope.errors import DataError
 from phonoscope.files import write_csv, write_parquet
 from phonoscope.pipeline import geometry_report
 from phonoscope.report.geometry import NO_WORDS, table
@@ -122,14 +121,3 @@ def test_a_corpus_without_words_has_a_report_that_says_so(tmp_path: Path, monkey
     assert NO_WORDS in (paths.GEOMETRY_REPORT / "table.md").read_text()
     assert NO_WORDS in (paths.GEOMETRY_FIGURES / "index.html").read_text()
     assert all(pd.read_csv(paths.GEOMETRY_REPORT / f"{name}.csv").empty for name in ("scores", "verdicts"))
-
-
-def test_missing_inputs_name_their_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=r"dac\.csv: no such file; run `dvc repro geometry@dac`"):
-        geometry_report.run(PARAMS)
-    for codec in DRAWN:
-        write_csv(paths.geometry_metrics(codec), scores(codec))
-    with pytest.raises(DataError, match=r"clips\.parquet: no such file"):
-        geometry_report.run(PARAMS)
-    assert not paths.GEOMETRY_FIGURES.exists()

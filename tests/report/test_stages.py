@@ -91,14 +91,6 @@ def test_distillation_agrees_with_the_paired_bootstrap_of_the_probes(
             assert row[["ratio", "ratio_low", "ratio_high"]].to_numpy() == pytest.approx(np.array([expected]))
 
 
-def test_a_missing_table_names_its_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=r"speechtokenizer.csv: no such file; run `dvc repro probe@speechtokenizer`"):
-        compare.run(PARAMS)
-    with pytest.raises(DataError, match=r"corpus.csv: no such file; run `dvc repro corpus`"):
-        summary.run(PARAMS)
-
-
 def write_metric_tables(folder: Path, si_sdr_db: float = 4.0) -> None:
     for stage in ("corpus", "align", "split"):
         write_csv(folder / f"metrics/{stage}.csv", pd.DataFrame({"metric": ["utterances"], "value": [40]}))
