@@ -171,12 +171,6 @@ def test_rows_of_unused_codes_stay_out_of_every_control(corpus: Corpus, result: 
     pd.testing.assert_frame_equal(padded.probe(CONFIG).table, result.table, rtol=1e-6)
 
 
-def test_silence_is_a_class_only_on_request(corpus: Corpus, result: ProbeResult) -> None:
-    assert "SIL" not in result.tasks["phone"].probes[0].classes
-    config = CONFIG.model_copy(update={"tasks": ("phone_silence",)})
-    assert "SIL" in corpus.probe(config).tasks["phone_silence"].probes[0].classes
-
-
 def test_classes_that_train_lacks_count_as_errors(
     corpus: Corpus, result: ProbeResult, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -38,11 +37,3 @@ def test_stage_writes_the_same_bytes_again(checkout: Path) -> None:
     first = written()
     run(PARAMS, SITE)
     assert written() == first
-
-
-def test_a_site_without_causal_tests_has_its_page(checkout: Path) -> None:
-    header = paths.causal_metrics(SITE).read_text().splitlines()[0]
-    paths.causal_metrics(SITE).write_text(f"{header}\n")
-    run(PARAMS, SITE)
-    data = json.loads(written()["data.js"].decode().removeprefix("const DATA = ").removesuffix(";\n"))
-    assert set(data["features"]["difference"]) == {None}

@@ -8,12 +8,10 @@ import pytest
 
 from phonoscope.errors import DataError
 from phonoscope.report.geometry import (
-    NO_WORDS,
     SCORES,
     aliases,
     draw_layers,
     draw_scores,
-    headline,
     look_up,
     markdown_tables,
     representations,
@@ -22,7 +20,7 @@ from phonoscope.report.geometry import (
     verdicts,
 )
 from tests.report.planted import assert_legend_is_free
-from tests.report.planted_geometry import ALIASES, GAIN, MEASURES, VIEWS, scores
+from tests.report.planted_geometry import ALIASES, MEASURES, VIEWS, scores
 
 CODECS = ("dac", "encodec", "speechtokenizer", "speechtokenizer_undistilled")
 TABLE = table({codec: scores(codec) for codec in CODECS})
@@ -92,14 +90,6 @@ def test_ranks_stand_beside_dimensions_and_nothing_is_lost() -> None:
     assert any(line[:3] == ["dac", "projections_concat", "0.300 [0.250, 0.350]"] for line in lines)
     assert re.search(r"undecided \(p = 0\.5\)|refuted \(p = 0\.5\)", text)
     assert "layer_1" not in text
-    empty = table({"dac": scores("dac").iloc[:0]})
-    assert NO_WORDS in markdown_tables(empty, verdicts(empty))
-
-
-def test_tracked_differences() -> None:
-    numbers = headline(PAIR)
-    assert numbers["dac.full.silhouette_difference_word"] == pytest.approx(GAIN)
-    assert len(numbers) == 2 * len(VIEWS) * 4
 
 
 def test_every_score_is_drawn_with_its_interval() -> None:

@@ -25,11 +25,13 @@ VIEW = "full"
 KINDS = ("pca_2d", "pca_3d", "tsne_2d", "tsne_3d", "complete")
 
 
-def write_inputs() -> None:
+def write_inputs(rows: slice = slice(None)) -> None:
+    """Write these rows of all tables of both codecs."""
     for codec, drawn in DRAWN.items():
-        write_csv(paths.geometry_metrics(codec), scores(codec, aliased=codec == "encodec"))
+        write_csv(paths.geometry_metrics(codec), scores(codec, aliased=codec == "encodec")[rows])
         for name, frame in (("clips", clips()), ("coordinates", coordinates(drawn).query("view == @VIEW"))):
-            write_parquet(paths.geometry(codec) / f"{name}.parquet", pa.Table.from_pandas(frame, preserve_index=False))
+            content = pa.Table.from_pandas(frame[rows], preserve_index=False)
+            write_parquet(paths.geometry(codec) / f"{name}.parquet", content)
 
 
 def written() -> dict[str, bytes]:
@@ -111,11 +113,7 @@ def test_projections_that_are_not_there_are_left_out() -> None:
 
 def test_a_corpus_without_words_has_a_report_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for codec in DRAWN:
-        write_csv(paths.geometry_metrics(codec), scores(codec).iloc[:0])
-        for name, frame in (("clips", clips()), ("coordinates", coordinates("codes_mean"))):
-            empty = pa.Table.from_pandas(frame.iloc[:0], preserve_index=False)
-            write_parquet(paths.geometry(codec) / f"{name}.parquet", empty)
+    write_inputs(slice(0))
     report = geometry_report.run(PARAMS)
     assert report.figures == []
     assert NO_WORDS in (paths.GEOMETRY_REPORT / "table.md").read_text()

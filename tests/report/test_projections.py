@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from phonoscope.drawing import HUES, write_html
+from phonoscope.drawing import HUES
 from phonoscope.report.projections import TSNE_CAUTION, Projection, draw_image, draw_interactive, word_groups
 from tests.report.planted import assert_legend_is_free
 
@@ -98,14 +97,6 @@ def test_points_without_their_clips_are_refused() -> None:
     for draw in (draw_interactive, draw_image):
         with pytest.raises(ValueError, match="pca_2d: 18 points, but 17 clips"):
             draw(PROJECTIONS[:1], CLIPS.iloc[1:], title="dac")
-
-
-def test_a_page_is_small_and_shares_its_script(tmp_path: Path) -> None:
-    write_html(tmp_path / "complete.html", draw_interactive(PROJECTIONS, CLIPS, title="dac"), script="../plotly.min.js")
-    page = (tmp_path / "complete.html").read_bytes()
-    assert b'src="../plotly.min.js"' in page
-    assert b'id="complete"' in page
-    assert len(page) < 100_000
 
 
 @pytest.mark.parametrize("shown", [PROJECTIONS, PROJECTIONS[3:]])

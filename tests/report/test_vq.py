@@ -11,7 +11,6 @@ from phonoscope.report.vq import (
     draw_perplexities,
     evaluations,
     headline,
-    markdown_tables,
     perplexity_curves,
     training,
     verdicts,
@@ -113,14 +112,6 @@ def test_the_documents_epochs_and_the_batches_are_in_a_table() -> None:
     assert first.to_dict() == {"active_codes_ema": 130, "perplexity_ema": 100, "perplexity_batch_fit": 1.5}
     assert epochs["epoch"].unique().tolist() == [2, 4, 6]
     assert rows.query("variant == 'vq_unscaled'")["batch"].tolist() == [1, 2]
-
-
-def test_markdown_has_every_variant() -> None:
-    planted = study()
-    numbers = headline(*planted)
-    text = markdown_tables(numbers, judged(planted))
-    assert all(f"| {name} " in text for name in planted.tables)
-    assert "supported (100%)" in text
 
 
 def test_curves_are_medians_over_seeds_by_epoch() -> None:

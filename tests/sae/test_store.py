@@ -70,13 +70,6 @@ def test_files_have_the_names_and_shapes_of_saelens(kind: str, form: str, archit
     assert {name: tuple(tensor.shape) for name, tensor in weights.items()} == shapes
 
 
-def test_the_same_model_is_written_to_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        save_sae(random_model(), tmp_path / name, {})
-    first, second = ((tmp_path / name / WEIGHTS).read_bytes() for name in ("a", "b"))
-    assert first == second
-
-
 @pytest.mark.parametrize(
     ("file", "content"), [(CONFIG, "{"), (CONFIG, '{"d_in": 4}'), (CONFIG, "[]"), (WEIGHTS, "no tensors")]
 )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from phonoscope.config.sites import Site
 from phonoscope.errors import DataError
-from phonoscope.whisper import Whisper, encoder_features, frame_count, load_whisper
+from phonoscope.whisper import Whisper, encoder_features, load_whisper
 from phonoscope.whisper.features import Batch, Block, agreement, extract, parts, text_spans
 from phonoscope.whisper.transcript import TextTokens, prompt, token_batch
 from phonoscope.whisper.windows import batches, plan_windows, window_audio
@@ -102,15 +102,6 @@ def test_text_spans_tile_the_decoders_input(tiny: Whisper) -> None:
     texts = [TextTokens((5, 6), (0, 1)), TextTokens((), ()), TextTokens((7,), (0,))]
     lead = len(prompt(tiny))
     assert text_spans(tiny, window, texts) == [(0, lead + 2), (lead + 2, lead + 2), (lead + 2, lead + 3)]
-
-
-def test_normalised_rows_are_the_final_layer_norm_of_raw_ones(packaged: Whisper) -> None:
-    raw, normal = (
-        take(packaged, ["encoder_2"], [noise(8000)], normalize=how)["encoder_2"][0] for how in ("none", "final")
-    )
-    expected = packaged.model.model.encoder.layer_norm(torch.from_numpy(raw)).numpy()
-    assert len(raw) == frame_count(8000)
-    np.testing.assert_allclose(normal, expected, atol=0.02)
 
 
 def test_activations_beyond_float16_are_refused(checkpoint: Path) -> None:

@@ -80,15 +80,6 @@ def test_too_few_speakers_are_warned_of(caplog: pytest.LogCaptureFixture) -> Non
     assert "d of 0.8 needs 26 speakers of each sex at power 0.8; there are 2" in caplog.text
 
 
-def test_positions_without_phones_are_interpreted_all_the_same() -> None:
-    planted = plant(speakers=4, utterances=3)
-    index = planted.index.assign(phone=pd.Series("", index=planted.index.index, dtype="category"))
-    result = interpret(planted.activations, index, CONFIG)
-    assert result.scores["phones"] == 0
-    assert set(result.features["best_phone"]) == {""}
-    assert len(result.windows)
-
-
 def test_a_large_corpus_is_thinned_by_utterance() -> None:
     index = plant().index
     rows = spread_utterances(index, 500)

@@ -139,6 +139,8 @@ def test_a_decoders_positions_have_no_clips(checkout: Path, params: Params) -> N
     run(params, "decoder_1")
     features = pd.read_parquet(paths.interpretation("decoder_1") / "features.parquet")
     assert not features["clips"].any()
+    assert set(features["best_phone"]) == {""}
+    assert len(pd.read_parquet(paths.interpretation("decoder_1") / "windows.parquet"))
     assert not (paths.interpretation("decoder_1") / "clips").exists()
 
 
