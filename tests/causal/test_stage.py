@@ -12,8 +12,7 @@ import pytest
 from phonoscope import paths
 from phonoscope.causal.speech import TrialSpeech
 from phonoscope.config.causal import CausalConfig
-from phonoscope.config.compute import ComputeConfig
-from phonoscope.config.params import Params, load_params
+from phonoscope.config.params import Params
 from phonoscope.data import Features
 from phonoscope.errors import DataError
 from phonoscope.files import write_parquet
@@ -22,24 +21,14 @@ from phonoscope.pipeline.listening import utterances
 from phonoscope.sae.store import save_sae
 
 from ..sae.planted import random_model
-from ..whisper.checkout import write_corpus
+from ..whisper.checkout import small_params, write_corpus
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 WIDTH = 64
 SETTINGS = CausalConfig(features=2, utterances=6, samples=50, talkers=2)
 
 
-def params(checkpoint: Path, settings: CausalConfig = SETTINGS, site: str = "encoder_2", workers: int = 1) -> Params:
-    loaded = load_params(PARAMS)
-    whisper = {"checkpoint": str(checkpoint), "context_s": 1.0, "compare": 0}
-    return loaded.model_copy(
-        update={
-            "whisper": loaded.whisper.model_copy(update=whisper),
-            "sae": loaded.sae.model_copy(update={"sites": (site,)}),
-            "causal": settings,
-            "compute": ComputeConfig(device="cpu", workers=workers),
-        }
-    )
+def params(checkpoint: Path, settings: CausalConfig = SETTINGS, site: str = "encoder_2") -> Params:
+    return small_params(checkpoint, (site,), compare=0).model_copy(update={"causal": settings})
 
 
 def save_dictionary(site: str) -> None:

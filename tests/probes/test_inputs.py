@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from phonoscope.config.probes import ClassifierConfig, MlpConfig
 from phonoscope.probes import fit_probe
-from phonoscope.probes import frames as frames_module
 from phonoscope.probes.controls import lookup_classes
 from phonoscope.probes.inputs import FrameInput, TableInput
 from phonoscope.probes.vectors import ArrayVectors, SummedCodes
@@ -68,19 +65,6 @@ def test_one_hot_codes_read_out_the_table(pair: Pair) -> None:
     counts = table.table(labels, CLASSES)
     probe = fit_probe(counts, np.eye(20), C=1e4, class_weight="none", max_iter=2_000)
     np.testing.assert_array_equal(probe.predict(np.eye(20)), lookup_classes(counts))
-
-
-def test_frames_are_read_block_by_block_where_memory_is_short(
-    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table, frames, labels = pair
-    held = frames.fit_linear(labels, CLASSES, CONFIG)
-    path = tmp_path / "vectors.bin"
-    table.codebook[table.codes].tofile(path)
-    mapped = FrameInput(ArrayVectors(np.memmap(path, dtype=np.float32, mode="r", shape=(len(labels), 5))))
-    monkeypatch.setattr(frames_module, "HELD_BYTES", 0)
-    streamed = mapped.fit_linear(labels, CLASSES, CONFIG)
-    np.testing.assert_array_equal(streamed.weight, held.weight)
 
 
 def test_a_sum_of_codes_is_the_sum_of_their_vectors() -> None:

@@ -116,13 +116,6 @@ def test_pairing_removes_what_the_utterances_share() -> None:
         paired_ratio(fewer, hard, "mae", config)
 
 
-def test_utterances_without_frames_do_not_break_an_interval() -> None:
-    lonely = ValueStatistics.from_frames(np.array([0, 0, 0]), np.array([1.0, 2.0, 4.0]), np.full(3, 2.0), 3, 0.0)
-    draws = lonely.scores(draw_resamples(3, 200, seed=1))
-    assert np.isnan(draws["r2"]).any()  # resamples without utterance 0
-    assert interval(0.0, draws["mae"], 0.95)[1:] == pytest.approx((1.0, 1.0))
-
-
 def test_bootstrap_intervals_of_accuracy_cover_the_truth_at_their_rate() -> None:
     """Utterances differ in how hard they are: their accuracy is Beta(3, 2), whose mean is 0.6."""
     hits, trials, utterances, frames = 0, 300, 60, 25

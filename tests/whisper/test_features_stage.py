@@ -11,8 +11,7 @@ import torch
 from phonoscope import paths
 from phonoscope.alignment import Interval
 from phonoscope.audio import read_audio, resample, write_flac
-from phonoscope.config.compute import ComputeConfig
-from phonoscope.config.params import Params, load_params
+from phonoscope.config.params import Params
 from phonoscope.config.sites import Site
 from phonoscope.data import Features
 from phonoscope.errors import DataError, ParamsError
@@ -23,9 +22,8 @@ from phonoscope.whisper.index import centred_labels
 from phonoscope.whisper.sites import Normaliser
 from phonoscope.whisper.utterances import eval_utterances
 
-from .checkout import EVAL_PER_SPEAKER, RATE, write_corpus
+from .checkout import EVAL_PER_SPEAKER, RATE, small_params, write_corpus
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 SITES = ("encoder_2", "encoder_all", "mlp_1", "decoder_1")
 
 
@@ -35,16 +33,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return write_corpus(empty=("bob-1",))
 
 
-def params(checkpoint: Path, *, sites: tuple[str, ...] = SITES, workers: int = 1, **whisper: Any) -> Params:
-    loaded = load_params(PARAMS)
-    settings = {"checkpoint": str(checkpoint), "context_s": 1.0, "compare": 3, "batch_s": 4.0} | whisper
-    return loaded.model_copy(
-        update={
-            "whisper": loaded.whisper.model_copy(update=settings),
-            "sae": loaded.sae.model_copy(update={"sites": sites}),
-            "compute": ComputeConfig(device="cpu", workers=workers),
-        }
-    )
+def params(checkpoint: Path, *, sites: tuple[str, ...] = SITES, **whisper: Any) -> Params:
+    return small_params(checkpoint, sites, **{"compare": 3, "batch_s": 4.0, **whisper})
 
 
 def read_features(site: str) -> Features:

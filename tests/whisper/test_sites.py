@@ -6,7 +6,7 @@ import torch
 from phonoscope.config.sites import Site
 from phonoscope.errors import ParamsError
 from phonoscope.whisper import Whisper
-from phonoscope.whisper.hooks import add, capture, patched, substitute
+from phonoscope.whisper.hooks import add, capture, patched
 from phonoscope.whisper.model import embed, run_blocks
 from phonoscope.whisper.sites import Normaliser, Point, outputs
 from phonoscope.whisper.transcript import TextTokens, token_batch
@@ -77,18 +77,6 @@ def test_what_is_not_normalised_stays_as_it_is(tiny: Whisper, site: str, normali
     assert not mean.any()
     assert (deviation == 1).all()
     assert normaliser.undo(states, mean, deviation) is states
-
-
-def test_substituting_a_state_by_itself_changes_nothing(tiny: Whisper) -> None:
-    plain, text = forward(tiny)
-    everywhere = torch.ones(1, 1500, dtype=torch.bool)
-    for name in ("encoder_0", "encoder_2", "mlp_1", "attention_3"):
-        points = outputs(tiny, Site.parse(name))
-        states = taken(tiny, points)
-        with patched({points[0]: substitute(states[0][everywhere], everywhere)}):
-            again, words = forward(tiny)
-        assert torch.equal(again, plain)
-        assert torch.equal(words, text)
 
 
 def test_a_patch_is_where_it_says_and_goes_on_from_there(tiny: Whisper) -> None:
