@@ -68,26 +68,26 @@ def trial_speech() -> TrialSpeech:
 
 
 def details(site: str = "encoder_2") -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(paths.causal_json(site).read_text())
-    return found
+    content: dict[str, Any] = json.loads(paths.causal_json(site).read_text())
+    return content
 
 
 def test_each_detector_is_held_against_its_control(checkpoint: Path, checkout: Path) -> None:
     report = causal.run(params(checkpoint), "encoder_2")
-    found, table = details(), pd.read_csv(paths.causal_metrics("encoder_2"))
-    assert [(entry["phone"], entry["feature"]) for entry in found["features"]] == [("S", 3), ("AA", 5)]  # ZH: nowhere
-    controls = {entry["control"] for entry in found["features"]}
+    content, table = details(), pd.read_csv(paths.causal_metrics("encoder_2"))
+    assert [(entry["phone"], entry["feature"]) for entry in content["features"]] == [("S", 3), ("AA", 5)]  # ZH: nowhere
+    controls = {entry["control"] for entry in content["features"]}
     assert len(controls) == 2
     assert not controls & {3, 5, 7, 9}
     assert list(table["intervention"]) == ["ablate", "steer"] * 2
     assert (table["utterances"] == SETTINGS.utterances).all()
     row = table.iloc[0]
     assert row["difference"] == pytest.approx(row["effect"] - row["control_effect"], abs=1e-6)
-    assert found["features"][0]["effect"] == pytest.approx(row["effect"], abs=1e-6)
-    assert found["features"][0]["beats_controls"] == row["causal"]
+    assert content["features"][0]["effect"] == pytest.approx(row["effect"], abs=1e-6)
+    assert content["features"][0]["beats_controls"] == row["causal"]
     parts = ["clean", "noisy", "word.encoder_2", "elsewhere.encoder_2", "attention_2", "mlp_2"]
     parts += ["features", "features_control"]
-    assert [entry["part"] for entry in found["patching"]] == parts
+    assert [entry["part"] for entry in content["patching"]] == parts
     assert list(pd.read_csv(paths.patching_metrics("encoder_2"))["part"]) == parts
     assert {path.name for path in paths.causal_plots("encoder_2").iterdir()} == {"features.png", "patching.png"}
     assert report.metrics["tested"] == 2

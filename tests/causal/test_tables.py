@@ -34,14 +34,18 @@ def trial(effects: dict[str, float], utterances: int = 20, spread: float = 0.1, 
 
 
 def test_a_planted_effect_is_found_and_beats_its_control() -> None:
-    found = feature_verdicts(trial({"ablate": -1.0, "steer": -0.5}), SETTINGS)
-    assert found["ablate"]["effect"] == pytest.approx(-1, abs=0.1)
-    assert found["ablate"]["difference"] == pytest.approx(-1, abs=0.1)
-    assert found["steer"]["effect"] == pytest.approx(-0.5, abs=0.1)
-    assert beats_controls(found["ablate"])
-    assert beats_controls(found["steer"])
-    assert (found["ablate"]["words"], found["steer"]["words"]) == (40, 60)
-    assert (found["ablate"]["wer"], found["ablate"]["wer_clean"], found["ablate"]["control_wer"]) == (0.2, 0, 0)
+    verdicts = feature_verdicts(trial({"ablate": -1.0, "steer": -0.5}), SETTINGS)
+    assert verdicts["ablate"]["effect"] == pytest.approx(-1, abs=0.1)
+    assert verdicts["ablate"]["difference"] == pytest.approx(-1, abs=0.1)
+    assert verdicts["steer"]["effect"] == pytest.approx(-0.5, abs=0.1)
+    assert beats_controls(verdicts["ablate"])
+    assert beats_controls(verdicts["steer"])
+    assert (verdicts["ablate"]["words"], verdicts["steer"]["words"]) == (40, 60)
+    assert (verdicts["ablate"]["wer"], verdicts["ablate"]["wer_clean"], verdicts["ablate"]["control_wer"]) == (
+        0.2,
+        0,
+        0,
+    )
 
 
 @pytest.mark.parametrize(

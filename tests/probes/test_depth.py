@@ -87,8 +87,8 @@ def test_a_permuted_codebook_loses_the_geometry_and_nothing_else(planted: Plante
     books = [permute_rows(book, used, seed=layer) for layer, book in enumerate(planted.inputs.codebooks)]
     permuted = replace(planted, inputs=CodecInputs(planted.frames.codes, books)).probe(quick(inputs=("layer", "codes")))
 
-    def value(found: ProbeResult, name: str, measure: str) -> float:
-        rows = pick(found, measure, task="phone", input=name, layer=1)
+    def value(probed: ProbeResult, name: str, measure: str) -> float:
+        rows = pick(probed, measure, task="phone", input=name, layer=1)
         return float(rows.loc[rows["probe"].isin(["linear", "table"]), "value"].item())
 
     assert value(permuted, "layer", "mi_bits") == value(result, "layer", "mi_bits")
@@ -132,8 +132,8 @@ def test_the_sample_is_spread_over_both_sides(planted: Planted) -> None:
 
 
 def test_pitch_is_regressed_from_every_input(planted: Planted) -> None:
-    found = planted.probe(quick(tasks=("pitch",), information=()))
-    rows = found.table[(found.table["measure"] == "r2") & (found.table["probe"] == "linear")]
+    result = planted.probe(quick(tasks=("pitch",), information=()))
+    rows = result.table[(result.table["measure"] == "r2") & (result.table["probe"] == "linear")]
     r2 = {(name, layer): value for name, layer, value in rows[["input", "layer", "value"]].itertuples(index=False)}
     assert set(r2) == {
         *((("layer", layer)) for layer in (1, 2, 3)),
@@ -145,5 +145,5 @@ def test_pitch_is_regressed_from_every_input(planted: Planted) -> None:
     assert min(r2["cumulative", 2], r2["cumulative", 3], r2["latent", 0]) > 0.1
     assert max(r2["layer", 1], r2["layer", 3]) < 0.05
     assert (rows["null"] < 0.05).all()
-    mae = found.table[found.table["measure"] == "mae"]
+    mae = result.table[result.table["measure"] == "mae"]
     assert (mae["value"] > 0).all()

@@ -27,13 +27,13 @@ def test_the_plug_in_estimate_is_that_of_scikit_learn() -> None:
 
 def test_independent_labels_have_no_information_within_its_error() -> None:
     independent = np.outer(np.full(64, 1 / 64), np.full(8, 1 / 8))
-    found = []
+    estimates = []
     for seed in range(40):
         codes, labels = draw(independent, 2_000, seed)
-        found.append(mutual_information(codes, labels, np.arange(2_000) // 20, (64, 8), draws=10, seed=seed))
-    assert min(f.null for f in found) > 0.1  # the plug-in estimate alone would report as much
-    assert abs(np.mean([f.value for f in found])) < 0.003
-    assert np.mean([f.low <= 0 <= f.high for f in found]) >= 0.9
+        estimates.append(mutual_information(codes, labels, np.arange(2_000) // 20, (64, 8), draws=10, seed=seed))
+    assert min(f.null for f in estimates) > 0.1  # the plug-in estimate alone would report as much
+    assert abs(np.mean([f.value for f in estimates])) < 0.003
+    assert np.mean([f.low <= 0 <= f.high for f in estimates]) >= 0.9
 
 
 @pytest.mark.parametrize(

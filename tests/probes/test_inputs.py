@@ -41,12 +41,12 @@ def test_the_linear_probe_is_the_same_on_both_paths(pair: Pair) -> None:
 def test_the_network_finds_the_same_on_both_paths(pair: Pair) -> None:
     table, frames, labels = pair
     keep = labels >= 0
-    found = [
+    predicted = [
         source.predict(source.fit_mlp(labels, CLASSES, MLP, "balanced", seed=0), keep) for source in (table, frames)
     ]
-    accuracies = [float((part == labels[keep]).mean()) for part in found]
+    accuracies = [float((part == labels[keep]).mean()) for part in predicted]
     assert accuracies[1] == pytest.approx(accuracies[0], abs=0.01)
-    assert (found[0] == found[1]).mean() > 0.95
+    assert (predicted[0] == predicted[1]).mean() > 0.95
 
 
 def test_reduction_and_means_are_the_same_on_both_paths(pair: Pair) -> None:

@@ -181,7 +181,7 @@ def test_classes_that_train_lacks_count_as_errors(
     assert other.tasks["phone"].unseen == {"AX": int(changed.sum())}
     assert "AX" in caplog.text
     assert value(other, 1, "accuracy") < value(result, 1, "accuracy")
-    frames = [found.tasks["phone"].statistics[0].frames.sum() for found in (other, result)]
+    frames = [each.tasks["phone"].statistics[0].frames.sum() for each in (other, result)]
     assert frames[0] == frames[1]
 
 

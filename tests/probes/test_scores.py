@@ -53,8 +53,8 @@ def test_r2_keeps_its_digits_far_from_zero() -> None:
     rng = np.random.default_rng(0)
     true = 1e6 + rng.normal(size=5_000)
     predicted = true + rng.normal(scale=0.5, size=5_000)
-    found = ValueStatistics.from_frames(np.zeros(5_000, dtype=np.int64), true, predicted, 1, origin=1e6).scores()
-    assert found["r2"][0] == pytest.approx(r2_score(true, predicted), abs=1e-9)
+    scores = ValueStatistics.from_frames(np.zeros(5_000, dtype=np.int64), true, predicted, 1, origin=1e6).scores()
+    assert scores["r2"][0] == pytest.approx(r2_score(true, predicted), abs=1e-9)
 
 
 def test_statistics_of_batches_add_up() -> None:
@@ -127,6 +127,6 @@ def test_bootstrap_intervals_of_accuracy_cover_the_truth_at_their_rate() -> None
         guesses = np.where(right, true, (true + 1) % 3)
         statistics = ClassStatistics.from_frames(rows, true.ravel(), guesses.ravel(), (utterances, 3))
         draws = statistics.scores(draw_resamples(utterances, 400, seed))["accuracy"]
-        found = interval(float(statistics.scores()["accuracy"][0]), draws, 0.9)
-        hits += found.low <= 0.6 <= found.high
+        estimate = interval(float(statistics.scores()["accuracy"][0]), draws, 0.9)
+        hits += estimate.low <= 0.6 <= estimate.high
     assert 0.85 <= hits / trials <= 0.94

@@ -98,8 +98,8 @@ def test_every_score_is_drawn_with_its_interval() -> None:
     for axes, (metric, label) in zip(figure.axes, SCORES, strict=True):
         for codec in CODECS:
             (line,) = (line for line in axes.lines if line.get_label() == codec)
-            found = [look_up(TABLE, codec, "full", name, metric, label=label) for name in NAMES]
-            np.testing.assert_array_equal(line.get_ydata(), [score.value for score in found if score])
+            expected = [look_up(TABLE, codec, "full", name, metric, label=label) for name in NAMES]
+            np.testing.assert_array_equal(line.get_ydata(), [score.value for score in expected if score])
             assert [round(float(x)) for x in np.asarray(line.get_xdata())] == [0, 1, 2, 3]
         bars = [segment for bar in axes.collections for segment in bar.get_segments()]  # type: ignore[attr-defined]
         upright = [segment for segment in bars if segment[0][0] == segment[1][0]]

@@ -36,14 +36,14 @@ def values(trace: Any, axes: str) -> np.ndarray:
 def test_every_clip_is_drawn_where_it_lies_and_tells_who_says_what(projection: Projection) -> None:
     figure = draw_interactive([projection], CLIPS, title="dac")
     axes = "xyz"[: projection.dims]
-    found = {}
+    drawn = {}
     for trace in figure.data:
         assert trace.type == ("scatter" if projection.dims == 2 else "scatter3d")
         assert all(word == trace.name for _, _, word in trace.customdata)
         for told, point in zip(trace.customdata, values(trace, axes), strict=True):
-            found[told[0]] = (told[1], told[2], *point)
+            drawn[told[0]] = (told[1], told[2], *point)
     expected = zip(CLIPS["speaker"], CLIPS["word"], projection.coordinates.astype(np.float32), strict=True)
-    assert found == {
+    assert drawn == {
         name: (speaker, word, *point) for name, (speaker, word, point) in zip(CLIPS["utterance"], expected, strict=True)
     }
     assert all(part in figure.data[0].hovertemplate for part in ("customdata[0]", "speaker", "word"))
@@ -57,8 +57,8 @@ def test_images_show_the_same_points(projection: Projection) -> None:
     drawn: list[Any] = list(axes.collections)
     points = [each.get_offsets() if projection.dims == 2 else np.stack(each._offsets3d, axis=1) for each in drawn]
     expected = [projection.coordinates[group.rows] for group in word_groups(CLIPS)]
-    for found, own in zip(points, expected, strict=True):
-        np.testing.assert_allclose(np.asarray(found), own)
+    for shown, own in zip(points, expected, strict=True):
+        np.testing.assert_allclose(np.asarray(shown), own)
     assert (axes.get_xlabel(), axes.get_ylabel()) == tuple(projection.axes[:2])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == sorted(WORDS)
 

@@ -104,8 +104,8 @@ def write_metric_tables(folder: Path, si_sdr_db: float = 4.0) -> None:
         rows = [(kind, seed, name, value + 0.1 * seed) for name, value in sizes.items() for seed in range(2)]
         table = pd.DataFrame(rows, columns=["encoder", "seed", "metric", "value"])
         write_csv(folder / paths.encoder_metrics(kind), table[(table["seed"] == 0) | (table["value"] < 10)])
-    found = {paths.sae_scores: scores, paths.interpret_scores: {"phones": 39, "phones_with_auroc_90": 30}}
-    for path, values in found.items():
+    metrics = {paths.sae_scores: scores, paths.interpret_scores: {"phones": 39, "phones_with_auroc_90": 30}}
+    for path, values in metrics.items():
         write_csv(folder / path("encoder_2"), pd.DataFrame({"metric": list(values), "value": list(values.values())}))
 
 

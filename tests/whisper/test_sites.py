@@ -25,9 +25,9 @@ def forward(whisper: Whisper, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor
 
 
 def taken(whisper: Whisper, points: list[Point]) -> list[torch.Tensor]:
-    with capture(points) as found:
+    with capture(points) as captured:
         forward(whisper)
-    return [states[0] for states in found]
+    return [states[0] for states in captured]
 
 
 def test_streams_are_the_hidden_states_of_transformers(tiny: Whisper) -> None:
@@ -36,8 +36,8 @@ def test_streams_are_the_hidden_states_of_transformers(tiny: Whisper) -> None:
     whole = tiny.model(input_features=mel, decoder_input_ids=tokens, output_hidden_states=True)
     for side, states in (("encoder", whole.encoder_hidden_states), ("decoder", whole.decoder_hidden_states)):
         for layer in range(len(states) - 1):  # transformers puts its last hidden state after the final norm
-            (found,) = taken(tiny, outputs(tiny, Site.parse(f"{side}_{layer}")))
-            torch.testing.assert_close(found, states[layer])
+            (captured,) = taken(tiny, outputs(tiny, Site.parse(f"{side}_{layer}")))
+            torch.testing.assert_close(captured, states[layer])
     (last,) = taken(tiny, outputs(tiny, Site.parse("encoder_3")))
     torch.testing.assert_close(tiny.model.model.encoder.layer_norm(last), whole.encoder_last_hidden_state)
 

@@ -26,9 +26,9 @@ def test_what_only_names_the_speaker_does_not_pass_for_sex() -> None:
     means, _, speaker, _ = corpus()
     for number, name in enumerate(sorted(set(speaker))):
         means[:, number] = speaker == name
-    found = scores(means[:, :8])
-    assert found["utterance"] == 1.0
-    assert found["speaker"] < 0.7
+    accuracies = scores(means[:, :8])
+    assert accuracies["utterance"] == 1.0
+    assert accuracies["speaker"] < 0.7
 
 
 def test_a_feature_of_the_sex_holds_for_new_speakers() -> None:

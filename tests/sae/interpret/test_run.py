@@ -16,13 +16,13 @@ CONFIG = InterpretConfig(top_k=4, min_segments=3, bootstrap=50, trees=5, map_poi
 
 
 @pytest.fixture(scope="module")
-def found() -> Interpretation:
+def interpretation() -> Interpretation:
     planted = plant()
     return interpret(planted.activations, planted.index, CONFIG)
 
 
-def test_planted_features_are_read(found: Interpretation) -> None:
-    features: Any = found.features.set_index("feature")
+def test_planted_features_are_read(interpretation: Interpretation) -> None:
+    features: Any = interpretation.features.set_index("feature")
     for phone, feature in DETECTORS.items():
         assert features.loc[feature, "detects"] == phone
         assert features.loc[feature, ["auroc", "precision"]].tolist() == [1.0, 1.0]
@@ -31,17 +31,17 @@ def test_planted_features_are_read(found: Interpretation) -> None:
     assert features.loc[SCOTTISH, "accent"] == "sc"
     assert features.loc[DEAD, ["density", "max", "d", "accent", "clips"]].tolist() == [0, 0, 0, "", False]
     assert features.index[features["clips"]].tolist() == [0, 1, 2]
-    assert found.scores["phones"] == found.scores["phones_with_auroc_90"] == 3
-    assert found.scores["dead"] == 1
-    assert found.scores["forest_balanced_accuracy_by_speaker"] == 1.0
-    assert found.scores["sparsity"] == pytest.approx((plant().activations.toarray() == 0).mean())
+    assert interpretation.scores["phones"] == interpretation.scores["phones_with_auroc_90"] == 3
+    assert interpretation.scores["dead"] == 1
+    assert interpretation.scores["forest_balanced_accuracy_by_speaker"] == 1.0
+    assert interpretation.scores["sparsity"] == pytest.approx((plant().activations.toarray() == 0).mean())
     assert speakers_by(plant().index, "accent") == {"rp": 4, "sc": 4}
-    assert not found.skipped
+    assert not interpretation.skipped
 
 
-def test_windows_know_their_frames(found: Interpretation) -> None:
+def test_windows_know_their_frames(interpretation: Interpretation) -> None:
     planted = plant()
-    windows = found.windows
+    windows = interpretation.windows
     assert windows.groupby("feature").size().max() == 4
     assert DEAD not in set(windows["feature"])
     dense = planted.activations.toarray()
@@ -54,8 +54,8 @@ def test_windows_know_their_frames(found: Interpretation) -> None:
     assert windows["clip_start_s"].to_numpy() == pytest.approx(windows["frame"].to_numpy() * 0.02 - 0.1)
 
 
-def test_means_leave_silence_to_the_phones(found: Interpretation) -> None:
-    counts = found.means.drop_duplicates(["kind", "group"]).groupby("kind")["frames"].sum()
+def test_means_leave_silence_to_the_phones(interpretation: Interpretation) -> None:
+    counts = interpretation.means.drop_duplicates(["kind", "group"]).groupby("kind")["frames"].sum()
     assert counts["phone"] == 8 * 5 * 25
     assert counts["sex"] == counts["accent"] == counts["speaker"] == counts["word"] == 8 * 5 * 15
 

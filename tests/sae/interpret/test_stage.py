@@ -127,8 +127,8 @@ def test_transcoders_read_the_mlp_input_and_crosscoders_all_layers(
     write_identity(site, parts)
     for name in (site, SITE):
         run(params, name)
-    found, plain = (pd.read_parquet(paths.interpretation(name) / "features.parquet") for name in (site, SITE))
-    pd.testing.assert_frame_equal(found, plain)
+    result, plain = (pd.read_parquet(paths.interpretation(name) / "features.parquet") for name in (site, SITE))
+    pd.testing.assert_frame_equal(result, plain)
 
 
 def test_a_decoders_positions_have_no_clips(checkout: Path, params: Params) -> None:
