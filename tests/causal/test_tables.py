@@ -41,11 +41,7 @@ def test_a_planted_effect_is_found_and_beats_its_control() -> None:
     assert beats_controls(verdicts["ablate"])
     assert beats_controls(verdicts["steer"])
     assert (verdicts["ablate"]["words"], verdicts["steer"]["words"]) == (40, 60)
-    assert (verdicts["ablate"]["wer"], verdicts["ablate"]["wer_clean"], verdicts["ablate"]["control_wer"]) == (
-        0.2,
-        0,
-        0,
-    )
+    assert [verdicts["ablate"][name] for name in ("wer", "wer_clean", "control_wer")] == [0.2, 0, 0]
 
 
 @pytest.mark.parametrize(

@@ -107,10 +107,8 @@ def test_a_second_run_writes_the_same_bytes(reported: Path, monkeypatch: pytest.
 def test_projections_that_are_not_there_are_left_out() -> None:
     rows = table({"dac": scores("dac")})
     points = coordinates("codes_mean").assign(tsne3_1=float("nan"))
-    result = list(codec_pictures("dac", rows, clips(), points, 30))
-    assert [[each.name for each in pictures.projections] for pictures in result] == [
-        ["pca_2d", "pca_3d", "tsne_2d"]
-    ] * 2
+    views = [picture.projections for picture in codec_pictures("dac", rows, clips(), points, 30)]
+    assert [[each.name for each in view] for view in views] == [["pca_2d", "pca_3d", "tsne_2d"]] * 2
 
 
 def test_a_corpus_without_words_has_a_report_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
