@@ -74,43 +74,36 @@ def test_compare_writes_the_same_bytes_again_and_ignores_stale_codecs(compared: 
     assert verdicts["phone macro-F1: distilled over undistilled"] == "supported"
 
 
-def write_metric_tables(folder: Path, si_sdr_db: float = 4.0) -> None:
+def write_metric_tables(si_sdr_db: float = 4.0) -> None:
     for stage in ("corpus", "align", "split"):
-        write_csv(folder / f"metrics/{stage}.csv", pd.DataFrame({"metric": ["utterances"], "value": [40]}))
-    rows = [(0, "bitrate_bps", 4000.0, 9), (1, "perplexity", 20.0, 9), (2, "si_sdr_db", si_sdr_db, 9)]
-    for codec in CODECS:
-        write_csv(folder / paths.encode_metrics(codec), pd.DataFrame(rows, columns=["layer", "metric", "value", "n"]))
+        write_csv(paths.stage_metrics(stage), pd.DataFrame({"metric": ["utterances"], "value": [40]}))
+    encoded = [(0, "bitrate_bps", 4000.0, 9), (1, "perplexity", 20.0, 9), (2, "si_sdr_db", si_sdr_db, 9)]
     words = [("codes_mean", metric, value) for metric, value in (("silhouette", -0.1), ("davies_bouldin", 5.0))]
-    for codec in CODECS:
-        table = pd.DataFrame(words, columns=["representation", "metric", "value"])
-        write_csv(folder / paths.geometry_metrics(codec), table.assign(view="notebook", space="full", label="word"))
+    geometry = pd.DataFrame(words, columns=["representation", "metric", "value"])
     head = ["task", "split", "input", "layer", "probe", "measure", "value"]
     deep = [("phone", "utterances", "layer", 1, "table", "mi_bits", 1.5)]
     deep += [("phone", "utterances", "cumulative", layer, "linear", "macro_f1", layer / 10) for layer in (2, 4)]
     for codec in CODECS:
-        write_csv(folder / paths.depth_metrics(codec), pd.DataFrame(deep, columns=head))
+        write_csv(paths.encode_metrics(codec), pd.DataFrame(encoded, columns=["layer", "metric", "value", "n"]))
+        write_csv(paths.geometry_metrics(codec), geometry.assign(view="notebook", space="full", label="word"))
+        write_csv(paths.depth_metrics(codec), pd.DataFrame(deep, columns=head))
     variants = [("vq", "accuracy", 0.9), ("vq", "perplexity_eval", 120.0), ("baseline", "accuracy", 0.95)]
-    write_csv(folder / paths.VQ_REPORT / "headline.csv", pd.DataFrame(variants, columns=["variant", "metric", "value"]))
-    scores = {"fvu": 0.1, "cosine": 0.9, "l0": 32.0, "dead_share": 0.0, "ce_recovered": 0.9}
-    scores |= {"wer_clean": 0.1, "wer_sae": 0.2, "wer_zero": 1.0}
-    sizes = {
-        "accuracy_word": 0.7,
-        "accuracy_speaker": 0.5,
-        "parameters": 100.0,
-        "input_bytes": 7168.0,
-        "loss_word": 1.0,
-    }
+    write_csv(paths.VQ_REPORT / "headline.csv", pd.DataFrame(variants, columns=["variant", "metric", "value"]))
+    sizes = {"accuracy_word": 0.7, "accuracy_speaker": 0.5, "parameters": 100.0}
+    sizes |= {"input_bytes": 7168.0, "loss_word": 1.0}
     for kind in ("codes", "mel"):
         rows = [(kind, seed, name, value + 0.1 * seed) for name, value in sizes.items() for seed in range(2)]
         table = pd.DataFrame(rows, columns=["encoder", "seed", "metric", "value"])
-        write_csv(folder / paths.encoder_metrics(kind), table[(table["seed"] == 0) | (table["value"] < 10)])
+        write_csv(paths.encoder_metrics(kind), table[(table["seed"] == 0) | (table["value"] < 10)])
+    scores = {"fvu": 0.1, "cosine": 0.9, "l0": 32.0, "dead_share": 0.0, "ce_recovered": 0.9}
+    scores |= {"wer_clean": 0.1, "wer_sae": 0.2, "wer_zero": 1.0}
     metrics = {paths.sae_scores: scores, paths.interpret_scores: {"phones": 39, "phones_with_auroc_90": 30}}
     for path, values in metrics.items():
-        write_csv(folder / path("encoder_2"), pd.DataFrame({"metric": list(values), "value": list(values.values())}))
+        write_csv(path("encoder_2"), pd.DataFrame({"metric": list(values), "value": list(values.values())}))
 
 
 def test_summary_collects_every_stage(compared: None) -> None:
-    write_metric_tables(Path())
+    write_metric_tables()
     report = summary.run(PARAMS)
     written = json.loads(paths.SUMMARY.read_text())
     assert written["corpus"] == {"utterances": 40}
@@ -132,6 +125,6 @@ def test_summary_collects_every_stage(compared: None) -> None:
 
 
 def test_summary_refuses_nan(compared: None) -> None:
-    write_metric_tables(Path(), si_sdr_db=float("nan"))
+    write_metric_tables(si_sdr_db=float("nan"))
     with pytest.raises(DataError, match=r"codec\.speechtokenizer\.si_sdr_db"):
         summary.run(PARAMS)
