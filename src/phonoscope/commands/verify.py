@@ -37,7 +37,8 @@ class Verification:
     faults: list[Fault] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        checked = {"outputs": self.outputs, "cache_objects": self.objects, "cached_runs": self.runs, "files": self.files}
+        checked = {"outputs": self.outputs, "cache_objects": self.objects, "cached_runs": self.runs}
+        checked["files"] = self.files
         return {"ok": not self.faults, "checked": checked, "faults": [fault.to_dict() for fault in self.faults]}
 
     def __str__(self) -> str:
