@@ -42,7 +42,6 @@ def test_stft_loss_is_zero_only_for_the_same_audio() -> None:
 def test_stft_loss_has_finite_gradients_on_digital_silence() -> None:
     estimate = torch.zeros(1, 4800, requires_grad=True)
     multi_scale_stft_loss(torch.zeros(1, 4800), estimate).backward()
-    assert estimate.grad is not None
     assert bool(estimate.grad.isfinite().all())
 
 

@@ -104,7 +104,7 @@ def test_a_codec_of_the_official_size_is_loaded_encodes_and_is_probed(name: str,
     official, folder = OFFICIAL[name], checkout / "weights"
     folder.mkdir()
     torch.manual_seed(0)
-    settings = CodecConfig(kind=official.kind, checkpoint=str(official.write(folder)), layers=LAYERS)  # type: ignore[arg-type]
+    settings = CodecConfig(kind=official.kind, checkpoint=str(official.write(folder)), layers=LAYERS)
     there = load_params(PARAMS)
     brief = there.probe.classifier.model_copy(update={"max_iter": 5})
     params = there.model_copy(

@@ -55,7 +55,7 @@ def test_stoi_is_one_on_identity_and_falls_with_noise() -> None:
     samples = voice(2.0)
     scores = [stoi(samples, samples + gain * orthogonal_noise(samples), 16_000) for gain in (0.0, 0.5, 3.0)]
     assert scores[0] == pytest.approx(1.0, abs=1e-3)
-    assert scores[0] > scores[1] > scores[2]  # type: ignore[operator]
+    assert scores[0] > scores[1] > scores[2]
 
 
 def test_stoi_is_none_where_too_little_speech_is_left() -> None:
@@ -84,7 +84,7 @@ class SuccessiveApproximation:
         return torch.stack(codes, dim=1)
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
-        return sum((codes[:, layer] - 1.5) * self.steps[layer] for layer in range(codes.shape[1]))[:, None]  # type: ignore[index]
+        return sum((codes[:, layer] - 1.5) * self.steps[layer] for layer in range(codes.shape[1]))[:, None]
 
 
 def clip(seconds: float, seed: int) -> NDArray[np.float32]:

@@ -63,7 +63,6 @@ def test_clips_are_attenuated_whole_frames_of_one_utterance() -> None:
     starts = set()
     for step in range(20):
         audio, features = clips.draw(step)
-        assert features is not None
         assert (audio.shape, features.shape) == ((4, 3200), (4, 10, 3))
         frames = audio.reshape(4, 10, 320)
         gain = frames[..., 0] / features[..., 0]  # constant in a clip only if audio and teacher start together
@@ -79,7 +78,6 @@ def test_clips_are_attenuated_whole_frames_of_one_utterance() -> None:
 def test_short_utterances_are_padded_with_zeros_on_the_right() -> None:
     clips = Clips([np.ones(700, dtype=np.float32)], 320, 5, 2, 0, [torch.ones(2, 3)])
     audio, features = clips.draw(0)
-    assert features is not None
     assert bool((audio[:, :700] > 0).all())
     assert float(audio[:, 700:].abs().max()) == 0
     assert features.sum(dim=(1, 2)).tolist() == [6.0, 6.0]
@@ -89,7 +87,7 @@ def test_long_utterances_are_drawn_more_often() -> None:
     waveforms = [np.full(3200, 1.0, np.float32), np.full(9 * 3200, 2.0, np.float32)]
     teacher = [torch.ones(10, 1), torch.full((90, 1), 2.0)]
     clips = Clips(waveforms, 320, 1, 50, 0, teacher)
-    drawn = torch.cat([clips.draw(step)[1][:, 0, 0] for step in range(8)])  # type: ignore[index]
+    drawn = torch.cat([clips.draw(step)[1][:, 0, 0] for step in range(8)])
     assert float((drawn == 2).float().mean()) == pytest.approx(0.9, abs=0.05)
 
 

@@ -141,7 +141,7 @@ def test_sample_spreads_evenly_over_speakers(sizes: list[int], size: int, random
     unfinished = [taken[f"s{who}"] for who, count in enumerate(sizes) if taken[f"s{who}"] < count]
     assert not unfinished or max(taken.values()) - min(unfinished) <= 1
     shuffled = list(items)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     assert names(sample(shuffled, size, seed=3)) == names(chosen)
 
 

@@ -17,7 +17,7 @@ def codes(batch: int = 2, codebooks: int = 8, frames: int = 112, seed: int = 0) 
 
 def encoder(**options: object) -> AudioEncoder:
     torch.manual_seed(0)
-    return AudioEncoder(**options).eval()  # type: ignore[arg-type]
+    return AudioEncoder(**options).eval()
 
 
 def count(module: torch.nn.Module) -> int:
@@ -34,7 +34,6 @@ def test_counts_are_exactly_the_documents() -> None:
 
 def test_the_embedding_is_one_table_of_1024_by_64_vectors() -> None:
     embedding = AudioEncoder("codes").embedding
-    assert embedding is not None
     assert embedding.table.weight.shape == (1024, 64)
     assert count(embedding) / 1_214_592 == pytest.approx(0.05396, abs=1e-5)
 
@@ -75,9 +74,7 @@ def test_a_gradient_reaches_all_19_parameters() -> None:
 def test_only_rows_of_codes_that_occur_have_a_gradient() -> None:
     model = AudioEncoder("codes").train()
     model(codes(4) % 10).square().sum().backward()
-    assert model.embedding is not None
     gradient = model.embedding.table.weight.grad
-    assert gradient is not None
     assert gradient[:10].any(dim=1).all()
     assert not gradient[10:].any()
 
@@ -137,12 +134,11 @@ def test_the_scrambled_control_keeps_one_cell_in_a_hundred_at_its_time() -> None
 
 def test_a_moved_frame_moves_the_response() -> None:
     model = encoder()
-    assert model.embedding is not None
     x = torch.full((1, 8, 112), 3)
     early, late = x.clone(), x.clone()
     early[0, :, 30], late[0, :, 60] = 900, 900
     for branch in model.branches:
-        first, second = (branch.response(model.embedding(v))[0] for v in (early, late))  # type: ignore[operator]
+        first, second = (branch.response(model.embedding(v))[0] for v in (early, late))
         torch.testing.assert_close(first[:, 20:41], second[:, 50:71])
         assert not torch.allclose(first[:, 30], second[:, 30])
     # a maximum over time does not see where it was
@@ -201,8 +197,8 @@ def test_a_mel_input_without_time_is_one_frame_with_a_warning() -> None:
 def test_the_two_inputs_are_two_architectures() -> None:
     on_codes, on_mel = AudioEncoder("codes"), AudioEncoder("mel")
     assert on_mel.embedding is None
-    assert [b.convolution.weight.shape for b in on_codes.branches] == [(128, 512, k) for k in (3, 5, 7)]  # type: ignore[union-attr]
-    assert [b.convolution.weight.shape for b in on_mel.branches] == [(64, 2048, k) for k in (3, 5, 7)]  # type: ignore[union-attr]
+    assert [b.convolution.weight.shape for b in on_codes.branches] == [(128, 512, k) for k in (3, 5, 7)]
+    assert [b.convolution.weight.shape for b in on_mel.branches] == [(64, 2048, k) for k in (3, 5, 7)]
 
 
 def test_a_wrong_input_is_refused_by_its_shape() -> None:
@@ -211,7 +207,7 @@ def test_a_wrong_input_is_refused_by_its_shape() -> None:
     with pytest.raises(ValueError, match=r"\[batch, 80, frames\]"):
         encoder(input="mel", channels=80)(torch.randn(2, 60, 5))
     with pytest.raises(ValueError, match="input is 'wave'"):
-        AudioEncoder("wave")  # type: ignore[arg-type]
+        AudioEncoder("wave")
 
 
 # as they are used

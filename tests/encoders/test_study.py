@@ -40,11 +40,10 @@ def test_each_arm_changes_the_one_thing_it_names() -> None:
     assert torch.equal(tables[3][1024:2048], books[1])
     assert torch.equal(tables[4], tables[3])
     configured = build("codes", 4, CONFIG.model_copy(update={"start": "codec", "combine": "sum"}), codebooks=books)
-    assert configured.embedding
     codes = torch.tensor([[[7], [8], [9], [10]]])
     latent = torch.stack([rows[7 + layer] for layer, rows in enumerate(books)]).sum(0)
     torch.testing.assert_close(configured.embedding(codes)[0, :, 0], latent)
-    assert configured.branches[0].convolution.in_channels == 8  # type: ignore[union-attr]
+    assert configured.branches[0].convolution.in_channels == 8
 
 
 def test_codebooks_of_too_many_dims_keep_what_varies_most() -> None:

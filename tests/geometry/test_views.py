@@ -72,4 +72,4 @@ def test_one_word_is_refused() -> None:
 )
 def test_impossible_settings_are_refused(changes: dict[str, object], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
-        GeometryConfig(**changes)  # type: ignore[arg-type]
+        GeometryConfig(**changes)

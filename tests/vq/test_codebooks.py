@@ -14,7 +14,7 @@ from .clusters import Clusters
 
 def book(kind: type[EmaCodebook] = EmaCodebook, **changes: float) -> EmaCodebook:
     settings = {"decay": 0.9, "unit_codes": False, "dead_window": 0, "dead_usage": 0.1, "seed": 0, **changes}
-    return kind(4, 6, **settings)  # type: ignore[arg-type]
+    return kind(4, 6, **settings)
 
 
 def nearest(vectors: Tensor, rows: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ def test_the_faulty_restart_leaves_the_accumulators() -> None:
 def study(kind: str, batch: int, codes: int, steps: int) -> dict[str, float]:
     """Medians over the second half of `steps` training batches, and of frozen passes between them."""
     data = Clusters(dim=64)
-    quantizer = build_quantizer(kind, 64, codes, seed=0)  # type: ignore[arg-type]
+    quantizer = build_quantizer(kind, 64, codes, seed=0)
     quantizer.start(data.draw(2 * codes))
     seen: dict[str, list[float]] = {"train": [], "ema": [], "active_ema": [], "eval": [], "printed": []}
     for step in range(steps):

@@ -109,7 +109,7 @@ def test_codes_learned_by_gradient_are_not_held_against_buffers_that_nothing_upd
         quantizer(data.draw(300)[None])[2].sum().backward()
         optimiser.step()
     state = read_state(quantizer.state_dict())
-    moved = state.books[0].vectors.norm(dim=1) / state.books[0].sums.norm(dim=1)  # type: ignore[union-attr]
+    moved = state.books[0].vectors.norm(dim=1) / state.books[0].sums.norm(dim=1)
     assert float(moved.median()) > 1.5
     result = diagnose_state(state)
     assert result.verdict == "healthy", result.faults
@@ -329,4 +329,4 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
         ({"vectors": np.zeros((4, 3))}, "takes vectors"),
     ):
         with pytest.raises(DataError, match=said):
-            diagnose(book, **given)  # type: ignore[arg-type]
+            diagnose(book, **given)

@@ -130,7 +130,6 @@ def test_the_straight_through_gradient_is_the_identity_however_many_layers(layer
     z = vectors().requires_grad_()
     upstream = vectors(seed=1)
     (quantizer(z).quantized * upstream).sum().backward()
-    assert z.grad is not None
     torch.testing.assert_close(z.grad, upstream)
 
 
@@ -151,7 +150,6 @@ def test_the_losses_pull_what_they_should(name: str) -> None:
     z = vectors().requires_grad_()
     out = quantizer(z)
     out.commitment.backward()
-    assert z.grad is not None
     assert float(z.grad.abs().sum()) > 0
     assert not list(quantizer.parameters())  # the codes take no gradient
 

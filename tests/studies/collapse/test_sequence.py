@@ -53,7 +53,6 @@ def test_features_tell_utterances_apart_and_pass_gradients_on(kind: SequenceKind
     features = model(x, mask).features
     assert float(features.detach().std(0).max()) > 0.02
     features.pow(2).sum().backward()
-    assert x.grad is not None
     assert x.grad[mask].abs().sum() > 0
     assert x.grad[~mask].abs().sum() == 0
 
