@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from phonoscope.codecs.base import bitrate_bps, encode_batch, frame_rate_hz
+from phonoscope.codecs.base import bitrate_bps, frame_rate_hz
 from phonoscope.codecs.checkpoints import open_codec
 from phonoscope.codecs.hub import load_transformers
 from phonoscope.config.codecs import CodecConfig
 from phonoscope.errors import DataError, EnvironmentFault
 
-from .tiny import TRANSFORMERS, alive, build, voice
+from .tiny import TRANSFORMERS, alive, build, codes_of, voice
 
 RATES_HZ = {"transformers-encodec": 75, "transformers-dac": 50, "transformers-mimi": 37.5, "transformers-xcodec": 50}
 
@@ -27,11 +27,9 @@ def save(kind: str, folder: Path) -> Any:
 @pytest.mark.parametrize("kind", list(TRANSFORMERS))
 def test_a_local_folder_gives_the_codes_of_the_model_that_was_saved(kind: str, tmp_path: Path) -> None:
     codec = save(kind, tmp_path)
-    config = CodecConfig(kind="transformers", checkpoint=str(tmp_path), layers=3)
-    again = open_codec("any", config)
-    audio = torch.from_numpy(voice(0.5, codec.sample_rate))[None]
-    with torch.inference_mode():
-        assert torch.equal(encode_batch(again, audio).codes, encode_batch(codec, audio).codes[:, :3])
+    again = open_codec("any", CodecConfig(kind="transformers", checkpoint=str(tmp_path), layers=3))
+    samples = voice(0.5, codec.sample_rate)
+    assert torch.equal(codes_of(again, samples), codes_of(codec, samples)[:, :3])
     assert frame_rate_hz(again) == RATES_HZ[kind]
     assert bitrate_bps(again) == frame_rate_hz(again) * 3 * 5
 
@@ -39,14 +37,16 @@ def test_a_local_folder_gives_the_codes_of_the_model_that_was_saved(kind: str, t
 @pytest.mark.parametrize("kind", list(TRANSFORMERS))
 def test_codes_are_those_of_transformers_own_encode(kind: str) -> None:
     codec = alive(kind)
-    audio = torch.from_numpy(voice(0.4, codec.sample_rate))[None, None]
+    samples = voice(0.4, codec.sample_rate)
+    codes = codes_of(codec, samples).clone()
     with torch.no_grad():
-        official = codec.model.encode(audio).audio_codes
-        expected = official[0] if kind == "transformers-encodec" else official
-        codes = encode_batch(codec, audio[:, 0]).codes
-        assert torch.equal(codes, expected)
-        given = (expected[None], [None]) if kind == "transformers-encodec" else ()
-        audio = codec.model.decode(*given, **({} if given else {"audio_codes": expected})).audio_values
+        official = codec.model.encode(torch.from_numpy(samples)[None, None]).audio_codes
+        if kind == "transformers-encodec":
+            audio = codec.model.decode(official, [None]).audio_values
+            official = official[0]
+        else:
+            audio = codec.model.decode(audio_codes=official).audio_values
+        assert torch.equal(codes, official)
         torch.testing.assert_close(codec.decode(codes), audio.reshape(1, 1, -1))
 
 
@@ -55,24 +55,25 @@ def test_more_layers_than_there_are_is_refused() -> None:
         type(alive("transformers-dac"))(build("transformers-dac").model, 4)
 
 
-@pytest.mark.parametrize("changes", [{"audio_channels": 2}, {"normalize": True}, {"chunk_length_s": 1.0}])
-def test_stereo_and_chunking_models_are_refused(changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        *(("encodec", {"audio_channels": 2}), ("encodec", {"normalize": True}), ("encodec", {"chunk_length_s": 1.0})),
+        ("mimi", {"audio_channels": 2}),
+    ],
+)
+def test_stereo_and_chunking_models_are_refused(kind: str, changes: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="give a mono one"):
-        build("transformers-encodec", **changes)
-    if "audio_channels" in changes:
-        with pytest.raises(DataError, match="give a mono one"):
-            build("transformers-mimi", **changes)
+        build(f"transformers-{kind}", **changes)
 
 
 def test_mimis_second_layer_does_not_depend_on_its_first() -> None:
     codec = alive("transformers-mimi")
-    audio = torch.from_numpy(voice(0.5, codec.sample_rate))[None]
-    with torch.inference_mode():
-        before = encode_batch(codec, audio).codes
-        semantic = codec.model.quantizer.semantic_residual_vector_quantizer.layers[0].codebook
-        semantic.embed_sum.copy_(semantic.embed_sum.flip(0) + 1)
-        semantic._embed = None
-        after = encode_batch(codec, audio).codes
+    before = codes_of(codec, voice(0.5, codec.sample_rate))
+    semantic = codec.model.quantizer.semantic_residual_vector_quantizer.layers[0].codebook
+    semantic.embed_sum.copy_(semantic.embed_sum.flip(0) + 1)
+    semantic._embed = None
+    after = codes_of(codec, voice(0.5, codec.sample_rate))
     assert not torch.equal(after[:, 0], before[:, 0])
     assert torch.equal(after[:, 1:], before[:, 1:])
 

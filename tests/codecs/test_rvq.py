@@ -130,12 +130,11 @@ def test_dead_codes_are_replaced_exactly_below_the_threshold_and_stay_replaced()
 
 
 def test_no_code_is_replaced_while_all_are_used() -> None:
-    book, trainer = one_book([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    latent = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]).repeat(2, 1).t()[None]
+    corners = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
+    book, trainer = one_book(corners)
     for _ in range(20):
-        trainer(latent, torch.ones(1), generator())
-    expected = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    torch.testing.assert_close(book.embed, expected, atol=1e-4, rtol=0)
+        trainer(torch.tensor(corners).repeat(2, 1).t()[None], torch.ones(1), generator())
+    torch.testing.assert_close(book.embed, torch.tensor(corners), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("kind", ["encodec", "speechtokenizer"])
@@ -166,24 +165,18 @@ def test_commitment_and_codebook_losses_of_dac_reach_encoder_and_codes_of_every_
 
 
 @pytest.mark.parametrize("kind", ["encodec", "dac"])
-def test_a_clip_is_decoded_from_the_layers_it_keeps(kind: str) -> None:
+def test_codes_are_those_of_the_official_pass_and_a_clip_is_decoded_from_the_layers_it_keeps(kind: str) -> None:
     codec, trainer = started(kind)
     books = codec.codebooks().vectors
     latent = latents(codec, 2)
-    result = trainer(latent, torch.tensor([1, 2, 3]), generator())
-    for clip in range(3):
-        kept = sum(books[layer][result.codes[clip, layer]] for layer in range(clip + 1))
-        torch.testing.assert_close(result.quantized[clip].t(), kept, atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(result.first[clip].t(), books[0][result.codes[clip, 0]], atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("kind", ["encodec", "dac"])
-def test_training_codes_are_those_of_the_official_pass(kind: str) -> None:
-    codec, trainer = started(kind)
-    latent = latents(codec, 3)
     with torch.no_grad():
         official = codec.quantize(latent)
-        assert torch.equal(trainer(latent, all_layers(), generator()).codes, official)
+    result = trainer(latent, torch.tensor([1, 2, 3]), generator())
+    assert torch.equal(result.codes, official)
+    for clip in range(3):
+        kept = sum(books[layer][official[clip, layer]] for layer in range(clip + 1))
+        torch.testing.assert_close(result.quantized[clip].t(), kept, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(result.first[clip].t(), books[0][official[clip, 0]], atol=1e-4, rtol=1e-4)
 
 
 def test_gradient_of_the_reconstruction_passes_straight_through() -> None:

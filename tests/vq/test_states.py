@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +14,13 @@ from phonoscope.files import write_safetensors
 from phonoscope.vq.quantizers import build_quantizer
 from phonoscope.vq.states import load_tensors, read_state
 from tests.codecs.test_checkpoints import Malicious
-from tests.codecs.tiny import ARCHITECTURES, alive, voice
-
-
-def official(kind: str, codec: Any, folder: Path) -> Path:
-    """A checkpoint as the codec's own package, or transformers, writes it."""
-    if kind == "dac":
-        codec.model.save(str(folder / "weights.pth"), package=False)
-        return folder / "weights.pth"
-    if kind.startswith("transformers"):
-        codec.model.save_pretrained(folder)
-        return folder
-    name = {"encodec": "encodec_24khz-test.th", "speechtokenizer": "SpeechTokenizer.pt"}[kind]
-    torch.save(codec.model.state_dict(), folder / name)
-    (folder / "config.json").write_text(json.dumps(codec.architecture()))
-    return folder / name
+from tests.codecs.tiny import ARCHITECTURES, alive, save_official, voice
 
 
 @pytest.mark.parametrize("kind", [*ARCHITECTURES, "transformers-encodec", "transformers-dac"])
 def test_every_official_layout_is_read_and_searched_as_its_package_does(kind: str, tmp_path: Path) -> None:
     codec = alive(kind)
-    state = read_state(load_tensors(official(kind, codec, tmp_path)))
+    state = read_state(load_tensors(save_official(kind, codec.model, tmp_path, codec.architecture())))
     assert state.layout == kind
     latent = codec.latent(torch.from_numpy(voice(1.0, codec.sample_rate))[None, None])
     codes = codec.quantize(latent)[0]

@@ -5,22 +5,16 @@ import torch
 import torch.nn.functional as F
 
 from phonoscope.studies.collapse.classifier import DigitClassifier, Encoder, real_frames
-from phonoscope.studies.collapse.variants import Variant, main_variants
+from phonoscope.studies.collapse.variants import main_variants
 
-from .words import BRIEF, MELS, planted_clips
+from .words import MELS, classifier, planted_clips
 
-VARIANTS = {variant.name: variant for variant in main_variants()}
-
-
-def build(variant: Variant) -> DigitClassifier:
-    torch.manual_seed(0)
-    return DigitClassifier(variant, BRIEF, mels=MELS, classes=3, seed=1)
+NAMES = [variant.name for variant in main_variants()]
 
 
 def started(name: str) -> tuple[DigitClassifier, torch.Tensor, torch.Tensor]:
-    clips = planted_clips(16, 3, seed=0)
-    batch = clips.batch(torch.arange(16).numpy())
-    model = build(VARIANTS[name])
+    batch = planted_clips(16, 3, seed=0).batch(torch.arange(16).numpy())
+    model = classifier(name)
     model.start(batch.mel, batch.lengths, data_driven=True)
     return model, batch.mel, batch.lengths
 
@@ -43,7 +37,7 @@ def test_real_frames_mark_a_prefix() -> None:
     assert real_frames(torch.tensor([1, 3]), 3).tolist() == [[True, False, False], [True, True, True]]
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_variant_decides_from_all_its_parts(name: str) -> None:
     model, mel, lengths = started(name)
     decision = model.eval()(mel, lengths)
@@ -82,7 +76,7 @@ def test_evaluation_changes_no_state_and_training_does() -> None:
 
 def test_a_start_without_data_leaves_the_codebook() -> None:
     model, mel, lengths = started("vq")
-    other = build(VARIANTS["vq"])
+    other = classifier("vq")
     before = other.quantizer.codebooks()[0]
     other.start(mel, lengths, data_driven=False)
     assert torch.equal(other.quantizer.codebooks()[0], before)
