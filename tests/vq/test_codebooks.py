@@ -72,10 +72,7 @@ def test_usage_is_relative_to_uniform_whatever_the_batch() -> None:
         shares = torch.tensor([0.5, 0.25, 0.25 / 3, 0.25 / 3, 0.25 / 3, 0.0])  # the last is under 0.3 / 6
         codes = torch.repeat_interleave(torch.arange(6), (shares * batch).round().long())
         assert one.assign(one.embed[codes], update=True).restarted == 1
-
-
-def test_more_dead_codes_than_vectors_are_replaced_as_far_as_vectors_go() -> None:
-    one = book(dead_window=1).train()
+    one = book(dead_window=1).train()  # more dead codes than vectors: as far as the vectors go
     assert one.assign(torch.ones(1, 4), update=True).restarted == 1
     assert torch.isfinite(one.embed).all()
 
