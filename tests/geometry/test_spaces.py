@@ -25,22 +25,18 @@ def test_pca_of_few_clips_or_dimensions_has_fewer_components() -> None:
     assert pca(np.random.default_rng(0).normal(size=(3, 8)), 3, seed=0)[0].shape == (3, 2)
 
 
-def test_tsne_is_the_notebooks(caplog: pytest.LogCaptureFixture) -> None:
-    vectors = np.random.default_rng(0).normal(size=(24, 6))
+def test_tsne_is_the_notebooks_and_left_out_for_too_few_clips_or_dimensions(caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(24, 6))
     with caplog.at_level(logging.WARNING):
-        found = tsne(vectors, 2, GeometryConfig(seed=5))
+        result = tsne(vectors, 2, GeometryConfig(seed=5))
+        left_out = [tsne(rng.normal(size=shape), 3, GeometryConfig()) for shape in ((3, 9), (9, 2))]
     truth = TSNE(2, perplexity=23, metric="cosine", random_state=5).fit_transform(vectors)
-    np.testing.assert_array_equal(found, truth)
+    np.testing.assert_array_equal(result, truth)
     assert "24 clips allow no perplexity of 30; 23 is taken" in caplog.text
-
-
-@pytest.mark.parametrize("shape", [(3, 9), (9, 2)])
-def test_tsne_of_too_few_clips_or_dimensions_is_left_out(
-    shape: tuple[int, int], caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        assert tsne(np.random.default_rng(0).normal(size=shape), 3, GeometryConfig()) is None
-    assert f"t-SNE to 3 dimensions is left out: {shape[0]} clips of {shape[1]} dimensions" in caplog.text
+    assert left_out == [None, None]
+    assert "t-SNE to 3 dimensions is left out: 3 clips of 9 dimensions" in caplog.text
+    assert "t-SNE to 3 dimensions is left out: 9 clips of 2 dimensions" in caplog.text
 
 
 def test_the_rank_is_that_of_what_was_planted() -> None:
