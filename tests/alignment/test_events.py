@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from phonoscope.alignment import Alignment, Interval, align_events
-from phonoscope.corpus.espeak import synthesize
 from phonoscope.errors import DataError
 from phonoscope.events import PhoneEvent
+
+from .spoken import labels, speak
 
 RATE = 16_000
 Event = tuple[int, int, str, int]
@@ -118,27 +119,24 @@ def test_refused(events: list[Event], reason: str) -> None:
     ],
 )
 def test_espeak_words_have_the_dictionary_phones(text: str, accent: str, phones: str) -> None:
-    speech = synthesize(text, accent)
-    events = [PhoneEvent(*event) for event in speech.events]
-    alignment = align_events(events, text, accent, speech.samples, speech.sample_rate)
-    assert [i.label for i in alignment.phones if i.label != "SIL"] == phones.split()
-    assert [i.label for i in alignment.words] == [text]
-    assert alignment.phones[0].start_s == 0.0
-    assert alignment.phones[-1].end_s == len(speech.samples) / speech.sample_rate
+    spoken = speak(text, accent)
+    assert labels(spoken.alignment) == phones
+    assert [i.label for i in spoken.alignment.words] == [text]
+    assert spoken.alignment.phones[0].start_s == 0.0
+    assert spoken.alignment.phones[-1].end_s == len(spoken.samples) / spoken.rate
 
 
 def test_closures_of_espeak_are_quiet() -> None:
     """What moves from a vowel to a stop is at least 10 dB weaker than what stays."""
-    speech = synthesize("a cap, a cat, a pack", "en-us")
-    events = [PhoneEvent(*event) for event in speech.events]
-    phones = align_events(events, "a cap, a cat, a pack", "en-us", speech.samples, speech.sample_rate).phones
+    samples, _, events, alignment = speak("a cap, a cat, a pack")
+    phones = alignment.phones
     starts = {round(event.start_s, 6) for event in events}
     moved = [(v, s) for v, s in pairwise(phones) if s.label in "PTK" and round(s.start_s, 6) not in starts]
     assert len(moved) >= 5
     for vowel, stop in moved:
         burst = next(e.start_s for e in events if e.start_s > stop.start_s)
         level = [
-            float(np.sqrt(np.mean(np.square(speech.samples[round(a * 22050) : round(b * 22050)]))))
+            float(np.sqrt(np.mean(np.square(samples[round(a * 22050) : round(b * 22050)]))))
             for a, b in ((vowel.start_s, vowel.end_s), (stop.start_s, burst - 0.006))
         ]
         assert level[1] < level[0] * 10 ** (-10 / 20)
