@@ -23,24 +23,19 @@ def test_a_manifest_is_read_back(tmp_path: Path) -> None:
     manifest.save(tmp_path / "m.parquet")
     assert pq.read_schema(tmp_path / "m.parquet").remove_metadata() == manifest_schema()
     again = Manifest.load(tmp_path / "m.parquet")
-    assert (again.utterances, again["word"], again.by_utterance("duration_s")) == (
-        ["b", "a"],
-        ["", ""],
-        {"b": 1.0, "a": 2.5},
-    )
+    assert (again.utterances, again["word"]) == (["b", "a"], ["", ""])
+    assert again.by_utterance("duration_s") == {"b": 1.0, "a": 2.5}
     assert again.select(["a", "z", "b"]).utterances == ["b", "a"]
     assert len(again.select(["a"])) == 1
 
 
-def test_a_manifest_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+def test_a_manifest_that_does_not_fit_is_refused() -> None:
     with pytest.raises(DataError, match="'a' has more than one row"):
         Manifest.from_arrays(["a", "a"])
     with pytest.raises(DataError, match="other lengths"):
         Manifest.from_arrays(["a"], speaker=["x", "y"])
     with pytest.raises(DataError, match="lacks the column mood"):
         Manifest.from_arrays(["a"])["mood"]
-    with pytest.raises(DataError, match="no such file"):
-        Manifest.load(tmp_path / "none.parquet")
 
 
 def test_a_split_is_read_back(tmp_path: Path) -> None:
@@ -53,7 +48,6 @@ def test_a_split_is_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "not readable as JSON"),
         ('{"train": []}', "needs the lists train and eval"),
         ('{"train": ["a"], "eval": ["a"]}', "'a' is in train and in eval"),
         ('{"train": ["a"], "eval": ["b"], "speaker_folds": [["x"], ["x"]]}', "a speaker is in two folds"),
@@ -79,9 +73,6 @@ def test_labels_are_read_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(labels.f0_hz("b", np.array([0]), 100.0), [np.nan])
     with pytest.raises(DataError, match="'c' is not aligned"):
         labels.alignment("c")
-    (tmp_path / "f0.parquet").unlink()
-    with pytest.raises(DataError, match=r"f0\.parquet: no such file"):
-        Labels.load(tmp_path)
 
 
 def test_labels_that_do_not_fit_are_refused() -> None:
@@ -174,7 +165,4 @@ def test_features_are_read_back(tmp_path: Path) -> None:
     assert (again.starts(), again.rows("eval").tolist()) == ({"a": 0, "b": 2}, [2, 3])
     np.save(tmp_path / "features.npy", values[:2])
     with pytest.raises(DataError, match="beside 4 rows of labels"):
-        Features.load(tmp_path)
-    (tmp_path / "features.npy").write_bytes(b"no array")
-    with pytest.raises(DataError, match="not readable"):
         Features.load(tmp_path)
