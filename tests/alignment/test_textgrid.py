@@ -37,7 +37,7 @@ def grid(*tiers: tuple[str, list[tuple[float | str, float | str, str]]], xmax: f
 
 Tier = list[tuple[float | str, float | str, str]]
 PHONES_TIER: Tier = [
-    *((0, 0.1, ""), (0.1, 0.2, "HH"), (0.2, 0.25, "AH0"), (0.25, 0.3, "L"), (0.3, 0.5, "OW1"), (0.5, 0.75, "sp")),
+    *((0, 0.1, ""), (0.1, 0.2, "HH"), (0.2, 0.25, "AH0"), (0.25, 0.3, "L"), (0.3, 0.5, "OW1"), (0.5, 0.75, "sp"))
 ]
 WORDS_TIER: Tier = [(0, 0.1, ""), (0.1, 0.5, "hello"), (0.5, 0.75, "")]
 WHOLE = grid(("words", WORDS_TIER), ("phones", PHONES_TIER))

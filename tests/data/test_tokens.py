@@ -77,10 +77,7 @@ bounds = st.lists(st.integers(0, 250), min_size=2, max_size=12, unique=True).map
 
 
 @given(
-    lengths=tables,
-    rate_hz=st.sampled_from([50.0, 75.0, 86.1328125]),
-    batch_frames=st.integers(1, 30),
-    data=st.data(),
+    lengths=tables, rate_hz=st.sampled_from([50.0, 75.0, 86.1328125]), batch_frames=st.integers(1, 30), data=st.data()
 )
 @settings(max_examples=60, deadline=None)
 def test_labels_are_joined_as_a_loop_over_frames_does(

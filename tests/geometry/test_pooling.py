@@ -97,11 +97,7 @@ def test_vectors_that_are_no_affine_image_stay_as_they_are() -> None:
         np.testing.assert_array_equal(compact[name], wide[name])
 
 
-@given(
-    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=5),
-    batch=st.integers(1, 12),
-    seed=st.integers(0, 1000),
-)
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=5), batch=st.integers(1, 12), seed=st.integers(0, 1000))
 @settings(max_examples=12)
 def test_pooling_is_the_mean_over_frames_however_the_table_is_cut(lengths: list[int], batch: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
