@@ -102,11 +102,8 @@ def test_every_method_and_the_rejected(make_params: MakeParams) -> None:
     a = f0[f0["utterance"] == "a"]
     assert a["time_s"].tolist() == [k / 100 for k in range(len(a))]
 
-
-def test_neither_workers_nor_a_second_run_change_a_byte(make_params: MakeParams) -> None:
-    align.run(make_params())
     first = written()
-    align.run(make_params(workers=2))
+    align.run(make_params(workers=2))  # neither workers nor a second run change a byte
     assert written() == first
     assert len(first) == 9
 
@@ -132,14 +129,11 @@ def test_stress_is_kept_where_it_is_known(make_params: MakeParams) -> None:
     assert len(rejected) == 3
 
 
-def test_a_truncated_recording_is_rejected(make_params: MakeParams) -> None:
+def test_a_truncated_recording_is_rejected_and_a_missing_corpus_named(make_params: MakeParams) -> None:
     flac = paths.CORPUS / "s1/c1/a.flac"
     flac.write_bytes(flac.read_bytes()[: flac.stat().st_size // 2])
     assert align.run(make_params()).metrics["rejected"] == 3
     assert "a.flac" in pd.read_csv(paths.ALIGNMENTS / "rejected.csv")["reason"][0]
-
-
-def test_a_missing_corpus_is_named(make_params: MakeParams) -> None:
     paths.MANIFEST.unlink()
     with pytest.raises(DataError, match=r"manifest.parquet: no such file"):
         align.run(make_params())
