@@ -43,7 +43,7 @@ WORDS_TIER: Tier = [(0, 0.1, ""), (0.1, 0.5, "hello"), (0.5, 0.75, "")]
 WHOLE = grid(("words", WORDS_TIER), ("phones", PHONES_TIER))
 
 
-def test_what_is_written_is_read_back_also_by_praatio(tmp_path: Path) -> None:
+def test_what_is_written_is_read_back_also_by_praatio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "speaker" / "a.TextGrid"
     write_textgrid(path, HELLO, 0.75)
     assert read_textgrid(path, 0.75) == HELLO
@@ -55,6 +55,9 @@ def test_what_is_written_is_read_back_also_by_praatio(tmp_path: Path) -> None:
     for name in theirs.tierNames:
         assert [tuple(entry) for entry in theirs.getTier(name).entries] == [tuple(i) for i in getattr(HELLO, name)]
     assert theirs.maxTimestamp == 0.75
+    write_textgrid(path, HELLO, 0.749987)  # resampled for the aligner, an utterance may be a part of a sample longer
+    assert read_textgrid(path).phones[-1] == Interval(0.5, 0.749987, "SIL")
+    assert capsys.readouterr().out == ""
 
 
 @given(st.lists(st.tuples(st.floats(1e-4, 2.0), st.sampled_from(PHONES)), min_size=1, max_size=30))
@@ -171,11 +174,3 @@ def test_find_textgrids(tmp_path: Path) -> None:
     (tmp_path / "x.TextGrid").touch()
     with pytest.raises(DataError, match="both for utterance 'x'"):
         find_textgrids(tmp_path)
-
-
-def test_the_last_interval_ends_with_the_audio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Resampled for the aligner, an utterance may be a part of a sample longer."""
-    path = tmp_path / "a.TextGrid"
-    write_textgrid(path, HELLO, 0.749987)
-    assert read_textgrid(path).phones[-1] == Interval(0.5, 0.749987, "SIL")
-    assert capsys.readouterr().out == ""

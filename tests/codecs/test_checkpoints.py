@@ -79,6 +79,13 @@ def test_weights_and_codes_of_an_official_checkpoint_are_those_of_the_package(
         assert torch.equal(codes_of(load_official(kind, path.parent), samples), expected)
 
 
+def refused(kind: str, path: Path, message: str) -> None:
+    """Loading is refused in one line."""
+    with pytest.raises(DataError, match=message) as caught:
+        load_official(kind, path)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("kind", ["dac", "speechtokenizer", "encodec"])
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
 def test_truncated_checkpoint_is_named(kind: str, share: float, official: dict[str, Path], tmp_path: Path) -> None:
@@ -89,36 +96,28 @@ def test_truncated_checkpoint_is_named(kind: str, share: float, official: dict[s
         path.write_bytes(official[kind].read_bytes())
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     (tmp_path / "config.json").write_text(json.dumps(SPEECHTOKENIZER_BASE))
-    with pytest.raises(DataError, match=rf"{path.name}: not a") as caught:
-        load_official(kind, path)
-    assert "\n" not in str(caught.value)
+    refused(kind, path, rf"{path.name}: not a")
 
 
 @pytest.mark.parametrize("kind", list(SETTINGS))
 def test_missing_checkpoint_is_named(kind: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(SPEECHTOKENIZER_BASE))
-    with pytest.raises(DataError, match=r"absent\.th: no such checkpoint"):
-        load_official(kind, tmp_path / "absent.th")
-    with pytest.raises(DataError, match="Hub ids need kind: transformers"):
-        load_official("encodec", Path("facebook/encodec_24khz"))
+    refused(kind, tmp_path / "absent.th", r"absent\.th: no such checkpoint")
+    refused("encodec", Path("facebook/encodec_24khz"), "Hub ids need kind: transformers")
 
 
 def test_weights_of_another_shape_are_named(official: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "tiny.th"
     torch.save(build("encodec").model.state_dict(), path)
-    with pytest.raises(DataError, match=r"tiny\.th: the weights do not fit the model \(\S") as caught:
-        load_official("encodec", path)
-    assert "\n" not in str(caught.value)
-    with pytest.raises(DataError, match=r"weights\.pth: the weights do not fit"):
-        load_official("encodec", official["dac"])
+    refused("encodec", path, r"tiny\.th: the weights do not fit the model \(\S")
+    refused("encodec", official["dac"], r"weights\.pth: the weights do not fit")
 
 
 @pytest.mark.parametrize("content", [{}, {"metadata": {}}, {"metadata": {"kwargs": {"n_codebooks": 2}}}, [1], "x"])
 def test_what_is_no_dac_checkpoint_is_refused(content: Any, tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save(content, path)
-    with pytest.raises(DataError, match=r"weights\.pth: not a DAC checkpoint"):
-        load_official("dac", path)
+    refused("dac", path, r"weights\.pth: not a DAC checkpoint")
 
 
 @pytest.mark.parametrize("config", [None, "{", "[]", '{"n_filters": 4}'])
@@ -126,8 +125,7 @@ def test_speechtokenizer_without_a_usable_config_is_refused(config: str | None, 
     (tmp_path / "SpeechTokenizer.pt").write_bytes(b"")
     if config is not None:
         (tmp_path / "config.json").write_text(config)
-    with pytest.raises(DataError, match=r"config\.json"):
-        load_official("speechtokenizer", tmp_path)
+    refused("speechtokenizer", tmp_path, r"config\.json")
 
 
 class Malicious:
@@ -145,9 +143,7 @@ def test_nothing_is_unpickled(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "evil.pt"
     torch.save({"state_dict": Malicious(tmp_path / "owned"), "metadata": {"kwargs": {}}}, path)
     (tmp_path / "config.json").write_text(json.dumps(SPEECHTOKENIZER_BASE))
-    with pytest.raises(DataError, match=r"evil\.pt: not a torch checkpoint of weights") as caught:
-        load_official(kind, path)
-    assert "\n" not in str(caught.value)
+    refused(kind, path, r"evil\.pt: not a torch checkpoint of weights")
     assert not (tmp_path / "owned").exists()
 
 
@@ -198,18 +194,15 @@ def test_half_precision_halves_the_file_and_hardly_moves_a_code(tmp_path: Path) 
         *('{"kind": "encodec", "architecture": {"bins": 3}}', '{"kind": "dac", "architecture": {"size": 1}}'),
     ],
 )
-def test_broken_config_of_a_saved_codec_is_named(config: str, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(config)
-    with pytest.raises(DataError, match=r"config\.json: not a codec's config"):
-        load_codec(tmp_path)
-
-
-def test_saved_codec_without_a_file_is_named(tmp_path: Path) -> None:
+def test_missing_and_broken_files_of_a_saved_codec_are_named(config: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"config.json: no such file"):
         load_codec(tmp_path)
     save_codec(build("encodec"), "encodec", tmp_path)
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(DataError, match=r"model\.safetensors"):
+        load_codec(tmp_path)
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(DataError, match=r"config\.json: not a codec's config"):
         load_codec(tmp_path)
 
 

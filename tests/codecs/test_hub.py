@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from phonoscope.codecs.base import bitrate_bps, frame_rate_hz
 from phonoscope.codecs.checkpoints import open_codec
@@ -78,6 +79,13 @@ def test_mimis_second_layer_does_not_depend_on_its_first() -> None:
     assert torch.equal(after[:, 1:], before[:, 1:])
 
 
+def refused(folder: Path, message: str) -> None:
+    """Loading is refused in one line."""
+    with pytest.raises(DataError, match=message) as caught:
+        load_transformers(str(folder))
+    assert "\n" not in str(caught.value)
+
+
 def test_missing_folder_is_no_hub_id(tmp_path: Path) -> None:
     for given in (str(tmp_path / "nowhere"), "./nowhere", "~/nowhere-at-all"):
         with pytest.raises(DataError, match=r"nowhere.*: no such folder"):
@@ -86,39 +94,26 @@ def test_missing_folder_is_no_hub_id(tmp_path: Path) -> None:
 
 def test_model_of_another_type_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "whisper"}))
-    with pytest.raises(DataError, match="model type 'whisper'; only encodec, dac, mimi, xcodec"):
-        load_transformers(str(tmp_path))
+    refused(tmp_path, "model type 'whisper'; only encodec, dac, mimi, xcodec")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "no-such-model"}))
-    with pytest.raises(DataError, match="not a usable codec checkpoint"):
-        load_transformers(str(tmp_path))
+    refused(tmp_path, "not a usable codec checkpoint")
 
 
-def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
-    codec = save("transformers-dac", tmp_path)
-    (tmp_path / "model.safetensors").unlink()
-    torch.save(codec.model.state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(DataError, match=r"it needs config\.json and safetensors"):
-        load_transformers(str(tmp_path))
-
-
-@pytest.mark.parametrize("damage", ["truncated", "lacking", "another shape"])
-def test_damaged_weights_are_named(damage: str, tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
+@pytest.mark.parametrize("damage", ["truncated", "lacking", "another shape", "pickled"])
+def test_damaged_or_pickled_weights_are_refused(damage: str, tmp_path: Path) -> None:
     save("transformers-dac", tmp_path)
     weights = tmp_path / "model.safetensors"
+    tensors = load_file(weights)
     if damage == "truncated":
         weights.write_bytes(weights.read_bytes()[:-1000])
+    elif damage == "pickled":
+        weights.unlink()
+        torch.save(tensors, tmp_path / "pytorch_model.bin")
     else:
-        tensors = load_file(weights)
-        if damage == "lacking":
-            tensors.pop("encoder.conv1.weight")
-        else:
-            tensors["encoder.conv1.weight"] = torch.zeros(3, 1, 7)
-        save_file(tensors, weights, metadata={"format": "pt"})
-    with pytest.raises(DataError, match=str(tmp_path)) as caught:
-        load_transformers(str(tmp_path))
-    assert "\n" not in str(caught.value)
+        changed = {} if damage == "lacking" else {"encoder.conv1.weight": torch.zeros(3, 1, 7)}
+        tensors.pop("encoder.conv1.weight")
+        save_file(tensors | changed, weights, metadata={"format": "pt"})
+    refused(tmp_path, r"it needs config\.json and safetensors" if damage == "pickled" else str(tmp_path))
 
 
 def test_unreachable_hub_is_a_fault_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

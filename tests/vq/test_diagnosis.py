@@ -234,23 +234,25 @@ def test_duplicates_are_counted_as_by_brute_force() -> None:
     assert int(np.tril(near, -1).any(axis=1).sum()) == 4
 
 
-def test_a_codebook_of_one_code_is_not_called_collapsed() -> None:
+def test_what_was_not_measured_is_said_and_one_code_is_not_called_collapsed() -> None:
+    result = diagnose_state(state_of(Book("book", rows())))
+    assert result.healthy
+    assert [reason.split(":")[0] for reason in result.not_judged] == ["usage", "scale of the codes"]
+    assert {layer(result)[key] for key in ("perplexity_ema", "perplexity_dataset", "norm_over_centroid")} == {None}
     quantizer = build_quantizer("ema", 4, 1).train()
     quantizer(torch.randn(50, 4, generator=torch.Generator().manual_seed(0)))
     assert diagnose_state(read_state(quantizer.state_dict())).healthy
 
 
-def test_what_was_not_measured_is_said() -> None:
-    result = diagnose_state(state_of(Book("book", rows())))
-    assert result.healthy
-    assert [reason.split(":")[0] for reason in result.not_judged] == ["usage", "scale of the codes"]
-    assert {layer(result)[key] for key in ("perplexity_ema", "perplexity_dataset", "norm_over_centroid")} == {None}
-
-
-@pytest.mark.parametrize("vectors", [torch.zeros(5, 3), torch.zeros(0, 16), torch.full((5, 16), float("nan"))])
-def test_vectors_that_do_not_fit_are_refused(vectors: Tensor) -> None:
-    with pytest.raises(DataError, match="vectors"):
-        observe_vectors(state_of(healthy_book()), vectors)
+def test_vectors_and_counts_that_do_not_fit_are_refused() -> None:
+    state = state_of(healthy_book())
+    for vectors in (torch.zeros(5, 3), torch.zeros(0, 16), torch.full((5, 16), float("nan"))):
+        with pytest.raises(DataError, match="vectors"):
+            observe_vectors(state, vectors)
+    with pytest.raises(DataError, match="code 64, but its codebook only 64 codes"):
+        observe_counts(state, [torch.ones(65)])
+    with pytest.raises(DataError, match="codes have 2 layers, the checkpoint has 1"):
+        observe_counts(state, [torch.ones(64)] * 2)
 
 
 def test_layers_that_do_not_fit_each_other_take_no_vectors() -> None:
@@ -274,13 +276,6 @@ def test_codes_that_are_not_finite_stop_the_measuring() -> None:
     result = diagnose_state(state, observe_vectors(state, rows(200).float()))
     assert result.verdict == "not_finite"
     json.dumps(result.to_dict(), allow_nan=False)
-
-
-def test_codes_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(DataError, match="code 64, but its codebook only 64 codes"):
-        observe_counts(state_of(healthy_book()), [torch.ones(65)])
-    with pytest.raises(DataError, match="codes have 2 layers, the checkpoint has 1"):
-        observe_counts(state_of(healthy_book()), [torch.ones(64)] * 2)
 
 
 def test_one_call_takes_arrays_a_state_dict_or_a_checkpoint(tmp_path: Path) -> None:

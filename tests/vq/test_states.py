@@ -137,14 +137,7 @@ def test_an_unknown_layout_is_refused(tensors: dict[str, torch.Tensor], said: st
         read_state(tensors)
 
 
-def test_nothing_is_unpickled(tmp_path: Path) -> None:
-    torch.save({"state_dict": Malicious(tmp_path / "owned")}, tmp_path / "evil.pt")
-    with pytest.raises(DataError, match=r"evil\.pt: not a torch checkpoint of weights"):
-        load_tensors(tmp_path / "evil.pt")
-    assert not (tmp_path / "owned").exists()
-
-
-def test_unreadable_files_are_named(tmp_path: Path) -> None:
+def test_unreadable_files_are_named_and_nothing_is_unpickled(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.pt: no such checkpoint"):
         load_tensors(tmp_path / "gone.pt")
     with pytest.raises(DataError, match="found none"):
@@ -155,3 +148,7 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
             load_tensors(tmp_path / name)
     with pytest.raises(DataError, match=r"found a\.pt, b\.safetensors; name the file"):
         load_tensors(tmp_path)
+    torch.save({"state_dict": Malicious(tmp_path / "made")}, tmp_path / "evil.pt")
+    with pytest.raises(DataError, match=r"evil\.pt: not a torch checkpoint of weights"):
+        load_tensors(tmp_path / "evil.pt")
+    assert not (tmp_path / "made").exists()
