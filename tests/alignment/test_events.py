@@ -41,15 +41,14 @@ def test_gaps_and_pauses_are_silence() -> None:
     assert rounded(alignment.words) == [(10, 210, "me")]
 
 
-def test_an_event_of_two_phones_is_split_by_weight() -> None:
+def test_an_event_of_two_phones_is_split_by_weight_and_one_of_none_joins_the_phone_before() -> None:
     assert rounded(align([(0, 300, "'A@", 0)]).phones)[:2] == [(0, 200, "AA"), (200, 300, "R")]
     assert rounded(align([(0, 300, "@L", 0)]).phones)[:2] == [(0, 150, "AH"), (150, 300, "L")]
     assert rounded(align([(0, 300, "aI@", 0)]).phones)[:2] == [(0, 200, "AY"), (200, 300, "AH")]
-
-
-def test_r_is_not_spoken_twice() -> None:
-    alignment = align([(0, 300, "'A@", 0), (300, 400, "r", 0), (400, 500, "i", 0)])
-    assert rounded(alignment.phones)[:3] == [(0, 300, "AA"), (300, 400, "R"), (400, 500, "IY")]
+    once = align([(0, 300, "'A@", 0), (300, 400, "r", 0), (400, 500, "i", 0)])  # r is not spoken twice
+    assert rounded(once.phones)[:3] == [(0, 300, "AA"), (300, 400, "R"), (400, 500, "IY")]
+    glide = align([(0, 100, "i", 0), (100, 140, ";", 0), (140, 240, "I", 0)])
+    assert rounded(glide.phones)[:2] == [(0, 140, "IY"), (140, 240, "IH")]
 
 
 def test_an_event_without_length_shares_the_one_before() -> None:
@@ -59,28 +58,17 @@ def test_an_event_without_length_shares_the_one_before() -> None:
     assert rounded(are.phones)[:3] == [(0, 200, "AA"), (200, 300, "R"), (300, 400, "Z")]
 
 
-def test_a_palatal_glide_prolongs_the_phone_before() -> None:
-    alignment = align([(0, 100, "i", 0), (100, 140, ";", 0), (140, 240, "I", 0)])
-    assert rounded(alignment.phones)[:2] == [(0, 140, "IY"), (140, 240, "IH")]
-
-
 def test_the_closure_goes_to_the_stop() -> None:
     events: list[Event] = [(0, 200, "'a", 0), (200, 260, "t", 0), (260, 400, "s", 0)]
-    assert rounded(align(events, quiet=[(150, 200)]).phones)[:2] == [(0, 150, "AE"), (150, 260, "T")]
-    assert rounded(align(events, quiet=[(150, 197)]).phones)[:2] == [(0, 150, "AE"), (150, 260, "T")]
-    assert rounded(align(events).phones)[:2] == [(0, 200, "AE"), (200, 260, "T")]
-    assert rounded(align(events, quiet=[(20, 200)]).phones)[:2] == [(0, 100, "AE"), (100, 260, "T")]
-    assert rounded(align(events, quiet=[(230, 260)]).phones)[1:3] == [(200, 260, "T"), (260, 400, "S")]
+    quiet_to_start_ms = {(150, 200): 150, (150, 197): 150, (0, 0): 200, (20, 200): 100, (230, 260): 200}
+    for quiet, start in quiet_to_start_ms.items():
+        expected = [(0, start, "AE"), (start, 260, "T"), (260, 400, "S")]
+        assert rounded(align(events, quiet=[quiet]).phones)[:3] == expected
 
 
 def test_merged_words_share_an_interval() -> None:
-    events: list[Event] = [
-        (0, 100, "V", 1),
-        (100, 200, "v", 1),
-        (200, 300, "@2", 1),
-        (300, 400, "_", -1),
-        (400, 600, "i:", 4),
-    ]
+    events: list[Event] = [(0, 100, "V", 1), (100, 200, "v", 1), (200, 300, "@2", 1)]
+    events += [(300, 400, "_", -1), (400, 600, "i:", 4)]
     alignment = align(events, "“Out of the, blue — sea!”")
     assert rounded(alignment.words) == [(0, 300, "out of the blue"), (400, 600, "sea")]
 

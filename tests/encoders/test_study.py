@@ -63,15 +63,11 @@ def test_an_arm_is_compared_seed_by_seed() -> None:
     assert (found["ci_low"], found["ci_high"]) == pytest.approx((0.1, 0.1))  # paired: both seeds gain the same
 
 
-def test_input_sizes_are_the_documents() -> None:
+def test_sizes_are_the_documents_and_multiply_adds_those_of_the_layers() -> None:
     assert input_bytes("codes", 8, 112) == 7_168
     assert input_bytes("mel", 2048, 65) == 532_480
-    rows = sizes().set_index("encoder")
-    assert rows.loc[["codes", "mel"], "parameters"].tolist() == [1_214_592, 2_082_368]
-    assert rows.loc[["codes", "mel"], "input_bytes"].tolist() == [7_168, 532_480]
-
-
-def test_multiply_adds_are_those_of_the_layers() -> None:
+    table = sizes().set_index("encoder").loc[["codes", "mel"], ["parameters", "input_bytes"]]
+    assert table.to_numpy().tolist() == [[1_214_592, 7_168], [2_082_368, 532_480]]
     by_hand = 112 * 512 * 128 * (3 + 5 + 7) + 384 * 256 + 256 * 256
     assert macs(AudioEncoder("codes"), 112) == by_hand
 

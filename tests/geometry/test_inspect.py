@@ -61,11 +61,8 @@ def test_a_clip_is_walked_through(folder: Path, codec: str) -> None:
     assert (clip["sample_rate_hz"], clip["duration_s"]) == (22_050, 0.5)
     assert clip["codes"] == [3, int(0.5 * clip["frame_rate_hz"])]
     frames, book = clip["codes"][1], clip["codebooks"][0]
-    assert [book[key] for key in ("codes", "code_vectors", "projections")] == [
-        [frames],
-        [frames, SHAPES[codec]["codes_mean"]],
-        [frames, 16],
-    ]
+    assert (book["codes"], book["projections"]) == ([frames], [frames, 16])
+    assert book["code_vectors"] == [frames, SHAPES[codec]["codes_mean"]]
     found = clip["representations"]
     layers = dict.fromkeys(("layer_1", "layer_2", "layer_3", "latent"), 16)
     assert {name: each["shape"][0] for name, each in found.items()} == SHAPES[codec] | layers
@@ -84,10 +81,9 @@ def test_vectors_are_frame_level_means_of_the_codecs_own_codes(folder: Path, cod
     assert [book["distinct"] for book in clip["codebooks"]] == [len(row.unique()) for row in codes]
     found = clip["representations"]["projections_concat"]
     assert found["first"] == pytest.approx(projected[:10].tolist(), abs=1e-5)
-    expected = [projected.min(), projected.max(), projected.mean(), projected.std(correction=0)]
-    assert [found[key] for key in ("min", "max", "mean", "std")] == pytest.approx(
-        [float(v) for v in expected], abs=1e-5
-    )
+    for key, value in {"min": projected.min(), "max": projected.max(), "mean": projected.mean()}.items():
+        assert found[key] == pytest.approx(float(value), abs=1e-5)
+    assert found["std"] == pytest.approx(float(projected.std(correction=0)), abs=1e-5)
 
 
 def test_files_that_fail_are_listed_and_the_others_shown(folder: Path) -> None:
@@ -102,9 +98,7 @@ def test_files_that_fail_are_listed_and_the_others_shown(folder: Path) -> None:
     assert "shorter than" in reasons["short.wav"]
     text = describe_clips(report)
     assert all(f"  {name}: {reason}" in text for name, reason in reasons.items())
-    assert "codes 3 x 25 (RVQ layers x frames of 20 ms)" in text
-    assert "layer  1  25 -> 25 x 8 -> 25 x 16" in text
-    assert "projections_concat  48 values  min " in text
+    assert all(name in text for name in SHAPES["dac"])
 
 
 @pytest.mark.parametrize(("clips", "code"), [(["good.wav"], 0), (["good.wav", "gone.wav"], 4), (["gone.wav"], 4)])

@@ -162,8 +162,6 @@ def test_latents_are_taken_by_utterance(tmp_path: Path) -> None:
     pq.write_table(mean_latent_table({"a": values["a"]}), latents)
     with pytest.raises(DataError, match=r"latents\.parquet: no latent of 'b'"):
         pool(tokens, plain_codebooks(), ["a", "b"], ["latent"], latents=latents)
-    with pytest.raises(DataError, match=r"none\.parquet: no such file"):
-        pool(tokens, plain_codebooks(), representations=["latent"], latents=tmp_path / "none.parquet")
 
 
 def test_a_clip_without_a_frame_is_left_out_and_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -187,11 +185,10 @@ def test_codes_that_do_not_fit_the_codebooks_are_refused(codes: NDArray[Any]) ->
             pool(make_tokens({"a": codes}, 17), plain_codebooks())
 
 
-def test_an_unknown_name_is_refused() -> None:
-    tokens = make_tokens({"a": np.zeros((3, 4), int)})
-    for name in ("codes", "layer_4", "layer_0", "layer_x"):
-        with pytest.raises(DataError, match=f"no representation '{name}'; there are codes_mean, .* layer_3"):
-            pool(tokens, plain_codebooks(), representations=[name])
+@pytest.mark.parametrize("name", ["codes", "layer_4", "layer_0", "layer_x"])
+def test_an_unknown_name_is_refused(name: str) -> None:
+    with pytest.raises(DataError, match=f"no representation '{name}'; there are codes_mean, .* layer_3"):
+        pool(make_tokens({"a": np.zeros((3, 4), int)}), plain_codebooks(), representations=[name])
 
 
 def test_layers_may_have_codebooks_of_different_sizes() -> None:

@@ -104,13 +104,10 @@ def test_labels_of_one_clip_and_empty_ones_are_left_out(caplog: pytest.LogCaptur
     assert found.silhouettes.rows.tolist() == list(range(2, 60))
 
 
-@pytest.mark.parametrize("labels", [["a"] * 6, [*"aaaabc"], [""] * 6, [*"abcdef"]])
-def test_one_class_only_is_refused(labels: list[str]) -> None:
-    with pytest.raises(DataError, match="two values with two clips each are needed"):
-        cluster_scores(np.eye(6), labels)
-
-
-def test_vectors_that_do_not_fit_are_refused() -> None:
+def test_one_class_only_and_vectors_that_do_not_fit_are_refused() -> None:
+    for labels in (["a"] * 6, [*"aaaabc"], [""] * 6, [*"abcdef"]):
+        with pytest.raises(DataError, match="two values with two clips each are needed"):
+            cluster_scores(np.eye(6), labels)
     vectors, labels, _ = clustered(1.0)
     with pytest.raises(DataError, match="59 vectors for 60 labels"):
         cluster_scores(vectors[1:], labels)
