@@ -15,7 +15,7 @@ from phonoscope.codecs.checkpoints import load_codec
 from phonoscope.codecs.kinds import speechtokenizer
 from phonoscope.config.codecs import CodecConfig
 from phonoscope.config.compute import ComputeConfig
-from phonoscope.config.params import Params, load_params
+from phonoscope.config.params import load_params
 from phonoscope.files import read_safetensors
 from phonoscope.pipeline import codec as codec_stage
 from phonoscope.pipeline import encode as encode_stage
@@ -96,12 +96,6 @@ def test_a_codec_of_the_official_size_is_loaded_encodes_and_is_probed(name: str,
     assert codec_stage.run(params, name).metrics["parameters"] == official.parameters
     shutil.rmtree(folder)
     encode_stage.run(params, name)
-    check_tokens(name, official)
-    for vectors, dims in {"sum": official.summed, "raw": official.raw}.items():
-        check_probe(params, name, vectors, dims)
-
-
-def check_tokens(name: str, official: Official) -> None:
     tokens = pd.read_parquet(paths.tokens(name))
     frames = tokens.groupby("utterance", observed=True).size().to_dict()
     assert frames == {key: int(s * official.rate_hz) for key, s in DURATIONS_S.items()}
@@ -113,12 +107,11 @@ def check_tokens(name: str, official: Official) -> None:
     assert {books[f"layer_{layer}"].shape for layer in (1, 2)} == {(official.codes, official.summed)}
     assert load_codec(paths.codec_model(name), LAYERS).codebook_size == official.codes
 
-
-def check_probe(params: Params, name: str, vectors: str, dims: int) -> None:
-    changed = params.probe.model_copy(update={"vectors": vectors})
-    probe_stage.run(params.model_copy(update={"probe": changed}), name)
-    tensors, _ = read_safetensors(paths.probes(name) / "phone.safetensors")
-    assert tensors["layer_1.mean"].shape == (dims,)
-    scores = pd.read_csv(paths.probe_metrics(name))
-    assert set(scores["task"]) == {"phone", "speaker", "pitch"}
-    assert scores["value"].notna().all()
+    for vectors, dims in {"sum": official.summed, "raw": official.raw}.items():
+        changed = params.probe.model_copy(update={"vectors": vectors})
+        probe_stage.run(params.model_copy(update={"probe": changed}), name)
+        tensors, _ = read_safetensors(paths.probes(name) / "phone.safetensors")
+        assert tensors["layer_1.mean"].shape == (dims,)
+        scores = pd.read_csv(paths.probe_metrics(name))
+        assert set(scores["task"]) == {"phone", "speaker", "pitch"}
+        assert scores["value"].notna().all()

@@ -217,13 +217,12 @@ def test_a_header_of_gigabytes_is_not_read(tmp_path: Path, kind: bytes) -> None:
         tracemalloc.stop()
 
 
-def test_a_sparse_member_counts_with_its_holes(tmp_path: Path) -> None:
+def test_a_sparse_member_counts_with_its_holes_and_too_many_members_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sparse = tarfile.TarInfo("a.wav")
     sparse.pax_headers = {"GNU.sparse.map": "0,1", "GNU.sparse.size": str(2**45), "GNU.sparse.numblocks": "1"}
     refused(archive_of(tmp_path / "sparse.tar.gz", (sparse, b"x")), "unpacks to more than")
-
-
-def test_too_many_members_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "MAX_MEMBERS", 10)
     members = [(tarfile.TarInfo(f"{number}.wav"), b"") for number in range(11)]
     refused(archive_of(tmp_path / "many.tar.gz", *members), "more than 10 members")

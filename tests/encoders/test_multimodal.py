@@ -40,6 +40,11 @@ def inputs() -> tuple[Tensor, Tensor, Tensor]:
     return video, codes, torch.randn(2, 1024, generator=generator)
 
 
+@torch.no_grad()
+def bottleneck(model: MultimodalEncoder, *parts: Tensor) -> Tensor:
+    return model.eval()(*parts)[0]
+
+
 @pytest.fixture(scope="module")
 def on_codes() -> MultimodalEncoder:
     torch.manual_seed(0)
@@ -86,11 +91,11 @@ def test_counts_are_exactly_the_documents_and_only_the_audio_branch_differs(
 
 def test_forward_and_backward_at_batch_2(on_codes: MultimodalEncoder) -> None:
     on_codes.train().zero_grad()
-    bottleneck, voxels = on_codes(*inputs())
-    assert bottleneck.shape == (2, 2048)
+    features, voxels = on_codes(*inputs())
+    assert features.shape == (2, 2048)
     assert voxels is None
     # at batch 2, batch normalisation maps almost every pair to +1 and -1, and its gradient nearly vanishes
-    (bottleneck * torch.randn_like(bottleneck)).sum().backward()
+    (features * torch.randn_like(features)).sum().backward()
     gradients = {name: p.grad for name, p in on_codes.named_parameters()}
     assert all(g is not None and g.isfinite().all() for g in gradients.values())
     for part in ("video_encoder", "audio_encoder", "text_encoder"):
@@ -98,11 +103,8 @@ def test_forward_and_backward_at_batch_2(on_codes: MultimodalEncoder) -> None:
 
 
 def test_one_sample_in_eval_is_the_same_as_in_a_batch_and_has_no_activation(on_codes: MultimodalEncoder) -> None:
-    video, audio, text = inputs()
-    on_codes.eval()
-    with torch.no_grad():
-        together, _ = on_codes(video, audio, text)
-        alone, _ = on_codes(video[:1], audio[:1], text[:1])
+    together = bottleneck(on_codes, *inputs())
+    alone = bottleneck(on_codes, *(part[:1] for part in inputs()))
     torch.testing.assert_close(together[:1], alone, atol=1e-4, rtol=1e-3)
     assert together.min() < 0 < together.max()
 
@@ -110,23 +112,16 @@ def test_one_sample_in_eval_is_the_same_as_in_a_batch_and_has_no_activation(on_c
 @pytest.mark.parametrize("changed", [0, 1, 2])
 def test_each_modality_moves_the_bottleneck(on_codes: MultimodalEncoder, changed: int) -> None:
     parts = list(inputs())
-    on_codes.eval()
-    with torch.no_grad():
-        before, _ = on_codes(*parts)
-        parts[changed] = parts[changed].flip(0)
-        after, _ = on_codes(*parts)
-    assert not torch.allclose(before, after, atol=1e-6)
+    before = bottleneck(on_codes, *parts)
+    parts[changed] = parts[changed].flip(0)
+    assert not torch.allclose(before, bottleneck(on_codes, *parts), atol=1e-6)
 
 
 def test_a_mask_reaches_the_audio_branch(on_codes: MultimodalEncoder) -> None:
     video, audio, text = inputs()
-    other = audio.clone()
-    other[:, :, 60:] = 5
     mask = torch.arange(112).expand(2, -1) < 60
-    on_codes.eval()
-    with torch.no_grad():
-        one, two = (on_codes(video, codes, text, mask)[0] for codes in (audio, other))
-    torch.testing.assert_close(one, two)
+    other = torch.where(mask[:, None], audio, 5)
+    torch.testing.assert_close(*(bottleneck(on_codes, video, codes, text, mask) for codes in (audio, other)))
 
 
 def test_sizes_are_parameters() -> None:
@@ -140,8 +135,8 @@ def test_sizes_are_parameters() -> None:
         voxels=10,
     ).eval()
     with torch.no_grad():
-        bottleneck, voxels = model(torch.randn(3, 3, 30, 40), torch.randn(3, 80, 20), torch.randn(3, 16))
-    assert bottleneck.shape == (3, 64)
+        features, voxels = model(torch.randn(3, 3, 30, 40), torch.randn(3, 80, 20), torch.randn(3, 16))
+    assert features.shape == (3, 64)
     assert voxels.shape == (3, 10)
 
 

@@ -10,19 +10,20 @@ from sklearn.manifold import TSNE
 from phonoscope.geometry import GeometryConfig, numerical_rank, pca, tsne
 
 
-@pytest.mark.parametrize("shape", [(40, 7), (12, 30)])
-@pytest.mark.parametrize("sparse", [False, True])
-def test_pca_is_the_singular_value_decomposition(shape: tuple[int, int], sparse: bool) -> None:
+@pytest.mark.parametrize(
+    ("shape", "components", "sparse"),
+    [
+        *(((40, 7), 3, sparse) for sparse in (False, True)),
+        *(((12, 30), 3, sparse) for sparse in (False, True)),
+        *(((10, 2), 2, False), ((3, 8), 2, False)),
+    ],
+)
+def test_pca_is_the_singular_value_decomposition(shape: tuple[int, int], components: int, sparse: bool) -> None:
     vectors = np.random.default_rng(0).normal(size=shape) + 3
     coordinates, shares = pca(csr_array(vectors) if sparse else vectors, 3, seed=0)
     left, values, _ = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
-    np.testing.assert_allclose(shares, (values**2 / np.square(values).sum())[:3], rtol=1e-8)
-    np.testing.assert_allclose(np.abs(coordinates), np.abs(left * values)[:, :3], atol=1e-6)
-
-
-def test_pca_of_few_clips_or_dimensions_has_fewer_components() -> None:
-    assert pca(np.random.default_rng(0).normal(size=(10, 2)), 3, seed=0)[0].shape == (10, 2)
-    assert pca(np.random.default_rng(0).normal(size=(3, 8)), 3, seed=0)[0].shape == (3, 2)
+    np.testing.assert_allclose(shares, (values**2 / np.square(values).sum())[:components], rtol=1e-8)
+    np.testing.assert_allclose(np.abs(coordinates), np.abs(left * values)[:, :components], atol=1e-6)
 
 
 def test_tsne_is_the_notebooks_and_left_out_for_too_few_clips_or_dimensions(caplog: pytest.LogCaptureFixture) -> None:

@@ -155,7 +155,7 @@ def test_stacking_leaves_less_and_less() -> None:
 
 
 @every
-def test_damaged_or_wrong_vectors_are_refused_and_change_nothing(name: str) -> None:
+def test_damaged_wrong_or_too_few_vectors_are_refused_and_change_nothing(name: str) -> None:
     quantizer = make(name).train()
     before = state(quantizer)
     for damage in (math.nan, math.inf):
@@ -168,13 +168,6 @@ def test_damaged_or_wrong_vectors_are_refused_and_change_nothing(name: str) -> N
     for wrong in (torch.zeros(3, 7), torch.zeros(0, 8)):
         with pytest.raises(DataError, match="8 dimensions"):
             quantizer(wrong)
-    assert same(state(quantizer), before)
-
-
-@every
-def test_fewer_vectors_than_codes_cannot_start_a_codebook(name: str) -> None:
-    quantizer = make(name)
-    before = state(quantizer)
     with pytest.raises(DataError, match="16 codes cannot start from 15 vectors; give"):
         quantizer.start(vectors(15))
     assert same(state(quantizer), before)
@@ -204,5 +197,5 @@ def test_a_batch_of_one_and_a_codebook_of_one(name: str) -> None:
     ],
 )
 def test_impossible_settings_are_named(arguments: dict[str, Any], said: str) -> None:
-    with pytest.raises(ParamsError, match=said.replace("(", r"\(")):
+    with pytest.raises(ParamsError, match=said):
         build_quantizer(dim=8, **arguments)
