@@ -6,7 +6,7 @@ CODE := src benchmarks tools tests
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup repro smoke test check bench pipeline chaos scale audit ui lock clean
+.PHONY: help setup repro smoke test check bench pipeline docs chaos scale audit ui lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 10
@@ -75,6 +75,9 @@ audit:  ## known vulnerabilities of the locked packages (needs uv and PyPI)
 
 ui: setup  ## the MLflow UI
 	$(BIN)/phonoscope ui
+
+docs: setup  ## write the result tables of README and docs from metrics/
+	PYTHONPATH=src $(BIN)/python -m tools.render_docs
 
 pipeline: setup  ## write into dvc.yaml what the code says: commands, deps on code, params
 	PYTHONPATH=src $(BIN)/python -m tools.write_pipeline

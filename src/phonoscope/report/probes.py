@@ -270,7 +270,7 @@ def markdown_tables(rows: pd.DataFrame, judged: pd.DataFrame) -> str:
     tasks = list(dict.fromkeys(rows["task"]))
     for task in tasks:
         measure = headline_measure(task)
-        parts += [f"## {task.capitalize()}, {MEASURES[measure]}", _layers(dict(_columns(rows, task, measure)))]
+        parts += [f"## {task.capitalize()}, {MEASURES[measure]}", layer_table(rows, task, measure)]
     beside = {
         f"{task}, {codec}, {MEASURES[measure]}": column
         for task in tasks
@@ -279,6 +279,11 @@ def markdown_tables(rows: pd.DataFrame, judged: pd.DataFrame) -> str:
         for _, column in _columns(rows[rows["codec"] == codec], task, measure, interval=False)
     }
     return "\n\n".join([*parts, "## Side by side", _layers(beside)]) + "\n"
+
+
+def layer_table(rows: pd.DataFrame, task: str, measure: str) -> str:
+    """Scores of a task as Markdown, layers by codecs, with intervals; `rows` are from `table`."""
+    return _layers(dict(_columns(rows, task, measure)))
 
 
 def _measures(rows: pd.DataFrame, task: str) -> list[str]:

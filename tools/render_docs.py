@@ -1,0 +1,135 @@
+"""Write the result tables of README and docs from the committed CSVs of metrics/.
+
+`python -m tools.render_docs` (or `make docs`) replaces everything between `<!-- table: NAME ARGUMENTS -->` and
+`<!-- end -->` in a page by the table of that name, one of `TABLES`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from phonoscope import paths
+from phonoscope.config.params import load_params
+from phonoscope.report import probes
+from phonoscope.report.markdown import markdown, number, with_interval
+from tools.imports import ROOT
+
+BLOCK = re.compile(r"(<!-- table: ([^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def layers(task: str) -> str:
+    """Scores of one task: RVQ layers by codecs, with intervals; the best layer of a codec is bold."""
+    return probes.layer_table(_compared(), task, probes.headline_measure(task))
+
+
+def permuted() -> str:
+    """Score of the probe on a permuted codebook at layer 1: tasks by codecs."""
+    rows = _compared()
+    first = rows[(rows["layer"] == 1) & (rows["probe"] == "linear")]
+    chosen = first[first["measure"] == first["task"].map(probes.headline_measure)]
+    names = chosen["task"] + ", " + chosen["measure"].map(probes.MEASURES)
+    wide = chosen.assign(text=chosen["permuted"].map(number), name=names)
+    return _pivot(wide, "name", "permuted codebook, layer 1")
+
+
+def verdicts() -> str:
+    """Claims about the probes, with value, interval, bound and verdict."""
+    table = pd.read_csv(ROOT / paths.COMPARISON / "verdicts.csv")
+    measured = [with_interval(*row) for row in table[["value", "low", "high"]].itertuples(index=False)]
+    table = table.assign(measured=measured, bound=table["bound"].map("{:g}".format))
+    return markdown(table[["claim", "codec", "measured", "bound", "verdict"]], text_columns=2)
+
+
+def depth_inputs() -> str:
+    """Phone macro-F1 of the linear probe for every input in depth: inputs by codecs."""
+    rows = _depth()
+    chosen = rows[(rows["probe"] == "linear") & (rows["measure"] == "macro_f1")]
+    names = {
+        "layer": "layer {}",
+        "cumulative": "layers 1 to {}",
+        "latent": "latent",
+        "untrained": "layer {}, untrained",
+    }
+    name = [
+        names.get(source, source).format(layer) for source, layer in zip(chosen["input"], chosen["layer"], strict=True)
+    ]
+    text = [with_interval(*row) for row in chosen[["value", "low", "high"]].itertuples(index=False)]
+    return _pivot(chosen.assign(name=name, text=text), "name", "macro-F1")
+
+
+def depth_measures() -> str:
+    """Information measures of phones at layer 1, with their nulls: measures by codecs."""
+    rows = _depth()
+    rows = rows[(rows["input"] == "layer") & (rows["layer"] == 1)]
+    parts = []
+    for probe, measure, label in (
+        ("table", "mi_bits", "mutual information, bits"),
+        ("linear", "mdl_compression", "compression of the online code"),
+        ("linear", "selectivity", "selectivity of the linear probe"),
+    ):
+        chosen = rows[(rows["probe"] == probe) & (rows["measure"] == measure)]
+        text = [with_interval(*row) for row in chosen[["value", "low", "high"]].itertuples(index=False)]
+        parts.append(chosen.assign(name=label, text=text))
+        if chosen["null"].notna().any():
+            parts.append(chosen.assign(name=f"the same, permuted labels: {label}", text=chosen["null"].map(number)))
+    return _pivot(pd.concat(parts), "name", "layer 1")
+
+
+TABLES: dict[str, Callable[..., str]] = {
+    "layers": layers,
+    "permuted": permuted,
+    "verdicts": verdicts,
+    "depth_inputs": depth_inputs,
+    "depth_measures": depth_measures,
+}
+
+
+def rendered(text: str) -> str:
+    """The page with every table written anew. Raises `KeyError` for a table that is not in `TABLES`."""
+
+    def table(match: re.Match[str]) -> str:
+        name, *arguments = match[2].split()
+        return f"{match[1]}\n{TABLES[name](*arguments)}\n\n{match[3]}"
+
+    return BLOCK.sub(table, text)
+
+
+def pages() -> list[Path]:
+    """README and all pages of docs/."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def _compared() -> pd.DataFrame:
+    return pd.read_csv(ROOT / paths.COMPARISON / "probes.csv")
+
+
+def _depth() -> pd.DataFrame:
+    """Phones in depth, all codecs in the order of params.yaml."""
+    codecs = load_params(ROOT / paths.PARAMS).codecs
+    rows = pd.concat([pd.read_csv(ROOT / paths.depth_metrics(codec)) for codec in codecs], ignore_index=True)
+    return rows[(rows["task"] == "phone") & (rows["split"] == "utterances")]
+
+
+def _pivot(rows: pd.DataFrame, index: str, title: str) -> str:
+    """A Markdown table of `text`, codecs as columns, rows and codecs in order of appearance."""
+    wide = rows.pivot_table(index=index, columns="codec", values="text", aggfunc="first", sort=False)
+    return markdown(wide.rename_axis(index=title, columns=None).reset_index())
+
+
+def main() -> int:
+    """Write every page anew."""
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        if (new := rendered(text)) != text:
+            page.write_text(new, encoding="utf-8")
+            sys.stdout.write(f"{page.relative_to(ROOT)}: written\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
