@@ -87,11 +87,10 @@ def encoders(
     from benchmarks.encoders import bench_encoders
     from phonoscope import tracking
     from phonoscope.config.params import load_params
-    from phonoscope.pipeline.base import StageReport
 
     result = bench_encoders(batch=batch, rounds=rounds)
     with tracking.stage_run("bench-encoders", {"batch": batch, "rounds": rounds}, load_params().tracking) as recorder:
-        recorder.log(StageReport(metrics=flatten(result)))
+        recorder.log(flatten(result))
     show(result, as_json=as_json)
 
 

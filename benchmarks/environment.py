@@ -14,11 +14,12 @@ from phonoscope.errors import EnvironmentFault
 log = logging.getLogger(__name__)
 
 
-def environment_with(requirement: str, folder: Path) -> Path:
+def environment_with(requirement: str, folder: Path, timeout_s: float | None = None) -> Path:
     """Create the environment in `folder` if it is missing; return its Python.
 
     The environment has `requirement` and sees the packages of the running one. PyTorch keeps its version, so that both
-    sides of a benchmark run on the same. Raises `EnvironmentFault` if pip cannot install the package.
+    sides of a benchmark run on the same. Raises `EnvironmentFault` if pip cannot install the package, and
+    `subprocess.TimeoutExpired` if pip takes longer than `timeout_s` seconds.
     """
     folder = folder.resolve()
     python, done = folder / "bin" / "python", folder / "installed.txt"
@@ -30,7 +31,7 @@ def environment_with(requirement: str, folder: Path) -> Path:
     site = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
     (site / "host.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
     command = [str(python), "-m", "pip", "install", "--quiet", *wanted.split()]
-    installed = subprocess.run(command, capture_output=True, text=True)
+    installed = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
     if installed.returncode:
         reason = installed.stderr.strip().splitlines()[-1:] or ["no reason given"]
         raise EnvironmentFault(f"pip cannot install {requirement} ({reason[0]}); it needs a package index")

@@ -1,4 +1,4 @@
-"""The real command line in this process: exit code, output, and what it leaves behind put back."""
+"""The real command line, in this process and in a new one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,26 @@ import io
 import logging
 import os
 import signal
+import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
 from phonoscope import cli
+
+SOURCE = Path(__file__).parents[1] / "src"
+HEAVY = ("torch", "transformers", "mlflow", "sklearn", "scipy", "librosa", "matplotlib", "pandas", "pyarrow", "numba")
+"""Packages that are slow to import."""
+
+
+def python(folder: Path, *arguments: str, source: Path = SOURCE) -> subprocess.CompletedProcess[str]:
+    """A Python process in `folder`, with its own tracking store there."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("DVC", "PHONOSCOPE"))}
+    environment |= {"PYTHONPATH": str(source), "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 class Seen(NamedTuple):

@@ -51,26 +51,17 @@ def test_what_is_no_sound_is_refused_by_name(tmp_path: Path) -> None:
             read_audio(tmp_path / name)
 
 
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.95])
-def test_a_truncated_wav_is_refused(tmp_path: Path, share: float) -> None:
-    sf.write(tmp_path / "a.wav", tone(), RATE_HZ)
-    content = (tmp_path / "a.wav").read_bytes()
+def test_a_truncated_file_is_refused(tmp_path: Path, suffix: str, share: float) -> None:
+    path = tmp_path / f"a.{suffix}"
+    sf.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 3 * RATE_HZ), RATE_HZ)
+    content = path.read_bytes()
     kept = int(share * len(content))
-    (tmp_path / "a.wav").write_bytes(content[:kept])
-    with pytest.raises(
-        DataError, match=rf"a\.wav: truncated, {len(content) - kept} of {len(content)} bytes are missing"
-    ):
-        read_audio(tmp_path / "a.wav")
-
-
-@pytest.mark.parametrize("share", [0.3, 0.9])
-def test_a_truncated_flac_is_refused(tmp_path: Path, share: float) -> None:
-    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 3 * RATE_HZ).astype(np.float32)
-    write_flac(tmp_path / "a.flac", noise, RATE_HZ)
-    content = (tmp_path / "a.flac").read_bytes()
-    (tmp_path / "a.flac").write_bytes(content[: int(share * len(content))])
-    with pytest.raises(DataError, match=r"a\.flac: "):
-        read_audio(tmp_path / "a.flac")
+    path.write_bytes(content[:kept])
+    reason = rf"truncated, {len(content) - kept} of {len(content)} bytes are missing" if suffix == "wav" else ""
+    with pytest.raises(DataError, match=rf"a\.{suffix}: {reason}"):
+        read_audio(path)
 
 
 def test_a_wav_from_a_pipe_is_read(tmp_path: Path) -> None:
@@ -118,20 +109,19 @@ RATES = st.sampled_from([8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000])
 
 @given(samples=st.integers(800, 20_000), from_hz=RATES, to_hz=RATES)
 def test_the_length_law_of_resampling(samples: int, from_hz: int, to_hz: int) -> None:
-    found = resample(np.ones(samples, np.float32), from_hz, to_hz)
-    assert found.dtype == np.float32
-    assert abs(len(found) - samples * to_hz / from_hz) <= 0.5
+    resampled = resample(np.ones(samples, np.float32), from_hz, to_hz)
+    assert resampled.dtype == np.float32
+    assert abs(len(resampled) - samples * to_hz / from_hz) <= 0.5
 
 
 @pytest.mark.parametrize(("from_hz", "to_hz"), [(22050, 16000), (8000, 24000), (16000, 24000), (44100, 16000)])
 def test_a_tone_stays_itself(from_hz: int, to_hz: int) -> None:
-    found, expected = resample(tone(rate=from_hz), from_hz, to_hz), tone(rate=to_hz)
+    resampled, expected = resample(tone(rate=from_hz), from_hz, to_hz), tone(rate=to_hz)
     inner = slice(to_hz // 20, -to_hz // 20)
-    np.testing.assert_allclose(found[: len(expected)][inner], expected[: len(found)][inner], atol=1e-4)
+    np.testing.assert_allclose(resampled[: len(expected)][inner], expected[: len(resampled)][inner], atol=1e-4)
 
 
 def test_the_same_rate_changes_nothing() -> None:
-    assert resample(tone(), RATE_HZ, RATE_HZ) is not None
     np.testing.assert_array_equal(resample(tone(), RATE_HZ, RATE_HZ), tone())
 
 
@@ -145,9 +135,9 @@ def test_flac_round_trip_clips_and_repeats(tmp_path: Path) -> None:
         write_flac(tmp_path / name, samples, RATE_HZ)
     assert (tmp_path / "a.flac").read_bytes() == (tmp_path / "b.flac").read_bytes()
     assert sf.info(tmp_path / "a.flac").subtype == "PCM_16"
-    found, rate = read_audio(tmp_path / "a.flac")
+    decoded, rate = read_audio(tmp_path / "a.flac")
     assert rate == RATE_HZ
-    np.testing.assert_allclose(found, np.clip(samples, -1, 1), atol=2.0**-15)
+    np.testing.assert_allclose(decoded, np.clip(samples, -1, 1), atol=2.0**-15)
 
 
 def test_processes_that_compile_librosa_at_once_leave_a_sound_cache(tmp_path: Path) -> None:

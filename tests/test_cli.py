@@ -4,13 +4,13 @@ import errno
 import os
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -19,17 +19,8 @@ from phonoscope.commands.app import app as commands_app
 from phonoscope.pipeline.registry import stages
 from phonoscope.pipeline.runner import _alone
 from tests import commandline
+from tests.commandline import HEAVY, python
 from tests.config.test_params import FILE, written
-
-SOURCE = FILE.parent / "src"
-HEAVY = ("torch", "transformers", "mlflow", "sklearn", "scipy", "librosa", "matplotlib", "pandas", "pyarrow", "numba")
-
-
-def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("DVC", "PHONOSCOPE"))}
-    environment |= {"PYTHONPATH": str(SOURCE), "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 def phonoscope(folder: Path, *arguments: str, changes: Mapping[str, Any]) -> subprocess.CompletedProcess[str]:
@@ -49,8 +40,6 @@ def refusal(done: subprocess.CompletedProcess[str]) -> str:
     ("stage", "changes", "said"),
     [
         (["corpus"], {"corpus.max_utterance": 10}, ["corpus.max_utterance: unknown key", "'max_utterances'"]),
-        (["align"], {"alignment.f0_min_hz": "low"}, ["alignment.f0_min_hz", "number", "'low'"]),
-        (["split"], {"split.eval_fraction": 2}, ["split.eval_fraction", "0.5"]),
         (["probe", "dac"], {"probe.classifier.C": 0}, ["probe.classifier.C", "greater than 0"]),
         (["codec", "encodek"], {}, ["codecs.encodek: not in codecs", "'encodec'"]),
         (["summary", "--params", "gone.yaml"], {}, ["gone.yaml: no such file", "--params"]),
@@ -67,17 +56,6 @@ def test_a_bad_parameter_stops_a_stage_with_one_line(
 
 
 @pytest.mark.parametrize(
-    ("stage", "key"), [("corpus", "corpus.root"), ("align", "alignment.root")], ids=["corpus", "align"]
-)
-def test_a_missing_root_folder_is_named_with_its_key(tmp_path: Path, stage: str, key: str) -> None:
-    done = phonoscope(tmp_path, stage, changes={key: "nowhere"})
-    assert done.returncode == 2
-    line = refusal(done)
-    assert key in line
-    assert "nowhere" in line
-
-
-@pytest.mark.parametrize(
     "stage", [["align"], ["split"], ["encode", "dac"], ["probe", "dac"], ["compare"], ["summary"]], ids=lambda s: s[0]
 )
 def test_a_stage_without_its_inputs_names_the_stage_to_run(tmp_path: Path, stage: list[str]) -> None:
@@ -89,28 +67,20 @@ def test_a_stage_without_its_inputs_names_the_stage_to_run(tmp_path: Path, stage
 
 
 @pytest.mark.parametrize(
-    ("number", "mend"), [(errno.ENOSPC, "free some disk space"), (errno.EROFS, "make it writable")]
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "data/corpus"), ["data/corpus", "free some disk space"]),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS), "data/corpus"), ["data/corpus", "make it writable"]),
+        (ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow"), ["'pyarrow'", "make setup"]),
+    ],
+    ids=["a full disk", "a read-only disk", "a missing package"],
 )
-def test_what_the_machine_refuses_is_told_with_its_mend(
-    number: int, mend: str, monkeypatch: pytest.MonkeyPatch
+def test_a_fault_of_the_machine_is_told_with_its_remedy(
+    error: Exception, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(*arguments: object) -> None:
-        raise OSError(number, os.strerror(number), "data/corpus")
-
-    monkeypatch.setattr("phonoscope.cli.run_stage", refused)
+    monkeypatch.setattr("phonoscope.cli.run_stage", Mock(side_effect=error))
     line = commandline.phonoscope("corpus").refusal(5)
-    assert "data/corpus" in line
-    assert mend in line
-
-
-def test_a_missing_package_is_told_with_its_mend(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*arguments: object) -> None:
-        raise ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow")
-
-    monkeypatch.setattr("phonoscope.cli.run_stage", refused)
-    line = commandline.phonoscope("corpus").refusal(5)
-    assert "'pyarrow'" in line
-    assert "make setup" in line
+    assert all(part in line for part in said), line
 
 
 def test_a_stage_waits_for_another_process_that_runs_it(
@@ -163,23 +133,17 @@ finally:
 """
 
 
-def loaded(done: subprocess.CompletedProcess[str]) -> set[str]:
-    return set(done.stdout.rpartition("loaded:")[2].split())
-
-
-def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
-    done = python(tmp_path, "-c", LOADED, "--help")
-    assert done.returncode == 0
-    assert not loaded(done) & set(HEAVY)
-    assert all(command in done.stdout for command in [*stages(), "fetch", "ui", "sync-mlflow"])
-
-
-def test_a_refusal_loads_nothing_heavy(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [(["--help"], 0, [*stages(), "fetch", "ui", "sync-mlflow"]), (["corpus"], 2, ["corpus.takes"])],
+    ids=["help", "a refusal"],
+)
+def test_help_and_refusals_load_nothing_heavy(tmp_path: Path, arguments: list[str], code: int, said: list[str]) -> None:
     written(tmp_path, {"corpus.takes": -1})
-    done = python(tmp_path, "-c", LOADED, "corpus")
-    assert done.returncode == 2
-    assert "corpus.takes" in done.stderr
-    assert not loaded(done) & set(HEAVY)
+    done = python(tmp_path, "-c", LOADED, *arguments)
+    assert done.returncode == code
+    assert all(part in done.stdout + done.stderr for part in said)
+    assert not set(done.stdout.rpartition("loaded:")[2].split()) & set(HEAVY)
 
 
 def test_bad_usage_exits_2(tmp_path: Path) -> None:

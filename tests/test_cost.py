@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
@@ -16,25 +13,23 @@ import pytest
 import soundfile as sf
 
 from tests.codecs.tiny import TRANSFORMERS
+from tests.commandline import python
 from tools.imports import ROOT
-
-COPIED = ("src", "tools", "corpora", "params.yaml", "dvc.yaml")
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The checkout's code and declarations."""
-    for name in COPIED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, tmp_path / name)
+    for name in ("src", "tools", "corpora"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
 
-def add(copy: Path, files: Mapping[str, str]) -> None:
+def add(copy: Path, files: Mapping[str, str], count: int) -> None:
     """Create Python files or append to them; put sections of YAML under the key in their first line."""
+    assert len(files) == count
     for name, text in files.items():
         path = copy / name
         if path.suffix == ".py":
@@ -47,10 +42,9 @@ def add(copy: Path, files: Mapping[str, str]) -> None:
             path.write_text(content.replace(f"\n{key}\n", f"\n{text}"), encoding="utf-8")
 
 
-def python(copy: Path, *arguments: str) -> str:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC", "PHONOSCOPE"))}
-    environment |= {"PYTHONPATH": f"{copy / 'src'}", "MLFLOW_TRACKING_URI": f"sqlite:///{copy / 'mlflow.db'}"}
-    done = subprocess.run([sys.executable, *arguments], cwd=copy, env=environment, capture_output=True, text=True)
+def run(copy: Path, *arguments: str) -> str:
+    """Standard output of Python with the copy's package."""
+    done = python(copy, *arguments, source=copy / "src")
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -94,9 +88,8 @@ stages:
 
 
 def test_a_stage_takes_three_files(copy: Path) -> None:
-    assert len(STAGE) == 3
-    add(copy, STAGE)
-    assert "written" in python(copy, "-m", "tools.write_pipeline")
+    add(copy, STAGE, 3)
+    assert "written" in run(copy, "-m", "tools.write_pipeline")
     entry = (copy / "dvc.yaml").read_text(encoding="utf-8").partition("\n  count:\n")[2].partition("\n  corpus:\n")[0]
     assert "cmd: PYTHONPATH=src python -m phonoscope count" in entry
     for dep in ("data/split.json", "requirements.lock", "src/phonoscope/data", "src/phonoscope/pipeline/count.py"):
@@ -104,7 +97,7 @@ def test_a_stage_takes_three_files(copy: Path) -> None:
     assert "- split.seed\n" in entry
     (copy / "data").mkdir()
     (copy / "data" / "split.json").write_text('{"train": ["a", "b"], "eval": ["c"]}\n')
-    python(copy, "-m", "phonoscope", "count")
+    run(copy, "-m", "phonoscope", "count")
     assert (copy / "metrics" / "count.csv").read_text(encoding="utf-8") == "metric,value\nutterances,3\n"
 
 
@@ -134,9 +127,8 @@ print(table.loc[table["measure"] == "accuracy", "value"].to_list())
 
 
 def test_a_probe_task_takes_one_file(copy: Path) -> None:
-    assert len(TASK) == 1
-    add(copy, TASK)
-    assert python(copy, "-c", PROBE) == "[1.0]\n"  # the code says the phone
+    add(copy, TASK, 1)
+    assert run(copy, "-c", PROBE) == "[1.0]\n"  # the code says the phone
 
 
 CODEC = {
@@ -211,9 +203,8 @@ print(codes.shape[0], int(codes[0, 0]))
 
 
 def test_a_codec_of_a_new_class_takes_two_files(copy: Path) -> None:
-    assert len(CODEC) == 2
-    add(copy, CODEC)
-    assert python(copy, "-c", ENCODE, "loud") == "1 2\n"
+    add(copy, CODEC, 2)
+    assert run(copy, "-c", ENCODE, "loud") == "1 2\n"
 
 
 HUB_CODEC = {
@@ -230,11 +221,10 @@ codecs:
 def test_a_codec_in_the_form_of_transformers_takes_one_file(copy: Path) -> None:
     from transformers import DacConfig, DacModel
 
-    assert len(HUB_CODEC) == 1
     config = {key: value for key, value in TRANSFORMERS["transformers-dac"].items() if key != "model_type"}
     DacModel(DacConfig(**config)).save_pretrained(copy / "tiny")
-    add(copy, HUB_CODEC)
-    assert python(copy, "-c", ENCODE, "tiny").startswith("2 ")
+    add(copy, HUB_CODEC, 1)
+    assert run(copy, "-c", ENCODE, "tiny").startswith("2 ")
 
 
 KIND = {
@@ -278,9 +268,8 @@ print(mean[100.0] < mean[0.0])
 
 
 def test_an_sae_kind_takes_one_file(copy: Path) -> None:
-    assert len(KIND) == 1
-    add(copy, KIND)
-    assert python(copy, "-c", TRAIN) == "True\n"
+    add(copy, KIND, 1)
+    assert run(copy, "-c", TRAIN) == "True\n"
 
 
 SOURCE = {
@@ -305,14 +294,13 @@ SOURCE = {
 
 
 def test_a_corpus_source_takes_one_file(copy: Path) -> None:
-    assert len(SOURCE) == 1
-    add(copy, SOURCE)
+    add(copy, SOURCE, 1)
     (copy / "speech").mkdir()
     for name in ("ann one", "ann two", "bob one"):
         sf.write(copy / "speech" / f"{name}.wav", 0.3 * np.sin(np.arange(8000) / 9), 16_000)
     content = (copy / "params.yaml").read_text(encoding="utf-8")
     content = content.replace("source: espeak", "source: named").replace("root: corpora/espeak", "root: speech", 1)
     (copy / "params.yaml").write_text(content, encoding="utf-8")
-    python(copy, "-m", "phonoscope", "corpus")
+    run(copy, "-m", "phonoscope", "corpus")
     manifest = pd.read_parquet(copy / "data" / "corpus" / "manifest.parquet")
     assert manifest["text"].tolist() == ["one", "two", "one"]

@@ -23,21 +23,17 @@ OVERRIDE = re.compile(r"-S '?~?(?P<key>[a-z][\w.]*)")
 LINK = re.compile(r"\]\((?!https?://)(?P<target>[^)#\s]*)(?:#(?P<anchor>[^)\s]+))?\)")
 
 
+@pytest.fixture(params=PAGES, ids=lambda page: page.name)
+def page(request: pytest.FixtureRequest) -> Path:
+    return Path(request.param)
+
+
 @cache
 def known() -> frozenset[str]:
     """Files of git and outputs of the pipeline, with all folders above them."""
-    from dvc.repo import Repo
-
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    with Repo(str(ROOT)) as repo:
-        outputs = [Path(out.fs_path).relative_to(ROOT).as_posix() for out in repo.index.outs]
-    paths = {path for path in listed.stdout.splitlines() if (ROOT / path).exists()} | set(outputs)
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    paths = {path for path in listed.stdout.splitlines() if (ROOT / path).exists()} | outputs_of_stages()
     return frozenset(paths | {parent.as_posix() for path in paths for parent in PurePosixPath(path).parents})
 
 
@@ -79,12 +75,10 @@ def anchors_of(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_path_exists(page: Path) -> None:
     assert [path for path in paths_of(page.read_text(encoding="utf-8")) if not exists(path)] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_leads_somewhere(page: Path) -> None:
     for link in LINK.finditer(page.read_text(encoding="utf-8")):
         target = page.parent / link["target"] if link["target"] else page
@@ -93,7 +87,6 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert link["anchor"] in anchors_of(target), link[0]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_exists(page: Path) -> None:
     from typer.main import get_group
 
@@ -105,7 +98,6 @@ def test_every_command_exists(page: Path) -> None:
     assert [match[0] for match in named if match["command"] not in commands[match["program"]]] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_parameter_exists(page: Path) -> None:
     params = YAML(typ="safe").load((ROOT / paths.PARAMS).read_text(encoding="utf-8"))
 

@@ -13,7 +13,7 @@ from phonoscope.shards import resumable, shard_key, take_files
 
 def square(log: Path, number: int, folder: Path) -> None:
     """Write a number's square; the third one breaks until a file says otherwise."""
-    if number == 3 and not (log / "mended").exists():
+    if number == 3 and not (log / "repaired").exists():
         (folder / "half").write_text("begun")
         raise OSError("interrupted")
     (log / f"{number}").write_text("made")
@@ -38,7 +38,7 @@ def test_what_was_finished_before_an_interruption_is_not_done_again(tmp_path: Pa
     assert "3" not in finished
     for path in tmp_path.glob("[0-9]"):
         path.unlink()
-    (tmp_path / "mended").touch()
+    (tmp_path / "repaired").touch()
     assert run(tmp_path, workers) == [0, 1, 4, 9, 16]
     assert {path.name for path in tmp_path.glob("[0-9]")} == {"0", "1", "2", "3", "4"} - finished
     assert not (tmp_path / "kept").exists()

@@ -1,4 +1,4 @@
-"""The command line: one command for every registered stage, beside those of `commands`."""
+"""The command line: one command for every registered stage, and the commands of `commands`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -31,7 +30,7 @@ app = typer.Typer(
 _FULL = "; free some disk space, `phonoscope doctor` says how much is needed"
 _CLOSED = "; make it writable, or change its owner"
 FIXES = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EACCES: _CLOSED, errno.EPERM: _CLOSED, errno.EROFS: _CLOSED}
-"""By error number of the machine: how to fix it."""
+"""Remedies by system error number."""
 
 
 @app.callback()
@@ -49,24 +48,20 @@ def _options(
 
 def _add_stage(stage: Stage) -> None:
     """Add the command of one stage."""
-    if stage.per is None:
 
-        def single(params: ParamsFile = paths.PARAMS) -> None:
-            run_stage(stage.name, params)
+    def single(params: ParamsFile = paths.PARAMS) -> None:
+        run_stage(stage.name, params)
 
-        command: Callable[..., None] = single
-    else:
-        argument = typer.Argument(help=_item_help(stage.per))
+    argument = typer.Argument(help=_item_help(stage.per))
 
-        def per_item(item: str = argument, params: ParamsFile = paths.PARAMS) -> None:
-            run_stage(stage.name, params, item)
+    def per_item(item: str = argument, params: ParamsFile = paths.PARAMS) -> None:
+        run_stage(stage.name, params, item)
 
-        command = per_item
-    app.command(stage.name, help=f"Stage: {stage.desc}.")(command)
+    app.command(stage.name, help=f"Stage: {stage.desc}.")(per_item if stage.per else single)
 
 
-def _item_help(per: str | tuple[str, ...]) -> str:
-    return f"An entry of {per} in params.yaml." if isinstance(per, str) else f"{' or '.join(per)}."
+def _item_help(per: str | tuple[str, ...] | None) -> str:
+    return f"An entry of {per} in params.yaml." if isinstance(per, str) else f"{' or '.join(per or ())}."
 
 
 for declared in stages().values():
@@ -75,7 +70,7 @@ app.add_typer(commands_app)
 
 
 def _stop(signum: int, frame: object) -> None:
-    """Exit by an exception, so that temporary files are removed and the run is marked KILLED."""
+    """Exit with an exception: temporary files are removed, and the run is marked KILLED."""
     sys.exit(128 + signum)
 
 

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import random
-from importlib.util import find_spec
 from pathlib import Path
 
+import pocketsphinx
 import pytest
 
 from phonoscope.alignment.espeak_phones import ACCENTS, arpabet
@@ -51,10 +51,7 @@ def test_unknown_symbol_and_accent_are_named() -> None:
 
 
 def _dictionary_words() -> list[str]:
-    spec = find_spec("pocketsphinx")
-    assert spec is not None
-    assert spec.origin is not None
-    lines = (Path(spec.origin).parent / "model/en-us/cmudict-en-us.dict").read_text().splitlines()
+    lines = Path(pocketsphinx.get_model_path("en-us/cmudict-en-us.dict")).read_text().splitlines()
     return [line.split()[0] for line in lines if line and line.split()[0].isalpha()]
 
 

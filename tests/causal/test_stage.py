@@ -8,51 +8,32 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-import torch
 
 from phonoscope import paths
 from phonoscope.causal.speech import TrialSpeech
 from phonoscope.config.causal import CausalConfig
-from phonoscope.config.compute import ComputeConfig
-from phonoscope.config.params import Params, load_params
+from phonoscope.config.params import Params
 from phonoscope.data import Features
 from phonoscope.errors import DataError
 from phonoscope.files import write_parquet
 from phonoscope.pipeline import causal, features
 from phonoscope.pipeline.listening import utterances
-from phonoscope.sae.models import SaeShape, SparseAutoencoder
 from phonoscope.sae.store import save_sae
 
-from ..whisper.checkout import write_corpus
+from ..sae.planted import random_model
+from ..whisper.checkout import small_params, write_corpus
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 WIDTH = 64
 SETTINGS = CausalConfig(features=2, utterances=6, samples=50, talkers=2)
 
 
-def params(checkpoint: Path, settings: CausalConfig = SETTINGS, site: str = "encoder_2", workers: int = 1) -> Params:
-    loaded = load_params(PARAMS)
-    whisper = {"checkpoint": str(checkpoint), "context_s": 1.0, "compare": 0}
-    return loaded.model_copy(
-        update={
-            "whisper": loaded.whisper.model_copy(update=whisper),
-            "sae": loaded.sae.model_copy(update={"sites": (site,)}),
-            "causal": settings,
-            "compute": ComputeConfig(device="cpu", workers=workers),
-        }
-    )
+def params(checkpoint: Path, settings: CausalConfig = SETTINGS, site: str = "encoder_2") -> Params:
+    return small_params(checkpoint, (site,), compare=0).model_copy(update={"causal": settings})
 
 
-def save_dictionary(site: str, inputs: int = 8) -> None:
-    shape = SaeShape(
-        kind="topk", form="transcoder" if site.startswith("mlp") else "autoencoder", d_in=inputs, d_out=inputs,
-        d_sae=WIDTH, k=4,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    model = SparseAutoencoder(shape)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape))
+def save_dictionary(site: str) -> None:
+    form = "transcoder" if site.startswith("mlp") else "autoencoder"
+    model = random_model(kind="topk", form=form, d_in=8, d_out=8, d_sae=WIDTH, k=4)
     paths.sae_model(site).mkdir(parents=True)
     save_sae(model, paths.sae_model(site), {})
 
@@ -87,26 +68,26 @@ def trial_speech() -> TrialSpeech:
 
 
 def details(site: str = "encoder_2") -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(paths.causal_json(site).read_text())
-    return found
+    content: dict[str, Any] = json.loads(paths.causal_json(site).read_text())
+    return content
 
 
 def test_each_detector_is_held_against_its_control(checkpoint: Path, checkout: Path) -> None:
     report = causal.run(params(checkpoint), "encoder_2")
-    found, table = details(), pd.read_csv(paths.causal_metrics("encoder_2"))
-    assert [(entry["phone"], entry["feature"]) for entry in found["features"]] == [("S", 3), ("AA", 5)]  # ZH: nowhere
-    controls = {entry["control"] for entry in found["features"]}
+    content, table = details(), pd.read_csv(paths.causal_metrics("encoder_2"))
+    assert [(entry["phone"], entry["feature"]) for entry in content["features"]] == [("S", 3), ("AA", 5)]  # ZH: nowhere
+    controls = {entry["control"] for entry in content["features"]}
     assert len(controls) == 2
     assert not controls & {3, 5, 7, 9}
     assert list(table["intervention"]) == ["ablate", "steer"] * 2
     assert (table["utterances"] == SETTINGS.utterances).all()
     row = table.iloc[0]
     assert row["difference"] == pytest.approx(row["effect"] - row["control_effect"], abs=1e-6)
-    assert found["features"][0]["effect"] == pytest.approx(row["effect"], abs=1e-6)
-    assert found["features"][0]["beats_controls"] == row["causal"]
+    assert content["features"][0]["effect"] == pytest.approx(row["effect"], abs=1e-6)
+    assert content["features"][0]["beats_controls"] == row["causal"]
     parts = ["clean", "noisy", "word.encoder_2", "elsewhere.encoder_2", "attention_2", "mlp_2"]
     parts += ["features", "features_control"]
-    assert [entry["part"] for entry in found["patching"]] == parts
+    assert [entry["part"] for entry in content["patching"]] == parts
     assert list(pd.read_csv(paths.patching_metrics("encoder_2"))["part"]) == parts
     assert {path.name for path in paths.causal_plots("encoder_2").iterdir()} == {"features.png", "patching.png"}
     assert report.metrics["tested"] == 2
@@ -141,13 +122,9 @@ def test_claims_with_too_few_utterances_are_skipped_with_the_reason(checkpoint: 
     assert details()["skipped"] == ["feature 5, steer: fewer than 5 eval utterances hold words without /AA/"]
 
 
-def test_missing_tables_and_too_few_controls_are_refused(checkpoint: Path, checkout: Path) -> None:
+def test_too_few_controls_are_refused(checkpoint: Path, checkout: Path) -> None:
     save_interpretation("encoder_2", {f"P{feature}": feature for feature in range(3, WIDTH)} | {"AA": 0, "S": 1})
-    table = paths.interpretation("encoder_2") / "features.parquet"
     with pytest.raises(DataError, match=r"1 live features are left as controls for 2; lower causal\.features"):
-        causal.run(params(checkpoint), "encoder_2")
-    table.unlink()
-    with pytest.raises(DataError, match="no such file"):
         causal.run(params(checkpoint), "encoder_2")
 
 

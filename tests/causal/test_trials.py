@@ -115,9 +115,9 @@ def test_words_are_counted_on_the_side_of_their_phones(tiny: Whisper) -> None:
 def test_a_silent_feature_does_nothing_and_the_control_is_treated_alike(tiny: Whisper) -> None:
     class Deaf(Axes):
         def encode(self, x: torch.Tensor) -> torch.Tensor:
-            found = super().encode(x)
-            found[:, 1] = 0
-            return found
+            activations = super().encode(x)
+            activations[:, 1] = 0
+            return activations
 
     quiet = Setting(tiny, Site.parse("encoder_2"), Deaf(8), "none", 1.0)
     rows = by_condition(feature_trial(quiet, [spoken(0), spoken(1)], "IH", 0, 1, 1.5))

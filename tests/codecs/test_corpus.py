@@ -34,7 +34,7 @@ from phonoscope.pipeline import codec as codec_stage
 from phonoscope.pipeline import encode as encode_stage
 
 from .conftest import DURATIONS_S
-from .tiny import ARCHITECTURES, make_small_tiny
+from .tiny import ARCHITECTURES, alive, make_small_tiny
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 BRIEF = TrainingConfig(batch_size=2, clip_s=0.16, warmup_steps=2, quantizer_steps=2, log_every=1)
@@ -42,15 +42,23 @@ BRIEF = TrainingConfig(batch_size=2, clip_s=0.16, warmup_steps=2, quantizer_step
 
 @pytest.fixture
 def params() -> Params:
-    codecs = {"mine": CodecConfig(kind="speechtokenizer", checkpoint="scratch", layers=2)}
-    return load_params(PARAMS).model_copy(
-        update={
-            "codecs": codecs,
-            "training": BRIEF,
-            "compute": ComputeConfig(device="cpu", workers=1),
-            "encode": EncodeConfig(latents=LatentsConfig(train=2)),
-        }
-    )
+    changes = {
+        "codecs": {"mine": CodecConfig(kind="speechtokenizer", checkpoint="scratch", layers=2)},
+        "training": BRIEF,
+        "compute": ComputeConfig(device="cpu", workers=1),
+        "encode": EncodeConfig(latents=LatentsConfig(train=2)),
+    }
+    return load_params(PARAMS).model_copy(update=changes)
+
+
+def with_codec(params: Params, **settings: Any) -> Params:
+    """The same parameters with another codec."""
+    return params.model_copy(update={"codecs": {"mine": CodecConfig(**settings)}})
+
+
+def train_and_encode(params: Params) -> None:
+    codec_stage.run(params, "mine")
+    encode_stage.run(params, "mine")
 
 
 def test_codec_and_encode_stages_write_the_contract(checkout: Path, params: Params) -> None:
@@ -89,10 +97,10 @@ def test_codec_and_encode_stages_write_the_contract(checkout: Path, params: Para
     assert used == {layer: (counts > 0).sum() for layer, counts in enumerate(tokens.usage(), start=1)}
 
 
-def test_labels_are_joined_when_tokens_are_read(checkout: Path, params: Params) -> None:
-    codec_stage.run(params, "mine")
-    encode_stage.run(params, "mine")
+def test_labels_are_joined_only_when_tokens_are_read(checkout: Path, params: Params) -> None:
     labels, names = Labels.load(paths.ALIGNMENTS), list(DURATIONS_S)
+    shutil.rmtree(paths.ALIGNMENTS)  # an edit of the alignment must encode nothing again
+    train_and_encode(params)
     (batch,) = Tokens.load(paths.tokens("mine")).batches(names, labels)
     assert sorted({names[i] for i in batch.utterances}) == ["a", "b", "c"]
     centres_s = (batch.frames + 0.5) / 50
@@ -101,12 +109,6 @@ def test_labels_are_joined_when_tokens_are_read(checkout: Path, params: Params) 
     phones = np.array(batch.phone_names)[batch.phones]
     assert (phones == np.where(centres_s < halves_s, "AA", "S"))[clear].all()
     np.testing.assert_allclose(batch.f0_hz, 100 + centres_s, atol=1e-4)
-
-
-def test_an_edit_of_the_alignment_encodes_nothing_again(checkout: Path, params: Params) -> None:
-    codec_stage.run(params, "mine")
-    shutil.rmtree(paths.ALIGNMENTS)
-    encode_stage.run(params, "mine")
 
 
 @given(st.lists(st.lists(st.integers(0, 7), min_size=1, max_size=60), min_size=1, max_size=3))
@@ -127,8 +129,7 @@ def test_code_usage_is_that_of_counting(layers: list[list[int]]) -> None:
 def test_the_stages_write_the_same_bytes_again(checkout: Path, params: Params) -> None:
     written = []
     for _ in range(2):
-        codec_stage.run(params, "mine")
-        encode_stage.run(params, "mine")
+        train_and_encode(params)
         files = [*paths.codec_model("mine").iterdir(), *paths.tokens_dir("mine").iterdir()]
         files += [paths.codec_metrics("mine"), paths.encode_metrics("mine")]
         written.append({str(file): file.read_bytes() for file in files})
@@ -141,8 +142,7 @@ def test_an_untrained_codec_has_random_weights_and_codebooks_of_its_own_latents(
     kind: str, checkout: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_small_tiny(monkeypatch, kind)
-    codecs = {"mine": CodecConfig(kind=kind, checkpoint="untrained", layers=2)}
-    changed = params.model_copy(update={"codecs": codecs})
+    changed = with_codec(params, kind=kind, checkpoint="untrained", layers=2)
     report = codec_stage.run(changed, "mine")
     assert report.metrics["steps"] == 0
     assert pd.read_csv(paths.codec_metrics("mine")).empty
@@ -164,8 +164,7 @@ def test_an_untrained_codec_can_be_of_an_official_checkpoints_size(checkout: Pat
     torch.save(model.state_dict(), checkout / "SpeechTokenizer.pt")
     (checkout / "config.json").write_text(json.dumps(official))
     source = f"untrained:{checkout / 'SpeechTokenizer.pt'}"
-    codecs = {"mine": CodecConfig(kind="speechtokenizer", checkpoint=source, layers=2, distill=True)}
-    codec_stage.run(params.model_copy(update={"codecs": codecs}), "mine")
+    codec_stage.run(with_codec(params, kind="speechtokenizer", checkpoint=source, layers=2, distill=True), "mine")
     untrained = load_codec(paths.codec_model("mine"))
     assert untrained.architecture()["dimension"] == 24
     weights = "encoder.model.0.conv.conv.weight_v"
@@ -175,42 +174,38 @@ def test_an_untrained_codec_can_be_of_an_official_checkpoints_size(checkout: Pat
 def test_an_interrupted_stage_goes_on_after_its_finished_shards(
     checkout: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    codec_stage.run(params, "mine")
-    encode_stage.run(params, "mine")
+    train_and_encode(params)
     whole = paths.tokens("mine").read_bytes()
-    calls: list[int] = []
+    left = [2]
 
-    def breaks_off_at(number: int) -> Any:
-        def encoded(*arguments: Any) -> Any:
-            calls.append(number)
-            if len(calls) == number:
-                raise OSError("interrupted")
-            return encode(*arguments)
-
-        return encoded
+    def encoded(*arguments: Any) -> Any:
+        if left[0] == 0:
+            raise OSError("interrupted")
+        left[0] -= 1
+        return encode(*arguments)
 
     monkeypatch.setattr(corpus, "SHARD_UTTERANCES", 1)
-    monkeypatch.setattr(corpus, "encode", breaks_off_at(3))
+    monkeypatch.setattr(corpus, "encode", encoded)
     with pytest.raises(OSError, match="interrupted"):
         encode_stage.run(params, "mine")
     assert paths.tokens("mine").read_bytes() == whole
-    calls.clear()
-    monkeypatch.setattr(corpus, "encode", breaks_off_at(9))
+    left[0] = 2  # the two utterances that are left, not all four
     encode_stage.run(params, "mine")
-    assert len(calls) == 2
+    assert left == [0]
     assert pd.read_parquet(paths.tokens("mine")).equals(pq.read_table(io.BytesIO(whole)).to_pandas())
 
 
 def test_adapting_starts_from_the_checkpoint_and_changes_it(checkout: Path, params: Params) -> None:
     codec_stage.run(params, "mine")
     before = load_codec(paths.codec_model("mine")).model.state_dict()
-    adapting = {"mine": params.codecs["mine"].model_copy(update={"checkpoint": "packaged", "adapt_steps": 3})}
     paths.codec_model("mine").rename(checkout / "mine")
     digest = hashlib.sha256((checkout / "mine" / "model.safetensors").read_bytes()).hexdigest()
     (checkout / "SHA256SUMS").write_text(f"{digest}  mine/model.safetensors\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoints, "PACKAGED", checkout)
-        report = codec_stage.run(params.model_copy(update={"codecs": adapting}), "mine")
+        report = codec_stage.run(
+            with_codec(params, kind="speechtokenizer", checkpoint="packaged", layers=2, adapt_steps=3), "mine"
+        )
     assert report.metrics["steps"] == 3
     after = load_codec(paths.codec_model("mine")).model.state_dict()
     changes = [float((after[name] - before[name]).abs().max()) for name in before if "decoder" in name]
@@ -226,20 +221,12 @@ def test_missing_codec_is_named_with_the_stage_that_writes_it(checkout: Path, pa
         encode_stage.run(params, "mine")
 
 
-def test_transformers_codecs_are_not_trained(checkout: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
-    from .tiny import alive
-
+def test_transformers_codecs_are_not_trained(checkout: Path, params: Params) -> None:
     alive("transformers-encodec").model.save_pretrained(checkout / "hub")
     settings = {"kind": "transformers", "checkpoint": str(checkout / "hub"), "layers": 3}
-    for steps in (5, 0):
-        codecs = {"mine": CodecConfig(**settings, adapt_steps=steps)}
-        changed = params.model_copy(update={"codecs": codecs})
-        if steps:
-            with pytest.raises(ParamsError, match="adapt_steps: codecs of kind transformers"):
-                codec_stage.run(changed, "mine")
-            continue
-        codec_stage.run(changed, "mine")
-        encode_stage.run(changed, "mine")
+    with pytest.raises(ParamsError, match="adapt_steps: codecs of kind transformers"):
+        codec_stage.run(with_codec(params, **settings, adapt_steps=5), "mine")
+    train_and_encode(with_codec(params, **settings))
     tokens = pd.read_parquet(paths.tokens("mine"))
     assert int((tokens["utterance"] == "a").sum()) == round(0.9 * 24_000) // 320
     assert {"code_1", "code_2", "code_3"} <= set(tokens.columns)

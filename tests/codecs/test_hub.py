@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from phonoscope.codecs.base import bitrate_bps, encode_batch, frame_rate_hz
+from phonoscope.codecs.base import bitrate_bps, frame_rate_hz
 from phonoscope.codecs.checkpoints import open_codec
 from phonoscope.codecs.hub import load_transformers
 from phonoscope.config.codecs import CodecConfig
 from phonoscope.errors import DataError, EnvironmentFault
 
-from .tiny import TRANSFORMERS, alive, build, voice
+from .tiny import TRANSFORMERS, alive, build, codes_of, voice
 
 RATES_HZ = {"transformers-encodec": 75, "transformers-dac": 50, "transformers-mimi": 37.5, "transformers-xcodec": 50}
 
@@ -27,11 +28,9 @@ def save(kind: str, folder: Path) -> Any:
 @pytest.mark.parametrize("kind", list(TRANSFORMERS))
 def test_a_local_folder_gives_the_codes_of_the_model_that_was_saved(kind: str, tmp_path: Path) -> None:
     codec = save(kind, tmp_path)
-    config = CodecConfig(kind="transformers", checkpoint=str(tmp_path), layers=3)
-    again = open_codec("any", config)
-    audio = torch.from_numpy(voice(0.5, codec.sample_rate))[None]
-    with torch.inference_mode():
-        assert torch.equal(encode_batch(again, audio).codes, encode_batch(codec, audio).codes[:, :3])
+    again = open_codec("any", CodecConfig(kind="transformers", checkpoint=str(tmp_path), layers=3))
+    samples = voice(0.5, codec.sample_rate)
+    assert torch.equal(codes_of(again, samples), codes_of(codec, samples)[:, :3])
     assert frame_rate_hz(again) == RATES_HZ[kind]
     assert bitrate_bps(again) == frame_rate_hz(again) * 3 * 5
 
@@ -39,14 +38,16 @@ def test_a_local_folder_gives_the_codes_of_the_model_that_was_saved(kind: str, t
 @pytest.mark.parametrize("kind", list(TRANSFORMERS))
 def test_codes_are_those_of_transformers_own_encode(kind: str) -> None:
     codec = alive(kind)
-    audio = torch.from_numpy(voice(0.4, codec.sample_rate))[None, None]
+    samples = voice(0.4, codec.sample_rate)
+    codes = codes_of(codec, samples).clone()
     with torch.no_grad():
-        official = codec.model.encode(audio).audio_codes
-        expected = official[0] if kind == "transformers-encodec" else official
-        codes = encode_batch(codec, audio[:, 0]).codes
-        assert torch.equal(codes, expected)
-        given = (expected[None], [None]) if kind == "transformers-encodec" else ()
-        audio = codec.model.decode(*given, **({} if given else {"audio_codes": expected})).audio_values
+        official = codec.model.encode(torch.from_numpy(samples)[None, None]).audio_codes
+        if kind == "transformers-encodec":
+            audio = codec.model.decode(official, [None]).audio_values
+            official = official[0]
+        else:
+            audio = codec.model.decode(audio_codes=official).audio_values
+        assert torch.equal(codes, official)
         torch.testing.assert_close(codec.decode(codes), audio.reshape(1, 1, -1))
 
 
@@ -55,26 +56,34 @@ def test_more_layers_than_there_are_is_refused() -> None:
         type(alive("transformers-dac"))(build("transformers-dac").model, 4)
 
 
-@pytest.mark.parametrize("changes", [{"audio_channels": 2}, {"normalize": True}, {"chunk_length_s": 1.0}])
-def test_stereo_and_chunking_models_are_refused(changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        *(("encodec", {"audio_channels": 2}), ("encodec", {"normalize": True}), ("encodec", {"chunk_length_s": 1.0})),
+        ("mimi", {"audio_channels": 2}),
+    ],
+)
+def test_stereo_and_chunking_models_are_refused(kind: str, changes: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="give a mono one"):
-        build("transformers-encodec", **changes)
-    if "audio_channels" in changes:
-        with pytest.raises(DataError, match="give a mono one"):
-            build("transformers-mimi", **changes)
+        build(f"transformers-{kind}", **changes)
 
 
 def test_mimis_second_layer_does_not_depend_on_its_first() -> None:
     codec = alive("transformers-mimi")
-    audio = torch.from_numpy(voice(0.5, codec.sample_rate))[None]
-    with torch.inference_mode():
-        before = encode_batch(codec, audio).codes
-        semantic = codec.model.quantizer.semantic_residual_vector_quantizer.layers[0].codebook
-        semantic.embed_sum.copy_(semantic.embed_sum.flip(0) + 1)
-        semantic._embed = None
-        after = encode_batch(codec, audio).codes
+    before = codes_of(codec, voice(0.5, codec.sample_rate))
+    semantic = codec.model.quantizer.semantic_residual_vector_quantizer.layers[0].codebook
+    semantic.embed_sum.copy_(semantic.embed_sum.flip(0) + 1)
+    semantic._embed = None
+    after = codes_of(codec, voice(0.5, codec.sample_rate))
     assert not torch.equal(after[:, 0], before[:, 0])
     assert torch.equal(after[:, 1:], before[:, 1:])
+
+
+def refused(folder: Path, message: str) -> None:
+    """Loading is refused in one line."""
+    with pytest.raises(DataError, match=message) as caught:
+        load_transformers(str(folder))
+    assert "\n" not in str(caught.value)
 
 
 def test_missing_folder_is_no_hub_id(tmp_path: Path) -> None:
@@ -85,39 +94,26 @@ def test_missing_folder_is_no_hub_id(tmp_path: Path) -> None:
 
 def test_model_of_another_type_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "whisper"}))
-    with pytest.raises(DataError, match="model type 'whisper'; only encodec, dac, mimi, xcodec"):
-        load_transformers(str(tmp_path))
+    refused(tmp_path, "model type 'whisper'; only encodec, dac, mimi, xcodec")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "no-such-model"}))
-    with pytest.raises(DataError, match="not a usable codec checkpoint"):
-        load_transformers(str(tmp_path))
+    refused(tmp_path, "not a usable codec checkpoint")
 
 
-def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
-    codec = save("transformers-dac", tmp_path)
-    (tmp_path / "model.safetensors").unlink()
-    torch.save(codec.model.state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(DataError, match=r"it needs config\.json and safetensors"):
-        load_transformers(str(tmp_path))
-
-
-@pytest.mark.parametrize("damage", ["truncated", "lacking", "another shape"])
-def test_damaged_weights_are_named(damage: str, tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
+@pytest.mark.parametrize("damage", ["truncated", "lacking", "another shape", "pickled"])
+def test_damaged_or_pickled_weights_are_refused(damage: str, tmp_path: Path) -> None:
     save("transformers-dac", tmp_path)
     weights = tmp_path / "model.safetensors"
+    tensors = load_file(weights)
     if damage == "truncated":
         weights.write_bytes(weights.read_bytes()[:-1000])
+    elif damage == "pickled":
+        weights.unlink()
+        torch.save(tensors, tmp_path / "pytorch_model.bin")
     else:
-        tensors = load_file(weights)
-        if damage == "lacking":
-            tensors.pop("encoder.conv1.weight")
-        else:
-            tensors["encoder.conv1.weight"] = torch.zeros(3, 1, 7)
-        save_file(tensors, weights, metadata={"format": "pt"})
-    with pytest.raises(DataError, match=str(tmp_path)) as caught:
-        load_transformers(str(tmp_path))
-    assert "\n" not in str(caught.value)
+        changed = {} if damage == "lacking" else {"encoder.conv1.weight": torch.zeros(3, 1, 7)}
+        tensors.pop("encoder.conv1.weight")
+        save_file(tensors | changed, weights, metadata={"format": "pt"})
+    refused(tmp_path, r"it needs config\.json and safetensors" if damage == "pickled" else str(tmp_path))
 
 
 def test_unreachable_hub_is_a_fault_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,52 +15,27 @@ from phonoscope.codecs.checkpoints import load_codec
 from phonoscope.codecs.kinds import speechtokenizer
 from phonoscope.config.codecs import CodecConfig
 from phonoscope.config.compute import ComputeConfig
-from phonoscope.config.params import Params, load_params
+from phonoscope.config.params import load_params
 from phonoscope.files import read_safetensors
 from phonoscope.pipeline import codec as codec_stage
 from phonoscope.pipeline import encode as encode_stage
 from phonoscope.pipeline import probe as probe_stage
 
 from .conftest import DURATIONS_S
+from .tiny import package_model, save_official
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 LAYERS = 2
 
 
-def write_encodec(folder: Path) -> Any:
-    from encodec import EncodecModel
+def write(name: str, folder: Path) -> Path:
+    """A checkpoint; transformers' default configs are those of the published checkpoints but for `SETTINGS`."""
+    if not name.startswith("transformers"):
+        return save_official(name, fill(package_model(name, SETTINGS[name])), folder, SETTINGS[name])
+    from transformers import AutoConfig, AutoModel
 
-    model = EncodecModel.encodec_model_24khz(pretrained=False)
-    torch.save(fill(model).state_dict(), folder / "encodec_24khz-d7cc33bc.th")
-    return folder / "encodec_24khz-d7cc33bc.th"
-
-
-def write_dac(folder: Path) -> Any:
-    from dac.model.dac import DAC
-
-    model = DAC(encoder_rates=[2, 4, 5, 8], decoder_rates=[8, 5, 4, 2], n_codebooks=12, sample_rate=16_000)
-    fill(model).save(folder / "weights_16khz.pth", package=False)
-    return folder / "weights_16khz.pth"
-
-
-def write_speechtokenizer(folder: Path) -> Any:
-    from speechtokenizer import SpeechTokenizer
-
-    torch.save(fill(SpeechTokenizer(speechtokenizer.OFFICIAL)).state_dict(), folder / "SpeechTokenizer.pt")
-    (folder / "config.json").write_text(json.dumps(speechtokenizer.OFFICIAL))
-    return folder / "SpeechTokenizer.pt"
-
-
-def write_transformers(model_type: str, **settings: Any) -> Callable[[Path], Path]:
-    """Models of transformers' default configs, which are those of the published checkpoints but for `settings`."""
-
-    def write(folder: Path) -> Path:
-        from transformers import AutoConfig, AutoModel
-
-        fill(AutoModel.from_config(AutoConfig.for_model(model_type, **settings))).save_pretrained(folder)
-        return folder
-
-    return write
+    config = AutoConfig.for_model(name.removeprefix("transformers_"), **SETTINGS.get(name, {}))
+    return save_official(name, fill(AutoModel.from_config(config)), folder)
 
 
 def fill(model: Any) -> Any:
@@ -76,10 +49,8 @@ def fill(model: Any) -> Any:
 
 
 class Official(NamedTuple):
-    """One format: who writes it, and what its codes and code vectors must be."""
+    """What a codec and its code vectors must be."""
 
-    kind: str
-    write: Callable[[Path], Path]
     rate_hz: float
     codes: int
     raw: int
@@ -87,15 +58,21 @@ class Official(NamedTuple):
     parameters: int
 
 
-DAC_16KHZ = {"downsampling_ratios": [2, 4, 5, 8], "upsampling_ratios": [8, 5, 4, 2], "n_codebooks": 12}
+RATES = ([2, 4, 5, 8], [8, 5, 4, 2])
+SETTINGS: dict[str, dict[str, Any]] = {
+    "encodec": {},
+    "dac": {"encoder_rates": RATES[0], "decoder_rates": RATES[1], "n_codebooks": 12, "sample_rate": 16_000},
+    "speechtokenizer": speechtokenizer.OFFICIAL,
+    "transformers_dac": {"downsampling_ratios": RATES[0], "upsampling_ratios": RATES[1], "n_codebooks": 12},
+}
 OFFICIAL = {
-    "encodec": Official("encodec", write_encodec, 75, 1024, 128, 128, 14_851_810),
-    "dac": Official("dac", write_dac, 50, 1024, 8, 1024, 74_175_906),
-    "speechtokenizer": Official("speechtokenizer", write_speechtokenizer, 50, 1024, 1024, 1024, 103_675_586),
-    "hub_encodec": Official("transformers", write_transformers("encodec"), 75, 1024, 128, 128, 14_851_810),
-    "hub_dac": Official("transformers", write_transformers("dac", **DAC_16KHZ), 50, 1024, 8, 1024, 74_141_697),
-    "hub_mimi": Official("transformers", write_transformers("mimi"), 12.5, 2048, 256, 512, 79_308_609),
-    "hub_xcodec": Official("transformers", write_transformers("xcodec"), 50, 1024, 1024, 1024, 160_698_625),
+    "encodec": Official(75, 1024, 128, 128, 14_851_810),
+    "dac": Official(50, 1024, 8, 1024, 74_175_906),
+    "speechtokenizer": Official(50, 1024, 1024, 1024, 103_675_586),
+    "transformers_encodec": Official(75, 1024, 128, 128, 14_851_810),
+    "transformers_dac": Official(50, 1024, 8, 1024, 74_141_697),
+    "transformers_mimi": Official(12.5, 2048, 256, 512, 79_308_609),
+    "transformers_xcodec": Official(50, 1024, 1024, 1024, 160_698_625),
 }
 
 
@@ -104,7 +81,8 @@ def test_a_codec_of_the_official_size_is_loaded_encodes_and_is_probed(name: str,
     official, folder = OFFICIAL[name], checkout / "weights"
     folder.mkdir()
     torch.manual_seed(0)
-    settings = CodecConfig(kind=official.kind, checkpoint=str(official.write(folder)), layers=LAYERS)  # type: ignore[arg-type]
+    kind: Any = name.split("_")[0]
+    settings = CodecConfig(kind=kind, checkpoint=str(write(name, folder)), layers=LAYERS)
     there = load_params(PARAMS)
     brief = there.probe.classifier.model_copy(update={"max_iter": 5})
     params = there.model_copy(
@@ -118,12 +96,6 @@ def test_a_codec_of_the_official_size_is_loaded_encodes_and_is_probed(name: str,
     assert codec_stage.run(params, name).metrics["parameters"] == official.parameters
     shutil.rmtree(folder)
     encode_stage.run(params, name)
-    check_tokens(name, official)
-    for vectors, dims in {"sum": official.summed, "raw": official.raw}.items():
-        check_probe(params, name, vectors, dims)
-
-
-def check_tokens(name: str, official: Official) -> None:
     tokens = pd.read_parquet(paths.tokens(name))
     frames = tokens.groupby("utterance", observed=True).size().to_dict()
     assert frames == {key: int(s * official.rate_hz) for key, s in DURATIONS_S.items()}
@@ -135,12 +107,11 @@ def check_tokens(name: str, official: Official) -> None:
     assert {books[f"layer_{layer}"].shape for layer in (1, 2)} == {(official.codes, official.summed)}
     assert load_codec(paths.codec_model(name), LAYERS).codebook_size == official.codes
 
-
-def check_probe(params: Params, name: str, vectors: str, dims: int) -> None:
-    changed = params.probe.model_copy(update={"vectors": vectors})
-    probe_stage.run(params.model_copy(update={"probe": changed}), name)
-    tensors, _ = read_safetensors(paths.probes(name) / "phone.safetensors")
-    assert tensors["layer_1.mean"].shape == (dims,)
-    scores = pd.read_csv(paths.probe_metrics(name))
-    assert set(scores["task"]) == {"phone", "speaker", "pitch"}
-    assert scores["value"].notna().all()
+    for vectors, dims in {"sum": official.summed, "raw": official.raw}.items():
+        changed = params.probe.model_copy(update={"vectors": vectors})
+        probe_stage.run(params.model_copy(update={"probe": changed}), name)
+        tensors, _ = read_safetensors(paths.probes(name) / "phone.safetensors")
+        assert tensors["layer_1.mean"].shape == (dims,)
+        scores = pd.read_csv(paths.probe_metrics(name))
+        assert set(scores["task"]) == {"phone", "speaker", "pitch"}
+        assert scores["value"].notna().all()

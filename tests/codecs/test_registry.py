@@ -11,7 +11,7 @@ from phonoscope.config.params import load_params
 from phonoscope.errors import ParamsError
 from phonoscope.pipeline.sections import check_choices
 
-from .tiny import ARCHITECTURES, build
+from .tiny import ARCHITECTURES
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
@@ -24,9 +24,7 @@ def test_every_kind_has_its_module() -> None:
 @pytest.mark.parametrize("kind", list(ARCHITECTURES))
 def test_the_small_model_has_the_layers_that_its_kind_says(kind: str) -> None:
     made = codec_kind(kind)
-    assert made.small is not None
     assert made.build(dict(made.small), None).n_layers == made.small_layers
-    assert codec_kind(kind).build(build(kind).architecture(), 2).n_layers == 2
 
 
 @pytest.mark.parametrize(

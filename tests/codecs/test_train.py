@@ -40,6 +40,13 @@ def make(kind: str, config: TrainingConfig = BRIEF, *, distill: bool = False) ->
     return CodecTrainer(build(kind, config.seed), config, distill=distill)
 
 
+def trained(kind: str, *, teacher: bool = False, **changes: Any) -> CodecTrainer:
+    """A trainer after the whole training under changed settings."""
+    trainer = make(kind, BRIEF.model_copy(update=changes))
+    trainer.train(clips_for(trainer.codec, teacher=teacher))
+    return trainer
+
+
 def same_weights(a: CodecTrainer, b: CodecTrainer) -> bool:
     ours, theirs = a.codec.model.state_dict(), b.codec.model.state_dict()
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -63,7 +70,6 @@ def test_clips_are_attenuated_whole_frames_of_one_utterance() -> None:
     starts = set()
     for step in range(20):
         audio, features = clips.draw(step)
-        assert features is not None
         assert (audio.shape, features.shape) == ((4, 3200), (4, 10, 3))
         frames = audio.reshape(4, 10, 320)
         gain = frames[..., 0] / features[..., 0]  # constant in a clip only if audio and teacher start together
@@ -76,36 +82,28 @@ def test_clips_are_attenuated_whole_frames_of_one_utterance() -> None:
     assert max(starts) == 41
 
 
-def test_short_utterances_are_padded_with_zeros_on_the_right() -> None:
+def test_short_utterances_are_padded_with_zeros_on_the_right_and_none_is_refused() -> None:
     clips = Clips([np.ones(700, dtype=np.float32)], 320, 5, 2, 0, [torch.ones(2, 3)])
     audio, features = clips.draw(0)
-    assert features is not None
     assert bool((audio[:, :700] > 0).all())
     assert float(audio[:, 700:].abs().max()) == 0
     assert features.sum(dim=(1, 2)).tolist() == [6.0, 6.0]
+    with pytest.raises(DataError, match="no utterance to train"):
+        Clips([], 320, 5, 2, 0)
 
 
 def test_long_utterances_are_drawn_more_often() -> None:
     waveforms = [np.full(3200, 1.0, np.float32), np.full(9 * 3200, 2.0, np.float32)]
     teacher = [torch.ones(10, 1), torch.full((90, 1), 2.0)]
     clips = Clips(waveforms, 320, 1, 50, 0, teacher)
-    drawn = torch.cat([clips.draw(step)[1][:, 0, 0] for step in range(8)])  # type: ignore[index]
+    drawn = torch.cat([clips.draw(step)[1][:, 0, 0] for step in range(8)])
     assert float((drawn == 2).float().mean()) == pytest.approx(0.9, abs=0.05)
-
-
-def test_no_utterance_is_refused() -> None:
-    with pytest.raises(DataError, match="no utterance to train"):
-        Clips([], 320, 5, 2, 0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loss_of_a_tiny_model_falls(kind: str) -> None:
-    config = BRIEF.model_copy(
-        update={"warmup_steps": 40, "quantizer_steps": 10, "log_every": 10, "lr": 5e-3, "decay": 0.9}
-    )
-    trainer = make(kind, config)
-    trainer.train(clips_for(trainer.codec))
-    curve = trainer.curve_frame()
+    changes = {"warmup_steps": 40, "quantizer_steps": 10, "log_every": 10, "lr": 5e-3, "decay": 0.9}
+    curve = trained(kind, **changes).curve_frame()
     assert tuple(curve.columns) == CURVE_COLUMNS
     assert sorted(curve["step"].unique()) == list(range(10, 51, 10))
     warm = curve[(curve["phase"] == "warm-up") & curve["part"].isin(["stft", "waveform", "latent_mel"])]
@@ -118,13 +116,8 @@ def test_the_loss_of_a_tiny_model_falls(kind: str) -> None:
 
 
 def test_curve_holds_means_of_its_own_phase_only() -> None:
-    curves = []
-    for every in (1, 2):
-        trainer = make("encodec", BRIEF.model_copy(update={"log_every": every}))
-        trainer.train(clips_for(trainer.codec))
-        curve = trainer.curve_frame()
-        curves.append(curve[curve["part"] == "stft"].set_index("step"))
-    single, paired = curves
+    curves = [trained("encodec", log_every=every).curve_frame() for every in (1, 2)]
+    single, paired = (curve[curve["part"] == "stft"].set_index("step") for curve in curves)
     assert paired["phase"].to_dict() == {**dict.fromkeys((2, 3), "warm-up"), **dict.fromkeys((4, 6, 7), "quantized")}
     for step, steps in {2: [1, 2], 3: [3], 4: [4], 6: [5, 6], 7: [7]}.items():
         assert paired["value"].loc[step] == pytest.approx(single["value"].loc[steps].mean())
@@ -158,13 +151,9 @@ def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(kind: str, stop:
 
 @pytest.mark.parametrize("kind", ["encodec", "dac"])
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(kind: str) -> None:
-    runs = []
-    for seed in (1, 1, 2):
-        trainer = make(kind, BRIEF.model_copy(update={"seed": seed}))
-        trainer.train(clips_for(trainer.codec))
-        runs.append(trainer)
-    assert same_weights(runs[0], runs[1])
-    assert not same_weights(runs[0], runs[2])
+    first, again, other = (trained(kind, seed=seed) for seed in (1, 1, 2))
+    assert same_weights(first, again)
+    assert not same_weights(first, other)
 
 
 def test_checkpoint_of_other_parameters_or_no_checkpoint_is_refused(tmp_path: Path) -> None:
@@ -217,9 +206,7 @@ def test_distillation_moves_the_first_layer_towards_the_teacher() -> None:
 
 
 def test_without_distillation_the_semantic_map_is_left_alone() -> None:
-    trainer = make("speechtokenizer")
-    model: Any = trainer.codec.model
-    before = model.transform.weight.detach().clone()
-    trainer.train(clips_for(trainer.codec, teacher=True))
-    assert torch.equal(model.transform.weight, before)
+    before = make("speechtokenizer").codec.model.transform.weight
+    trainer = trained("speechtokenizer", teacher=True)
+    assert torch.equal(trainer.codec.model.transform.weight, before)
     assert "distillation" not in set(trainer.curve_frame()["part"])

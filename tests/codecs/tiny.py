@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from phonoscope.codecs.base import encode_batch
 from phonoscope.codecs.checkpoints import random_codec
 from phonoscope.codecs.hub import TransformersDac, TransformersMimi, build_transformers
 from phonoscope.codecs.rvq import kmeans
@@ -69,6 +72,41 @@ def voice(seconds: float, sample_rate: int = 16_000, seed: int = 0) -> NDArray[n
     tone = sum(np.sin(k * phase + rng.uniform(0, 6)) / k for k in range(1, 9))
     samples = 0.1 * tone * (1 + np.sin(2 * np.pi * 4 * t + seed)) + 0.01 * rng.standard_normal(len(t))
     return np.asarray(samples, dtype=np.float32)
+
+
+def codes_of(codec: Any, samples: NDArray[np.float32]) -> torch.Tensor:
+    """Codes [batch, layers, frames] of samples [time] or [batch, time]."""
+    with torch.inference_mode():
+        return encode_batch(codec, torch.from_numpy(np.atleast_2d(samples))).codes
+
+
+def package_model(kind: str, settings: dict[str, Any]) -> Any:
+    """A model of the codec's own package with random weights."""
+    if kind == "encodec":
+        from encodec import EncodecModel
+
+        return EncodecModel.encodec_model_24khz(pretrained=False)
+    if kind == "dac":
+        from dac.model.dac import DAC
+
+        return DAC(**settings)
+    from speechtokenizer import SpeechTokenizer
+
+    return SpeechTokenizer(settings)
+
+
+def save_official(kind: str, model: Any, folder: Path, settings: dict[str, Any] | None = None) -> Path:
+    """Write a checkpoint in the format of the codec's own package, or of transformers. Returns its path."""
+    if kind.startswith("transformers"):
+        model.save_pretrained(folder)
+        return folder
+    path = folder / {"encodec": "encodec_24khz-test.th", "dac": "weights.pth"}.get(kind, "SpeechTokenizer.pt")
+    if kind == "dac":
+        model.save(str(path), package=False)
+        return path
+    torch.save(model.state_dict(), path)
+    (folder / "config.json").write_text(json.dumps(settings))
+    return path
 
 
 def build(kind: str, seed: int = 0, **changes: Any) -> Any:

@@ -16,10 +16,9 @@ from phonoscope.errors import DataError
 from phonoscope.files import write_safetensors
 from phonoscope.vq import Diagnosis, diagnose
 from phonoscope.vq.quantizers import build_quantizer
-from tests.codecs.tiny import alive, voice
-from tests.test_cli import python
+from tests.codecs.tiny import alive, save_official, voice
+from tests.commandline import python
 from tests.vq.clusters import Clusters
-from tests.vq.test_states import official
 
 OFFICIAL = ["encodec", "dac", "speechtokenizer"]
 
@@ -51,7 +50,7 @@ def tokens(path: Path, codes: np.ndarray[Any, np.dtype[np.int64]]) -> Path:
 @pytest.mark.parametrize("kind", OFFICIAL)
 def test_an_official_checkpoint_with_tokens_and_with_latents(kind: str, tmp_path: Path) -> None:
     codec = alive(kind)
-    checkpoint = official(kind, codec, tmp_path)
+    checkpoint = save_official(kind, codec.model, tmp_path, codec.architecture())
     with torch.inference_mode():
         latent = codec.latent(torch.from_numpy(voice(4.0, codec.sample_rate))[None, None])
         codes = codec.quantize(latent)[0].t().numpy()
@@ -83,7 +82,7 @@ def test_an_official_checkpoint_with_a_planted_unscaled_update(kind: str, tmp_pa
         book.cluster_size.copy_(torch.linspace(1, 20, 32))
         book.embed_avg.copy_(book.embed * book.cluster_size[:, None])
         book.embed.mul_(book.cluster_size.sum())
-    result = diagnose_checkpoint(official(kind, codec, tmp_path))
+    result = diagnose_checkpoint(save_official(kind, codec.model, tmp_path, codec.architecture()))
     assert result.verdict == "unscaled_ema"
     assert result.layers[0]["norm_over_centroid"] == pytest.approx(336, rel=1e-3)
 
@@ -92,7 +91,7 @@ def test_planted_duplicates_in_dac(tmp_path: Path) -> None:
     codec = alive("dac")
     with torch.no_grad():
         codec.rvq_layers()[2].codebook.weight[16:] = codec.rvq_layers()[2].codebook.weight[:16] * 3
-    result = diagnose_checkpoint(official("dac", codec, tmp_path))
+    result = diagnose_checkpoint(save_official("dac", codec.model, tmp_path, codec.architecture()))
     assert result.verdict == "duplicates"  # DAC compares directions, so a longer copy is a copy
     assert [str(fault) for fault in result.faults] == ["layer 3: 16 of 32 codes are copies of earlier ones"]
 

@@ -57,20 +57,20 @@ def frames(foreign: ForeignTokens) -> Frames:
 
 
 def test_a_table_comes_out_in_our_form(tmp_path: Path) -> None:
-    found = read(tmp_path, table())
-    ours = frames(found)
-    utterances = [found.manifest.utterances[i] for i in ours.utterances]
+    foreign = read(tmp_path, table())
+    ours = frames(foreign)
+    utterances = [foreign.manifest.utterances[i] for i in ours.utterances]
     assert utterances == table()["utterance"].tolist()
     assert [ours.phone_names[i] if i >= 0 else None for i in ours.phones] == [
         *("AA", None, "SIL", None, "S", "SIL", "i:", "SIL", "T", "T", "SIL", "K")
     ]
     np.testing.assert_array_equal(ours.f0_hz, [100.5] + [np.nan] * 3 + [120, 130, 140, 150, 1, 2, 3, 4])
     np.testing.assert_array_equal(ours.codes, table()[["code_1", "code_2"]])
-    assert found.manifest.utterances == ["a", "b", "c"]
-    assert found.manifest["speaker"] == ["y", "x", "x"]
-    assert (found.manifest.table[["sex", "accent", "word", "text", "split"]] == "").all(axis=None)
-    assert found.columns == {"speaker", "phone", "f0_hz"}
-    assert [book.shape for book in found.codebooks] == [(CODES, 3)] * 2
+    assert foreign.manifest.utterances == ["a", "b", "c"]
+    assert foreign.manifest["speaker"] == ["y", "x", "x"]
+    assert (foreign.manifest.table[["sex", "accent", "word", "text", "split"]] == "").all(axis=None)
+    assert foreign.columns == {"speaker", "phone", "f0_hz"}
+    assert [book.shape for book in foreign.codebooks] == [(CODES, 3)] * 2
 
 
 def test_rows_of_an_utterance_need_not_be_together(tmp_path: Path) -> None:
@@ -95,23 +95,20 @@ def test_types_may_be_any_that_hold_the_values(tmp_path: Path) -> None:
 
 def test_numbers_may_name_utterances_and_speakers(tmp_path: Path) -> None:
     frame = table().assign(utterance=np.repeat([10, 9, 8], 4), speaker=np.repeat([1, 2, 1], 4))
-    assert read(tmp_path, frame).manifest.table[["utterance", "speaker"]].to_numpy().tolist() == [
-        ["10", "1"],
-        ["8", "1"],
-        ["9", "2"],
-    ]
+    pairs = read(tmp_path, frame).manifest.table[["utterance", "speaker"]].to_numpy().tolist()
+    assert pairs == [["10", "1"], ["8", "1"], ["9", "2"]]
 
 
 def test_labels_may_be_absent(tmp_path: Path) -> None:
-    found = read(tmp_path, table()[["utterance", "code_1", "code_2"]])
-    assert (frames(found).phones == -1).all()
-    assert np.isnan(frames(found).f0_hz).all()
-    assert found.columns == frozenset()
+    foreign = read(tmp_path, table()[["utterance", "code_1", "code_2"]])
+    assert (frames(foreign).phones == -1).all()
+    assert np.isnan(frames(foreign).f0_hz).all()
+    assert foreign.columns == frozenset()
 
 
 def test_a_split_that_is_given_is_kept(tmp_path: Path) -> None:
-    found = read(tmp_path, table().assign(split=np.repeat(["train", "eval", "train"], 4)))
-    split = found.split(SplitConfig(official=False))
+    foreign = read(tmp_path, table().assign(split=np.repeat(["train", "eval", "train"], 4)))
+    split = foreign.split(SplitConfig(official=False))
     assert (split.train, split.eval) == (["b", "c"], ["a"])
     assert sorted(name for fold in split.speaker_folds for name in fold) == ["x", "y"]
 
@@ -153,20 +150,25 @@ REFUSED: dict[str, tuple[Callable[[], pd.DataFrame], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_the_schema_does_not_allow_is_named(tmp_path: Path, case: str) -> None:
-    make, said = REFUSED[case]
+@pytest.mark.parametrize(("make", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_the_schema_does_not_allow_is_named(tmp_path: Path, make: Callable[[], pd.DataFrame], said: str) -> None:
     with pytest.raises(DataError, match=rf"tokens\.parquet: .*{said}"):
         read(tmp_path, make())
 
 
-def test_no_parquet_file_is_refused(tmp_path: Path) -> None:
+def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
     tokens, codebooks = save(tmp_path, table())
     with pytest.raises(DataError, match=r"gone\.parquet: no such file of tokens"):
         read_tokens(tmp_path / "gone.parquet", codebooks)
     tokens.write_bytes(tokens.read_bytes()[:200])
     with pytest.raises(DataError, match=r"tokens\.parquet: not readable as a Parquet table"):
         read_tokens(tokens, codebooks)
+    codebooks.write_bytes(b"nothing of the kind")
+    with pytest.raises(DataError, match=r"codebooks\.safetensors: not a readable safetensors file"):
+        read_codebooks(codebooks)
+    codebooks.unlink()
+    with pytest.raises(DataError, match=r"codebooks\.safetensors: no such file"):
+        read_codebooks(codebooks)
 
 
 BOOKS: dict[str, tuple[dict[str, torch.Tensor], str]] = {
@@ -179,27 +181,16 @@ BOOKS: dict[str, tuple[dict[str, torch.Tensor], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", BOOKS)
-def test_codebooks_that_do_not_fit_are_named(tmp_path: Path, case: str) -> None:
-    books, said = BOOKS[case]
-    _, path = save(tmp_path, table(), books)
+@pytest.mark.parametrize(("books", "said"), BOOKS.values(), ids=BOOKS)
+def test_codebooks_that_do_not_fit_are_named(tmp_path: Path, books: dict[str, torch.Tensor], said: str) -> None:
     with pytest.raises(DataError, match=rf"codebooks\.safetensors: .*{said}"):
-        read_codebooks(path)
-
-
-def test_files_that_hold_no_tensors_are_named(tmp_path: Path) -> None:
-    path = tmp_path / "codebooks.safetensors"
-    with pytest.raises(DataError, match=r"codebooks\.safetensors: no such file"):
-        read_codebooks(path)
-    path.write_bytes(b"nothing of the kind")
-    with pytest.raises(DataError, match=r"codebooks\.safetensors: not a readable safetensors file"):
-        read_codebooks(path)
+        read_codebooks(save(tmp_path, table(), books)[1])
 
 
 def test_codebooks_may_differ_in_width_and_type(tmp_path: Path) -> None:
     books = {"layer_1": torch.ones(4, 2, dtype=torch.bfloat16), "layer_2": torch.ones(4, 3), "extra": torch.ones(1)}
-    found = read_codebooks(save(tmp_path, table(), books)[1])
-    assert [(book.shape, book.dtype) for book in found] == [((4, 2), np.float32), ((4, 3), np.float32)]
+    foreign = read_codebooks(save(tmp_path, table(), books)[1])
+    assert [(book.shape, book.dtype) for book in foreign] == [((4, 2), np.float32), ((4, 3), np.float32)]
 
 
 @given(codes=st.lists(st.integers(-3, CODES + 2), min_size=1, max_size=30))

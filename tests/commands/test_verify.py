@@ -7,8 +7,6 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,7 @@ from phonoscope.files import write_json, write_parquet, write_safetensors
 from phonoscope.pipeline.integrity.faults import Fault
 from phonoscope.pipeline.integrity.hashes import cached_object, file_md5
 from tests.commandline import phonoscope
+from tests.pipeline.broken import changed
 from tests.pipeline.clone import Clone
 
 RATE = 8000
@@ -42,9 +41,7 @@ stages:
 
 def repository(root: Path, pipeline: str, cache: str = "copy") -> Clone:
     """A git and DVC repository whose stages have run; what they copy lies in `made`."""
-    clone = Clone(root)
-    clone.run("git", "init", "--quiet")
-    clone.identify()
+    clone = Clone(root).initialise()
     clone.dvc("init", "--quiet")
     clone.dvc("config", "cache.type", cache)
     (root / "dvc.yaml").write_text(pipeline)
@@ -125,7 +122,7 @@ def test_the_fix_of_a_flipped_bit_in_the_cache_fixes_it(clone: Clone) -> None:
             assert verify(clone.root).faults == []
 
 
-def test_the_mends_of_missing_files_and_objects_bring_them_back(clone: Clone) -> None:
+def test_the_fixes_of_missing_files_and_objects_bring_them_back(clone: Clone) -> None:
     shutil.rmtree(clone.root / "data" / "many")
     (fault,) = faults(clone, "workspace")
     assert "missing" in fault.reason
@@ -138,7 +135,7 @@ def test_the_mends_of_missing_files_and_objects_bring_them_back(clone: Clone) ->
     assert verify(clone.root).faults == []
 
 
-def test_a_cut_lock_is_a_fault_and_its_mend_mends_it(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cut_lock_is_a_fault_and_its_fix_fixes_it(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(clone.root)
     lock = clone.root / "dvc.lock"
     content = lock.read_bytes()
@@ -178,16 +175,6 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     return repository(root, f"stages:\n  make:\n    cmd: cp -r made/data .\n    outs: [{listed}]\n")
 
 
-@contextmanager
-def changed(path: Path, content: bytes) -> Iterator[None]:
-    before = path.read_bytes()
-    path.write_bytes(content)
-    try:
-        yield
-    finally:
-        path.write_bytes(before)
-
-
 @pytest.mark.parametrize(
     ("path", "text"),
     [
@@ -212,10 +199,10 @@ def test_a_flipped_bit_in_a_name_is_a_fault_and_ends_nothing(
     content = (artifacts.root / path).read_bytes()
     assert text in content
     flipped = content.replace(text, bytes([text[0] ^ 1 << bit]) + text[1:])  # Parquet has its names several times
-    with changed(artifacts.root / path, flipped):
-        found = verify(artifacts.root).faults
-    assert [fault.path for fault in found if fault.where == "workspace"] == [path.as_posix()]
-    contents = [fault for fault in found if fault.where == "content"]
+    with changed(artifacts.root / path, lambda _: bytes(flipped)):
+        listed = verify(artifacts.root).faults
+    assert [fault.path for fault in listed if fault.where == "workspace"] == [path.as_posix()]
+    contents = [fault for fault in listed if fault.where == "content"]
     assert any(path.as_posix() in (fault.path, *fault.reason.split()) for fault in contents)
     assert all("differs from dvc.lock" in fault.fix for fault in contents)
 
@@ -227,9 +214,9 @@ def test_any_flipped_bit_in_any_artifact_is_named(artifacts: Clone, data: st.Dat
     path = data.draw(st.sampled_from([path for path in files if path.name != ".gitignore"]))
     content = bytearray(path.read_bytes())
     content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    with changed(path, content):
-        found = verify(artifacts.root).faults
-    named = [fault.path for fault in found if fault.where == "workspace"]
+    with changed(path, lambda _: bytes(content)):
+        listed = verify(artifacts.root).faults
+    named = [fault.path for fault in listed if fault.where == "workspace"]
     assert named == [path.relative_to(artifacts.root).as_posix()]
 
 
@@ -238,16 +225,16 @@ def test_any_flipped_bit_in_any_artifact_is_named(artifacts: Clone, data: st.Dat
 def test_a_flipped_bit_in_the_lock_ends_nothing(artifacts: Clone, data: st.DataObject) -> None:
     content = bytearray((artifacts.root / "dvc.lock").read_bytes())
     content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    with changed(artifacts.root / "dvc.lock", content):
+    with changed(artifacts.root / "dvc.lock", lambda _: bytes(content)):
         assert all(fault.fix for fault in verify(artifacts.root).faults)
 
 
 def test_what_was_written_wrong_is_to_be_made_again(artifacts: Clone) -> None:
     """Wrong by dvc.lock's own hash: there is nothing to bring back."""
     made = artifacts.root / "made" / paths.SPLIT
-    with changed(made, made.read_bytes().replace(b"a-2", b"a-1")):
+    with changed(made, lambda whole: whole.replace(b"a-2", b"a-1")):
         artifacts.dvc("repro", "--quiet", "--force")
-        found = verify(artifacts.root).faults
-    assert {(fault.path, fault.where) for fault in found} == {("data/split.json", "content")}
-    follow(artifacts, found[0].fix)
+        listed = verify(artifacts.root).faults
+    assert {(fault.path, fault.where) for fault in listed} == {("data/split.json", "content")}
+    follow(artifacts, listed[0].fix)
     assert verify(artifacts.root).faults == []

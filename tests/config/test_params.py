@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from phonoscope import paths
 from phonoscope.config.codecs import CodecConfig
 from phonoscope.config.params import Params, load_params
 from phonoscope.errors import ParamsError
+from tests.commandline import HEAVY, python
 
 FILE = Path(__file__).parents[2] / paths.PARAMS
 DEFAULTS: dict[str, Any] = YAML(typ="safe").load(FILE.read_text(encoding="utf-8"))
@@ -85,7 +85,6 @@ def test_every_parameter_has_a_docstring(model: type[BaseModel]) -> None:
         ({"compute.zzz": 1}, ["compute.zzz: unknown key", "workers", "torch_threads", "device"]),
         ({"corpus.max_utterances": -1}, ["corpus.max_utterances", "greater than or equal to 0", "-1"]),
         ({"corpus.max_utterances": "many"}, ["corpus.max_utterances", "integer", "'many'"]),
-        ({"corpus.source": "timit"}, ["corpus.source", "'librispeech'", "'timit'"]),
         ({"corpus.root": ""}, ["corpus.root"]),
         ({"corpus.root": None}, ["corpus.root", "string", "None"]),
         ({"corpus.takes": 0, "corpus.sentences_per_speaker": 0}, ["corpus", "both 0"]),
@@ -147,24 +146,9 @@ def test_a_missing_section_takes_its_defaults_but_codecs_must_be_named(tmp_path:
         load_params(path)
 
 
-@pytest.mark.parametrize("content", ["", "just text", "- a\n- b\n", "a: [1\n", "a: 1\na: 2\n", "\tx: 1"])
-def test_what_is_no_mapping_is_refused_with_the_file(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "p.yaml"
-    path.write_text(content)
-    with pytest.raises(ParamsError, match=r"p\.yaml"):
-        load_params(path)
-
-
-def test_a_missing_file_is_refused_with_the_mend(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match="no such file; run in the root of the checkout"):
         load_params(tmp_path / "p.yaml")
-
-
-def test_a_codec_that_is_not_there_gets_the_nearest_name() -> None:
-    params = load_params(FILE)
-    assert params.codec("dac").layers == 12
-    with pytest.raises(ParamsError, match=r"codecs\.encodek: not in codecs; did you mean 'encodec'"):
-        params.codec("encodek")
 
 
 @pytest.mark.parametrize(
@@ -181,20 +165,9 @@ def test_params_are_frozen() -> None:
         load_params(FILE).corpus.takes = 3
 
 
-def test_configs_import_nothing_heavy() -> None:
-    import subprocess
-
-    probe = "import phonoscope.config.params, sys; print(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", probe],
-        env={"PYTHONPATH": str(FILE.parent / "src")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert not {"torch", "transformers", "mlflow", "sklearn", "librosa", "matplotlib", "pandas"} & set(
-        done.stdout.split()
-    )
+def test_configs_import_nothing_heavy(tmp_path: Path) -> None:
+    done = python(tmp_path, "-c", "import phonoscope.config.params, sys; print(*sys.modules)")
+    assert not {*HEAVY, "numpy"} & set(done.stdout.split())
 
 
 @pytest.mark.parametrize("value", [True, "3", 3.0])
@@ -238,37 +211,38 @@ def test_any_bytes_are_taken_or_refused(tmp_path_factory: pytest.TempPathFactory
     assert refusal(path).startswith(f"{path}: ")
 
 
-@pytest.mark.parametrize("tag", ["!!python/object/apply:os.system ['true']", "!!python/name:os.system", "!include x"])
-def test_a_tag_makes_no_object(tmp_path: Path, tag: str) -> None:
-    path = tmp_path / "tag.yaml"
-    path.write_text(f"corpus: {tag}\n")
-    with pytest.raises(ParamsError):
-        load_params(path)
-
-
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
     for before, name in zip("abcdefghijk", "bcdefghijkl", strict=True)
 )
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        pytest.param(LAUGHS, r"alias \*a; write the value out", id="a billion laughs"),
-        pytest.param("a: &a [*a]\n", "alias", id="a list that holds itself"),
-        pytest.param("[" * 20_000, "nested more than 20 deep", id="brackets"),
-        pytest.param("{a: " * 20_000, "nested more than 20 deep", id="braces"),
-        pytest.param("".join(f"{'  ' * depth}a:\n" for depth in range(500)), "nested more than 20 deep", id="indents"),
-        pytest.param("a: 2001-99-99\n", "not readable YAML", id="no date"),
-        pytest.param("? [1, 2]\n: 3\n", "not readable YAML", id="a list as a key"),
-        pytest.param(f"a: {'9' * 5000}\n", "not readable YAML", id="a number of 5000 digits"),
-    ],
-)
-def test_a_small_file_that_stands_for_much_is_refused_at_once(tmp_path: Path, content: str, reason: str) -> None:
+REFUSED = {
+    "a billion laughs": (LAUGHS, r"alias \*a; write the value out"),
+    "a list that holds itself": ("a: &a [*a]\n", "alias"),
+    "brackets": ("[" * 20_000, "nested more than 20 deep"),
+    "braces": ("{a: " * 20_000, "nested more than 20 deep"),
+    "indents": ("".join(f"{'  ' * depth}a:\n" for depth in range(500)), "nested more than 20 deep"),
+    "no date": ("a: 2001-99-99\n", "not readable YAML"),
+    "a list as a key": ("? [1, 2]\n: 3\n", "not readable YAML"),
+    "a number of 5000 digits": (f"a: {'9' * 5000}\n", "not readable YAML"),
+    "nothing": ("", "holds no mapping"),
+    "text": ("just text", "holds no mapping"),
+    "a list": ("- a\n- b\n", "holds no mapping"),
+    "an open list": ("a: [1\n", "not readable YAML"),
+    "a key twice": ("a: 1\na: 2\n", "not readable YAML"),
+    "a tab": ("\tx: 1", "not readable YAML"),
+    "a call": ("corpus: !!python/object/apply:os.system ['true']\n", ""),
+    "a name": ("corpus: !!python/name:os.system\n", ""),
+    "an include": ("corpus: !include x\n", ""),
+}
+
+
+@pytest.mark.parametrize(("content", "reason"), REFUSED.values(), ids=REFUSED)
+def test_a_file_of_something_else_is_refused_at_once(tmp_path: Path, content: str, reason: str) -> None:
     path = tmp_path / "p.yaml"
     path.write_text(content)
-    with pytest.raises(ParamsError, match=reason):
+    with pytest.raises(ParamsError, match=rf"p\.yaml: .*{reason}"):
         load_params(path)
 
 

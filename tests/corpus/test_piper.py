@@ -17,11 +17,8 @@ def test_same_audio_whatever_was_spoken_before() -> None:
     assert np.abs(first).max() == pytest.approx(0.7)
 
 
-def test_rate_scales_the_duration() -> None:
+def test_rate_scales_the_duration_and_nothing_to_say_is_an_error() -> None:
     slow, fast = (len(synthesize("seven days", rate_wpm=rate)[0]) for rate in (120, 240))
     assert slow > 1.5 * fast
-
-
-def test_nothing_to_say_is_an_error() -> None:
     with pytest.raises(DataError, match="says nothing"):
         synthesize("  ")

@@ -37,17 +37,15 @@ def test_corpus_then_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert split_stage.run(values).metrics == {"train": 20, "eval": 20}
     split = json.loads(paths.SPLIT.read_text())
     assert sorted(split) == ["eval", "speaker_folds", "train"]
-    assert split["speaker_folds"] == [["jackson"], ["lucas"]] or split["speaker_folds"] == [["lucas"], ["jackson"]]
+    assert sorted(split["speaker_folds"]) == [["jackson"], ["lucas"]]
 
-
-def test_same_params_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    values = params(trees.fsdd(tmp_path / "in"), max_utterances=10)
-    corpus_stage.run(values)
-    first = tree_bytes(paths.CORPUS)
-    corpus_stage.run(values)
-    assert tree_bytes(paths.CORPUS) == first
-    assert len(first) == 13
+    values = params(tmp_path / "in", max_utterances=10)
+    written = []
+    for _ in range(2):
+        corpus_stage.run(values)
+        written.append(tree_bytes(paths.CORPUS))
+    assert written[0] == written[1]
+    assert len(written[0]) == 13
 
 
 def test_a_failing_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

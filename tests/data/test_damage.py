@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -22,6 +22,11 @@ class Noun(NamedTuple):
     read: Callable[[Path], object]
 
 
+def noun(cls: Any, file: str, value: Any) -> Noun:
+    """A noun that is saved in one file."""
+    return Noun(file, lambda folder: value.save(folder / file), lambda folder: cls.load(folder / file))
+
+
 def read_tokens(folder: Path) -> object:
     return list(Tokens.load(folder / "tokens.parquet").batches(["a"]))
 
@@ -31,27 +36,11 @@ LABELS = Labels.from_intervals(
 )
 FEATURES = Features.from_arrays(np.ones((2, 3), np.float16), ["a", "a"])
 NOUNS = [
-    Noun(
-        "manifest.parquet",
-        lambda folder: Manifest.from_arrays(["a", "b"]).save(folder / "manifest.parquet"),
-        lambda folder: Manifest.load(folder / "manifest.parquet"),
-    ),
-    Noun(
-        "split.json",
-        lambda folder: Split.from_arrays(["a"], ["b"], [["x"]]).save(folder / "split.json"),
-        lambda folder: Split.load(folder / "split.json"),
-    ),
+    noun(Manifest, "manifest.parquet", Manifest.from_arrays(["a", "b"])),
+    noun(Split, "split.json", Split.from_arrays(["a"], ["b"], [["x"]])),
     *(Noun(name, LABELS.save, Labels.load) for name in ("phones.parquet", "f0.parquet")),
-    Noun(
-        "tokens.parquet",
-        lambda folder: Tokens.from_arrays({"a": np.ones((2, 4))}).save(folder / "tokens.parquet"),
-        read_tokens,
-    ),
-    Noun(
-        "codebooks.safetensors",
-        lambda folder: Codebooks.from_arrays([np.ones((3, 2))]).save(folder / "codebooks.safetensors"),
-        lambda folder: Codebooks.load(folder / "codebooks.safetensors"),
-    ),
+    noun(Tokens, "tokens.parquet", Tokens.from_arrays({"a": np.ones((2, 4))}))._replace(read=read_tokens),
+    noun(Codebooks, "codebooks.safetensors", Codebooks.from_arrays([np.ones((3, 2))])),
     *(
         Noun(name, Latents.from_arrays({"a": np.ones((2, 3))}).save, Latents.load)
         for name in ("frame_latents.npy", "frame_latents.parquet")
@@ -74,6 +63,9 @@ def test_any_bytes_are_read_or_refused_with_the_file(noun: Noun, tmp_path: Path,
     except DataError as error:
         refusal = str(error)
     assert str(tmp_path) in refusal
+    path.write_bytes(b"PAR1 and no table")
+    with pytest.raises(DataError, match=noun.file):
+        noun.read(tmp_path)
     path.unlink()
     with pytest.raises(DataError, match=f"{noun.file}: no such"):
         noun.read(tmp_path)

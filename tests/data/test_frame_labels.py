@@ -45,9 +45,6 @@ def label(intervals: list[tuple[int, int, str]], n_frames: int, rate: float) -> 
 def test_cases(intervals: list[tuple[int, int, str]], n_frames: int, expected: list[str]) -> None:
     assert label(intervals, n_frames, 50) == expected
     assert brute_force(intervals, n_frames, 50) == expected
-
-
-def test_uncovered_label() -> None:
     assert frame_labels([], 2, 50, uncovered="").tolist() == ["", ""]
 
 

@@ -18,29 +18,21 @@ from phonoscope.errors import DataError
 from phonoscope.files import write_parquet, write_safetensors
 
 
-def test_a_manifest_is_read_back(tmp_path: Path) -> None:
+def test_a_manifest_is_read_back_or_refused(tmp_path: Path) -> None:
     manifest = Manifest.from_arrays(["b", "a"], speaker=["x", "y"], duration_s=[1.0, 2.5], sample_rate=[8000, 16000])
     manifest.save(tmp_path / "m.parquet")
     assert pq.read_schema(tmp_path / "m.parquet").remove_metadata() == manifest_schema()
     again = Manifest.load(tmp_path / "m.parquet")
-    assert (again.utterances, again["word"], again.by_utterance("duration_s")) == (
-        ["b", "a"],
-        ["", ""],
-        {"b": 1.0, "a": 2.5},
-    )
+    assert (again.utterances, again["word"]) == (["b", "a"], ["", ""])
+    assert again.by_utterance("duration_s") == {"b": 1.0, "a": 2.5}
     assert again.select(["a", "z", "b"]).utterances == ["b", "a"]
     assert len(again.select(["a"])) == 1
-
-
-def test_a_manifest_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'a' has more than one row"):
         Manifest.from_arrays(["a", "a"])
     with pytest.raises(DataError, match="other lengths"):
         Manifest.from_arrays(["a"], speaker=["x", "y"])
     with pytest.raises(DataError, match="lacks the column mood"):
-        Manifest.from_arrays(["a"])["mood"]
-    with pytest.raises(DataError, match="no such file"):
-        Manifest.load(tmp_path / "none.parquet")
+        manifest["mood"]
 
 
 def test_a_split_is_read_back(tmp_path: Path) -> None:
@@ -53,7 +45,6 @@ def test_a_split_is_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "not readable as JSON"),
         ('{"train": []}', "needs the lists train and eval"),
         ('{"train": ["a"], "eval": ["a"]}', "'a' is in train and in eval"),
         ('{"train": ["a"], "eval": ["b"], "speaker_folds": [["x"], ["x"]]}', "a speaker is in two folds"),
@@ -65,7 +56,7 @@ def test_a_split_that_does_not_fit_is_refused(tmp_path: Path, text: str, message
         Split.load(tmp_path / "split.json")
 
 
-def test_labels_are_read_back(tmp_path: Path) -> None:
+def test_labels_are_read_back_or_refused(tmp_path: Path) -> None:
     alignments = {
         "a": Alignment([Interval(0.1, 0.9, "one")], [Interval(0.0, 0.1, "SIL"), Interval(0.1, 0.9, "W")]),
         "b": Alignment([], [Interval(0.0, 1 / 3, "AA1")]),
@@ -79,12 +70,6 @@ def test_labels_are_read_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(labels.f0_hz("b", np.array([0]), 100.0), [np.nan])
     with pytest.raises(DataError, match="'c' is not aligned"):
         labels.alignment("c")
-    (tmp_path / "f0.parquet").unlink()
-    with pytest.raises(DataError, match=r"f0\.parquet: no such file"):
-        Labels.load(tmp_path)
-
-
-def test_labels_that_do_not_fit_are_refused() -> None:
     with pytest.raises(DataError, match="an interval of 'a' is reversed"):
         Labels.from_intervals({"a": Alignment([], [Interval(1.0, 0.5, "AA")])})
     with pytest.raises(DataError, match="2 frames, but 1 phones"):
@@ -174,7 +159,4 @@ def test_features_are_read_back(tmp_path: Path) -> None:
     assert (again.starts(), again.rows("eval").tolist()) == ({"a": 0, "b": 2}, [2, 3])
     np.save(tmp_path / "features.npy", values[:2])
     with pytest.raises(DataError, match="beside 4 rows of labels"):
-        Features.load(tmp_path)
-    (tmp_path / "features.npy").write_bytes(b"no array")
-    with pytest.raises(DataError, match="not readable"):
         Features.load(tmp_path)

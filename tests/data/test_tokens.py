@@ -77,10 +77,7 @@ bounds = st.lists(st.integers(0, 250), min_size=2, max_size=12, unique=True).map
 
 
 @given(
-    lengths=tables,
-    rate_hz=st.sampled_from([50.0, 75.0, 86.1328125]),
-    batch_frames=st.integers(1, 30),
-    data=st.data(),
+    lengths=tables, rate_hz=st.sampled_from([50.0, 75.0, 86.1328125]), batch_frames=st.integers(1, 30), data=st.data()
 )
 @settings(max_examples=60, deadline=None)
 def test_labels_are_joined_as_a_loop_over_frames_does(
@@ -119,18 +116,10 @@ def test_labels_of_frames_stay_with_their_frames() -> None:
         ("b", 1, (1,), "AA", None),
     ]
     only_f0 = Labels.from_frames(["a"] * 3, f0_hz=[1.0, 2.0, 3.0])
-    assert [frame[3:] for frame in frames_of(list(tokens.batches(["a"], only_f0)), ["a"])] == [
-        (None, 1.0),
-        (None, 2.0),
-        (None, 3.0),
-    ]
+    frames = frames_of(list(tokens.batches(["a"], only_f0)), ["a"])
+    assert [frame[3:] for frame in frames] == [(None, 1.0), (None, 2.0), (None, 3.0)]
     with pytest.raises(DataError, match="labels of 1 frames, none of frame 2"):
         list(tokens.batches(["a"], Labels.from_frames(["a"], ["S"])))
-
-
-def test_first_layers_can_be_read_alone() -> None:
-    tokens = Tokens.from_arrays(codes_of([3]), SIZES)
-    assert [batch.codes.shape for batch in tokens.batches(layers=1)] == [(3, 1)]
 
 
 def write(path: Path, columns: dict[str, Any]) -> Path:
@@ -153,14 +142,6 @@ def test_a_table_that_does_not_fit_is_refused(
     path = write(tmp_path / "t.parquet", columns)
     with pytest.raises(DataError, match=message):
         list(Tokens.load(path, sizes).batches())
-
-
-def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such token table"):
-        Tokens.load(tmp_path / "none.parquet")
-    (tmp_path / "t.parquet").write_bytes(b"PAR1 and no table")
-    with pytest.raises(DataError, match="not a readable token table"):
-        Tokens.load(tmp_path / "t.parquet")
 
 
 @pytest.mark.parametrize(
@@ -196,4 +177,7 @@ def test_parts_are_written_one_after_the_other(tmp_path: Path) -> None:
         for part in parts:
             add(part)
     assert pq.read_metadata(tmp_path / "t.parquet").num_row_groups == 3
-    assert Tokens.load(tmp_path / "t.parquet").lengths() == {"u0": 1, "u1": 2, "u2": 3}
+    tokens = Tokens.load(tmp_path / "t.parquet")
+    assert tokens.lengths() == {"u0": 1, "u1": 2, "u2": 3}
+    assert sum(len(batch) for batch in tokens.batches(layers=1)) == 6
+    assert {batch.codes.shape[1] for batch in tokens.batches(layers=1)} == {1}

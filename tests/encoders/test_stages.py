@@ -16,7 +16,7 @@ from phonoscope.audio import write_flac
 from phonoscope.config.encoders import EncoderConfig
 from phonoscope.config.params import Params, load_params
 from phonoscope.data import Tokens
-from phonoscope.encoders.study import reduce_dims
+from phonoscope.encoders.study import build, reduce_dims
 from phonoscope.encoders.train import WindowClassifier
 from phonoscope.errors import DataError, ParamsError
 from phonoscope.files import read_safetensors, write_json, write_safetensors
@@ -84,8 +84,6 @@ def test_the_stages_write_models_scores_curves_claims_and_figures(here: Path) ->
         assert config["input"] == kind
         assert config["channels"] == (2 if kind == "codes" else 12)
     state = load_file(paths.encoder("codes") / "seed_0.safetensors")
-    from phonoscope.encoders.study import build
-
     WindowClassifier(build("codes", 2, BRIEF), {"word": 2, "speaker": 2}).load_state_dict(state)
 
     report = encoder_report.run(params())
@@ -106,11 +104,8 @@ def test_the_encoder_can_start_from_the_codecs_vectors_added_up(here: Path) -> N
     assert (table[:1024] - first).abs().median() < 1e-3  # one step moves the rows of the codes that occurred
 
 
-def test_layers_that_the_codec_lacks_are_refused(here: Path) -> None:
+def test_layers_that_the_codec_lacks_and_a_codec_without_tokens_are_refused(here: Path) -> None:
     with pytest.raises(ParamsError, match=r"encoder\.layers is 3; the codec 'toy' has 2"):
         encoder.run(params(layers=3), "codes")
-
-
-def test_a_codec_without_tokens_is_refused(here: Path) -> None:
     with pytest.raises(DataError, match=r"other.*no such token table"):
         encoder.run(params(codec="other"), "codes")

@@ -20,31 +20,19 @@ def test_each_arm_changes_the_one_thing_it_names() -> None:
         build("codes", 2 if arm == "half_codebooks" else 4, CONFIG, arm, books)
         for arm in (None, "scrambled", "per_codebook", "pretrained", "summed", "half_codebooks", "half_embedding")
     )
-    embeddings = [encoder.embedding for encoder in (plain, *arms) if encoder.embedding]
+    embeddings = [encoder.embedding for encoder in (plain, *arms)]
     tables = [embedding.table.weight for embedding in embeddings]
-    assert [tuple(table.shape) for table in tables] == [
-        (1024, 8),
-        (1024, 8),
-        (4096, 8),
-        (4096, 8),
-        (4096, 8),
-        (1024, 8),
-        (1024, 4),
-    ]
-    assert [encoder.embedding.scramble for encoder in (plain, *arms) if encoder.embedding] == [
-        False,
-        True,
-        *[False] * 5,
-    ]
-    assert [encoder.embedding.summed for encoder in (plain, *arms) if encoder.embedding].index(True) == 4
+    assert [table.shape[0] for table in tables] == [1024, 1024, 4096, 4096, 4096, 1024, 1024]
+    assert [table.shape[1] for table in tables] == [8, 8, 8, 8, 8, 8, 4]
+    assert [embedding.scramble for embedding in embeddings] == [False, True, *[False] * 5]
+    assert [embedding.summed for embedding in embeddings] == [*[False] * 4, True, False, False]
     assert torch.equal(tables[3][1024:2048], books[1])
     assert torch.equal(tables[4], tables[3])
     configured = build("codes", 4, CONFIG.model_copy(update={"start": "codec", "combine": "sum"}), codebooks=books)
-    assert configured.embedding
     codes = torch.tensor([[[7], [8], [9], [10]]])
     latent = torch.stack([rows[7 + layer] for layer, rows in enumerate(books)]).sum(0)
     torch.testing.assert_close(configured.embedding(codes)[0, :, 0], latent)
-    assert configured.branches[0].convolution.in_channels == 8  # type: ignore[union-attr]
+    assert configured.branches[0].convolution.in_channels == 8
 
 
 def test_codebooks_of_too_many_dims_keep_what_varies_most() -> None:
@@ -75,15 +63,11 @@ def test_an_arm_is_compared_seed_by_seed() -> None:
     assert (found["ci_low"], found["ci_high"]) == pytest.approx((0.1, 0.1))  # paired: both seeds gain the same
 
 
-def test_input_sizes_are_the_documents() -> None:
+def test_sizes_are_the_documents_and_multiply_adds_those_of_the_layers() -> None:
     assert input_bytes("codes", 8, 112) == 7_168
     assert input_bytes("mel", 2048, 65) == 532_480
-    rows = sizes().set_index("encoder")
-    assert rows.loc[["codes", "mel"], "parameters"].tolist() == [1_214_592, 2_082_368]
-    assert rows.loc[["codes", "mel"], "input_bytes"].tolist() == [7_168, 532_480]
-
-
-def test_multiply_adds_are_those_of_the_layers() -> None:
+    table = sizes().set_index("encoder").loc[["codes", "mel"], ["parameters", "input_bytes"]]
+    assert table.to_numpy().tolist() == [[1_214_592, 7_168], [2_082_368, 532_480]]
     by_hand = 112 * 512 * 128 * (3 + 5 + 7) + 384 * 256 + 256 * 256
     assert macs(AudioEncoder("codes"), 112) == by_hand
 

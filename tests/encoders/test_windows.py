@@ -14,12 +14,9 @@ from phonoscope.errors import DataError
 @given(st.integers(0, 2000), st.sampled_from([50.0, 75.0, 100.0, 86.1328125]), st.sampled_from([1.5, 2.0, 0.8]))
 def test_every_frame_is_in_exactly_the_window_that_holds_its_start(frames: int, rate_hz: float, tr_s: float) -> None:
     bounds = window_bounds(frames, rate_hz, tr_s)
+    assert [stop - start for start, stop in window_bounds(450, 75.0, 1.5)] == [113, 112, 113, 112]
     owner = [index for index, (start, stop) in enumerate(bounds) for _ in range(start, stop)]
     assert owner == [int(Fraction(frame) / Fraction(str(rate_hz)) // Fraction(str(tr_s))) for frame in range(frames)]
-
-
-def test_at_75_hz_windows_of_1_5_s_take_113_and_112_frames_by_turns() -> None:
-    assert [stop - start for start, stop in window_bounds(450, 75.0, 1.5)] == [113, 112, 113, 112]
 
 
 def clips() -> list[Clip]:
@@ -42,14 +39,11 @@ def test_windows_hold_frames_labels_and_zeros_after_them() -> None:
     assert not windows.x[0, :, 60:].any()
 
 
-def test_subsets_keep_rows_together() -> None:
+def test_subsets_keep_rows_together_and_fewer_than_two_words_are_refused() -> None:
     windows = cut_windows(clips(), 75.0, 1.5, sentence_windows=9).subset(["b", "c"])
     assert windows.utterances == ["b", "b", "c", "c", "c"]
     assert windows.labels["word"].tolist() == [0, 0, -1, -1, -1]
     assert windows.first_channels(1).x.shape == (5, 1, 113)
-
-
-def test_fewer_than_two_words_are_refused() -> None:
     with pytest.raises(DataError, match="fewer than two isolated words"):
         cut_windows(clips()[1:], 75.0, 1.5)
 

@@ -25,43 +25,53 @@ def clustered(gap: float, n: int = 60, seed: int = 0) -> tuple[np.ndarray, list[
     return vectors, [f"w{code}" for code in codes], [f"s{i // 3 % 6}" for i in range(n)]
 
 
-def test_scores_are_scikit_learns() -> None:
+@pytest.mark.parametrize("sparse", [False, True])
+def test_scores_are_scikit_learns(sparse: bool) -> None:
     vectors, labels, speakers = clustered(2.0)
-    found = cluster_scores(vectors, labels, speakers=speakers, config=CONFIG)
-    rows = found.rows.set_index("metric")
-    assert rows.loc["silhouette", "value"] == pytest.approx(silhouette_score(vectors, labels))
-    assert rows.loc["davies_bouldin", "value"] == pytest.approx(davies_bouldin_score(vectors, labels))
-    assert rows["n"].tolist() == [60, 60]
-    np.testing.assert_allclose(found.silhouettes.values, silhouette_samples(vectors, labels))
-    assert (rows["ci_low"] < rows["value"]).all()
-    assert (rows["value"] < rows["ci_high"]).all()
-
-
-def test_sparse_vectors_score_as_dense_ones() -> None:
-    vectors, labels, speakers = clustered(1.0)
-    vectors[np.abs(vectors) < 0.5] = 0
-    dense, sparse = (
-        cluster_scores(x, labels, speakers=speakers, config=CONFIG).rows for x in (vectors, csr_array(vectors))
-    )
-    np.testing.assert_allclose(dense.iloc[:, 1:].astype(float), sparse.iloc[:, 1:].astype(float), atol=1e-9)
+    if sparse:
+        vectors[np.abs(vectors) < 0.5] = 0
+    result = cluster_scores(csr_array(vectors) if sparse else vectors, labels, speakers=speakers, config=CONFIG)
+    table = result.rows.set_index("metric")
+    assert table.loc["silhouette", "value"] == pytest.approx(silhouette_score(vectors, labels))
+    assert table.loc["davies_bouldin", "value"] == pytest.approx(davies_bouldin_score(vectors, labels))
+    assert table["n"].tolist() == [60, 60]
+    np.testing.assert_allclose(result.silhouettes.values, silhouette_samples(vectors, labels), atol=1e-9)
+    assert (table["ci_low"] < table["value"]).all()
+    assert (table["value"] < table["ci_high"]).all()
+    dense = cluster_scores(vectors, labels, speakers=speakers, config=CONFIG).rows
+    np.testing.assert_allclose(result.rows.iloc[:, 1:].astype(float), dense.iloc[:, 1:].astype(float), atol=1e-9)
 
 
 def test_the_null_tells_planted_from_random_labels() -> None:
-    vectors, labels, _ = clustered(3.0)
-    assert cluster_scores(vectors, labels, config=CONFIG).scores[0].p_value == pytest.approx(1 / 50)
-    p_values = []
-    for seed in range(20):
-        vectors, labels, _ = clustered(0.0, seed=seed)
-        p_values.append(cluster_scores(vectors, labels, config=CONFIG).scores[0].p_value)
-    values = np.array(p_values, dtype=float)
+    def p_value(gap: float, seed: int = 0) -> float:
+        vectors, labels, _ = clustered(gap, seed=seed)
+        return cluster_scores(vectors, labels, config=CONFIG).scores[0].p_value
+
+    assert p_value(3.0) == pytest.approx(1 / 50)
+    values = np.array([p_value(0.0, seed) for seed in range(20)])
     assert 0.3 < values.mean() < 0.7
     assert (values > 0.05).sum() >= 17
 
 
+def test_the_null_is_where_silhouettes_of_permuted_labels_lie() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(["yes", "no", "one"], 8)
+    vectors = rng.normal(size=(24, 3)) + 5 * (labels == "yes")[:, None]
+    config = GeometryConfig(permutations=400, bootstrap=BootstrapConfig(confidence=0.9))
+    result = cluster_scores(vectors, list(labels), config=config)
+    permuted = [silhouette_score(vectors, rng.permutation(labels)) for _ in range(400)]
+    assert result.null.value == pytest.approx(np.mean(permuted), abs=0.01)
+    interval = tuple(np.quantile(permuted, [0.05, 0.95]))
+    assert (result.null.ci_low, result.null.ci_high) == pytest.approx(interval, abs=0.02)
+    assert result.null.metric == "silhouette_null"
+    assert result.scores[0].value > max(permuted)
+
+
 def test_without_speakers_there_is_no_interval_and_without_a_null_no_p_value() -> None:
     vectors, labels, speakers = clustered(1.0)
-    for score in cluster_scores(vectors, labels, permute=False, config=CONFIG).scores:
-        assert score[3:] == (None, None, None)
+    result = cluster_scores(vectors, labels, permute=False, config=CONFIG)
+    assert result.null is None
+    assert {score[3:] for score in result.scores} == {(None, None, None)}
     alone = cluster_scores(vectors, labels, speakers=["s"] * len(speakers), config=CONFIG).scores
     assert [score.ci_low for score in alone] == [None, None]
 
@@ -71,8 +81,6 @@ def test_the_interval_resamples_speakers() -> None:
     means = np.repeat(rng.normal(size=8), 25)
     speakers = np.repeat(np.arange(8), 25)
     low, high = speaker_interval(means + 0.01 * rng.normal(size=200), speakers, CONFIG)
-    assert low is not None
-    assert high is not None
     assert high - low == pytest.approx(2 * 1.96 * means.std() / np.sqrt(8), rel=0.25)  # not over sqrt(200)
     assert low < means.mean() < high
 
@@ -83,7 +91,6 @@ def test_the_davies_bouldin_interval_is_a_jackknife_over_speakers() -> None:
     people, words = np.array(speakers), np.array(labels)
     left_out = [davies_bouldin_score(vectors[people != s], words[people != s]) for s in sorted(set(speakers))]
     error = np.sqrt(5 / 6 * np.sum((np.array(left_out) - np.mean(left_out)) ** 2))
-    assert found.ci_high is not None
     assert found.ci_high - found.value == pytest.approx(t.ppf(0.975, 5) * error)
 
 
@@ -97,15 +104,10 @@ def test_labels_of_one_clip_and_empty_ones_are_left_out(caplog: pytest.LogCaptur
     assert found.silhouettes.rows.tolist() == list(range(2, 60))
 
 
-@pytest.mark.parametrize(
-    "labels", [["a"] * 6, ["a", "a", "a", "a", "b", "c"], [""] * 6, ["a", "b", "c", "d", "e", "f"]]
-)
-def test_one_class_only_is_refused(labels: list[str]) -> None:
-    with pytest.raises(DataError, match="two values with two clips each are needed"):
-        cluster_scores(np.eye(6), labels)
-
-
-def test_vectors_that_do_not_fit_are_refused() -> None:
+def test_one_class_only_and_vectors_that_do_not_fit_are_refused() -> None:
+    for labels in (["a"] * 6, [*"aaaabc"], [""] * 6, [*"abcdef"]):
+        with pytest.raises(DataError, match="two values with two clips each are needed"):
+            cluster_scores(np.eye(6), labels)
     vectors, labels, _ = clustered(1.0)
     with pytest.raises(DataError, match="59 vectors for 60 labels"):
         cluster_scores(vectors[1:], labels)

@@ -28,8 +28,9 @@ PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 @pytest.fixture(scope="module")
 def params() -> Params:
-    compute = load_params(PARAMS).compute.model_copy(update={"workers": 1})
-    return load_params(PARAMS).model_copy(update={"geometry": BRIEF, "compute": compute})
+    loaded = load_params(PARAMS)
+    compute = loaded.compute.model_copy(update={"workers": 1})
+    return loaded.model_copy(update={"geometry": BRIEF, "compute": compute})
 
 
 def write_codec(codec: str, books: Codebooks) -> None:
@@ -45,7 +46,6 @@ def write_codec(codec: str, books: Codebooks) -> None:
 
 
 class Ran(NamedTuple):
-    root: Path
     report: StageReport
     rows: pd.DataFrame
     clips: pd.DataFrame
@@ -53,13 +53,11 @@ class Ran(NamedTuple):
     log: str
 
 
-def read(codec: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def read(codec: str) -> tuple[pd.DataFrame, ...]:
     rows = pd.read_csv(paths.geometry_metrics(codec))
     texts = {name: rows[name].astype(object).fillna("") for name in ("same_as", "label", "against")}
-    clips, coordinates = (
-        pd.read_parquet(paths.geometry(codec) / f"{name}.parquet") for name in ("clips", "coordinates")
-    )
-    return rows.assign(**texts), clips, coordinates
+    tables = [pd.read_parquet(paths.geometry(codec) / f"{name}.parquet") for name in ("clips", "coordinates")]
+    return rows.assign(**texts), *tables
 
 
 def run_in(folder: Path, codec: str, books: Codebooks, params: Params) -> Ran:
@@ -72,7 +70,7 @@ def run_in(folder: Path, codec: str, books: Codebooks, params: Params) -> Ran:
         patch.setattr(logger, "level", logging.INFO)
         write_codec(codec, books)
         report = run(params, codec)
-        return Ran(folder, report, *read(codec), stream.getvalue())
+        return Ran(report, *read(codec), stream.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +91,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_stage_writes_the_contract(dac: Ran) -> None:
-    _, report, rows, clips, coordinates, _ = dac
+    report, rows, clips, coordinates, _ = dac
     assert tuple(rows.columns) == COLUMNS
     assert tuple(clips.columns) == CLIP_COLUMNS
     assert tuple(coordinates.columns) == COORDINATE_COLUMNS
@@ -144,9 +142,8 @@ def test_differences_are_paired(dac: Ran) -> None:
     assert len(paired) == 2 * 3 * 5
     for row in paired.to_dict("records"):
         metric = row["metric"].removesuffix("_difference")
-        ours, theirs = (
-            values[row["view"], name, row["label"], metric] for name in (row["representation"], row["against"])
-        )
+        pair = (row["representation"], row["against"])
+        ours, theirs = (values[row["view"], name, row["label"], metric] for name in pair)
         assert row["value"] == pytest.approx(ours - theirs, abs=1e-7)
         assert row["ci_low"] <= row["value"] <= row["ci_high"]
 

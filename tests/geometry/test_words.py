@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import logging
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy.stats import ortho_group
 
 from phonoscope.errors import DataError
 from phonoscope.geometry import GeometryConfig, probe_words, retrieve, words
+from phonoscope.geometry.words import random_ranking
 
 CONFIG = GeometryConfig()
 
@@ -41,23 +43,34 @@ def test_retrieval_is_that_of_the_definition(monkeypatch: pytest.MonkeyPatch, sp
     assert precision.rows.tolist() == list(range(90))
 
 
-def test_clips_of_the_querys_own_speaker_are_not_retrieved() -> None:
-    vectors = np.array([[0.0], [0.1], [5.0], [9.0]])
+def test_clips_of_the_querys_own_speaker_are_not_retrieved(caplog: pytest.LogCaptureFixture) -> None:
     said, speakers = ["yes", "yes", "yes", "no"], ["a", "a", "b", "b"]
-    precision, nearest = retrieve(vectors, said, speakers, CONFIG)
+    with caplog.at_level(logging.WARNING):
+        precision, nearest = retrieve(np.array([[0.0], [0.1], [5.0], [9.0]]), said, speakers, CONFIG)
     assert precision.rows.tolist() == [0, 1, 2]  # nobody else says no
-    assert precision.values.tolist() == [1, 1, 1]
-    assert nearest.values.tolist() == [1, 1, 1]
+    assert "1 clips have no clip of their word by another speaker" in caplog.text
+    assert precision.values.tolist() == nearest.values.tolist() == [1, 1, 1]
     swapped, _ = retrieve(np.array([[0.0], [0.1], [9.0], [5.0]]), said, speakers, CONFIG)
     assert swapped.values.tolist() == [0, 0, 1]
-
-
-def test_queries_without_an_answer_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        retrieve(np.eye(4), ["yes", "yes", "yes", "no"], ["a", "a", "b", "b"], CONFIG)
-    assert "1 clips have no clip of their word by another speaker" in caplog.text
     with pytest.raises(DataError, match="no word is said by two speakers"):
-        retrieve(np.eye(4), ["yes", "yes", "no", "no"], ["a", "a", "b", "b"], CONFIG)
+        retrieve(np.eye(4), ["yes", "yes", "no", "no"], speakers, CONFIG)
+
+
+def test_a_random_ranking_is_the_mean_over_all_orders() -> None:
+    said = ["yes", "yes", "no", "no", "yes", "no", "no", "zero", "zero"]
+    speakers = ["ada", "ben", "ada", "ben", "cy", "cy", "cy", "ada", "ada"]
+    precisions, nearest = [], []
+    for word, speaker in zip(said, speakers, strict=True):
+        others = [other == word for other, by in zip(said, speakers, strict=True) if by != speaker]
+        if not any(others):  # only one speaker says zero
+            continue
+        relevant = sum(others)
+        orders = [order[:relevant] for order in itertools.permutations(others)]
+        at_rank = [[hit * np.mean(order[: i + 1]) for i, hit in enumerate(order)] for order in orders]
+        precisions.append(np.mean(at_rank))
+        nearest.append(np.mean([order[0] for order in orders]))
+    assert len(nearest) == 7
+    assert random_ranking(said, speakers) == pytest.approx((np.mean(precisions), np.mean(nearest)))
 
 
 def test_retrieval_samples_above_the_limit() -> None:

@@ -12,14 +12,14 @@ from .planted import CODES, KINDS, codebook
 CONFIG = MapsConfig(max_iter=300, perplexity=8)
 
 
-def found(frames: list[int] | None = None) -> CodeMap:
+def code_map(frames: list[int] | None = None) -> CodeMap:
     made = map_codes(codebook(), np.full(CODES, 3) if frames is None else np.array(frames), CONFIG)
     assert made is not None
     return made
 
 
 def test_codes_of_one_cluster_lie_together() -> None:
-    made = found()
+    made = code_map()
     near = NearestNeighbors(n_neighbors=6).fit(made.places).kneighbors(return_distance=False)
     assert (near % KINDS == (np.arange(CODES) % KINDS)[:, None]).mean() > 0.95
     assert made.trustworthiness > 0.9
@@ -28,23 +28,19 @@ def test_codes_of_one_cluster_lie_together() -> None:
 
 
 def test_the_map_is_one_unit_long_about_its_middle() -> None:
-    places = found().places
+    places = code_map().places
     assert np.ptp(places, axis=0).max() == pytest.approx(1)
     np.testing.assert_allclose(places.min(axis=0), -places.max(axis=0))
 
 
 def test_codes_that_no_frame_has_are_not_on_the_map() -> None:
     frames = np.where(np.arange(CODES) < 30, 1, 0)
-    assert found(frames.tolist()).codes.tolist() == list(range(30))
+    assert code_map(frames.tolist()).codes.tolist() == list(range(30))
 
 
 def test_perplexity_shrinks_with_the_codes_and_a_handful_has_no_map() -> None:
-    assert found([1] * 7 + [0] * (CODES - 7)).perplexity == 2
+    assert code_map([1] * 7 + [0] * (CODES - 7)).perplexity == 2
     assert map_codes(codebook(), np.array([5] * 4 + [0] * (CODES - 4)), CONFIG) is None
-
-
-def test_the_same_map_again() -> None:
-    np.testing.assert_array_equal(found().places, found().places)
 
 
 def test_frames_of_a_code_fill_a_disc_about_its_place_as_large_as_they_are_many() -> None:

@@ -28,12 +28,9 @@ def test_frames_are_those_of_the_table_each_at_most_once() -> None:
     np.testing.assert_array_equal(sample.labels["f0_hz"], f0_hz)
 
 
-def test_an_utterance_gives_no_more_than_its_share() -> None:
+def test_an_utterance_gives_no_more_than_its_share_and_frames_come_in_random_order() -> None:
     assert (draw(10_000, 7).labels.value_counts("utterance") == 7).all()
     assert len(draw(20, 7).labels) == 20
-
-
-def test_frames_come_in_random_order_so_that_drawing_some_of_a_code_is_fair() -> None:
     utterances = draw(10_000, 40).labels["utterance"]
     assert not utterances.is_monotonic_increasing
     assert utterances.iloc[:60].nunique() == 6

@@ -12,7 +12,6 @@ from phonoscope import paths
 from phonoscope.config.maps import MapsConfig
 from phonoscope.config.params import Params, load_params
 from phonoscope.data import Codebooks, Manifest
-from phonoscope.errors import DataError
 from phonoscope.pipeline.maps import run
 from phonoscope.report.maps import COLUMNS
 
@@ -58,10 +57,3 @@ def test_the_stage_draws_three_figures_and_tells_how_far_to_trust_them(checkout:
     assert (rows["trustworthiness"] > 0.85).all()
     key = "dac.layer_2.trustworthiness"
     assert report.metrics[key] == pytest.approx(rows["trustworthiness"].iloc[2], rel=1e-8)
-
-
-def test_missing_inputs_name_their_stage(checkout: Path, params: Params) -> None:
-    paths.tokens("dac").unlink()
-    with pytest.raises(DataError, match=r"no such token table"):
-        run(params)
-    assert not paths.MAPS.exists()

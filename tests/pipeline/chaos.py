@@ -29,7 +29,7 @@ from tests.pipeline.disturb import (
     forget,
     half_written,
     locked,
-    mend,
+    repair,
     start,
     strike_until_ended,
 )
@@ -63,7 +63,7 @@ def interrupted(root: Path, reference: Reference, moments: int, seed: int) -> Ou
             if dvc.returncode == 0:  # everything is there: begin again
                 forget(clone)
         outcome.faults += half_written(clone, reference.outputs)
-        outcome.mends += mend(clone)
+        outcome.repairs += repair(clone)
     return finish(clone, reference, outcome)
 
 
@@ -109,7 +109,7 @@ def _must_fail(clone: Clone, reference: Reference, outcome: Outcome, why: str) -
         outcome.faults.append(f"a repro with {why} ended well")
     outcome.strikes += 1
     outcome.faults += half_written(clone, reference.outputs)
-    outcome.mends += mend(clone)
+    outcome.repairs += repair(clone)
 
 
 def fill(ballast: Path, free_mib: int) -> None:
@@ -156,7 +156,7 @@ def main(
             more = {"moments": moments, "seed": seed} if name == interrupted.__name__ else {}
             outcomes.append(CASES[name](root, reference, **more))
             typer.echo(outcomes[-1].row(), err=True)
-    typer.echo("\n| case | strikes | mended on the way | outcome |\n|---|---:|---|---|")
+    typer.echo("\n| case | strikes | repaired on the way | outcome |\n|---|---:|---|---|")
     typer.echo("\n".join(outcome.row() for outcome in outcomes))
     sys.exit(any(outcome.faults for outcome in outcomes))
 

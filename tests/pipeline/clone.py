@@ -130,6 +130,12 @@ class Clone:
         with path.open("w", encoding="utf-8") as file:
             yaml.dump(content, file)
 
+    def initialise(self) -> Clone:
+        """Make the folder a git repository."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.run("git", "init", "--quiet")
+        return self.identify()
+
     def identify(self) -> Clone:
         """Give it an author, whom git asks for and DVC's experiments need."""
         for key, value in {"user.name": "Test", "user.email": "test@example.org", "init.defaultBranch": "main"}.items():
@@ -154,21 +160,14 @@ def executed(output: str) -> set[str]:
 
 def make_clone(root: Path, changes: Mapping[str, Any]) -> Clone:
     """Copy this checkout as it is, changes that are not committed included and results excluded, and commit it."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
         source = CHECKOUT / name
         if source.is_file() and Path(name).parts[0] not in OUTPUTS:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, root / name)
-    clone = Clone(root)
-    clone.run("git", "init", "--quiet")
-    clone.identify()
+    clone = Clone(root).initialise()
     clone.set_params(changes)
     clone.commit("Toy scale")
     return clone

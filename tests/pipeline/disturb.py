@@ -43,18 +43,19 @@ class Outcome:
 
     name: str
     strikes: int = 0
-    mends: list[str] = field(default_factory=list)
+    repairs: list[str] = field(default_factory=list)
     """What `doctor` named on the way, and was done."""
     faults: list[str] = field(default_factory=list)
 
     def row(self) -> str:
-        mends = ", ".join(f"{self.mends.count(name)} x {name}" for name in sorted(set(self.mends))) or "none"
-        return f"| {self.name} | {self.strikes} | {mends} | {'; '.join(self.faults) or 'held'} |"
+        repairs = ", ".join(f"{self.repairs.count(name)} x {name}" for name in sorted(set(self.repairs))) or "none"
+        return f"| {self.name} | {self.strikes} | {repairs} | {'; '.join(self.faults) or 'held'} |"
 
 
-def locked(clone: Clone) -> dict[str, Any]:
-    """The hashes of all outputs by stage, as dvc.lock has them."""
-    content = YAML(typ="safe").load((clone.root / "dvc.lock").read_text(encoding="utf-8"))
+def locked(clone: Clone, revision: str = "") -> dict[str, Any]:
+    """The hashes of all outputs by stage, in the dvc.lock of the workspace or of a revision."""
+    command = ("git", "show", f"{revision}:dvc.lock") if revision else ("cat", "dvc.lock")
+    content = YAML(typ="safe").load(clone.run(*command).stdout)
     return {name: {out["path"]: out["md5"] for out in stage["outs"]} for name, stage in content["stages"].items()}
 
 
@@ -118,7 +119,7 @@ def half_written(clone: Clone, outputs: Iterable[str]) -> list[str]:
     return found
 
 
-def mend(clone: Clone) -> list[str]:
+def repair(clone: Clone) -> list[str]:
     """Do what `doctor` says of DVC's own files; the rest does not stand in a repro's way."""
     done = []
     for fault in diagnose(clone.root):
@@ -140,7 +141,7 @@ def forget(clone: Clone) -> None:
 
 def finish(clone: Clone, reference: Reference, outcome: Outcome, *, environment: Mapping[str, str] = {}) -> Outcome:
     """A repro to the end: it must succeed, lock the reference's hashes and pass `verify`."""
-    outcome.mends += mend(clone)
+    outcome.repairs += repair(clone)
     if code := start(clone, *reference.targets, environment=environment).wait():
         outcome.faults.append(f"the last repro exited with {code}")
         return outcome

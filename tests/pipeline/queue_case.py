@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
-from ruamel.yaml import YAML
 
 from tests.pipeline.clone import TOY, Clone, make_clone
-from tests.pipeline.disturb import Outcome, Reference
+from tests.pipeline.disturb import Outcome, Reference, locked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,10 +31,8 @@ def queued(root: Path, reference: Reference) -> Outcome:
     All of them must succeed and lock the hashes of undisturbed runs, and every stage they ran must have its finished
     run in the checkout's MLflow store.
     """
-    clone, outcome = (
-        make_clone(root / "queue" / "phonoscope", TOY),
-        Outcome("`dvc exp run` in the queue, 2 workers, and `--temp`"),
-    )
+    clone = make_clone(root / "queue" / "phonoscope", TOY)
+    outcome = Outcome("`dvc exp run` in the queue, 2 workers, and `--temp`")
     outputs = _run_queue(clone)
     outputs["weaker"] = clone.dvc("exp", "run", "--temp", *_options("weaker"))
     outcome.faults += [f"{name} failed" for name in outputs if name not in _experiments(clone)]
@@ -89,25 +85,16 @@ def _experiments(clone: Clone) -> dict[str, str]:
     return {line.split()[0].rpartition("/")[2]: line.split()[1] for line in lines}
 
 
-def _hashes(lock: str) -> dict[str, Any]:
-    content = YAML(typ="safe").load(io.StringIO(lock))
-    return {name: {out["path"]: out["md5"] for out in stage["outs"]} for name, stage in content["stages"].items()}
-
-
-def _locked(clone: Clone, revision: str) -> dict[str, Any]:
-    return _hashes(clone.run("git", "show", f"{revision}:dvc.lock").stdout)
-
-
 def _differences(clone: Clone, reference: Reference) -> Iterator[str]:
     """Stages of an experiment whose outputs are not those of a plain run with its parameters."""
     expected = {"plain": {stage: reference.locked[stage] for stage in STAGES}}
     for name, strength in CHANGED.items():
         clone.set_params({"probe": {"classifier": {"C": float(strength)}}})
         clone.dvc("repro", *(["--force"] if name == "weak" else ["--no-run-cache"]), TARGET)
-        expected[name] = _hashes((clone.root / "dvc.lock").read_text(encoding="utf-8"))
+        expected[name] = locked(clone)
     for name, revision in _experiments(clone).items():
         if name in expected:
-            there = _locked(clone, revision)
+            there = locked(clone, revision)
             yield from (f"{stage} of {name} differs" for stage in STAGES if there.get(stage) != expected[name][stage])
 
 

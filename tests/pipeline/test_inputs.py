@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from phonoscope import paths
 from phonoscope.errors import DataError, EnvironmentFault, PhonoscopeError
-from phonoscope.pipeline.inputs import Input, blaming, check_inputs, stage_inputs
+from phonoscope.pipeline.inputs import Input, check_inputs, naming_bad_inputs, stage_inputs
 from tests.test_architecture import PARAMS, ROOT, dvc_stages, stage_names
 
 VALUES = PARAMS.model_dump(mode="json")
@@ -27,9 +27,9 @@ def test_a_stages_inputs_are_those_of_dvc(stage: str) -> None:
     outs = {Path(out.def_path): name for name, other in dvc_stages().items() for out in other.outs}
     expected = {(dep, outs[out]) for dep in deps for out in outs if dep.is_relative_to(out)}
     expected |= {(out, outs[out]) for dep in deps for out in outs if out.is_relative_to(dep)}
-    found = stage_inputs(stage, VALUES, ROOT / "dvc.yaml")
-    assert {(given.path, given.writer) for given in found} == expected
-    assert len(found) == len(expected)
+    inputs = stage_inputs(stage, VALUES, ROOT / "dvc.yaml")
+    assert {(given.path, given.writer) for given in inputs} == expected
+    assert len(inputs) == len(expected)
 
 
 def test_a_stage_that_dvc_yaml_lacks_has_no_inputs(tmp_path: Path) -> None:
@@ -49,21 +49,12 @@ def tokens(folder: Path, codes: list[int], rows: int = 8, **columns: Any) -> Inp
     return Input(folder, "encode@dac")
 
 
-def test_what_fits_passes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("code", "rows"), [(8, 8), (-1, 8), (7, 4)])
+def test_codes_that_the_codebook_lacks_are_named(tmp_path: Path, code: int, rows: int) -> None:
     check_inputs([tokens(tmp_path, [0, 7])])
-
-
-@pytest.mark.parametrize(
-    ("codes", "rows", "reason"),
-    [
-        ([0, 8], 8, "layer 1, a: code 8 is not in a codebook of 8"),
-        ([0, -1], 8, "layer 1, a: code -1 is not in a codebook of 8"),
-        ([0, 7], 4, "layer 1, a: code 7 is not in a codebook of 4"),
-    ],
-)
-def test_codes_that_the_codebook_lacks_are_named(tmp_path: Path, codes: list[int], rows: int, reason: str) -> None:
-    with pytest.raises(DataError, match=rf"tokens\.parquet: {reason}; run `dvc repro encode@dac`"):
-        check_inputs([tokens(tmp_path, codes, rows)])
+    said = rf"tokens\.parquet: layer 1, a: code {code} is not in a codebook of {rows}; run `dvc repro encode@dac`"
+    with pytest.raises(DataError, match=said):
+        check_inputs([tokens(tmp_path, [0, code], rows)])
 
 
 @pytest.mark.parametrize(
@@ -80,7 +71,7 @@ def test_codes_that_the_codebook_lacks_are_named(tmp_path: Path, codes: list[int
         ("codebooks.safetensors", b"\2\0\0\0\0\0\0\0{}", "needs the tensors layer_1"),
     ],
 )
-def test_what_does_not_is_named_with_the_mend(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+def test_what_does_not_is_named_with_the_stage_to_run(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=rf"{name}: {reason}.*; run `dvc repro split`"):
         check_inputs([Input(tmp_path, "split")])
@@ -96,19 +87,19 @@ def test_a_flipped_bit_anywhere_in_a_token_table_passes_or_is_refused(tmp_path: 
             check_inputs([given])
 
 
-def test_what_is_missing_is_named_with_the_mend(tmp_path: Path) -> None:
+def test_what_is_missing_is_named_with_the_stage_to_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone: no such folder; run `dvc repro align`"):
         check_inputs([Input(tmp_path / "gone", "align")])
 
 
-def test_a_refusal_of_an_input_says_which_stage_mends_it(tmp_path: Path) -> None:
+def test_a_refusal_of_an_input_says_which_stage_to_run(tmp_path: Path) -> None:
     given = [Input(tmp_path, "corpus")]
     for said, expected in {
         f"{tmp_path}/a.flac: truncated": f"{tmp_path}/a.flac: truncated; run `dvc repro corpus`",
         f"{tmp_path}: no words; run `dvc repro align`": f"{tmp_path}: no words; run `dvc repro align`",
         "the split has no train": "the split has no train",
     }.items():
-        with pytest.raises(DataError) as seen, blaming(given):
+        with pytest.raises(DataError) as seen, naming_bad_inputs(given):
             raise DataError(said)
         assert str(seen.value) == expected
 
@@ -116,14 +107,14 @@ def test_a_refusal_of_an_input_says_which_stage_mends_it(tmp_path: Path) -> None
 def test_a_refusal_that_names_no_file_is_given_the_unsound_one(tmp_path: Path) -> None:
     (tmp_path / "scores.csv").write_text("score\ninf\n")
     reason = r"^no column 'value' \(.*scores\.csv: column score holds inf; run `dvc repro probe@dac`\)$"
-    with pytest.raises(DataError, match=reason), blaming([Input(tmp_path, "probe@dac")]):
+    with pytest.raises(DataError, match=reason), naming_bad_inputs([Input(tmp_path, "probe@dac")]):
         raise DataError("no column 'value'")
 
 
 @pytest.mark.parametrize("error", [EnvironmentFault("no CUDA"), OSError(errno.ENOSPC, "No space left on device")])
 def test_a_fault_of_the_machine_is_not_the_inputs(tmp_path: Path, error: Exception) -> None:
     (tmp_path / "scores.json").write_text('{"a": NaN}')
-    with pytest.raises(type(error)) as seen, blaming([Input(tmp_path, "probe@dac")]):
+    with pytest.raises(type(error)) as seen, naming_bad_inputs([Input(tmp_path, "probe@dac")]):
         raise error
     assert seen.value is error
 
@@ -131,7 +122,7 @@ def test_a_fault_of_the_machine_is_not_the_inputs(tmp_path: Path, error: Excepti
 def test_an_unforeseen_failure_is_the_unsound_inputs(tmp_path: Path) -> None:
     (tmp_path / "scores.json").write_text(json.dumps({"a": float("nan")}))
     reason = r"scores\.json: .*holds NaN.*; run `dvc repro probe@dac` \(KeyError: 'speaker'\)"
-    with pytest.raises(DataError, match=reason) as seen, blaming([Input(tmp_path, "probe@dac")]):
+    with pytest.raises(DataError, match=reason) as seen, naming_bad_inputs([Input(tmp_path, "probe@dac")]):
         raise KeyError("speaker")
     assert isinstance(seen.value, PhonoscopeError)
     assert isinstance(seen.value.__cause__, KeyError)

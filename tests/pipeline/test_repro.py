@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tests.commandline import phonoscope
 from tests.pipeline.broken import BREAKS, SHAPES, Change, changed, largest, removed, stage_deps
 from tests.pipeline.clone import OUTPUTS, TOY, Clone, executed
 from tests.pipeline.conftest import CODECS, Done
+from tests.pipeline.disturb import locked
 
 AFTER_PROBE = {*(f"probe@{codec}" for codec in CODECS), "compare", "summary"}
 DEPTH = {f"depth@{codec}" for codec in CODECS}
@@ -26,22 +27,10 @@ FOREACH = {
     ("sae", "interpret", "causal", "browse"): TOY["sae"]["sites"],
 }
 ONCE = {
-    "encoder@codes",
-    "encoder@mel",
-    "corpus",
-    "align",
-    "split",
-    "features",
-    "maps",
+    *("corpus", "align", "split", "features", "maps", "vq", "encoder@codes", "encoder@mel"),
     *(f"{part}-report" for part in ("geometry", "sae", "vq", "encoder", "depth")),
-    "vq",
 }
 EVERY = AFTER_PROBE | ONCE | {f"{kind}@{item}" for kinds, items in FOREACH.items() for kind in kinds for item in items}
-
-
-def locked(clone: Clone) -> dict[str, object]:
-    content = YAML(typ="safe").load((clone.root / "dvc.lock").read_text(encoding="utf-8"))
-    return dict(content["stages"])
 
 
 def query(clone: Clone, statement: str) -> list[tuple[str, ...]]:
@@ -58,16 +47,6 @@ def metric_names(clone: Clone, tag: str, value: str) -> set[str]:
     )
     assert len(parents) == 1
     return {name for (name,) in query(clone, f"select key from latest_metrics where run_uuid = '{parents[0][0]}'")}
-
-
-@contextmanager
-def appended(path: Path, text: str) -> Iterator[None]:
-    before = path.read_bytes()
-    path.write_bytes(before + text.encode())
-    try:
-        yield
-    finally:
-        path.write_bytes(before)
 
 
 def test_repro_runs_every_stage_once_and_leaves_its_results(done: Done) -> None:
@@ -93,10 +72,8 @@ def test_all_stages_hang_under_one_mlflow_run(done: Done) -> None:
     assert len(stages) == len(EVERY)
     assert len(set(stages)) == 1
     assert query(done.clone, "select distinct status from runs") == [("FINISHED",)]
-    parent = {
-        name for (name,) in query(done.clone, f"select key from latest_metrics where run_uuid = '{stages[0][0]}'")
-    }
-    assert {"probe.dac.phone.layer_3", "codec.encodec.bitrate_bps"} <= parent
+    names = {name for (name,) in query(done.clone, f"select key from latest_metrics where run_uuid = '{stages[0][0]}'")}
+    assert {"probe.dac.phone.layer_3", "codec.encodec.bitrate_bps"} <= names
     assert "nothing to add" in done.clone.phonoscope("sync-mlflow")
 
 
@@ -112,16 +89,15 @@ def test_the_second_repro_executes_nothing(done: Done) -> None:
 @contextmanager
 def flipped(files: list[Path]) -> Iterator[None]:
     """Turn one bit over in the middle of each file."""
-    before = {path: path.read_bytes() for path in files}
-    for path, content in before.items():
-        middle = len(content) // 2
-        path.chmod(0o644)
-        path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
-    try:
+
+    def flip(whole: bytes) -> bytes:
+        middle = len(whole) // 2
+        return whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+
+    with ExitStack() as stack:
+        for path in files:
+            stack.enter_context(changed(path, flip))
         yield
-    finally:
-        for path, content in before.items():
-            path.write_bytes(content)
 
 
 def verify(clone: Clone) -> tuple[int, dict[str, Any]]:
@@ -179,10 +155,7 @@ def test_every_stage_names_what_is_missing_cut_or_empty(done: Done, untracked: P
         for dep in deps:
             file = largest(dep)
             assert file, dep
-            for broken, context in [
-                (dep, removed(dep)),
-                *((file, changed(file, change)) for change in BREAKS.values()),
-            ]:
+            for broken, context in [(dep, removed(dep)), *((file, changed(file, each)) for each in BREAKS.values())]:
                 with context:
                     line = phonoscope(*stage.split("@"), "--params", str(untracked)).refusal(4)
                 assert broken.as_posix() in line
@@ -212,12 +185,12 @@ def test_what_does_not_fit_is_named_and_nothing_written(
     ],
 )
 def test_a_change_of_code_concerns_the_stages_that_import_it(done: Done, touched: str, stale: set[str]) -> None:
-    with appended(done.clone.root / touched, "\n# changed\n"):
+    with changed(done.clone.root / touched, lambda whole: whole + b"\n# changed\n"):
         assert set(json.loads(done.clone.dvc("status", "--json"))) == stale
 
 
 def test_the_number_of_workers_and_tracking_concern_no_stage(done: Done) -> None:
-    with appended(done.clone.root / "params.yaml", ""):
+    with changed(done.clone.root / "params.yaml", bytes):
         done.clone.set_params({"compute": {"workers": 7}, "tracking": {"enabled": False}})
         assert json.loads(done.clone.dvc("status", "--json")) == {}
 

@@ -8,7 +8,6 @@ import pytest
 from numpy.typing import NDArray
 
 from phonoscope.config.probes import DepthConfig
-from phonoscope.errors import ParamsError
 from phonoscope.probes import CodecInputs, ProbeResult
 from phonoscope.probes.controls import permute_rows
 from phonoscope.probes.pose import sample_utterances
@@ -88,8 +87,8 @@ def test_a_permuted_codebook_loses_the_geometry_and_nothing_else(planted: Plante
     books = [permute_rows(book, used, seed=layer) for layer, book in enumerate(planted.inputs.codebooks)]
     permuted = replace(planted, inputs=CodecInputs(planted.frames.codes, books)).probe(quick(inputs=("layer", "codes")))
 
-    def value(found: ProbeResult, name: str, measure: str) -> float:
-        rows = pick(found, measure, task="phone", input=name, layer=1)
+    def value(probed: ProbeResult, name: str, measure: str) -> float:
+        rows = pick(probed, measure, task="phone", input=name, layer=1)
         return float(rows.loc[rows["probe"].isin(["linear", "table"]), "value"].item())
 
     assert value(permuted, "layer", "mi_bits") == value(result, "layer", "mi_bits")
@@ -97,13 +96,6 @@ def test_a_permuted_codebook_loses_the_geometry_and_nothing_else(planted: Plante
     assert value(permuted, "layer", "mdl_compression") < value(result, "layer", "mdl_compression")
     one_hot = planted.probe(quick(inputs=("codes",)))
     assert value(permuted, "codes", "accuracy") == value(one_hot, "codes", "accuracy")
-
-
-def test_the_number_of_workers_changes_nothing(planted: Planted) -> None:
-    config = quick(layers=(2,), information=("phone",))
-    one, two = (planted.probe(config, workers=workers) for workers in (1, 2))
-    for name in ("table", "classes", "confusion"):
-        pd.testing.assert_frame_equal(getattr(one, name), getattr(two, name), check_exact=True)
 
 
 def test_classes_and_confusion_are_those_of_the_eval_frames(planted: Planted, result: ProbeResult) -> None:
@@ -127,12 +119,10 @@ def test_classes_and_confusion_are_those_of_the_eval_frames(planted: Planted, re
     )
 
 
-def test_layers_are_chosen_and_an_unknown_task_is_refused(planted: Planted) -> None:
+def test_layers_are_chosen(planted: Planted) -> None:
     few = planted.probe(quick(layers=(2,), inputs=("layer",), tasks=("phone",)))
     assert set(pick(few, "accuracy")["layer"]) == {2}
     assert set(pick(few, "mi_bits")["layer"]) == {1, 2, 3}
-    with pytest.raises(ParamsError, match="no task 'emotion'; there are phone"):
-        planted.probe(quick(tasks=("emotion",)))
 
 
 def test_the_sample_is_spread_over_both_sides(planted: Planted) -> None:
@@ -142,8 +132,8 @@ def test_the_sample_is_spread_over_both_sides(planted: Planted) -> None:
 
 
 def test_pitch_is_regressed_from_every_input(planted: Planted) -> None:
-    found = planted.probe(quick(tasks=("pitch",), information=()))
-    rows = found.table[(found.table["measure"] == "r2") & (found.table["probe"] == "linear")]
+    result = planted.probe(quick(tasks=("pitch",), information=()))
+    rows = result.table[(result.table["measure"] == "r2") & (result.table["probe"] == "linear")]
     r2 = {(name, layer): value for name, layer, value in rows[["input", "layer", "value"]].itertuples(index=False)}
     assert set(r2) == {
         *((("layer", layer)) for layer in (1, 2, 3)),
@@ -155,5 +145,5 @@ def test_pitch_is_regressed_from_every_input(planted: Planted) -> None:
     assert min(r2["cumulative", 2], r2["cumulative", 3], r2["latent", 0]) > 0.1
     assert max(r2["layer", 1], r2["layer", 3]) < 0.05
     assert (rows["null"] < 0.05).all()
-    mae = found.table[found.table["measure"] == "mae"]
+    mae = result.table[result.table["measure"] == "mae"]
     assert (mae["value"] > 0).all()

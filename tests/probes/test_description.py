@@ -14,8 +14,8 @@ from phonoscope.probes.information import count_pairs
 def test_blocks_hold_whole_utterances_and_end_at_their_shares() -> None:
     sizes = np.random.default_rng(0).integers(1, 20, size=200)
     blocks = assign_blocks(sizes, (0.1, 0.25, 1.0), seed=1)
-    found = np.bincount(blocks, weights=sizes) / sizes.sum()
-    np.testing.assert_allclose(found, [0.1, 0.15, 0.75], atol=0.02)
+    shares = np.bincount(blocks, weights=sizes) / sizes.sum()
+    np.testing.assert_allclose(shares, [0.1, 0.15, 0.75], atol=0.02)
     assert (assign_blocks(sizes, (0.1, 0.25, 1.0), seed=2) != blocks).any()
 
 

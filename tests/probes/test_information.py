@@ -27,36 +27,31 @@ def test_the_plug_in_estimate_is_that_of_scikit_learn() -> None:
 
 def test_independent_labels_have_no_information_within_its_error() -> None:
     independent = np.outer(np.full(64, 1 / 64), np.full(8, 1 / 8))
-    found = []
+    estimates = []
     for seed in range(40):
         codes, labels = draw(independent, 2_000, seed)
-        found.append(mutual_information(codes, labels, np.arange(2_000) // 20, (64, 8), draws=10, seed=seed))
-    assert min(f.null for f in found) > 0.1  # the plug-in estimate alone would report as much
-    assert abs(np.mean([f.value for f in found])) < 0.003
-    assert np.mean([f.low <= 0 <= f.high for f in found]) >= 0.9
+        estimates.append(mutual_information(codes, labels, np.arange(2_000) // 20, (64, 8), draws=10, seed=seed))
+    assert min(f.null for f in estimates) > 0.1  # the plug-in estimate alone would report as much
+    assert abs(np.mean([f.value for f in estimates])) < 0.003
+    assert np.mean([f.low <= 0 <= f.high for f in estimates]) >= 0.9
 
 
-def test_intervals_cover_the_truth_at_their_rate() -> None:
+@pytest.mark.parametrize(
+    ("frames", "unit", "copies", "least", "most"),
+    [(600, 10, 1, 0.85, 0.96), (200, 8, 8, 0.82, 0.97)],
+    ids=["independent", "repeated"],
+)
+def test_intervals_cover_the_truth_at_their_rate(
+    frames: int, unit: int, copies: int, least: float, most: float
+) -> None:
+    """Also where a unit repeats one pair eight times, which is the evidence of an eighth of the frames."""
     truth, hits = float((JOINT * np.log2(JOINT / np.outer(JOINT.sum(axis=1), JOINT.sum(axis=0)))).sum()), 0
     for seed in range(200):
-        codes, labels = draw(JOINT, 600, seed)
-        found = mutual_information(
-            codes, labels, np.arange(600) // 10, JOINT.shape, draws=10, seed=seed, confidence=0.9
-        )
-        hits += found.low <= truth <= found.high
-    assert 0.85 <= hits / 200 <= 0.96
-
-
-def test_intervals_account_for_frames_that_belong_together() -> None:
-    """Each unit repeats one pair eight times: as if there were an eighth of the frames."""
-    truth, hits = float((JOINT * np.log2(JOINT / np.outer(JOINT.sum(axis=1), JOINT.sum(axis=0)))).sum()), 0
-    for seed in range(200):
-        codes, labels = (part.repeat(8) for part in draw(JOINT, 200, seed))
-        found = mutual_information(
-            codes, labels, np.arange(1_600) // 8, JOINT.shape, draws=10, seed=seed, confidence=0.9
-        )
-        hits += found.low <= truth <= found.high
-    assert 0.82 <= hits / 200 <= 0.97
+        codes, labels = (part.repeat(copies) for part in draw(JOINT, frames, seed))
+        units = np.arange(len(codes)) // unit
+        bits = mutual_information(codes, labels, units, JOINT.shape, draws=10, seed=seed, confidence=0.9)
+        hits += bits.low <= truth <= bits.high
+    assert least <= hits / 200 <= most
 
 
 def test_permuting_moves_the_labels_of_units() -> None:

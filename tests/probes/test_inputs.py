@@ -1,25 +1,23 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from phonoscope.config.probes import ClassifierConfig, MlpConfig
 from phonoscope.probes import fit_probe
-from phonoscope.probes import frames as frames_module
 from phonoscope.probes.controls import lookup_classes
 from phonoscope.probes.inputs import FrameInput, TableInput
 from phonoscope.probes.vectors import ArrayVectors, SummedCodes
 
+Pair = tuple[TableInput, FrameInput, NDArray[np.int64]]
 CLASSES = ("a", "b", "c")
 CONFIG = ClassifierConfig(max_iter=300, tolerance=1e-5)
 MLP = MlpConfig(hidden=8, steps=300, batch_size=512)
 
 
 @pytest.fixture(scope="module")
-def pair() -> tuple[TableInput, FrameInput, NDArray[np.int64]]:
+def pair() -> Pair:
     """The same frames behind both paths; every tenth has no label."""
     rng = np.random.default_rng(0)
     codebook = rng.normal(size=(20, 5)).astype(np.float32)
@@ -30,7 +28,7 @@ def pair() -> tuple[TableInput, FrameInput, NDArray[np.int64]]:
     return TableInput(codes, codebook), FrameInput(ArrayVectors(codebook[codes])), labels
 
 
-def test_the_linear_probe_is_the_same_on_both_paths(pair: tuple[TableInput, FrameInput, NDArray[np.int64]]) -> None:
+def test_the_linear_probe_is_the_same_on_both_paths(pair: Pair) -> None:
     table, frames, labels = pair
     fits = [source.fit_linear(labels, CLASSES, CONFIG) for source in (table, frames)]
     assert fits[0].classes == fits[1].classes
@@ -40,20 +38,18 @@ def test_the_linear_probe_is_the_same_on_both_paths(pair: tuple[TableInput, Fram
     np.testing.assert_array_equal(frames.predict(fits[1], keep), table.predict(fits[0], keep))
 
 
-def test_the_network_finds_the_same_on_both_paths(pair: tuple[TableInput, FrameInput, NDArray[np.int64]]) -> None:
+def test_the_network_finds_the_same_on_both_paths(pair: Pair) -> None:
     table, frames, labels = pair
     keep = labels >= 0
-    found = [
+    predicted = [
         source.predict(source.fit_mlp(labels, CLASSES, MLP, "balanced", seed=0), keep) for source in (table, frames)
     ]
-    accuracies = [float((part == labels[keep]).mean()) for part in found]
+    accuracies = [float((part == labels[keep]).mean()) for part in predicted]
     assert accuracies[1] == pytest.approx(accuracies[0], abs=0.01)
-    assert (found[0] == found[1]).mean() > 0.95
+    assert (predicted[0] == predicted[1]).mean() > 0.95
 
 
-def test_reduction_and_means_are_the_same_on_both_paths(
-    pair: tuple[TableInput, FrameInput, NDArray[np.int64]],
-) -> None:
+def test_reduction_and_means_are_the_same_on_both_paths(pair: Pair) -> None:
     table, frames, labels = pair
     keep, utterances = labels >= 0, np.arange(len(labels)) // 100
     reduced = [source.reduced(keep, 2) for source in (table, frames)]
@@ -64,24 +60,11 @@ def test_reduction_and_means_are_the_same_on_both_paths(
     np.testing.assert_allclose(frames.means(utterances, 200), table.means(utterances, 200), atol=1e-6)
 
 
-def test_one_hot_codes_read_out_the_table(pair: tuple[TableInput, FrameInput, NDArray[np.int64]]) -> None:
+def test_one_hot_codes_read_out_the_table(pair: Pair) -> None:
     table, _, labels = pair
     counts = table.table(labels, CLASSES)
     probe = fit_probe(counts, np.eye(20), C=1e4, class_weight="none", max_iter=2_000)
     np.testing.assert_array_equal(probe.predict(np.eye(20)), lookup_classes(counts))
-
-
-def test_frames_are_read_block_by_block_where_memory_is_short(
-    pair: tuple[TableInput, FrameInput, NDArray[np.int64]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table, frames, labels = pair
-    held = frames.fit_linear(labels, CLASSES, CONFIG)
-    path = tmp_path / "vectors.bin"
-    table.codebook[table.codes].tofile(path)
-    mapped = FrameInput(ArrayVectors(np.memmap(path, dtype=np.float32, mode="r", shape=(len(labels), 5))))
-    monkeypatch.setattr(frames_module, "HELD_BYTES", 0)
-    streamed = mapped.fit_linear(labels, CLASSES, CONFIG)
-    np.testing.assert_array_equal(streamed.weight, held.weight)
 
 
 def test_a_sum_of_codes_is_the_sum_of_their_vectors() -> None:

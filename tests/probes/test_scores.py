@@ -53,26 +53,22 @@ def test_r2_keeps_its_digits_far_from_zero() -> None:
     rng = np.random.default_rng(0)
     true = 1e6 + rng.normal(size=5_000)
     predicted = true + rng.normal(scale=0.5, size=5_000)
-    found = ValueStatistics.from_frames(np.zeros(5_000, dtype=np.int64), true, predicted, 1, origin=1e6).scores()
-    assert found["r2"][0] == pytest.approx(r2_score(true, predicted), abs=1e-9)
+    scores = ValueStatistics.from_frames(np.zeros(5_000, dtype=np.int64), true, predicted, 1, origin=1e6).scores()
+    assert scores["r2"][0] == pytest.approx(r2_score(true, predicted), abs=1e-9)
 
 
 def test_statistics_of_batches_add_up() -> None:
     utterance, true, predicted = random_frames(1)
-    shape = (30, CLASSES)
-    whole = ClassStatistics.from_frames(utterance, true, predicted, shape)
-    parts = [
-        ClassStatistics.from_frames(utterance[s], true[s], predicted[s], shape) for s in (slice(700), slice(700, None))
-    ]
-    added = parts[0] + parts[1]
-    np.testing.assert_array_equal(whole.correct, added.correct)
-    values = true.astype(float), predicted.astype(float)
-    whole_values = ValueStatistics.from_frames(utterance, *values, 30, 1.0)
-    halves = [
-        ValueStatistics.from_frames(utterance[s], values[0][s], values[1][s], 30, 1.0)
-        for s in (slice(9), slice(9, None))
-    ]
-    np.testing.assert_allclose((halves[0] + halves[1]).squared_error, whole_values.squared_error)
+    first, rest = slice(700), slice(700, None)
+
+    def classes(s: slice) -> ClassStatistics:
+        return ClassStatistics.from_frames(utterance[s], true[s], predicted[s], (30, CLASSES))
+
+    def values(s: slice) -> ValueStatistics:
+        return ValueStatistics.from_frames(utterance[s], true[s] * 1.0, predicted[s] * 1.0, 30, 1.0)
+
+    np.testing.assert_array_equal((classes(first) + classes(rest)).correct, classes(slice(None)).correct)
+    np.testing.assert_allclose((values(first) + values(rest)).squared_error, values(slice(None)).squared_error)
 
 
 def test_a_resample_scores_like_its_frames() -> None:
@@ -101,16 +97,6 @@ def test_interval_agrees_with_scipy() -> None:
     assert ours.high == pytest.approx(scipy.high, abs=0.02)
 
 
-def test_frames_of_one_utterance_are_not_independent_evidence() -> None:
-    """Ten copies of every frame, in the same utterances, leave the interval as it was."""
-    utterance, true, predicted = random_frames(6)
-    resamples = draw_resamples(30, 500, seed=7)
-    once = ClassStatistics.from_frames(utterance, true, predicted, (30, CLASSES)).scores(resamples)
-    tenfold = [np.repeat(part, 10) for part in (utterance, true, predicted)]
-    copies = ClassStatistics.from_frames(*tenfold, (30, CLASSES)).scores(resamples)
-    np.testing.assert_allclose(copies["macro_f1"], once["macro_f1"])
-
-
 def test_pairing_removes_what_the_utterances_share() -> None:
     rng = np.random.default_rng(8)
     difficulty = rng.uniform(10, 60, size=50)
@@ -125,16 +111,22 @@ def test_pairing_removes_what_the_utterances_share() -> None:
     alone = interval(0, hard.scores(draw_resamples(50, 1_000, 0))["mae"], 0.95)
     assert gap.high - gap.low == pytest.approx(0.2 * (alone.high - alone.low), rel=0.2)
     assert paired_difference(hard, hard, "mae", config) == (0, 0, 0)
+    fewer = ValueStatistics.from_frames(np.arange(20), difficulty[:20], zeros[:20], 20, 0.0)
+    with pytest.raises(DataError, match="same utterances; there are 20 and 50"):
+        paired_ratio(fewer, hard, "mae", config)
 
 
-def test_pairing_needs_the_same_utterances() -> None:
-    parts = [ClassStatistics.from_frames(*random_frames(9, utterances=n), (n, CLASSES)) for n in (20, 30)]
-    with pytest.raises(DataError, match="same utterances; there are 20 and 30"):
-        paired_ratio(*parts, "macro_f1", BootstrapConfig())
-
-
-def test_utterances_without_frames_do_not_break_an_interval() -> None:
-    lonely = ValueStatistics.from_frames(np.array([0, 0, 0]), np.array([1.0, 2.0, 4.0]), np.full(3, 2.0), 3, 0.0)
-    draws = lonely.scores(draw_resamples(3, 200, seed=1))
-    assert np.isnan(draws["r2"]).any()  # resamples without utterance 0
-    assert interval(0.0, draws["mae"], 0.95)[1:] == pytest.approx((1.0, 1.0))
+def test_bootstrap_intervals_of_accuracy_cover_the_truth_at_their_rate() -> None:
+    """Utterances differ in how hard they are: their accuracy is Beta(3, 2), whose mean is 0.6."""
+    hits, trials, utterances, frames = 0, 300, 60, 25
+    for seed in range(trials):
+        rng = np.random.default_rng(seed)
+        true = rng.integers(3, size=(utterances, frames))
+        right = rng.random((utterances, frames)) < rng.beta(3, 2, size=(utterances, 1))
+        rows = np.repeat(np.arange(utterances), frames)
+        guesses = np.where(right, true, (true + 1) % 3)
+        statistics = ClassStatistics.from_frames(rows, true.ravel(), guesses.ravel(), (utterances, 3))
+        draws = statistics.scores(draw_resamples(utterances, 400, seed))["accuracy"]
+        estimate = interval(float(statistics.scores()["accuracy"][0]), draws, 0.9)
+        hits += estimate.low <= 0.6 <= estimate.high
+    assert 0.85 <= hits / trials <= 0.94

@@ -29,8 +29,8 @@ def write_interpretation() -> None:
     tone = 0.5 * np.sin(2 * np.pi * (500 + 4000 * time) * time)
     for name in names:
         write_flac(paths.CORPUS / f"{name}.flac", tone.astype(np.float32), 16000)
-    found = interpret(planted.activations, planted.index, CONFIG)
+    result = interpret(planted.activations, planted.index, CONFIG)
     folder, speech = paths.interpretation(SITE), tone.astype(np.float32)
-    save_interpretation(folder, found, planted.activations, lambda utterance: speech, CONFIG.clip_s)
+    save_interpretation(folder, result, planted.activations, lambda utterance: speech, CONFIG.clip_s)
     steered = CAUSAL.assign(intervention="steer", difference=9.0)
     write_csv(paths.causal_metrics(SITE), pd.concat([CAUSAL.assign(intervention="ablate"), steered]))

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
+from phonoscope.drawing import png
 from phonoscope.report.probes import DISTILLATION, table
 
 Values = Mapping[str, Sequence[float]]  # by task: the score of each layer
@@ -50,3 +52,12 @@ def distilled(
 
 
 NOTHING = distilled({})
+
+
+def assert_legend_is_free(figure: Figure) -> None:
+    """The legend lies within the figure, and no panel reaches into it."""
+    png(figure)  # lays it out
+    legend = figure.legends[0].get_window_extent()
+    assert figure.bbox.fully_contains(legend.x0, legend.y0)
+    assert figure.bbox.fully_contains(legend.x1, legend.y1)
+    assert not any(legend.overlaps(box) for axes in figure.axes if (box := axes.get_tightbbox()))

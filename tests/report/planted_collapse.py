@@ -10,11 +10,11 @@ from phonoscope.studies.collapse.variants import arm_variants, main_variants
 
 
 def row(place: dict[str, Any], *, collapsed: bool, quantized: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {"accuracy": 0.2 if collapsed else 0.98, "majority": 0.19, "drift": 0.002, "loss": 1.0}
+    numbers: dict[str, Any] = {"accuracy": 0.2 if collapsed else 0.98, "majority": 0.19, "drift": 0.002, "loss": 1.0}
     if not quantized:
-        return place | found
+        return place | numbers
     codes = 2 if collapsed else 250
-    return place | found | {
+    return place | numbers | {
         "perplexity_batch": 1.5 if collapsed else 100.0,
         "perplexity_printed": 1.6 if collapsed else 104.0,
         "perplexity_dataset": 1.5 if collapsed else 120.0,

@@ -25,5 +25,5 @@ CAUSAL = pd.DataFrame(
 
 def interpreted() -> Interpreted:
     planted = plant(speakers=4, utterances=3)
-    found = interpret(planted.activations, planted.index, CONFIG)
-    return Interpreted(found.features, found.windows, found.means, found.scores, found.skipped, CAUSAL)
+    result = interpret(planted.activations, planted.index, CONFIG)
+    return Interpreted(result.features, result.windows, result.means, result.scores, result.skipped, CAUSAL)

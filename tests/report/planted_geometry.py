@@ -32,12 +32,6 @@ def scores(codec: str, *, gains: Mapping[str, float] | None = None, aliased: boo
     return table.replace("", np.nan)  # as read from a CSV
 
 
-def value(name: str, metric: str, gains: Mapping[str, float] | None = None) -> float:
-    """A score by word."""
-    gain = {**dict.fromkeys(MEASURES, GAIN), **(gains or {})}[metric]
-    return 0.2 + (gain if name == "projections_concat" else 0.0)
-
-
 def _rows(name: str, gains: Mapping[str, float]) -> Iterator[dict[str, Any]]:
     def row(metric: str, number: float, label: str = "word", space: str = "full", **more: Any) -> dict[str, Any]:
         empty = {"against": "", "ci_low": np.nan, "ci_high": np.nan, "p_value": np.nan}
@@ -47,7 +41,7 @@ def _rows(name: str, gains: Mapping[str, float]) -> Iterator[dict[str, Any]]:
         return {"ci_low": number - 0.05, "ci_high": number + 0.05}
 
     for metric in MEASURES:
-        number = value(name, metric, gains)
+        number = 0.2 + (gains[metric] if name == "projections_concat" else 0.0)
         yield row(metric, number, **around(number))
         if name == "projections_concat":
             yield row(f"{metric}_difference", gains[metric], against="latent_sum", **around(gains[metric]))

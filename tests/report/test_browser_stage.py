@@ -1,22 +1,13 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from phonoscope import paths
-from phonoscope.errors import DataError
 from phonoscope.pipeline.browse import run
 
 from .browser_checkout import PARAMS, SITE, write_interpretation
-
-
-@pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    write_interpretation()
-    return tmp_path
 
 
 def written() -> dict[str, bytes]:
@@ -24,7 +15,11 @@ def written() -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
-def test_stage_writes_a_page_that_needs_nothing_else(checkout: Path) -> None:
+def test_stage_writes_a_page_that_needs_nothing_else_and_the_same_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_interpretation()
     report = run(PARAMS, SITE)
     files = written()
     assert {"index.html", "browse.js", "browse.css", "data.js"} < set(files)
@@ -32,40 +27,5 @@ def test_stage_writes_a_page_that_needs_nothing_else(checkout: Path) -> None:
         assert {f"clips/{feature}/{name}" for name in ("01.flac", "04.flac", "spectrograms.png")} < set(files)
     assert report.metrics["features_with_clips"] == 2
     assert report.metrics["megabytes"] == pytest.approx(sum(map(len, files.values())) / 1e6)
-
-
-def test_stage_writes_the_same_bytes_again(checkout: Path) -> None:
     run(PARAMS, SITE)
-    first = written()
-    run(PARAMS, SITE)
-    assert written() == first
-
-
-@pytest.mark.parametrize(
-    ("missing", "stage"),
-    [
-        (paths.interpretation(SITE) / "features.parquet", "interpret@encoder_3"),
-        (paths.interpretation(SITE) / "notes.json", "interpret@encoder_3"),
-        (paths.causal_metrics(SITE), "causal@encoder_3"),
-    ],
-)
-def test_a_missing_input_names_the_stage_to_run(checkout: Path, missing: Path, stage: str) -> None:
-    missing.unlink()
-    with pytest.raises(DataError, match=f"{missing.name}: no such file"):
-        run(PARAMS, SITE)
-    assert not paths.browser(SITE).exists()
-
-
-def test_a_cut_table_is_refused(checkout: Path) -> None:
-    table = paths.interpretation(SITE) / "windows.parquet"
-    table.write_bytes(table.read_bytes()[:100])
-    with pytest.raises(DataError, match="not a readable table"):
-        run(PARAMS, SITE)
-
-
-def test_a_site_without_causal_tests_has_its_page(checkout: Path) -> None:
-    header = paths.causal_metrics(SITE).read_text().splitlines()[0]
-    paths.causal_metrics(SITE).write_text(f"{header}\n")
-    run(PARAMS, SITE)
-    data = json.loads(written()["data.js"].decode().removeprefix("const DATA = ").removesuffix(";\n"))
-    assert set(data["features"]["difference"]) == {None}
+    assert written() == files

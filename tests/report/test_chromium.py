@@ -65,7 +65,7 @@ def opened(chromium: webdriver.Chrome, page: Path) -> webdriver.Chrome:
 
 
 def texts(driver: webdriver.Chrome, selector: str) -> list[str]:
-    return [found.text for found in driver.find_elements(By.CSS_SELECTOR, selector)]
+    return [element.text for element in driver.find_elements(By.CSS_SELECTOR, selector)]
 
 
 def shot(driver: webdriver.Chrome) -> Any:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-from phonoscope.drawing import png
 from phonoscope.report.depth import draw_groups, draw_information, draw_inputs, draw_phones, markdown_tables
 
 HEAD = {"codec": "a", "task": "phone", "split": "utterances"}
@@ -48,17 +47,6 @@ def test_confusions_are_shares_of_a_class_and_of_its_group() -> None:
     assert groups is not None
     assert [text.get_text() for text in groups.axes[0].texts] == ["50", "50", "0", "100"]
     assert draw_phones(CONFUSION, CLASSES, "latent", 0) is None
-
-
-def test_inputs_are_drawn_with_the_same_bytes_each_time() -> None:
-    table = scores(
-        *(("layer", layer, probe, "macro_f1", 0.3 / layer) for layer in (1, 2) for probe in ("linear", "mlp")),
-        *(("cumulative", 2, "linear", "macro_f1", 0.5), ("latent", 0, "linear", "macro_f1", 0.7)),
-    )
-    figures = [draw_inputs(table), draw_inputs(table)]
-    assert figures[0] is not None
-    assert figures[1] is not None
-    assert png(figures[0]) == png(figures[1])
 
 
 def test_all_values_of_all_codecs_are_within_the_axis() -> None:

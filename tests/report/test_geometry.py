@@ -6,15 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phonoscope.drawing import png
 from phonoscope.errors import DataError
 from phonoscope.report.geometry import (
-    NO_WORDS,
     SCORES,
     aliases,
     draw_layers,
     draw_scores,
-    headline,
     look_up,
     markdown_tables,
     representations,
@@ -22,7 +19,8 @@ from phonoscope.report.geometry import (
     table,
     verdicts,
 )
-from tests.report.planted_geometry import ALIASES, GAIN, MEASURES, VIEWS, scores
+from tests.report.planted import assert_legend_is_free
+from tests.report.planted_geometry import ALIASES, MEASURES, VIEWS, scores
 
 CODECS = ("dac", "encodec", "speechtokenizer", "speechtokenizer_undistilled")
 TABLE = table({codec: scores(codec) for codec in CODECS})
@@ -92,14 +90,6 @@ def test_ranks_stand_beside_dimensions_and_nothing_is_lost() -> None:
     assert any(line[:3] == ["dac", "projections_concat", "0.300 [0.250, 0.350]"] for line in lines)
     assert re.search(r"undecided \(p = 0\.5\)|refuted \(p = 0\.5\)", text)
     assert "layer_1" not in text
-    empty = table({"dac": scores("dac").iloc[:0]})
-    assert NO_WORDS in markdown_tables(empty, verdicts(empty))
-
-
-def test_tracked_differences() -> None:
-    numbers = headline(PAIR)
-    assert numbers["dac.full.silhouette_difference_word"] == pytest.approx(GAIN)
-    assert len(numbers) == 2 * len(VIEWS) * 4
 
 
 def test_every_score_is_drawn_with_its_interval() -> None:
@@ -108,8 +98,8 @@ def test_every_score_is_drawn_with_its_interval() -> None:
     for axes, (metric, label) in zip(figure.axes, SCORES, strict=True):
         for codec in CODECS:
             (line,) = (line for line in axes.lines if line.get_label() == codec)
-            found = [look_up(TABLE, codec, "full", name, metric, label=label) for name in NAMES]
-            np.testing.assert_array_equal(line.get_ydata(), [score.value for score in found if score])
+            expected = [look_up(TABLE, codec, "full", name, metric, label=label) for name in NAMES]
+            np.testing.assert_array_equal(line.get_ydata(), [score.value for score in expected if score])
             assert [round(float(x)) for x in np.asarray(line.get_xdata())] == [0, 1, 2, 3]
         bars = [segment for bar in axes.collections for segment in bar.get_segments()]  # type: ignore[attr-defined]
         upright = [segment for segment in bars if segment[0][0] == segment[1][0]]
@@ -138,25 +128,14 @@ def test_null_levels_are_drawn_where_they_are_known() -> None:
     assert null_levels(draw_scores(named, "notebook"), 3) == {-0.01}
 
 
-def test_layers_have_a_figure_of_their_own() -> None:
-    figure = draw_layers(TABLE, "full")
-    assert figure
-    assert [text.get_text() for text in figure.axes[3].get_xticklabels()] == ["1"]
-    assert figure.axes[3].get_xlabel() == "RVQ layer alone"
-    assert draw_layers(TABLE[TABLE["representation"] != "layer_1"], "full") is None
-
-
-def test_layers_stand_in_the_order_of_their_numbers() -> None:
+def test_layers_have_a_figure_in_the_order_of_their_numbers() -> None:
     rows = TABLE.replace({"representation": {"codes_mean": "layer_10", "latent_sum": "layer_2"}})
     figure = draw_layers(rows, "full")
     assert figure
     assert [text.get_text() for text in figure.axes[3].get_xticklabels()] == ["1", "2", "10"]
+    assert figure.axes[3].get_xlabel() == "RVQ layer alone"
+    assert draw_layers(TABLE[TABLE["representation"] != "layer_1"], "full") is None
 
 
-def test_the_same_bytes_and_nothing_over_the_legend() -> None:
-    figure = draw_scores(TABLE, "full")
-    assert png(figure) == png(draw_scores(TABLE, "full"))
-    legend = figure.legends[0].get_window_extent()
-    boxes = [axes.get_tightbbox() for axes in figure.axes]
-    assert not any(box and legend.overlaps(box) for box in boxes)
-    assert figure.bbox.fully_contains(legend.x1, legend.y0)
+def test_nothing_overlaps_the_legend() -> None:
+    assert_legend_is_free(draw_scores(TABLE, "full"))

@@ -11,7 +11,6 @@ import pytest
 
 from phonoscope import paths
 from phonoscope.config.geometry import GeometryConfig
-from phonoscope.errors import DataError
 from phonoscope.files import write_csv, write_parquet
 from phonoscope.pipeline import geometry_report
 from phonoscope.report.geometry import NO_WORDS, table
@@ -26,11 +25,13 @@ VIEW = "full"
 KINDS = ("pca_2d", "pca_3d", "tsne_2d", "tsne_3d", "complete")
 
 
-def write_inputs() -> None:
+def write_inputs(rows: slice = slice(None)) -> None:
+    """Write these rows of all tables of both codecs."""
     for codec, drawn in DRAWN.items():
-        write_csv(paths.geometry_metrics(codec), scores(codec, aliased=codec == "encodec"))
+        write_csv(paths.geometry_metrics(codec), scores(codec, aliased=codec == "encodec")[rows])
         for name, frame in (("clips", clips()), ("coordinates", coordinates(drawn).query("view == @VIEW"))):
-            write_parquet(paths.geometry(codec) / f"{name}.parquet", pa.Table.from_pandas(frame, preserve_index=False))
+            content = pa.Table.from_pandas(frame[rows], preserve_index=False)
+            write_parquet(paths.geometry(codec) / f"{name}.parquet", content)
 
 
 def written() -> dict[str, bytes]:
@@ -106,30 +107,15 @@ def test_a_second_run_writes_the_same_bytes(reported: Path, monkeypatch: pytest.
 def test_projections_that_are_not_there_are_left_out() -> None:
     rows = table({"dac": scores("dac")})
     points = coordinates("codes_mean").assign(tsne3_1=float("nan"))
-    found = list(codec_pictures("dac", rows, clips(), points, 30))
-    assert [[each.name for each in pictures.projections] for pictures in found] == [["pca_2d", "pca_3d", "tsne_2d"]] * 2
+    views = [picture.projections for picture in codec_pictures("dac", rows, clips(), points, 30)]
+    assert [[each.name for each in view] for view in views] == [["pca_2d", "pca_3d", "tsne_2d"]] * 2
 
 
 def test_a_corpus_without_words_has_a_report_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for codec in DRAWN:
-        write_csv(paths.geometry_metrics(codec), scores(codec).iloc[:0])
-        for name, frame in (("clips", clips()), ("coordinates", coordinates("codes_mean"))):
-            empty = pa.Table.from_pandas(frame.iloc[:0], preserve_index=False)
-            write_parquet(paths.geometry(codec) / f"{name}.parquet", empty)
+    write_inputs(slice(0))
     report = geometry_report.run(PARAMS)
     assert report.figures == []
     assert NO_WORDS in (paths.GEOMETRY_REPORT / "table.md").read_text()
     assert NO_WORDS in (paths.GEOMETRY_FIGURES / "index.html").read_text()
     assert all(pd.read_csv(paths.GEOMETRY_REPORT / f"{name}.csv").empty for name in ("scores", "verdicts"))
-
-
-def test_missing_inputs_name_their_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=r"dac\.csv: no such file; run `dvc repro geometry@dac`"):
-        geometry_report.run(PARAMS)
-    for codec in DRAWN:
-        write_csv(paths.geometry_metrics(codec), scores(codec))
-    with pytest.raises(DataError, match=r"clips\.parquet: no such file"):
-        geometry_report.run(PARAMS)
-    assert not paths.GEOMETRY_FIGURES.exists()

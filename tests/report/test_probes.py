@@ -25,8 +25,9 @@ from phonoscope.report.probes import (
 )
 from phonoscope.report.summary import distillation_headline
 from phonoscope.stats import draw_resamples
-from tests.report.planted import MEASURES, NOTHING, Values, codec_table, distilled, probes
+from tests.report.planted import MEASURES, NOTHING, Values, assert_legend_is_free, codec_table, distilled, probes
 
+GOOD = codec_table("a", {"phone": [0.3, 0.2, 0.1]})
 LONG, SHORT = {"phone": [0.3, 0.2, 0.1]}, {"phone": [0.1, 0.4], "pitch": [-0.2, 0.05]}
 
 
@@ -45,24 +46,26 @@ def test_controls_stand_beside_the_probe_that_they_belong_to() -> None:
     assert set(map(tuple, table(shuffled).to_numpy())) == set(map(tuple, combined.to_numpy()))
 
 
-@pytest.mark.parametrize(("probe", "value"), [("linear", np.nan), ("lookup", np.inf), ("permuted", np.nan)])
-def test_scores_that_are_not_finite_are_refused(probe: str, value: float) -> None:
-    broken = codec_table("a", LONG)
-    broken.loc[(broken["probe"] == probe) & (broken["layer"] == 2) & (broken["measure"] == "accuracy"), "value"] = value
-    with pytest.raises(DataError, match=r"of a: phone accuracy of layer 2 .*not finite"):
-        table({"a": broken})
+def without_value(probe: str, value: float) -> pd.DataFrame:
+    at = (GOOD["probe"] == probe) & (GOOD["layer"] == 2) & (GOOD["measure"] == "accuracy")
+    return GOOD.assign(value=GOOD["value"].mask(at, value))
 
 
-def test_rows_of_another_codec_missing_columns_doubles_and_missing_controls_are_refused() -> None:
-    good = codec_table("a", LONG)
-    with pytest.raises(DataError, match="another codec, 'a'"):
-        table({"b": good})
-    with pytest.raises(DataError, match="no column 'low'"):
-        table({"a": good.drop(columns="low")})
-    with pytest.raises(DataError, match="stand twice"):
-        table({"a": pd.concat([good, good.head(1)])})
-    with pytest.raises(DataError, match="not finite"):
-        table({"a": good[good["probe"] != "majority"]})
+@pytest.mark.parametrize(
+    ("codec", "rows", "reason"),
+    [
+        ("b", GOOD, "another codec, 'a'"),
+        ("a", GOOD.drop(columns="low"), "no column 'low'"),
+        ("a", pd.concat([GOOD, GOOD.head(1)]), "stand twice"),
+        ("a", GOOD[GOOD["probe"] != "majority"], "not finite"),
+        ("a", without_value("linear", np.nan), r"of a: phone accuracy of layer 2 .*not finite"),
+        ("a", without_value("lookup", np.inf), r"of a: phone accuracy of layer 2 .*not finite"),
+        ("a", without_value("permuted", np.nan), r"of a: phone accuracy of layer 2 .*not finite"),
+    ],
+)
+def test_a_broken_table_is_refused(codec: str, rows: pd.DataFrame, reason: str) -> None:
+    with pytest.raises(DataError, match=reason):
+        table({codec: rows})
 
 
 def test_best_is_the_largest_score_but_the_smallest_error() -> None:
@@ -273,12 +276,7 @@ def test_the_same_bytes_whatever_the_users_settings() -> None:
 def test_nothing_overlaps_the_legend() -> None:
     figure = draw(COMBINED, "pitch", dims=dict.fromkeys(CODECS, 64), utterances=98)
     assert [axes.get_ylabel() for axes in figure.axes[:2]] == ["MAE in Hz (lower is better)", "R²"]
-    png(figure)
-    legend = figure.legends[0].get_window_extent()
-    boxes = [axes.get_tightbbox() for axes in figure.axes]
-    assert not any(box and legend.overlaps(box) for box in boxes)
-    assert figure.bbox.fully_contains(legend.x0, legend.y0)
-    assert figure.bbox.fully_contains(legend.x1, legend.y1)
+    assert_legend_is_free(figure)
 
 
 def test_a_codec_and_its_undistilled_version_share_a_hue_and_differ_in_line() -> None:

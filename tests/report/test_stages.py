@@ -11,14 +11,11 @@ import pandas as pd
 import pytest
 
 from phonoscope import paths
-from phonoscope.compute import derive_seed
 from phonoscope.config.probes import BootstrapConfig, ProbeConfig
 from phonoscope.data import Codebooks
 from phonoscope.errors import DataError
 from phonoscope.files import write_csv, write_safetensors
 from phonoscope.pipeline import compare, summary
-from phonoscope.probes import ProbeResult
-from phonoscope.probes.scores import paired_ratio
 from tests.probes.planted import make_corpus
 
 CODECS = ["speechtokenizer", "speechtokenizer_undistilled"]
@@ -29,30 +26,33 @@ PARAMS: Any = SimpleNamespace(
 )
 
 
-def probe_codecs() -> dict[str, ProbeResult]:
+def probe_codecs() -> None:
     """Write the files of the probe stages: the undistilled codec's codes are wrong on a third of the frames."""
     codebook = np.random.default_rng(0).normal(size=(32, 6)).astype(np.float32)
     corpus = make_corpus(codebook, utterances=24, frames=60)
     noise = np.random.default_rng(1)
     wrong = np.where(noise.random(corpus.codes.shape) < 1 / 3, noise.permutation(corpus.codes), corpus.codes)
-    results = {}
     for codec, codes in zip(CODECS, (corpus.codes, wrong), strict=True):
-        result = results[codec] = replace(corpus, codes=codes).probe(PARAMS.probe, codec)
+        result = replace(corpus, codes=codes).probe(PARAMS.probe, codec)
         for task, probes in result.tasks.items():
             write_safetensors(paths.probes(codec) / f"{task}.safetensors", *probes.to_tensors())
         write_csv(paths.probe_metrics(codec), result.table)
         Codebooks.from_arrays([codebook], [codebook[:, :5]]).save(paths.codebooks(codec))
-    return results
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, ProbeResult]]:
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("compared")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        results = probe_codecs()
+        probe_codecs()
         compare.run(PARAMS)
-    return folder, results
+    return folder
+
+
+@pytest.fixture
+def compared(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(comparison)
 
 
 def artifacts() -> dict[str, bytes]:
@@ -60,10 +60,7 @@ def artifacts() -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in files}
 
 
-def test_compare_writes_the_same_bytes_again_and_ignores_stale_codecs(
-    compared: tuple[Path, dict[str, ProbeResult]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(compared[0])
+def test_compare_writes_the_same_bytes_again_and_ignores_stale_codecs(compared: None) -> None:
     first = artifacts()
     assert set(first) == {
         *("probes.csv", "distillation.csv", "verdicts.csv", "table.md"),
@@ -77,68 +74,36 @@ def test_compare_writes_the_same_bytes_again_and_ignores_stale_codecs(
     assert verdicts["phone macro-F1: distilled over undistilled"] == "supported"
 
 
-def test_distillation_agrees_with_the_paired_bootstrap_of_the_probes(
-    compared: tuple[Path, dict[str, ProbeResult]],
-) -> None:
-    folder, results = compared
-    table = pd.read_csv(folder / paths.COMPARISON / "distillation.csv")
-    seed = derive_seed(PARAMS.probe.seed, "bootstrap")
-    for task, measure in (("phone", "macro_f1"), ("speaker", "accuracy"), ("pitch", "mae")):
-        for layer in (1, 2):
-            first, second = (results[codec].tasks[task].statistics[layer - 1] for codec in CODECS)
-            expected = paired_ratio(first, second, measure, PARAMS.probe.bootstrap, seed=seed)
-            row = table.query("task == @task and measure == @measure and layer == @layer")
-            assert row[["ratio", "ratio_low", "ratio_high"]].to_numpy() == pytest.approx(np.array([expected]))
-
-
-def test_a_missing_table_names_its_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=r"speechtokenizer.csv: no such file; run `dvc repro probe@speechtokenizer`"):
-        compare.run(PARAMS)
-    with pytest.raises(DataError, match=r"corpus.csv: no such file; run `dvc repro corpus`"):
-        summary.run(PARAMS)
-
-
-def write_metric_tables(folder: Path, si_sdr_db: float = 4.0) -> None:
+def write_metric_tables(si_sdr_db: float = 4.0) -> None:
     for stage in ("corpus", "align", "split"):
-        write_csv(folder / f"metrics/{stage}.csv", pd.DataFrame({"metric": ["utterances"], "value": [40]}))
-    rows = [(0, "bitrate_bps", 4000.0, 9), (1, "perplexity", 20.0, 9), (2, "si_sdr_db", si_sdr_db, 9)]
-    for codec in CODECS:
-        write_csv(folder / paths.encode_metrics(codec), pd.DataFrame(rows, columns=["layer", "metric", "value", "n"]))
+        write_csv(paths.stage_metrics(stage), pd.DataFrame({"metric": ["utterances"], "value": [40]}))
+    encoded = [(0, "bitrate_bps", 4000.0, 9), (1, "perplexity", 20.0, 9), (2, "si_sdr_db", si_sdr_db, 9)]
     words = [("codes_mean", metric, value) for metric, value in (("silhouette", -0.1), ("davies_bouldin", 5.0))]
-    for codec in CODECS:
-        table = pd.DataFrame(words, columns=["representation", "metric", "value"])
-        write_csv(folder / paths.geometry_metrics(codec), table.assign(view="notebook", space="full", label="word"))
+    geometry = pd.DataFrame(words, columns=["representation", "metric", "value"])
     head = ["task", "split", "input", "layer", "probe", "measure", "value"]
     deep = [("phone", "utterances", "layer", 1, "table", "mi_bits", 1.5)]
     deep += [("phone", "utterances", "cumulative", layer, "linear", "macro_f1", layer / 10) for layer in (2, 4)]
     for codec in CODECS:
-        write_csv(folder / paths.depth_metrics(codec), pd.DataFrame(deep, columns=head))
+        write_csv(paths.encode_metrics(codec), pd.DataFrame(encoded, columns=["layer", "metric", "value", "n"]))
+        write_csv(paths.geometry_metrics(codec), geometry.assign(view="notebook", space="full", label="word"))
+        write_csv(paths.depth_metrics(codec), pd.DataFrame(deep, columns=head))
     variants = [("vq", "accuracy", 0.9), ("vq", "perplexity_eval", 120.0), ("baseline", "accuracy", 0.95)]
-    write_csv(folder / paths.VQ_REPORT / "headline.csv", pd.DataFrame(variants, columns=["variant", "metric", "value"]))
-    scores = {"fvu": 0.1, "cosine": 0.9, "l0": 32.0, "dead_share": 0.0, "ce_recovered": 0.9}
-    scores |= {"wer_clean": 0.1, "wer_sae": 0.2, "wer_zero": 1.0}
-    sizes = {
-        "accuracy_word": 0.7,
-        "accuracy_speaker": 0.5,
-        "parameters": 100.0,
-        "input_bytes": 7168.0,
-        "loss_word": 1.0,
-    }
+    write_csv(paths.VQ_REPORT / "headline.csv", pd.DataFrame(variants, columns=["variant", "metric", "value"]))
+    sizes = {"accuracy_word": 0.7, "accuracy_speaker": 0.5, "parameters": 100.0}
+    sizes |= {"input_bytes": 7168.0, "loss_word": 1.0}
     for kind in ("codes", "mel"):
         rows = [(kind, seed, name, value + 0.1 * seed) for name, value in sizes.items() for seed in range(2)]
         table = pd.DataFrame(rows, columns=["encoder", "seed", "metric", "value"])
-        write_csv(folder / paths.encoder_metrics(kind), table[(table["seed"] == 0) | (table["value"] < 10)])
-    found = {paths.sae_scores: scores, paths.interpret_scores: {"phones": 39, "phones_with_auroc_90": 30}}
-    for path, values in found.items():
-        write_csv(folder / path("encoder_2"), pd.DataFrame({"metric": list(values), "value": list(values.values())}))
+        write_csv(paths.encoder_metrics(kind), table[(table["seed"] == 0) | (table["value"] < 10)])
+    scores = {"fvu": 0.1, "cosine": 0.9, "l0": 32.0, "dead_share": 0.0, "ce_recovered": 0.9}
+    scores |= {"wer_clean": 0.1, "wer_sae": 0.2, "wer_zero": 1.0}
+    metrics = {paths.sae_scores: scores, paths.interpret_scores: {"phones": 39, "phones_with_auroc_90": 30}}
+    for path, values in metrics.items():
+        write_csv(path("encoder_2"), pd.DataFrame({"metric": list(values), "value": list(values.values())}))
 
 
-def test_summary_collects_every_stage(
-    compared: tuple[Path, dict[str, ProbeResult]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(compared[0])
-    write_metric_tables(Path())
+def test_summary_collects_every_stage(compared: None) -> None:
+    write_metric_tables()
     report = summary.run(PARAMS)
     written = json.loads(paths.SUMMARY.read_text())
     assert written["corpus"] == {"utterances": 40}
@@ -159,8 +124,7 @@ def test_summary_collects_every_stage(
     assert report.metrics["probe.speechtokenizer.phone.layer_1"] == probe["phone", "macro_f1", 1]
 
 
-def test_summary_refuses_nan(compared: tuple[Path, dict[str, ProbeResult]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(compared[0])
-    write_metric_tables(Path(), si_sdr_db=float("nan"))
+def test_summary_refuses_nan(compared: None) -> None:
+    write_metric_tables(si_sdr_db=float("nan"))
     with pytest.raises(DataError, match=r"codec\.speechtokenizer\.si_sdr_db"):
         summary.run(PARAMS)

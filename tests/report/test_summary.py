@@ -4,8 +4,7 @@ import pandas as pd
 import pytest
 
 from phonoscope.errors import DataError
-from phonoscope.report.summary import codec_headline, flatten, probe_headline, scalars
-from tests.report.planted import probes
+from phonoscope.report.summary import codec_headline, scalars
 
 
 def encode_table() -> pd.DataFrame:
@@ -18,29 +17,14 @@ def encode_table() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["layer", "metric", "value", "n"])
 
 
-def test_reconstruction_is_that_of_all_layers() -> None:
-    assert codec_headline(encode_table()) == {
+def test_reconstruction_is_that_of_all_layers_and_of_clips_that_allow_it() -> None:
+    stoi = pd.DataFrame([(1, "stoi", 0.4, 3), (2, "stoi", float("nan"), 0)], columns=["layer", "metric", "value", "n"])
+    assert codec_headline(pd.concat([encode_table(), stoi])) == {
         "bitrate_bps": 6000,
         "si_sdr_db": 2,
         "perplexity_layer_1": 100,
         "perplexity_layer_2": 200,
     }
-
-
-def test_a_score_that_no_clip_allowed_is_left_out() -> None:
-    stoi = pd.DataFrame([(1, "stoi", 0.4, 3), (2, "stoi", float("nan"), 0)], columns=["layer", "metric", "value", "n"])
-    assert "stoi" not in codec_headline(pd.concat([encode_table(), stoi]))
-
-
-def test_probe_headline_is_macro_f1_and_r2() -> None:
-    combined = probes({"a": {"phone": [0.4, 0.2], "pitch": [0.1, -0.2]}}, matched=True)
-    assert probe_headline(combined) == {
-        "a": {"phone": {"layer_1": 0.4, "layer_2": 0.2}, "pitch": {"layer_1": 0.1, "layer_2": -0.2}}
-    }
-
-
-def test_flatten() -> None:
-    assert flatten({"a": {"b": {"c": 1}, "d": 2.5}, "e": 3}) == {"a.b.c": 1, "a.d": 2.5, "e": 3}
 
 
 def test_a_table_without_its_columns_is_refused() -> None:

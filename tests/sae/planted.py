@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from phonoscope.config.sae import SaeConfig
+from phonoscope.sae.models import SaeShape, SparseAutoencoder
 
 Array = NDArray[Any]
 DIMS, FEATURES, ACTIVE, OFFSET = 48, 64, 3, 0.5
@@ -51,8 +53,18 @@ def config(**changes: Any) -> SaeConfig:
     return SaeConfig.model_validate({"options": options, **settings})
 
 
-def matches(found: Array, true: Array) -> tuple[Array, Array]:
-    """For each true direction the largest cosine with a row of `found`, and that row."""
-    unit = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+def random_model(**shape: Any) -> SparseAutoencoder:
+    """A model of the given shape with standard normal parameters."""
+    model = SparseAutoencoder(SaeShape.model_validate(shape))
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+def matches(rows: Array, true: Array) -> tuple[Array, Array]:
+    """For each true direction the largest cosine with one of `rows`, and the index of that row."""
+    unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     cosines = true @ unit.T
     return cosines.max(axis=1), cosines.argmax(axis=1)

@@ -5,24 +5,24 @@ from __future__ import annotations
 import torch
 
 from phonoscope.sae.dead import auxk_loss, count_idle, resample
-from phonoscope.sae.models import SaeShape, SparseAutoencoder
+from phonoscope.sae.models import SparseAutoencoder
+from tests.sae.planted import random_model
 
 D, WIDTH = 4, 6
 
 
 def _model() -> SparseAutoencoder:
-    shape = {"form": "autoencoder", "kind": "topk", "d_in": D, "d_out": D, "d_sae": WIDTH, "k": 2}
-    model = SparseAutoencoder(SaeShape.model_validate(shape))
-    generator = torch.Generator().manual_seed(3)
+    model = random_model(kind="topk", d_in=D, d_out=D, d_sae=WIDTH, k=2)
     with torch.no_grad():
-        model.W_dec.copy_(torch.randn(WIDTH, D, generator=generator))
         model.normalise()
         model.encoder.copy_(model.W_dec)
+        model.b_enc.zero_()
+        model.b_dec.zero_()
     return model
 
 
-def _frames(n: int = 50) -> torch.Tensor:
-    return torch.randn(n, D, generator=torch.Generator().manual_seed(4))
+def _frames() -> torch.Tensor:
+    return torch.randn(50, D, generator=torch.Generator().manual_seed(4))
 
 
 def test_idle_is_counted_in_frames() -> None:
@@ -47,13 +47,7 @@ def test_auxk_teaches_dead_features_alone_and_explains_the_error() -> None:
         assert parameter.grad is not None
         assert not parameter.grad[:4].any()
         assert parameter.grad[4:].any()
-
-
-def test_auxk_is_zero_while_all_live() -> None:
-    model, x = _model(), _frames()
-    with torch.no_grad():
-        pre = model.pre(x)
-    assert float(auxk_loss(model, x, x, pre, torch.zeros(WIDTH, dtype=torch.bool), k=2)) == 0.0
+    assert float(auxk_loss(model, x, error, pre, torch.zeros_like(dead), k=2)) == 0.0
 
 
 def test_resampling_points_dead_features_at_errors_and_forgets_their_moments() -> None:

@@ -10,19 +10,14 @@ from torch import Tensor
 
 from phonoscope.sae.kinds.jumprelu import heaviside, jump_relu
 from phonoscope.sae.losses import Step, losses
-from phonoscope.sae.models import SaeShape, SparseAutoencoder
+from phonoscope.sae.models import SparseAutoencoder
+from tests.sae.planted import random_model
 
 N, D, WIDTH = 6, 4, 8
 
 
 def _model(kind: str, options: dict[str, Any] | None = None, **changes: Any) -> SparseAutoencoder:
-    shape = {"kind": kind, "options": options or {}, "d_in": D, "d_out": D, "d_sae": WIDTH, "k": 2, **changes}
-    model = SparseAutoencoder(SaeShape.model_validate(shape))
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator))
-    return model
+    return random_model(kind=kind, options=options or {}, d_in=D, d_out=D, d_sae=WIDTH, k=2, **changes)
 
 
 def _take(model: SparseAutoencoder) -> tuple[Step, Tensor]:

@@ -9,19 +9,15 @@ import pytest
 import torch
 
 from phonoscope.sae.metrics import activations, at_l0, feature_table, frame_sums, l0_curve, mean_output, score
-from phonoscope.sae.models import SaeShape, SparseAutoencoder
+from phonoscope.sae.models import SparseAutoencoder
+from tests.sae.planted import random_model
 
 D, WIDTH = 5, 12
 
 
 def _model(**changes: Any) -> SparseAutoencoder:
     shape = {"form": "autoencoder", "kind": "batchtopk", "d_in": D, "d_out": D, "d_sae": WIDTH, "k": 3}
-    model = SparseAutoencoder(SaeShape.model_validate({**shape, **changes}))
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator))
-    return model.requires_grad_(False)
+    return random_model(**{**shape, **changes}).requires_grad_(False)
 
 
 def _frames(n: int, seed: int) -> torch.Tensor:
@@ -32,9 +28,9 @@ def test_a_constant_prediction_of_the_train_mean_has_fvu_of_one() -> None:
     model, x = _model(), _frames(40, 1)
     model.threshold.fill_(torch.inf)
     model.b_dec.copy_(x.mean(dim=0))
-    found = score(model, [(x[:25], x[:25]), (x[25:], x[25:])], mean_output([(x, x)]))
-    assert found.fvu == pytest.approx(1.0, abs=1e-6)
-    assert found.l0 == 0.0
+    scores = score(model, [(x[:25], x[:25]), (x[25:], x[25:])], mean_output([(x, x)]))
+    assert scores.fvu == pytest.approx(1.0, abs=1e-6)
+    assert scores.l0 == 0.0
 
 
 def test_fvu_is_the_ratio_of_sums_in_float64_whatever_the_batches() -> None:
@@ -42,25 +38,25 @@ def test_fvu_is_the_ratio_of_sums_in_float64_whatever_the_batches() -> None:
     output, truth = model(x).double().numpy(), x.double().numpy()
     by_hand = ((truth - output) ** 2).sum() / ((truth - 99.0) ** 2).sum()
     for size in (41, 7):
-        found = score(model, [(part, part) for part in x.split(size)], mean)
-        assert found.fvu == pytest.approx(by_hand, rel=1e-7)
-        assert found.fvu_by_layer == (found.fvu,)
+        scores = score(model, [(part, part) for part in x.split(size)], mean)
+        assert scores.fvu == pytest.approx(by_hand, rel=1e-7)
+        assert scores.fvu_by_layer == (scores.fvu,)
     cosines = ((truth - 99) * (output - 99)).sum(axis=1)
     cosines /= np.linalg.norm(truth - 99, axis=1) * np.linalg.norm(output - 99, axis=1)
-    assert found.cosine == pytest.approx(cosines.mean())
-    assert found.l0 == pytest.approx((model.encode(x) > 0).sum(dim=1).double().mean())
+    assert scores.cosine == pytest.approx(cosines.mean())
+    assert scores.l0 == pytest.approx((model.encode(x) > 0).sum(dim=1).double().mean())
     sums = frame_sums(model, [(part, part) for part in x.split(7)], mean)
-    assert sums[:, 0].sum() / sums[:, 1].sum() == pytest.approx(found.fvu)
-    assert sums[:, 2].mean() == pytest.approx(found.l0)
+    assert sums[:, 0].sum() / sums[:, 1].sum() == pytest.approx(scores.fvu)
+    assert sums[:, 2].mean() == pytest.approx(scores.l0)
 
 
 def test_a_crosscoder_is_scored_layer_by_layer_too() -> None:
     model = _model(form="crosscoder", layers=2, d_in=2 * D, d_out=2 * D)
     x = _frames(30, 1).repeat(1, 2)
-    found = score(model, [(x, x)], torch.full((2 * D,), 99.0))
+    scores = score(model, [(x, x)], torch.full((2 * D,), 99.0))
     error = (x - model(x)).double().pow(2).reshape(30, 2, D).sum(dim=(0, 2))
     total = (x.double() - 99.0).pow(2).reshape(30, 2, D).sum(dim=(0, 2))
-    assert found.fvu_by_layer == pytest.approx((error / total).tolist())
+    assert scores.fvu_by_layer == pytest.approx((error / total).tolist())
 
 
 def test_the_mean_is_not_lost_in_float32() -> None:
@@ -88,9 +84,9 @@ def test_features_that_never_fire_on_train_are_dead() -> None:
     model.calibrate([train])
     model.threshold[4] = torch.inf
     table = feature_table(model, [(train, train)], [(held_out, held_out)])
-    found = model.encode(held_out)
-    assert table["density"].tolist() == pytest.approx((found > 0).double().mean(dim=0).tolist())
-    assert table["max_activation"].tolist() == pytest.approx(found.amax(dim=0).tolist())
+    encoded = model.encode(held_out)
+    assert table["density"].tolist() == pytest.approx((encoded > 0).double().mean(dim=0).tolist())
+    assert table["max_activation"].tolist() == pytest.approx(encoded.amax(dim=0).tolist())
     fired = (model.encode(train) > 0).any(dim=0)
     assert table["dead"].tolist() == ["false" if f else "true" for f in fired]
     assert table.loc[4, "dead"] == "true"
@@ -110,6 +106,6 @@ def test_the_l0_curve_reads_the_same_weights_out_more_and_less_sparsely(kind: st
 
 def test_sparse_activations_are_those_of_encode_for_half_precision_frames() -> None:
     model, x = _model(), _frames(50, 1).half().numpy()
-    found = activations(model, x, batch=16)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found.toarray(), model.encode(torch.from_numpy(x).float()).numpy(), rtol=1e-5)
+    sparse = activations(model, x, batch=16)
+    assert sparse.dtype == np.float32
+    np.testing.assert_allclose(sparse.toarray(), model.encode(torch.from_numpy(x).float()).numpy(), rtol=1e-5)

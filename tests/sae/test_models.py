@@ -9,17 +9,15 @@ import torch
 
 from phonoscope.config.sae import SaeConfig
 from phonoscope.errors import ParamsError
-from phonoscope.sae.models import SaeShape, SparseAutoencoder, build_shape
+from phonoscope.sae.models import SparseAutoencoder, build_shape
+from tests.sae.planted import random_model
 
 SHAPE = {"form": "autoencoder", "kind": "topk", "d_in": 6, "d_out": 6, "d_sae": 10, "k": 3}
 
 
 def _model(**changes: Any) -> SparseAutoencoder:
-    model = SparseAutoencoder(SaeShape.model_validate({**SHAPE, **changes}))
-    generator = torch.Generator().manual_seed(0)
+    model = random_model(**{**SHAPE, **changes})
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator))
         model.normalise()
         model.threshold.abs_()
     return model

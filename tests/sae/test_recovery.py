@@ -22,14 +22,14 @@ def held_out() -> Planted:
 
 @pytest.mark.parametrize("kind", ["relu", "topk", "batchtopk", "jumprelu", "matryoshka"])
 def test_autoencoders_recover_the_dictionary_and_the_density(kind: str, train: Planted, held_out: Planted) -> None:
-    found = train_sae(train.frames, held_out.frames, config=config(kind=kind))
-    cosines, rows = matches(found.model.W_dec.numpy(), train.dictionary)
+    result = train_sae(train.frames, held_out.frames, config=config(kind=kind))
+    cosines, rows = matches(result.model.W_dec.numpy(), train.dictionary)
     assert cosines.mean() > 0.95
     assert len(set(rows)) > 0.95 * FEATURES
     true = (held_out.coefficients > 0).mean(axis=0)
-    assert np.median(np.abs(found.features["density"].to_numpy()[rows] - true)) < 0.1 * ACTIVE / FEATURES
+    assert np.median(np.abs(result.features["density"].to_numpy()[rows] - true)) < 0.1 * ACTIVE / FEATURES
     # the L1 penalty does not fix the L0: below its bias lie many weak activations
-    assert found.scores.l0 == pytest.approx(ACTIVE, rel=0.35 if kind == "relu" else 0.1)
+    assert result.scores.l0 == pytest.approx(ACTIVE, rel=0.35 if kind == "relu" else 0.1)
 
 
 @pytest.mark.parametrize("kind", ["batchtopk", "jumprelu"])
@@ -38,10 +38,10 @@ def test_mixed_precision_recovers_it_too(
 ) -> None:
     """The path that CUDA takes, by the CPU's own autocast."""
     monkeypatch.setattr(models, "MIXED_PRECISION", {"cpu"})
-    found = train_sae(train.frames, held_out.frames, config=config(kind=kind))
-    assert matches(found.model.W_dec.numpy(), train.dictionary)[0].mean() > 0.95
-    assert all(parameter.dtype == torch.float32 for parameter in found.model.parameters())
-    assert found.scores.l0 == pytest.approx(ACTIVE, rel=0.1)
+    result = train_sae(train.frames, held_out.frames, config=config(kind=kind))
+    assert matches(result.model.W_dec.numpy(), train.dictionary)[0].mean() > 0.95
+    assert all(parameter.dtype == torch.float32 for parameter in result.model.parameters())
+    assert result.scores.l0 == pytest.approx(ACTIVE, rel=0.1)
 
 
 def test_mixed_precision_rounds_the_encoders_product_alone(train: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,10 +63,10 @@ def test_transcoders_recover_what_each_input_direction_writes(train: Planted, he
     fitted, scored = (
         Frames.of(data.frames, (data.coefficients @ written).astype(np.float32)) for data in (train, held_out)
     )
-    found = train_sae(fitted, scored, config=config())
-    cosines, rows = matches(found.model.W_dec.numpy(), written)
+    result = train_sae(fitted, scored, config=config())
+    cosines, rows = matches(result.model.W_dec.numpy(), written)
     assert cosines.mean() > 0.95
-    encoder = found.model.encoder.numpy()[rows]
+    encoder = result.model.encoder.numpy()[rows]
     assert (encoder * train.dictionary).sum(axis=1).mean() > 0.6 * np.linalg.norm(encoder, axis=1).mean()
 
 
@@ -89,8 +89,8 @@ def test_crosscoders_recover_shared_directions_and_the_layers_they_live_in(
         return np.stack([data.frames, data.coefficients @ second + OFFSET], axis=1).astype(np.float32)
 
     options = {"l1": 0.25} if kind == "relu" else {}
-    found = train_sae(stacked(train), stacked(held_out), config=config(kind=kind, options=options))
-    decoder = found.model.W_dec.numpy()
+    result = train_sae(stacked(train), stacked(held_out), config=config(kind=kind, options=options))
+    decoder = result.model.W_dec.numpy()
     cosines, rows = matches(decoder, np.hstack([train.dictionary, second]) / np.sqrt(2))
     cosines[: FEATURES // 4] *= np.sqrt(2)
     assert cosines.mean() > 0.9

@@ -15,6 +15,7 @@ from phonoscope.sae import Frames, load_sae, save_sae, train_sae
 from tests.sae.planted import config, plant
 
 REQUIREMENT = "sae-lens==6.54.12"
+INSTALL_S = 180
 ENVIRONMENT = Path(__file__).parents[2] / ".phonoscope" / "saelens"
 CASES = {
     "relu": ("relu", False),
@@ -30,10 +31,13 @@ CASES = {
 def python() -> Path:
     """The Python of an environment with SAELens, made on the first run (about a minute) and kept."""
     try:
-        return environment_with(REQUIREMENT, ENVIRONMENT)
+        return environment_with(REQUIREMENT, ENVIRONMENT, timeout_s=INSTALL_S)
+    except subprocess.TimeoutExpired:
+        reason = f"its installation takes longer than {INSTALL_S} s"
     except (EnvironmentFault, OSError, subprocess.SubprocessError) as error:
-        shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-        pytest.skip(f"no environment with {REQUIREMENT}: {error}")
+        reason = str(error)
+    shutil.rmtree(ENVIRONMENT, ignore_errors=True)
+    pytest.skip(f"no environment with {REQUIREMENT}: {reason}")
 
 
 def test_saelens_computes_the_same(python: Path, tmp_path: Path) -> None:

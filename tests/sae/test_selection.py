@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,10 +47,3 @@ def test_batch_top_k_keeps_the_largest_of_the_batch_whatever_the_guess(
     assert torch.equal(_dense(pattern), (scores >= cut))
     assert torch.equal(pattern.rows, pattern.rows.sort().values)
     assert 0 <= smallest <= (float(cut) if wanted else 0)
-
-
-def test_batch_top_k_gives_unlike_rows_unlike_shares() -> None:
-    scores = torch.tensor([[5.0, 4.0, 3.0], [0.1, 0.2, 0.3]])
-    pattern, smallest = batch_top_k(scores, 1)
-    assert _dense(pattern).sum(dim=1).tolist() == [2, 0]
-    assert smallest == pytest.approx(3.0)

@@ -64,32 +64,16 @@ def declared(per: str | tuple[str, ...] | None) -> dict[str, Stage]:
 
 
 def test_the_closure_follows_functions_and_registries_but_not_types_or_plumbing(package: Imports) -> None:
-    loaded = {
-        "pipeline.probe",
-        "probes",
-        "probes.fit",
-        "registry",
-        "kinds",
-        "kinds.one",
-        "files",
-        "codecs",
-        "codecs.adapter",
-    }
+    loaded = {"pipeline.probe", "probes", "probes.fit", "registry", "kinds", "kinds.one", "files"}
+    loaded |= {"codecs", "codecs.adapter"}
     assert package.closure("pipeline.probe") == loaded
 
 
 def test_a_package_is_a_folder_where_all_of_it_or_more_than_code_is_meant(package: Imports) -> None:
-    covering = [
-        path.relative_to(package.package).as_posix() for path in package.covering(package.closure("pipeline.probe"))
-    ]
-    assert covering == [
-        "codecs",
-        "files.py",
-        "kinds",
-        "pipeline/probe.py",
-        "probes/__init__.py",
-        "probes/fit.py",
-        "registry.py",
+    covering = package.covering(package.closure("pipeline.probe"))
+    assert [path.relative_to(package.package).as_posix() for path in covering] == [
+        *("codecs", "files.py", "kinds", "pipeline/probe.py"),
+        *("probes/__init__.py", "probes/fit.py", "registry.py"),
     ]
 
 

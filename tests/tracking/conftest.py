@@ -9,21 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from phonoscope.tracking import (
-    TrackingConfig,
-)
+from phonoscope.config.tracking import TrackingConfig
 from phonoscope.tracking.store import Store, open_store
-
-SOURCE = Path(__file__).parents[2] / "src"
+from tests.commandline import SOURCE
 
 FIRST_USE = """
 import sys
 from pathlib import Path
-from phonoscope.pipeline.base import StageReport
-from phonoscope.tracking import TrackingConfig, stage_run
+from phonoscope.config.tracking import TrackingConfig
+from phonoscope.tracking import stage_run
 
 with stage_run(sys.argv[1], {}, TrackingConfig(required=True)) as recorder:
-    recorder.log(StageReport(metrics={"value": float(sys.argv[2])}))
+    recorder.log({"value": float(sys.argv[2])})
 """
 
 

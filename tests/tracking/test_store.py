@@ -12,16 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from phonoscope.config.tracking import TrackingConfig
 from phonoscope.errors import EnvironmentFault
-from phonoscope.pipeline.base import StageReport
-from phonoscope.tracking import (
-    TrackingConfig,
-    finish_parent,
-    main_checkout,
-    stage_run,
-    tracking_uri,
-    ui_command,
-)
+from phonoscope.tracking import main_checkout, stage_run, tracking_uri, ui_command
 from phonoscope.tracking.store import Store, flatten, open_store, param_texts, redacted
 
 CONFIG = TrackingConfig()
@@ -124,8 +117,8 @@ def test_broken_store_costs_one_warning(broken_uri: str, tmp_path: Path, caplog:
     output = tmp_path / "output.json"
     with caplog.at_level(logging.WARNING), stage_run("encode@dac", {}, CONFIG, root=tmp_path) as recorder:
         output.write_text("result")
-        recorder.log(StageReport(metrics={"a": 1.0}, by_layer={"b": [1.0]}))
-        finish_parent(recorder, {"a": 1.0})
+        recorder.log({"a": 1.0, "b": [1.0]})
+        recorder.finish_parent({"a": 1.0})
     (record,) = [record for record in caplog.records if record.name.startswith("phonoscope")]
     message = record.getMessage()
     assert redacted(broken_uri) in message
@@ -157,26 +150,27 @@ def _break_store(root: Path) -> None:
 def test_store_lost_during_a_stage_warns(vanishing: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING), stage_run("encode@dac", {}, CONFIG, root=vanishing) as recorder:
         _break_store(vanishing)
-        recorder.log(StageReport(metrics={"a": 1.0}))
+        recorder.log({"a": 1.0})
     assert len([record for record in caplog.records if record.name.startswith("phonoscope")]) == 1
 
 
-def _stage_that_loses_its_store(root: Path, fault: Exception | None = None) -> None:
-    with stage_run("encode@dac", {}, REQUIRED, root=root) as recorder:
-        _break_store(root)
-        if fault:
-            raise fault
-        recorder.log(StageReport(metrics={"a": 1.0}))
+@pytest.mark.parametrize(
+    ("fault", "raised", "said"),
+    [(None, EnvironmentFault, "no such table"), (ValueError("broken"), ValueError, "broken")],
+    ids=["the store's loss", "the stage's fault"],
+)
+def test_a_lost_store_that_is_required_fails_the_stage_but_hides_no_other_fault(
+    vanishing: Path, fault: Exception | None, raised: type[Exception], said: str
+) -> None:
+    def lose_the_store() -> None:
+        with stage_run("encode@dac", {}, REQUIRED, root=vanishing) as recorder:
+            _break_store(vanishing)
+            if fault:
+                raise fault
+            recorder.log({"a": 1.0})
 
-
-def test_store_lost_during_a_stage_fails_it_if_required(vanishing: Path) -> None:
-    with pytest.raises(EnvironmentFault, match="no such table"):
-        _stage_that_loses_its_store(vanishing)
-
-
-def test_lost_store_does_not_hide_why_the_stage_failed(vanishing: Path) -> None:
-    with pytest.raises(ValueError, match="broken"):
-        _stage_that_loses_its_store(vanishing, ValueError("broken"))
+    with pytest.raises(raised, match=said):
+        lose_the_store()
 
 
 def test_locked_store_warns(vanishing: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

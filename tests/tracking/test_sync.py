@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from phonoscope.tracking import (
-    TrackingConfig,
-    sync_mlflow,
-)
-from phonoscope.tracking.provenance import parse_results
+from phonoscope.config.tracking import TrackingConfig
+from phonoscope.tracking import sync_mlflow
+from phonoscope.tracking.provenance import Results, read_yaml
 from phonoscope.tracking.store import open_store
+from tests.commandline import SOURCE
+from tests.pipeline.clone import Clone
 
-SOURCE = Path(__file__).parents[2] / "src"
 PIPELINE_CONFIG = TrackingConfig(required=True, experiment="pipeline")
 PARENTS = "tags.`phonoscope.kind` = 'repro'"
 SCORE = "probe.dac.phone.layer_1"
@@ -27,7 +22,8 @@ STAGE = """
 import json, os, sys
 from pathlib import Path
 from ruamel.yaml import YAML
-from phonoscope.tracking import TrackingConfig, finish_parent, stage_run
+from phonoscope.config.tracking import TrackingConfig
+from phonoscope.tracking import stage_run
 
 stage, params = sys.argv[1], YAML(typ="safe").load(Path("params.yaml"))
 config = TrackingConfig(required=True, experiment="pipeline", enabled="UNTRACKED" not in os.environ)
@@ -38,18 +34,18 @@ with stage_run(stage, {"probe": params["probe"]}, config) as recorder:
         summary = {"probe": {"dac": {"phone": {"layer_1": float(Path("score.txt").read_text())}}}}
         Path("metrics").mkdir(exist_ok=True)
         Path("metrics/summary.json").write_text(json.dumps(summary))
-        finish_parent(recorder, summary)
+        recorder.finish_parent(summary)
 """
 
 PIPELINE = f"""
 stages:
   probe:
-    cmd: {sys.executable} stage.py probe
+    cmd: env PYTHONPATH={SOURCE} python stage.py probe
     deps: [stage.py]
     params: [probe]
     outs: [score.txt]
   summary:
-    cmd: {sys.executable} stage.py summary
+    cmd: env PYTHONPATH={SOURCE} python stage.py summary
     deps: [score.txt]
     metrics:
       - metrics/summary.json:
@@ -58,82 +54,64 @@ stages:
 
 
 def test_fingerprint_follows_results_only() -> None:
-    base = parse_results("compute: {workers: 2, torch_threads: 1}\nC: 1.0e-4\n", '{"a": 1}').fingerprint
+    def fingerprint(params: str, value: float = 1) -> str:
+        return Results(read_yaml(params), {"a": value}).fingerprint
+
+    base = fingerprint("compute: {workers: 2, torch_threads: 1}\nC: 1.0e-4\n")
     same = "# a comment\nC: 0.0001\ncompute: {torch_threads: 1, workers: 8}\ntracking: {required: true}\n"
-    assert parse_results(same, '{"a":1}').fingerprint == base
-    assert parse_results("compute: {torch_threads: 2}\nC: 0.0001\n", '{"a": 1}').fingerprint != base
-    assert parse_results(same, '{"a": 1.5}').fingerprint != base
+    assert fingerprint(same) == base
+    assert fingerprint("compute: {torch_threads: 2}\nC: 0.0001\n") != base
+    assert fingerprint(same, 1.5) != base
 
 
-@dataclass(frozen=True)
-class Repository:
-    """A small git repository with a real DVC pipeline, and the commands run in it."""
+def commit(repository: Clone) -> str:
+    repository.commit("changes")
+    return head(repository)
 
-    root: Path
 
-    def run(self, *command: str, **variables: str) -> str:
-        people = {f"GIT_{role}_{key}": "someone" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
-        inherited = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI" and not k.startswith("DVC")}
-        settings = {"PYTHONPATH": str(SOURCE), "DVC_NO_ANALYTICS": "1", "GIT_CONFIG_GLOBAL": os.devnull}
-        environment = {**inherited, **people, **settings, **variables}
-        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-    def dvc(self, *arguments: str, **variables: str) -> None:
-        self.run(sys.executable, "-m", "dvc", *arguments, **variables)
-
-    def commit(self) -> str:
-        self.run("git", "add", "-A")
-        self.run("git", "commit", "-qm", "changes")
-        return self.head
-
-    @property
-    def head(self) -> str:
-        return self.run("git", "rev-parse", "HEAD")
+def head(repository: Clone) -> str:
+    return repository.run("git", "rev-parse", "HEAD").stdout.strip()
 
 
 @pytest.fixture(scope="module")
-def reproduced(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Repository:
+def reproduced(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Clone:
     """The pipeline after one tracked `dvc repro`."""
-    repository = Repository(tmp_path_factory.mktemp("repository"))
+    repository = Clone(tmp_path_factory.mktemp("repository")).initialise()
     shutil.copy(checkout / "mlflow.db", repository.root / "mlflow.db")
     (repository.root / ".gitignore").write_text("/mlflow.db*\n/mlartifacts/\n/.phonoscope/\n")
     (repository.root / "stage.py").write_text(STAGE)
     (repository.root / "dvc.yaml").write_text(PIPELINE)
     (repository.root / "params.yaml").write_text("probe: {C: 1.0}\ncompute: {workers: 2}\n")
-    repository.run("git", "init", "-q")
     repository.dvc("init", "-q")
-    repository.commit()
+    repository.commit("the pipeline")
     repository.dvc("repro", "-q")
     return repository
 
 
 @pytest.fixture
-def repository(reproduced: Repository, tmp_path: Path) -> Repository:
+def repository(reproduced: Clone, tmp_path: Path) -> Clone:
     """A copy of the reproduced pipeline for one test."""
-    shutil.copytree(reproduced.root, tmp_path / "copy")
-    return Repository(tmp_path / "copy")
+    return Clone(shutil.copytree(reproduced.root, tmp_path / "copy"))
 
 
-def test_stages_of_one_dvc_process_share_a_parent(repository: Repository) -> None:
+def test_stages_of_one_dvc_process_share_a_parent(repository: Clone) -> None:
     store = open_store(repository.root, PIPELINE_CONFIG)
     (parent,) = store.search(PARENTS)
     assert parent.data.metrics == {SCORE: 1.0 / 3}
     assert parent.data.params == {"probe.C": "1.0", "compute.workers": "2"}
-    assert parent.data.tags["mlflow.source.git.commit"] == repository.head
+    assert parent.data.tags["mlflow.source.git.commit"] == head(repository)
     assert parent.data.tags["git.dirty"] == "false"
     assert parent.info.status == "FINISHED"
     stages = store.search(f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
     assert [run.data.tags["dvc.stage"] for run in stages] == ["summary", "probe"]
 
 
-def test_sync_after_a_full_repro_adds_nothing(repository: Repository) -> None:
+def test_sync_after_a_full_repro_adds_nothing(repository: Clone) -> None:
     assert sync_mlflow(repository.root, PIPELINE_CONFIG) == 0
 
 
-def test_temporary_experiment_is_tracked_in_the_checkout(repository: Repository) -> None:
-    baseline = repository.commit()
+def test_temporary_experiment_is_tracked_in_the_checkout(repository: Clone) -> None:
+    baseline = commit(repository)
     repository.dvc("exp", "run", "-q", "--temp", "--name", "weak", "-S", "probe.C=0.1")
     store = open_store(repository.root, PIPELINE_CONFIG)
     weak, repro = store.search(PARENTS)
@@ -143,17 +121,17 @@ def test_temporary_experiment_is_tracked_in_the_checkout(repository: Repository)
     assert len(store.search(f"tags.`mlflow.parentRunId` = '{weak.info.run_id}'")) == 2
 
     assert sync_mlflow(repository.root, PIPELINE_CONFIG) == 0
-    revision = repository.run("git", "rev-parse", f"refs/exps/{baseline[:2]}/{baseline[2:]}/weak")
+    revision = repository.run("git", "rev-parse", f"refs/exps/{baseline[:2]}/{baseline[2:]}/weak").stdout.strip()
     assert store.client.get_run(weak.info.run_id).data.tags["dvc.exp_rev"] == revision
 
 
-def test_sync_adds_what_no_stage_has_tracked(repository: Repository) -> None:
+def test_sync_adds_what_no_stage_has_tracked(repository: Clone) -> None:
     store = open_store(repository.root, PIPELINE_CONFIG)
-    repository.commit()
+    commit(repository)
     (repository.root / "params.yaml").write_text("probe: {C: 3.0}\ncompute: {workers: 1}\n")
     assert sync_mlflow(repository.root, PIPELINE_CONFIG) == 0  # these parameters have no results yet
-    repository.dvc("repro", "-q", UNTRACKED="1")
-    baseline = repository.commit()
+    repository.run("env", "UNTRACKED=1", "dvc", "repro", "-q")
+    baseline = commit(repository)
     repository.dvc("exp", "run", "-q", "--temp", "--name", "cached", "-S", "probe.C=1.0")
     assert len(store.search("")) == 3  # the run cache had it all, so no stage has run
 
@@ -168,14 +146,14 @@ def test_sync_adds_what_no_stage_has_tracked(repository: Repository) -> None:
     assert "dvc.lock" in [entry.path for entry in store.client.list_artifacts(workspace.info.run_id)]
 
 
-def test_sync_does_not_bring_back_a_deleted_run(repository: Repository) -> None:
+def test_sync_does_not_bring_back_a_deleted_run(repository: Clone) -> None:
     store = open_store(repository.root, PIPELINE_CONFIG)
     (parent,) = store.search(PARENTS)
     store.client.delete_run(parent.info.run_id)
     assert sync_mlflow(repository.root, PIPELINE_CONFIG) == 0
 
 
-def test_sync_completes_a_repro_whose_summary_was_up_to_date(repository: Repository) -> None:
+def test_sync_completes_a_repro_whose_summary_was_up_to_date(repository: Clone) -> None:
     (repository.root / "stage.py").write_text(f"# says the same in other words\n{STAGE}")
     repository.dvc("repro", "-q")
     store = open_store(repository.root, PIPELINE_CONFIG)
@@ -184,3 +162,22 @@ def test_sync_completes_a_repro_whose_summary_was_up_to_date(repository: Reposit
     assert sync_mlflow(repository.root, PIPELINE_CONFIG) == 1
     assert store.client.get_run(second.info.run_id).data.metrics == first.data.metrics
     assert sync_mlflow(repository.root, PIPELINE_CONFIG) == 0
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_an_experiment_without_a_summary_gets_no_metrics_of_the_old_one(repository: Clone, tracked: bool) -> None:
+    commit(repository)
+    run = ("env", *([] if tracked else ["UNTRACKED=1"]), "dvc", "exp", "run", "-q", "--temp", "--name", "part")
+    repository.run(*run, "-S", "probe.C=0.1", "probe")
+    store = open_store(repository.root, PIPELINE_CONFIG)
+    assert sync_mlflow(repository.root, PIPELINE_CONFIG) == 1
+    assert sync_mlflow(repository.root, PIPELINE_CONFIG) == 0
+    (part,) = store.search(f"{PARENTS} and tags.`dvc.exp_name` = 'part'")
+    assert (part.data.params["probe.C"], part.data.metrics) == ("0.1", {})
+    assert part.data.tags["phonoscope.partial"] == "true"
+
+    repository.run(*run, "--force", "-S", "probe.C=0.1")
+    sync_mlflow(repository.root, PIPELINE_CONFIG)
+    runs = store.search(f"{PARENTS} and tags.`dvc.exp_name` = 'part'")
+    whole = [run for run in runs if run.data.tags["phonoscope.partial"] == "false"]
+    assert [run.data.metrics for run in whole] == [{SCORE: 0.1 / 3}]

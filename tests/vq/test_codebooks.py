@@ -14,7 +14,7 @@ from .clusters import Clusters
 
 def book(kind: type[EmaCodebook] = EmaCodebook, **changes: float) -> EmaCodebook:
     settings = {"decay": 0.9, "unit_codes": False, "dead_window": 0, "dead_usage": 0.1, "seed": 0, **changes}
-    return kind(4, 6, **settings)  # type: ignore[arg-type]
+    return kind(4, 6, **settings)
 
 
 def nearest(vectors: Tensor, rows: Tensor) -> Tensor:
@@ -72,10 +72,7 @@ def test_usage_is_relative_to_uniform_whatever_the_batch() -> None:
         shares = torch.tensor([0.5, 0.25, 0.25 / 3, 0.25 / 3, 0.25 / 3, 0.0])  # the last is under 0.3 / 6
         codes = torch.repeat_interleave(torch.arange(6), (shares * batch).round().long())
         assert one.assign(one.embed[codes], update=True).restarted == 1
-
-
-def test_more_dead_codes_than_vectors_are_replaced_as_far_as_vectors_go() -> None:
-    one = book(dead_window=1).train()
+    one = book(dead_window=1).train()  # more dead codes than vectors: as far as the vectors go
     assert one.assign(torch.ones(1, 4), update=True).restarted == 1
     assert torch.isfinite(one.embed).all()
 
@@ -93,7 +90,7 @@ def test_the_faulty_restart_leaves_the_accumulators() -> None:
 def study(kind: str, batch: int, codes: int, steps: int) -> dict[str, float]:
     """Medians over the second half of `steps` training batches, and of frozen passes between them."""
     data = Clusters(dim=64)
-    quantizer = build_quantizer(kind, 64, codes, seed=0)  # type: ignore[arg-type]
+    quantizer = build_quantizer(kind, 64, codes, seed=0)
     quantizer.start(data.draw(2 * codes))
     seen: dict[str, list[float]] = {"train": [], "ema": [], "active_ema": [], "eval": [], "printed": []}
     for step in range(steps):

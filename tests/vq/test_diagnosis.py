@@ -22,13 +22,14 @@ from phonoscope.vq.usage import CodeUsage
 from .clusters import Clusters
 
 
-def trained(kind: Any, steps: int = 60, layers: int = 1, **changes: Any) -> tuple[Any, Clusters]:
+def trained(kind: Any, layers: int = 1, **changes: Any) -> tuple[Any, QuantizerState, Clusters]:
+    """A quantizer after some steps, its state as read from its tensors, and its data."""
     data = Clusters(count=40, dim=16)
     quantizer = build_quantizer(kind, 16, 64, layers=layers, **changes)
     quantizer.start(data.draw(400))
-    for _ in range(steps):
+    for _ in range(60):
         quantizer.train()(data.draw(300))
-    return quantizer.eval(), data
+    return quantizer.eval(), read_state(quantizer.state_dict()), data
 
 
 def state_of(*books: Book) -> QuantizerState:
@@ -51,8 +52,7 @@ def layer(diagnosis: Diagnosis) -> dict[str, Any]:
 
 @pytest.mark.parametrize("changes", [{}, {"unit_codes": True}, {"layers": 3}], ids=["plain", "unit", "stacked"])
 def test_a_rightly_trained_quantizer_is_healthy(changes: dict[str, Any]) -> None:
-    quantizer, data = trained("ema", **changes)
-    state = read_state(quantizer.state_dict())
+    _, state, data = trained("ema", **changes)
     for result in (diagnose_state(state), diagnose_state(state, observe_vectors(state, data.draw(2000)))):
         assert result.verdict == "healthy", result.faults
         assert result.healthy
@@ -61,34 +61,29 @@ def test_a_rightly_trained_quantizer_is_healthy(changes: dict[str, Any]) -> None
         assert ratio == (None if "unit_codes" in changes else pytest.approx(1, abs=0.01))
 
 
-def test_the_unscaled_update_is_named_from_the_state_alone() -> None:
-    quantizer, data = trained("ema_unscaled")
-    state = read_state(quantizer.state_dict())
-    result = diagnose_state(state)
+def test_the_unscaled_update_is_named_from_the_state_alone_or_by_the_inputs_without_its_sums() -> None:
+    quantizer, state, data = trained("ema_unscaled")
+    result, z = diagnose_state(state), data.draw(2000)
     assert result.verdict == "unscaled_ema"
     numbers = layer(result)
     assert numbers["norm_over_centroid"] == pytest.approx(numbers["ema_count"], rel=0.01)
     assert "n is" in result.faults[0].reason
-    seen = layer(diagnose_state(state, observe_vectors(state, data.draw(2000))))
+    seen = layer(diagnose_state(state, observe_vectors(state, z)))
     assert seen["perplexity_dataset"] < 6
     assert seen["input_norm_median"] == pytest.approx(1)
 
-
-def test_the_unscaled_update_is_named_by_the_inputs_where_the_sums_were_not_kept() -> None:
-    quantizer, data = trained("ema_unscaled")
     tensors = {name: tensor for name, tensor in quantizer.state_dict().items() if not name.endswith("embed_avg")}
     state = read_state(tensors)
-    result = diagnose_state(state, observe_vectors(state, data.draw(2000)))
+    result = diagnose_state(state, observe_vectors(state, z))
     assert result.verdict == "unscaled_ema"
     assert "those of the inputs" in result.faults[0].reason
     assert "scale of the codes" in diagnose_state(state).not_judged[0]
 
 
 def test_a_dataset_is_measured_as_the_quantizer_itself_does() -> None:
-    quantizer, data = trained("ema", layers=3)
+    quantizer, state, data = trained("ema", layers=3)
     z, usage = data.draw(3000) * 7, CodeUsage(3, 64)  # the quantizer normalises its inputs
     usage.add(quantizer(z).codes)
-    state = read_state(quantizer.state_dict())
     for observed in (observe_vectors(state, z), observe_counts(state, list(usage.counts))):
         result = diagnose_state(state, observed).layers
         assert [numbers["perplexity_dataset"] for numbers in result] == pytest.approx(
@@ -109,7 +104,7 @@ def test_codes_learned_by_gradient_are_not_held_against_buffers_that_nothing_upd
         quantizer(data.draw(300)[None])[2].sum().backward()
         optimiser.step()
     state = read_state(quantizer.state_dict())
-    moved = state.books[0].vectors.norm(dim=1) / state.books[0].sums.norm(dim=1)  # type: ignore[union-attr]
+    moved = state.books[0].vectors.norm(dim=1) / state.books[0].sums.norm(dim=1)
     assert float(moved.median()) > 1.5
     result = diagnose_state(state)
     assert result.verdict == "healthy", result.faults
@@ -151,8 +146,7 @@ def test_unit_codes_are_known_by_those_in_use_in_any_precision(dtype: torch.dtyp
 
 
 def test_data_of_another_scale_are_named_though_the_sums_are_right() -> None:
-    quantizer, data = trained("ema", layers=3, unit_inputs=False)
-    state = read_state(quantizer.state_dict())
+    _, state, data = trained("ema", layers=3, unit_inputs=False)
     assert diagnose_state(state, observe_vectors(state, data.draw(2000))).healthy
     for factor in (100, 0.01):
         result = diagnose_state(state, observe_vectors(state, data.draw(2000) * factor))
@@ -161,23 +155,26 @@ def test_data_of_another_scale_are_named_though_the_sums_are_right() -> None:
         assert layer(result)["norm_over_centroid"] == pytest.approx(1, abs=0.01)
 
 
+def counted(counts: list[int] | Tensor) -> Diagnosis:
+    """The diagnosis of a codebook of random rows whose codes occur so often."""
+    return diagnose_state(state_of(Book("book", rows(len(counts)))), [Observed(torch.as_tensor(counts))])
+
+
 @pytest.mark.parametrize("used", [12, 20])
 def test_a_plain_collapse_shows_where_only_data_tell(used: int) -> None:
-    state = state_of(Book("book", rows(1024)))
-    result = diagnose_state(state, [Observed(torch.tensor([15_000 // used] * used + [0] * (1024 - used)))])
+    result = counted([15_000 // used] * used + [0] * (1024 - used))
     assert (result.verdict, layer(result)["dead_dataset"]) == ("dead_codes", 1024 - used)
-    few = diagnose_state(state, [Observed(torch.tensor([4000 // used] * used + [0] * (1024 - used)))])
+    few = counted([4000 // used] * used + [0] * (1024 - used))
     assert few.not_judged[0] == "dead codes: the data have fewer than 5 vectors per code"
 
 
 def test_codes_that_the_data_only_missed_are_not_counted_as_dead() -> None:
     shares = torch.linspace(1, 100, 1024).pow(-1.0).index_fill(0, torch.arange(800, 1024), 0)
     drawn = torch.multinomial(shares, 2000, replacement=True, generator=torch.Generator().manual_seed(0))
-    numbers = layer(
-        diagnose_state(state_of(Book("book", rows(1024))), [Observed(torch.bincount(drawn, minlength=1024))])
-    )
+    numbers = layer(counted(torch.bincount(drawn, minlength=1024)))
     assert numbers["unused_dataset"] > 350
     assert 224 <= numbers["dead_dataset"] < 300
+    assert diagnose_state(state_of(healthy_book()), [Observed(torch.tensor([40, 3] + [0] * 62))]).healthy  # too few
 
 
 def test_a_shared_projection_is_passed_once() -> None:
@@ -191,8 +188,9 @@ def test_a_shared_projection_is_passed_once() -> None:
         assert torch.equal(seen.counts, torch.bincount(codes[:, index], minlength=32))
 
 
+NOT_FINITE = healthy_book(vectors=rows().index_fill(0, torch.tensor([3]), float("nan")))
 PLANTED: dict[str, tuple[Book, list[Observed]]] = {
-    "not_finite": (healthy_book(vectors=rows().index_fill(0, torch.tensor([3]), float("nan"))), []),
+    "not_finite": (NOT_FINITE, []),
     "inconsistent_sums": (healthy_book(sums=rows() * 15), []),
     "codes_off_scale": (healthy_book(sums=None), [Observed(torch.full((64,), 9), 400.0)]),
     "collapsed": (healthy_book(), [Observed(torch.tensor([990, 10] + [0] * 62))]),
@@ -219,20 +217,11 @@ def test_collapse_and_death_show_in_the_ema_where_there_are_no_data() -> None:
     assert (result.verdict, layer(result)["dead_ema"]) == ("dead_codes", 44)
 
 
-def test_too_few_data_do_not_condemn() -> None:
-    counts = torch.tensor([40, 3] + [0] * 62)
-    assert diagnose_state(state_of(healthy_book()), [Observed(counts)]).healthy
-
-
 def test_the_gravest_fault_of_any_layer_is_the_verdict() -> None:
     duplicated, broken = PLANTED["duplicates"][0], PLANTED["inconsistent_sums"][0]
     result = diagnose_state(state_of(healthy_book(), duplicated, broken))
     assert result.verdict == "inconsistent_sums"
-    assert [numbers["verdict"] for numbers in result.layers] == [
-        "healthy",
-        "duplicates",
-        "inconsistent_sums",
-    ]
+    assert [numbers["verdict"] for numbers in result.layers] == ["healthy", "duplicates", "inconsistent_sums"]
     assert [fault.layer for fault in result.faults] == [2, 3]
 
 
@@ -245,24 +234,25 @@ def test_duplicates_are_counted_as_by_brute_force() -> None:
     assert int(np.tril(near, -1).any(axis=1).sum()) == 4
 
 
-def test_a_codebook_of_one_code_is_not_called_collapsed() -> None:
-    quantizer = build_quantizer("ema", 4, 1).train()
-    quantizer(torch.randn(50, 4, generator=torch.Generator().manual_seed(0)))
-    state = read_state(quantizer.state_dict())
-    assert diagnose_state(state).healthy
-
-
-def test_what_was_not_measured_is_said() -> None:
+def test_what_was_not_measured_is_said_and_one_code_is_not_called_collapsed() -> None:
     result = diagnose_state(state_of(Book("book", rows())))
     assert result.healthy
     assert [reason.split(":")[0] for reason in result.not_judged] == ["usage", "scale of the codes"]
     assert {layer(result)[key] for key in ("perplexity_ema", "perplexity_dataset", "norm_over_centroid")} == {None}
+    quantizer = build_quantizer("ema", 4, 1).train()
+    quantizer(torch.randn(50, 4, generator=torch.Generator().manual_seed(0)))
+    assert diagnose_state(read_state(quantizer.state_dict())).healthy
 
 
-@pytest.mark.parametrize("vectors", [torch.zeros(5, 3), torch.zeros(0, 16), torch.full((5, 16), float("nan"))])
-def test_vectors_that_do_not_fit_are_refused(vectors: Tensor) -> None:
-    with pytest.raises(DataError, match="vectors"):
-        observe_vectors(state_of(healthy_book()), vectors)
+def test_vectors_and_counts_that_do_not_fit_are_refused() -> None:
+    state = state_of(healthy_book())
+    for vectors in (torch.zeros(5, 3), torch.zeros(0, 16), torch.full((5, 16), float("nan"))):
+        with pytest.raises(DataError, match="vectors"):
+            observe_vectors(state, vectors)
+    with pytest.raises(DataError, match="code 64, but its codebook only 64 codes"):
+        observe_counts(state, [torch.ones(65)])
+    with pytest.raises(DataError, match="codes have 2 layers, the checkpoint has 1"):
+        observe_counts(state, [torch.ones(64)] * 2)
 
 
 def test_layers_that_do_not_fit_each_other_take_no_vectors() -> None:
@@ -282,24 +272,16 @@ def test_layers_that_do_not_fit_each_other_take_no_vectors() -> None:
 
 
 def test_codes_that_are_not_finite_stop_the_measuring() -> None:
-    broken = healthy_book(vectors=rows().index_fill(0, torch.tensor([3]), float("nan")))
-    state = state_of(broken, healthy_book())
+    state = state_of(NOT_FINITE, healthy_book())
     result = diagnose_state(state, observe_vectors(state, rows(200).float()))
     assert result.verdict == "not_finite"
     json.dumps(result.to_dict(), allow_nan=False)
 
 
-def test_codes_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(DataError, match="code 64, but its codebook only 64 codes"):
-        observe_counts(state_of(healthy_book()), [torch.ones(65)])
-    with pytest.raises(DataError, match="codes have 2 layers, the checkpoint has 1"):
-        observe_counts(state_of(healthy_book()), [torch.ones(64)] * 2)
-
-
 def test_one_call_takes_arrays_a_state_dict_or_a_checkpoint(tmp_path: Path) -> None:
-    quantizer, data = trained("ema", layers=2)
+    quantizer, state, data = trained("ema", layers=2)
     z = data.draw(2000)
-    whole = diagnose_state(state := read_state(quantizer.state_dict()), observe_vectors(state, z))
+    whole = diagnose_state(state, observe_vectors(state, z))
     torch.save(quantizer.state_dict(), tmp_path / "model.pt")
     np.save(tmp_path / "z.npy", z.numpy())
     for result in (
@@ -329,4 +311,4 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
         ({"vectors": np.zeros((4, 3))}, "takes vectors"),
     ):
         with pytest.raises(DataError, match=said):
-            diagnose(book, **given)  # type: ignore[arg-type]
+            diagnose(book, **given)

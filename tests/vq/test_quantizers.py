@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import entropy
 from torch import Tensor
 
 from phonoscope.errors import DataError, ParamsError
@@ -48,14 +49,16 @@ def test_a_pass_gives_the_nearest_codes_and_shapes(name: str) -> None:
     books = quantizer.codebooks()
     assert out.quantized.shape == z.shape
     assert out.codes.shape == (2, 12, len(books))
-    assert out.perplexity_batch.shape == out.distance.shape == (len(books),)
-    total = torch.stack([book[out.codes[..., layer]] for layer, book in enumerate(books)]).sum(dim=0)
-    torch.testing.assert_close(out.quantized, total)
     assert torch.equal(out.codes[..., 0], torch.cdist(quantizer.prepare(z), books[0]).argmin(dim=-1))
-    residual = quantizer.prepare(z)
+    total, residual = torch.zeros_like(z), quantizer.prepare(z)
     for layer, book in enumerate(books):
-        residual = residual - book[out.codes[..., layer]]
+        rows = book[out.codes[..., layer]]
+        total, residual = total + rows, residual - rows
         assert float(out.distance[layer]) == pytest.approx(float(residual.norm(dim=-1).mean()), rel=1e-5)
+        nats = entropy(out.codes[..., layer].flatten().bincount())
+        assert float(out.perplexity_batch[layer]) == pytest.approx(math.exp(nats), rel=1e-5)
+    torch.testing.assert_close(out.quantized, total)
+    assert quantizer.perplexity_ema().tolist() == pytest.approx([16.0] * len(books))  # fresh: used evenly
 
 
 @pytest.mark.parametrize("name", ["ema", "unit"])
@@ -82,21 +85,10 @@ def test_same_data_same_usage_frozen_or_in_evaluation_and_no_state_changes(name:
     before, z = state(quantizer), vectors(batch, seed + 2)
     generator = torch.random.get_rng_state()
     frozen, evaluated = quantizer.train()(z, frozen=True), quantizer.eval()(z)
-    assert torch.equal(frozen.codes, evaluated.codes)
-    assert torch.equal(frozen.perplexity_batch, evaluated.perplexity_batch)
-    assert torch.equal(frozen.commitment, evaluated.commitment)
-    assert torch.equal(frozen.quantized, evaluated.quantized)
+    for field in ("codes", "perplexity_batch", "commitment", "quantized"):
+        assert torch.equal(getattr(frozen, field), getattr(evaluated, field))
     assert same(state(quantizer), before)
     assert torch.equal(torch.random.get_rng_state(), generator)
-
-
-@every
-@given(seed=st.integers(0, 2**31))
-@settings(max_examples=5, deadline=None)
-def test_a_batch_of_one_code_has_perplexity_one(name: str, seed: int) -> None:
-    quantizer = make(name, seed=seed).train()
-    out = quantizer(vectors(1, seed).repeat(7, 1))
-    assert out.perplexity_batch.tolist() == [1.0] * len(quantizer.codebooks())
 
 
 def trained(name: str, seed: int, steps: int) -> Any:
@@ -130,7 +122,6 @@ def test_the_straight_through_gradient_is_the_identity_however_many_layers(layer
     z = vectors().requires_grad_()
     upstream = vectors(seed=1)
     (quantizer(z).quantized * upstream).sum().backward()
-    assert z.grad is not None
     torch.testing.assert_close(z.grad, upstream)
 
 
@@ -151,7 +142,6 @@ def test_the_losses_pull_what_they_should(name: str) -> None:
     z = vectors().requires_grad_()
     out = quantizer(z)
     out.commitment.backward()
-    assert z.grad is not None
     assert float(z.grad.abs().sum()) > 0
     assert not list(quantizer.parameters())  # the codes take no gradient
 
@@ -164,12 +154,8 @@ def test_stacking_leaves_less_and_less() -> None:
     assert bool((distance.diff() < 0).all())
 
 
-def test_a_fresh_codebook_reads_as_used_evenly() -> None:
-    assert make("stacked").perplexity_ema().tolist() == pytest.approx([16.0] * 3)
-
-
 @every
-def test_damaged_or_wrong_vectors_are_refused_and_change_nothing(name: str) -> None:
+def test_damaged_wrong_or_too_few_vectors_are_refused_and_change_nothing(name: str) -> None:
     quantizer = make(name).train()
     before = state(quantizer)
     for damage in (math.nan, math.inf):
@@ -182,13 +168,6 @@ def test_damaged_or_wrong_vectors_are_refused_and_change_nothing(name: str) -> N
     for wrong in (torch.zeros(3, 7), torch.zeros(0, 8)):
         with pytest.raises(DataError, match="8 dimensions"):
             quantizer(wrong)
-    assert same(state(quantizer), before)
-
-
-@every
-def test_fewer_vectors_than_codes_cannot_start_a_codebook(name: str) -> None:
-    quantizer = make(name)
-    before = state(quantizer)
     with pytest.raises(DataError, match="16 codes cannot start from 15 vectors; give"):
         quantizer.start(vectors(15))
     assert same(state(quantizer), before)
@@ -218,5 +197,5 @@ def test_a_batch_of_one_and_a_codebook_of_one(name: str) -> None:
     ],
 )
 def test_impossible_settings_are_named(arguments: dict[str, Any], said: str) -> None:
-    with pytest.raises(ParamsError, match=said.replace("(", r"\(")):
+    with pytest.raises(ParamsError, match=said):
         build_quantizer(dim=8, **arguments)

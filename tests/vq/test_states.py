@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,45 +14,24 @@ from phonoscope.files import write_safetensors
 from phonoscope.vq.quantizers import build_quantizer
 from phonoscope.vq.states import load_tensors, read_state
 from tests.codecs.test_checkpoints import Malicious
-from tests.codecs.tiny import ARCHITECTURES, alive, voice
-
-
-def official(kind: str, codec: Any, folder: Path) -> Path:
-    """A checkpoint as the codec's own package, or transformers, writes it."""
-    if kind == "dac":
-        codec.model.save(str(folder / "weights.pth"), package=False)
-        return folder / "weights.pth"
-    if kind.startswith("transformers"):
-        codec.model.save_pretrained(folder)
-        return folder
-    name = {"encodec": "encodec_24khz-test.th", "speechtokenizer": "SpeechTokenizer.pt"}[kind]
-    torch.save(codec.model.state_dict(), folder / name)
-    (folder / "config.json").write_text(json.dumps(codec.architecture()))
-    return folder / name
+from tests.codecs.tiny import ARCHITECTURES, alive, save_official, voice
 
 
 @pytest.mark.parametrize("kind", [*ARCHITECTURES, "transformers-encodec", "transformers-dac"])
 def test_every_official_layout_is_read_and_searched_as_its_package_does(kind: str, tmp_path: Path) -> None:
     codec = alive(kind)
-    state = read_state(load_tensors(official(kind, codec, tmp_path)))
+    state = read_state(load_tensors(save_official(kind, codec.model, tmp_path, codec.architecture())))
     assert state.layout == kind
     latent = codec.latent(torch.from_numpy(voice(1.0, codec.sample_rate))[None, None])
     codes = codec.quantize(latent)[0]
     assert len(state.books) >= len(codes)
-    residual, raw = latent[0].t().double(), codec.codebooks().raw
+    residual, summed, vectors = latent[0].t().double(), latent[0].t(), codec.codebooks()
     for layer, truth in enumerate(codes):
         book = state.books[layer]
-        torch.testing.assert_close(book.vectors.float(), raw[layer])
-        found = book.search(residual)
-        assert float((found == truth).double().mean()) > 0.98  # ties of two codes in float32
-        residual = residual - book.decode(truth)
-    torch.testing.assert_close(residual.float(), (latent[0] - codec_sum(codec, codes)).t(), atol=1e-4, rtol=1e-4)
-
-
-def codec_sum(codec: Any, codes: torch.Tensor) -> torch.Tensor:
-    """The quantized latent [D, F], from the codec's own in-sum vectors."""
-    vectors = codec.codebooks().vectors
-    return torch.stack([vectors[layer][row] for layer, row in enumerate(codes)]).sum(dim=0).t()
+        torch.testing.assert_close(book.vectors.float(), vectors.raw[layer])
+        assert float((book.search(residual) == truth).double().mean()) > 0.98  # ties of two codes in float32
+        residual, summed = residual - book.decode(truth), summed - vectors.vectors[layer][truth]
+    torch.testing.assert_close(residual.float(), summed, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["encodec", "dac", "speechtokenizer"])
@@ -62,10 +40,9 @@ def test_our_own_folders_are_read(kind: str, tmp_path: Path) -> None:
     save_codec(codec, kind, tmp_path)
     state = read_state(load_tensors(tmp_path))
     assert state.layout == kind
-    assert all(
-        torch.equal(book.vectors.float(), raw) for book, raw in zip(state.books, codec.codebooks().raw, strict=True)
-    )
-    assert all((book.sizes is None) == (kind == "dac") for book in state.books)
+    for book, raw in zip(state.books, codec.codebooks().raw, strict=True):
+        assert torch.equal(book.vectors.float(), raw)
+        assert (book.sizes is None) == (kind == "dac")
 
 
 @pytest.mark.parametrize("kind", ["ema", "ema_unscaled"])
@@ -160,14 +137,7 @@ def test_an_unknown_layout_is_refused(tensors: dict[str, torch.Tensor], said: st
         read_state(tensors)
 
 
-def test_nothing_is_unpickled(tmp_path: Path) -> None:
-    torch.save({"state_dict": Malicious(tmp_path / "owned")}, tmp_path / "evil.pt")
-    with pytest.raises(DataError, match=r"evil\.pt: not a torch checkpoint of weights"):
-        load_tensors(tmp_path / "evil.pt")
-    assert not (tmp_path / "owned").exists()
-
-
-def test_unreadable_files_are_named(tmp_path: Path) -> None:
+def test_unreadable_files_are_named_and_nothing_is_unpickled(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.pt: no such checkpoint"):
         load_tensors(tmp_path / "gone.pt")
     with pytest.raises(DataError, match="found none"):
@@ -178,3 +148,7 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
             load_tensors(tmp_path / name)
     with pytest.raises(DataError, match=r"found a\.pt, b\.safetensors; name the file"):
         load_tensors(tmp_path)
+    torch.save({"state_dict": Malicious(tmp_path / "made")}, tmp_path / "evil.pt")
+    with pytest.raises(DataError, match=r"evil\.pt: not a torch checkpoint of weights"):
+        load_tensors(tmp_path / "evil.pt")
+    assert not (tmp_path / "made").exists()

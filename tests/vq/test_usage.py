@@ -42,10 +42,14 @@ def test_a_geometric_history_of_one_code_a_batch_reads_as_53_codes() -> None:
     assert int(active_codes(history, 1e-3)) == 77
 
 
-@pytest.mark.parametrize("counts", [[0, 0], [1, -1], [1.0, math.nan], [math.inf, 1.0]])
-def test_what_is_no_usage_is_refused(counts: list[float]) -> None:
-    with pytest.raises(DataError, match="code"):
-        perplexity(torch.tensor(counts))
+def test_what_is_no_usage_is_refused() -> None:
+    for counts in ([0, 0], [1, -1], [1.0, math.nan], [math.inf, 1.0]):
+        with pytest.raises(DataError, match="code"):
+            perplexity(torch.tensor(counts))
+    with pytest.raises(DataError, match="from 0 to 8, but the codebook has 8"):
+        CodeUsage(1, 8).add(torch.tensor([[0], [8]]))
+    with pytest.raises(DataError, match="no code was counted"):
+        CodeUsage(1, 8).perplexity_dataset()
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=5), st.integers(0, 2**32))
@@ -59,10 +63,3 @@ def test_a_datasets_usage_does_not_depend_on_its_batches(sizes: list[int], seed:
     truth = [math.exp(entropy(np.bincount(column.numpy(), minlength=8))) for column in codes.t()]
     assert whole.perplexity_dataset().tolist() == pytest.approx(truth)
     assert whole.active().tolist() == [len(column.unique()) for column in codes.t()]
-
-
-def test_codes_outside_the_codebook_are_refused() -> None:
-    with pytest.raises(DataError, match="from 0 to 8, but the codebook has 8"):
-        CodeUsage(1, 8).add(torch.tensor([[0], [8]]))
-    with pytest.raises(DataError, match="no code was counted"):
-        CodeUsage(1, 8).perplexity_dataset()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from phonoscope import paths
 from phonoscope.audio import write_flac
+from phonoscope.config.compute import ComputeConfig
+from phonoscope.config.params import Params, load_params
 from phonoscope.data import Alignment, Interval, Labels, Manifest, Split
 
 from .speech import noise
 
+PARAMS = Path(__file__).parents[2] / "params.yaml"
 RATE = 22_050
 SECONDS = 0.6
 SPEAKERS = ("ann", "bob")
@@ -49,3 +53,15 @@ def write_corpus(empty: tuple[str, ...] = ()) -> list[str]:
     held_out = {f"{speaker}-{take}" for speaker in SPEAKERS for take in range(EVAL_PER_SPEAKER)}
     Split.from_arrays(alignments.keys() - held_out, held_out).save(paths.SPLIT)
     return list(alignments)
+
+
+def small_params(checkpoint: Path, sites: tuple[str, ...], **whisper: Any) -> Params:
+    """The project's parameters with this model, these sites and changes to section `whisper`, on one CPU."""
+    loaded = load_params(PARAMS)
+    settings = {"checkpoint": str(checkpoint), "context_s": 1.0} | whisper
+    changes = {
+        "whisper": loaded.whisper.model_copy(update=settings),
+        "sae": loaded.sae.model_copy(update={"sites": sites}),
+        "compute": ComputeConfig(device="cpu", workers=1),
+    }
+    return loaded.model_copy(update=changes)

@@ -24,7 +24,9 @@ def written(folder: Path, data: bytes) -> Path:
 
 def test_round_trip_gives_the_same_model(tmp_path: Path) -> None:
     model = tiny_model()
-    loaded = load_ct2(written(tmp_path, ct2_bytes(to_variables(model), ALIASES)))
+    path, random_state = written(tmp_path, ct2_bytes(to_variables(model), ALIASES)), torch.get_rng_state()
+    loaded = load_ct2(path)
+    assert torch.equal(torch.get_rng_state(), random_state)
     original = model.state_dict()
     assert {n: t.tolist() for n, t in loaded.state_dict().items()} == {n: t.tolist() for n, t in original.items()}
     mel, tokens = torch.randn(2, 80, 3000), torch.tensor([[3, 5, 7], [3, 9, 11]])
@@ -43,13 +45,6 @@ def test_a_key_bias_changes_nothing_because_softmax_does_not_see_it(tmp_path: Pa
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), biased.parameters(), strict=True))
 
 
-def test_loading_draws_no_random_numbers(tmp_path: Path) -> None:
-    path = written(tmp_path, ct2_bytes(to_variables(tiny_model()), ALIASES))
-    before = torch.get_rng_state()
-    load_ct2(path)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
 def test_reader_returns_what_was_written(tmp_path: Path) -> None:
     variables: dict[str, Array] = {
         "f32": np.array([1.5, -2.0], np.float32),
@@ -57,11 +52,11 @@ def test_reader_returns_what_was_written(tmp_path: Path) -> None:
         "i32": np.array(7, np.int32),
         **SMALL,
     }
-    found = read_ct2(written(tmp_path, ct2_bytes(variables, {"alias": "i8"})))
-    assert set(found) == {*variables, "alias"}
+    result = read_ct2(written(tmp_path, ct2_bytes(variables, {"alias": "i8"})))
+    assert set(result) == {*variables, "alias"}
     for name, array in {**variables, "alias": variables["i8"]}.items():
-        assert found[name].dtype == array.dtype
-        np.testing.assert_array_equal(found[name], array)
+        assert result[name].dtype == array.dtype
+        np.testing.assert_array_equal(result[name], array)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +72,7 @@ def test_reader_returns_what_was_written(tmp_path: Path) -> None:
         (ct2_bytes({"a": np.zeros((1, 1, 1, 1), np.float16)}), "rank 4"),
         (ct2_bytes({"a": np.zeros(2, np.float16)}).replace(b"\x04\x04\0\0\0", b"\x09\x04\0\0\0"), "unknown dtype 9"),
         (ct2_bytes({"a": np.zeros(2, np.float16)}).replace(b"\x04\x04\0\0\0", b"\x04\x06\0\0\0"), "6 bytes"),
-        (ct2_bytes({n: np.zeros(2, np.int8) for n in ("ab", "xy")}).replace(b"xy", b"ab"), "stands twice"),
+        (ct2_bytes({n: np.zeros(2, np.int8) for n in ("ab", "xy")}).replace(b"xy", b"ab"), "occurs twice"),
     ],
 )
 def test_broken_files_are_refused_with_file_and_reason(tmp_path: Path, data: bytes, reason: str) -> None:
@@ -85,16 +80,15 @@ def test_broken_files_are_refused_with_file_and_reason(tmp_path: Path, data: byt
     with pytest.raises(DataError, match=reason) as caught:
         read_ct2(path)
     assert str(path) in str(caught.value)
-    assert "ct2-transformers-converter" in str(caught.value)
 
 
-@given(cut=st.integers(min_value=0, max_value=len(ct2_bytes(SMALL, {"x": "a/weight"})) - 1))
-@settings(max_examples=60, deadline=None)
-def test_every_truncation_is_refused(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+def test_every_truncation_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     whole = ct2_bytes(SMALL, {"x": "a/weight"})
-    path = written(tmp_path_factory.mktemp("cut"), whole[:cut])
-    with pytest.raises(DataError, match="truncated"):
-        read_ct2(path)
+    for cut in range(len(whole)):
+        with pytest.raises(DataError, match="truncated"):
+            read_ct2(written(tmp_path, whole[:cut]))
+    with pytest.raises(DataError, match="no such file"):
+        read_ct2(tmp_path / "nowhere.bin")
 
 
 @given(data=st.data())
@@ -135,8 +129,3 @@ def test_a_model_that_does_not_fit_is_refused(tmp_path: Path, name: str, array: 
     with pytest.raises(DataError, match=reason) as caught:
         load_ct2(path)
     assert str(path) in str(caught.value)
-
-
-def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such file"):
-        read_ct2(tmp_path / "model.bin")

@@ -11,8 +11,7 @@ import torch
 from phonoscope import paths
 from phonoscope.alignment import Interval
 from phonoscope.audio import read_audio, resample, write_flac
-from phonoscope.config.compute import ComputeConfig
-from phonoscope.config.params import Params, load_params
+from phonoscope.config.params import Params
 from phonoscope.config.sites import Site
 from phonoscope.data import Features
 from phonoscope.errors import DataError, ParamsError
@@ -23,9 +22,8 @@ from phonoscope.whisper.index import centred_labels
 from phonoscope.whisper.sites import Normaliser
 from phonoscope.whisper.utterances import eval_utterances
 
-from .checkout import EVAL_PER_SPEAKER, RATE, write_corpus
+from .checkout import EVAL_PER_SPEAKER, RATE, small_params, write_corpus
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 SITES = ("encoder_2", "encoder_all", "mlp_1", "decoder_1")
 
 
@@ -35,16 +33,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return write_corpus(empty=("bob-1",))
 
 
-def params(checkpoint: Path, *, sites: tuple[str, ...] = SITES, workers: int = 1, **whisper: Any) -> Params:
-    loaded = load_params(PARAMS)
-    settings = {"checkpoint": str(checkpoint), "context_s": 1.0, "compare": 3, "batch_s": 4.0} | whisper
-    return loaded.model_copy(
-        update={
-            "whisper": loaded.whisper.model_copy(update=settings),
-            "sae": loaded.sae.model_copy(update={"sites": sites}),
-            "compute": ComputeConfig(device="cpu", workers=workers),
-        }
-    )
+def params(checkpoint: Path, *, sites: tuple[str, ...] = SITES, **whisper: Any) -> Params:
+    return small_params(checkpoint, sites, **{"compare": 3, "batch_s": 4.0, **whisper})
 
 
 def read_features(site: str) -> Features:
@@ -59,13 +49,13 @@ def test_every_site_has_its_rows_and_every_row_knows_whose_it_is(
     checkpoint: Path, tiny: Whisper, checkout: list[str]
 ) -> None:
     report = features.run(params(checkpoint))
-    found = {site: read_features(site) for site in SITES}
+    saved = {site: read_features(site) for site in SITES}
     frames = [len(range(0, len(audio(name)), 320)) for name in checkout]
-    assert report.metrics["frames"] == sum(frames) == len(found["encoder_2"].values)
-    assert found["encoder_2"].values.shape[1:] == (8,)
-    assert found["encoder_all"].values.shape[1:] == (3, 8)
-    assert found["mlp_1"].values.shape[1:] == (2, 8)
-    index = found["encoder_2"].index
+    assert report.metrics["frames"] == sum(frames) == len(saved["encoder_2"].values)
+    assert saved["encoder_2"].values.shape[1:] == (8,)
+    assert saved["encoder_all"].values.shape[1:] == (3, 8)
+    assert saved["mlp_1"].values.shape[1:] == (2, 8)
+    index = saved["encoder_2"].index
     assert index["utterance"].tolist() == [n for n, count in zip(checkout, frames, strict=True) for _ in range(count)]
     first = index[index["utterance"] == "ann-0"]
     assert first["frame"].tolist() == list(range(frames[0]))
@@ -78,23 +68,23 @@ def test_every_site_has_its_rows_and_every_row_knows_whose_it_is(
     assert set(index.loc[index["split"] == "eval", "utterance"]) == {
         f"{s}-{t}" for s in ("ann", "bob") for t in range(EVAL_PER_SPEAKER)
     }
-    assert len(found["encoder_2"].rows("eval")) + len(found["encoder_2"].rows("train")) == len(index)
-    assert found["encoder_2"].starts()["ann-1"] == frames[0]
+    assert len(saved["encoder_2"].rows("eval")) + len(saved["encoder_2"].rows("train")) == len(index)
+    assert saved["encoder_2"].starts()["ann-1"] == frames[0]
 
 
 def test_rows_can_be_un_normalised_to_whispers_activations(
     checkpoint: Path, tiny: Whisper, checkout: list[str]
 ) -> None:
     features.run(params(checkpoint, sites=("encoder_2", "encoder_all")))
-    found, stack = read_features("encoder_2"), read_features("encoder_all")
-    rows = found.index["utterance"] == "bob-3"
-    mean, deviation = (torch.tensor(found.index.loc[rows, name].to_numpy()) for name in ("mean", "deviation"))
+    saved, stack = read_features("encoder_2"), read_features("encoder_all")
+    rows = saved.index["utterance"] == "bob-3"
+    mean, deviation = (torch.tensor(saved.index.loc[rows, name].to_numpy()) for name in ("mean", "deviation"))
     normaliser = Normaliser(tiny, Site.parse("encoder_2"), "final")
-    raw = normaliser.undo(torch.from_numpy(found.values[rows].astype(np.float32)), mean, deviation)
+    raw = normaliser.undo(torch.from_numpy(saved.values[rows].astype(np.float32)), mean, deviation)
     (expected,) = encoder_features(tiny, [audio("bob-3")], 2, context_s=1.0)
     torch.testing.assert_close(raw, expected, rtol=1e-2, atol=1e-2)
-    np.testing.assert_array_equal(stack.values[:, 1], found.values)
-    np.testing.assert_array_equal(stack.index["mean_2"], found.index["mean"])
+    np.testing.assert_array_equal(stack.values[:, 1], saved.values)
+    np.testing.assert_array_equal(stack.index["mean_2"], saved.index["mean"])
 
 
 def test_decoder_rows_are_the_transcripts_positions(checkpoint: Path, checkout: list[str]) -> None:

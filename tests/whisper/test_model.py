@@ -48,75 +48,64 @@ def test_a_short_context_stays_close_to_the_full_one(packaged: Whisper, speech: 
 
 
 @pytest.mark.parametrize("samples", [1, 319, 320, 321, 640, 15_999, 16_000, 16_001, 50_000])
-def test_frames_are_the_utterances_own(checkpoint: Path, samples: int) -> None:
-    whisper = load_whisper(str(checkpoint))
+def test_frames_are_the_utterances_own(tiny: Whisper, samples: int) -> None:
     for context_s in (1.0, 30.0):
-        (features,) = encoder_features(whisper, [noise(samples)], 3, context_s=context_s)
+        (features,) = encoder_features(tiny, [noise(samples)], 3, context_s=context_s)
         assert features.shape == (frame_count(samples), 8)
         assert frame_count(samples) == -(-samples // 320)
 
 
-def test_windows_are_joined_and_padding_of_one_does_not_reach_another(checkpoint: Path) -> None:
-    whisper, long = load_whisper(str(checkpoint)), noise(40_000)
-    pieces = encoder_features(whisper, [long[:16_000], long[16_000:32_000], long[32_000:]], 2, context_s=1.0)
-    (joined,) = encoder_features(whisper, [long], 2, context_s=1.0, batch_size=1)
+def test_windows_are_joined_and_padding_of_one_does_not_reach_another(tiny: Whisper) -> None:
+    long = noise(40_000)
+    pieces = encoder_features(tiny, [long[:16_000], long[16_000:32_000], long[32_000:]], 2, context_s=1.0)
+    (joined,) = encoder_features(tiny, [long], 2, context_s=1.0, batch_size=1)
     torch.testing.assert_close(joined, torch.cat(pieces))
 
 
-def test_features_may_serve_as_a_target_of_training(checkpoint: Path) -> None:
-    (target,) = encoder_features(load_whisper(str(checkpoint)), [noise(3200)], 1, context_s=1.0)
+def test_features_may_serve_as_a_target_of_training(tiny: Whisper) -> None:
+    (target,) = encoder_features(tiny, [noise(3200)], 1, context_s=1.0)
     student = torch.zeros_like(target, requires_grad=True)
     ((student + 1) * target).sum().backward()
     assert student.grad is not None
     torch.testing.assert_close(student.grad, target)
 
 
-def test_transformers_folder_equals_ct2_folder(checkpoint: Path, tmp_path: Path) -> None:
-    whisper = load_whisper(str(checkpoint))
-    whisper.model.save_pretrained(tmp_path)
-    whisper.tokenizer.save_pretrained(tmp_path)
+def test_transformers_folder_equals_ct2_folder(tiny: Whisper, tmp_path: Path) -> None:
+    tiny.model.save_pretrained(tmp_path)
+    tiny.tokenizer.save_pretrained(tmp_path)
     again, utterances = load_whisper(str(tmp_path)), [noise(16_000), noise(5000, 1)]
-    for a, b in zip(encoder_features(whisper, utterances, 3), encoder_features(again, utterances, 3), strict=True):
+    for a, b in zip(encoder_features(tiny, utterances, 3), encoder_features(again, utterances, 3), strict=True):
         torch.testing.assert_close(a, b)
-    texts = transcribe(whisper, utterances)
+    texts = transcribe(tiny, utterances)
     assert texts == transcribe(again, utterances)
     assert all(set(text.split()) <= {"w0", "w1", "w2", "w3", "w4"} for text in texts)  # the others are suppressed
 
 
-@pytest.mark.parametrize("layer", [0, 4, -1])
-def test_impossible_layer_is_refused(checkpoint: Path, layer: int) -> None:
-    with pytest.raises(ValueError, match="blocks 1 to 3"):
-        encoder_features(load_whisper(str(checkpoint)), [noise(320)], layer)
+@pytest.mark.parametrize(
+    ("samples", "layer", "context_s", "error", "reason"),
+    [
+        *((320, layer, 30.0, ValueError, "blocks 1 to 3") for layer in (0, 4, -1)),
+        *((320, 1, context_s, ValueError, r"multiple of 0\.02") for context_s in (0.0, 0.03, 30.02, -1.0)),
+        (0, 1, 30.0, DataError, "without samples"),
+    ],
+)
+def test_impossible_input_is_refused(
+    tiny: Whisper, samples: int, layer: int, context_s: float, error: type[Exception], reason: str
+) -> None:
+    with pytest.raises(error, match=reason):
+        encoder_features(tiny, [noise(320), noise(samples)], layer, context_s=context_s)
 
 
-@pytest.mark.parametrize("context_s", [0.0, 0.03, 30.02, -1.0])
-def test_impossible_context_is_refused(checkpoint: Path, context_s: float) -> None:
-    with pytest.raises(ValueError, match=r"multiple of 0\.02"):
-        encoder_features(load_whisper(str(checkpoint)), [noise(320)], 1, context_s=context_s)
-
-
-def test_utterance_without_samples_is_refused(checkpoint: Path) -> None:
-    with pytest.raises(DataError, match="without samples"):
-        encoder_features(load_whisper(str(checkpoint)), [noise(320), noise(0)], 1)
-
-
-def test_folder_without_tokenizer_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+def test_incomplete_folders_and_pickled_weights_are_refused(checkpoint: Path, tiny: Whisper, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        load_whisper(str(tmp_path / "nowhere"))
+    tiny.model.config.save_pretrained(tmp_path)
+    torch.save(tiny.model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(DataError, match="safetensors"):
+        load_whisper(str(tmp_path))
     (tmp_path / "model.bin").write_bytes((checkpoint / "model.bin").read_bytes())
     with pytest.raises(DataError, match=r"tokenizer\.json"):
         load_whisper(str(tmp_path))
-
-
-def test_pickled_weights_are_not_read(checkpoint: Path, tmp_path: Path) -> None:
-    model = load_whisper(str(checkpoint)).model
-    model.config.save_pretrained(tmp_path)
-    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(DataError, match="safetensors"):
-        load_whisper(str(tmp_path))
-
-
-def test_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such folder"):
-        load_whisper(str(tmp_path / "nowhere"))
 
 
 def test_unreachable_hub_is_a_fault_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

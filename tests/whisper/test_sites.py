@@ -6,9 +6,9 @@ import torch
 from phonoscope.config.sites import Site
 from phonoscope.errors import ParamsError
 from phonoscope.whisper import Whisper
-from phonoscope.whisper.hooks import add, capture, patched, substitute
+from phonoscope.whisper.hooks import add, capture, patched
 from phonoscope.whisper.model import embed, run_blocks
-from phonoscope.whisper.sites import Normaliser, Point, inputs, outputs
+from phonoscope.whisper.sites import Normaliser, Point, outputs
 from phonoscope.whisper.transcript import TextTokens, token_batch
 
 from .speech import noise
@@ -25,9 +25,9 @@ def forward(whisper: Whisper, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor
 
 
 def taken(whisper: Whisper, points: list[Point]) -> list[torch.Tensor]:
-    with capture(points) as found:
+    with capture(points) as captured:
         forward(whisper)
-    return [states[0] for states in found]
+    return [states[0] for states in captured]
 
 
 def test_streams_are_the_hidden_states_of_transformers(tiny: Whisper) -> None:
@@ -36,8 +36,8 @@ def test_streams_are_the_hidden_states_of_transformers(tiny: Whisper) -> None:
     whole = tiny.model(input_features=mel, decoder_input_ids=tokens, output_hidden_states=True)
     for side, states in (("encoder", whole.encoder_hidden_states), ("decoder", whole.decoder_hidden_states)):
         for layer in range(len(states) - 1):  # transformers puts its last hidden state after the final norm
-            (found,) = taken(tiny, outputs(tiny, Site.parse(f"{side}_{layer}")))
-            torch.testing.assert_close(found, states[layer])
+            (captured,) = taken(tiny, outputs(tiny, Site.parse(f"{side}_{layer}")))
+            torch.testing.assert_close(captured, states[layer])
     (last,) = taken(tiny, outputs(tiny, Site.parse("encoder_3")))
     torch.testing.assert_close(tiny.model.model.encoder.layer_norm(last), whole.encoder_last_hidden_state)
 
@@ -46,20 +46,6 @@ def test_attention_and_mlp_add_up_to_the_block(tiny: Whisper) -> None:
     names = ("encoder_1", "attention_2", "mlp_2", "encoder_2")
     before, attention, mlp, after = taken(tiny, [outputs(tiny, Site.parse(name))[0] for name in names])
     torch.testing.assert_close(before + attention + mlp, after)
-
-
-def test_an_mlp_is_a_function_of_its_input(tiny: Whisper) -> None:
-    site = Site.parse("mlp_1")
-    entering, leaving = taken(tiny, [*inputs(tiny, site), *outputs(tiny, site)])
-    block = tiny.model.model.encoder.layers[0]
-    torch.testing.assert_close(block.fc2(torch.nn.functional.gelu(block.fc1(entering))), leaving)
-
-
-def test_the_stack_is_every_block(tiny: Whisper) -> None:
-    stack = taken(tiny, outputs(tiny, Site.parse("encoder_all")))
-    single = taken(tiny, [outputs(tiny, Site.parse(f"encoder_{layer}"))[0] for layer in (1, 2, 3)])
-    for one, other in zip(stack, single, strict=True):
-        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("name", ["encoder_4", "decoder_3", "attention_4"])
@@ -91,18 +77,6 @@ def test_what_is_not_normalised_stays_as_it_is(tiny: Whisper, site: str, normali
     assert not mean.any()
     assert (deviation == 1).all()
     assert normaliser.undo(states, mean, deviation) is states
-
-
-def test_substituting_a_state_by_itself_changes_nothing(tiny: Whisper) -> None:
-    plain, text = forward(tiny)
-    everywhere = torch.ones(1, 1500, dtype=torch.bool)
-    for name in ("encoder_0", "encoder_2", "mlp_1", "attention_3"):
-        points = outputs(tiny, Site.parse(name))
-        states = taken(tiny, points)
-        with patched({points[0]: substitute(states[0][everywhere], everywhere)}):
-            again, words = forward(tiny)
-        assert torch.equal(again, plain)
-        assert torch.equal(words, text)
 
 
 def test_a_patch_is_where_it_says_and_goes_on_from_there(tiny: Whisper) -> None:

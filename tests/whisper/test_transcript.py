@@ -31,6 +31,15 @@ def test_transcripts_are_as_sentence_as_whisper_would(text: str, expected: str) 
     assert as_sentence(text) == expected
 
 
+def test_an_empty_transcript_has_no_tokens_and_joined_ones_number_their_words_on(tiny: Whisper) -> None:
+    empty = tokenize(tiny, "")
+    assert empty == TextTokens((), ())
+    stream = run_blocks(tiny, embed(tiny, [noise(4000)], 16_000))
+    (scored,) = log_probabilities(tiny, Encoded(tiny, stream), [empty])
+    assert scored.shape == (1,)  # the transcript's end
+    assert TextTokens((7, 8, 9), (0, 1, -1)) + TextTokens((4,), (0,)) == TextTokens((7, 8, 9, 4), (0, 1, -1, 2))
+
+
 @given(st.text())
 def test_writing_twice_changes_nothing_more(text: str) -> None:
     assert as_sentence(as_sentence(text)) == as_sentence(text)
@@ -38,24 +47,12 @@ def test_writing_twice_changes_nothing_more(text: str) -> None:
 
 def test_words_are_tokenized_as_in_the_whole_sentence(packaged: Whisper) -> None:
     for text in (*SENTENCES, "Don't stop, it's 10.5% more - really!"):
-        found = tokenize(packaged, text)
-        assert list(found.ids) == packaged.tokenizer(f" {text}", add_special_tokens=False)["input_ids"]
+        tokenized = tokenize(packaged, text)
+        assert list(tokenized.ids) == packaged.tokenizer(f" {text}", add_special_tokens=False)["input_ids"]
         for number, word in enumerate(text.split()):
-            own = [token for token, index in zip(found.ids, found.words, strict=True) if index == number]
+            own = [token for token, index in zip(tokenized.ids, tokenized.words, strict=True) if index == number]
             letters = "".join(filter(str.isalnum, str(packaged.tokenizer.decode(own))))
             assert letters == "".join(filter(str.isalnum, word))
-
-
-def test_an_empty_transcript_has_no_tokens_and_only_its_end_is_scored(tiny: Whisper) -> None:
-    empty = tokenize(tiny, "")
-    assert empty == TextTokens((), ())
-    stream = run_blocks(tiny, embed(tiny, [noise(4000)], 16_000))
-    (scored,) = log_probabilities(tiny, Encoded(tiny, stream), [empty])
-    assert scored.shape == (1,)
-
-
-def test_joined_transcripts_number_their_words_on() -> None:
-    assert TextTokens((7, 8, 9), (0, 1, -1)) + TextTokens((4,), (0,)) == TextTokens((7, 8, 9, 4), (0, 1, -1, 2))
 
 
 def test_log_probabilities_are_the_models_own_loss(packaged: Whisper) -> None:
@@ -64,14 +61,14 @@ def test_log_probabilities_are_the_models_own_loss(packaged: Whisper) -> None:
     with torch.no_grad():
         stream = run_blocks(packaged, embed(packaged, whole, 16_000))
         scored = log_probabilities(packaged, Encoded(packaged, stream), texts)
-        for row, found, tokens in zip(stream, scored, texts, strict=True):
+        for row, scores, tokens in zip(stream, scored, texts, strict=True):
             alone = token_batch(packaged, [tokens])
             encoded = packaged.model.model.encoder.layer_norm(row[None])
             logits = packaged.model(encoder_outputs=(encoded,), decoder_input_ids=alone[:, :-1]).logits[0]
             start = len(prompt(packaged)) - 1
             loss = cross_entropy(logits[start:], alone[0, start + 1 :], reduction="none")
-            assert len(found) == len(tokens.ids) + 1
-            torch.testing.assert_close(-found, loss, rtol=1e-4, atol=1e-4)
+            assert len(scores) == len(tokens.ids) + 1
+            torch.testing.assert_close(-scores, loss, rtol=1e-4, atol=1e-4)
 
 
 def test_scoring_leaves_the_transcript_as_it_is(packaged: Whisper, speech: list[NDArray[np.float32]]) -> None:
@@ -81,9 +78,9 @@ def test_scoring_leaves_the_transcript_as_it_is(packaged: Whisper, speech: list[
         stream = run_blocks(packaged, embed(packaged, speech, 10 * 16_000))
         encoded = Encoded(packaged, stream)
         before = log_probabilities(packaged, encoded, texts)
-        found = transcripts(packaged, encoded)
+        written = transcripts(packaged, encoded)
         after = log_probabilities(packaged, encoded, texts)
-        assert found == transcripts(packaged, Encoded(packaged, stream))
+        assert written == transcripts(packaged, Encoded(packaged, stream))
     for one, other in zip(before, after, strict=True):
         torch.testing.assert_close(one, other)
 

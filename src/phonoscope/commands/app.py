@@ -1,4 +1,4 @@
-"""The commands beside the stages: each parses its arguments, calls its module and prints the report."""
+"""The commands beside the stages: each parses its arguments, calls its module and prints the result."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ FAULTY = 3
 """Exit code of `diagnose-vq` for a quantizer with a fault."""
 
 
-def _print(report: dict[str, Any], text: Callable[[], str], as_json: bool) -> None:
+def _print(report: dict[str, Any], text: Callable[[], str], as_json: bool, exit_code: int = 0) -> None:
+    """Print the report as JSON or as text, and end with an exit code."""
     typer.echo(json.dumps(report, indent=2, allow_nan=False) if as_json else text())
+    raise typer.Exit(exit_code)
 
 
 @app.command()
@@ -67,9 +69,7 @@ def inspect(
     from phonoscope.commands.inspect import describe_clips, inspect_clips
 
     report = inspect_clips(load_params(params), name, clips)
-    _print(report, lambda: describe_clips(report), as_json)
-    if report["failed"]:
-        raise typer.Exit(DataError.exit_code)
+    _print(report, lambda: describe_clips(report), as_json, DataError.exit_code if report["failed"] else 0)
 
 
 @app.command("probe-tables")
@@ -81,12 +81,11 @@ def probe_tables(
     as_json: AsJson = False,
     params: ParamsFile = paths.PARAMS,
 ) -> None:
-    """Probe tokens that another program made; docs/probe-tables.md has the schema. Exit code 4 if it is not kept."""
-    from phonoscope.commands.probe_tables import describe
-    from phonoscope.commands.probe_tables import probe_tables as probe
+    """Probe tokens that another program made. Exit code 4 if they do not follow the schema of docs/probe-tables.md."""
+    from phonoscope.commands import probe_tables as tables
 
-    report = probe(load_params(params), tokens, codebooks, name=name, output=output)
-    typer.echo(json.dumps(report, indent=2, allow_nan=False) if as_json else describe(report))
+    report = tables.probe_tables(load_params(params), tokens, codebooks, name=name, output=output)
+    _print(report, lambda: tables.describe(report), as_json)
 
 
 @app.command("diagnose-vq")
@@ -97,34 +96,28 @@ def diagnose_vq(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is wrong with a vector quantizer. Exit code 0 healthy, 3 faulty, 4 unreadable."""
+    """Name the faults of a vector quantizer. Exit code 0 healthy, 3 faulty, 4 unreadable."""
     from phonoscope.vq import diagnose
 
     dataset = {} if data is None else {"codes" if data.suffix == ".parquet" else "vectors": data}
     result = diagnose(checkpoint, **dataset)
-    _print(result.to_dict(), lambda: str(result), as_json)
-    if not result.healthy:
-        raise typer.Exit(FAULTY)
+    _print(result.to_dict(), lambda: str(result), as_json, 0 if result.healthy else FAULTY)
 
 
 @app.command()
 def verify(as_json: AsJson = False, params: ParamsFile = paths.PARAMS) -> None:
-    """Check every output against dvc.lock and DVC's cache, and its contents. Exit code 0 sound, 1 not."""
-    from phonoscope.commands.verify import describe
-    from phonoscope.commands.verify import verify as check
+    """Check every output against dvc.lock and DVC's cache, and its contents. Exit code 0 sound, 1 faulty."""
+    from phonoscope.commands import verify as checks
 
-    result = check(Path(), load_params(params).compute.workers)
-    _print(result.to_dict(), lambda: describe(result), as_json)
-    if result.faults:
-        raise typer.Exit(CheckFailed.exit_code)
+    result = checks.verify(Path(), load_params(params).compute.workers)
+    _print(result.to_dict(), lambda: str(result), as_json, CheckFailed.exit_code if result.faults else 0)
 
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Name every obstacle to the next `dvc repro`, and how to remove it. Exit code 0 none, 1 some."""
+    """Name every obstacle to the next `dvc repro`, and its remedy. Exit code 0 none, 1 some."""
     from phonoscope.commands.doctor import describe, diagnose
 
     faults = diagnose(Path())
-    _print({"ok": not faults, "faults": [each.to_dict() for each in faults]}, lambda: describe(faults), as_json)
-    if faults:
-        raise typer.Exit(CheckFailed.exit_code)
+    report = {"ok": not faults, "faults": [fault.to_dict() for fault in faults]}
+    _print(report, lambda: describe(faults), as_json, CheckFailed.exit_code if faults else 0)

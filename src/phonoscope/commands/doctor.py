@@ -1,4 +1,4 @@
-"""`phonoscope doctor`: obstacles to the next `dvc repro` and how to remove them. Changes nothing itself."""
+"""`phonoscope doctor`: obstacles to the next `dvc repro`, and their remedies. Changes nothing."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     import psutil
 
 FREE_BYTES = 3 << 30
-"""Bytes that the default run writes, with DVC's cache and the tracking store beside it."""
+"""Bytes that the default run writes, including DVC's cache and the tracking store."""
 RESULTS = ("data", "models", "metrics", "plots")
 LOCKFILE = "requirements.lock"
 
 
 def diagnose(root: Path) -> list[Fault]:
-    """All faults of the checkout at `root`, and of this machine for it."""
+    """All faults of the checkout `root` and of this machine."""
     if outside := _outside(root):
         return [outside]
     checks = (_params_and_pipeline, _rwlock, _orphans, _temporaries, _folders, _disk, _packages, _store)
@@ -64,7 +64,7 @@ def _correct(name: str) -> str:
 
 
 def check_pipeline(root: Path) -> Fault | None:
-    """Why DVC cannot read the pipeline at `root`, or None. A killed DVC can leave dvc.lock cut off."""
+    """The reason why DVC cannot read the pipeline at `root`, or None. A killed DVC can leave dvc.lock cut off."""
     from dvc.repo import Repo
 
     if outside := _outside(root):
@@ -76,7 +76,7 @@ def check_pipeline(root: Path) -> Fault | None:
             list(repo.index.outs)
     except Exception as error:  # DVC fails on damaged files in unforeseen ways
         reason = " ".join(str(error).split())
-        named = re.search(r"([\w.-]+\.(?:lock|yaml|dvc))'", reason)  # in quotes, the folder before it
+        named = re.search(r"([\w.-]+\.(?:lock|yaml|dvc))'", reason)  # the end of a quoted path
         name = named[1] if named else ".dvc/config" if "config file" in reason else "dvc.yaml"
         if "Could not find '" in reason:  # a parameter; DVC names the file that asks for it
             name = paths.PARAMS.as_posix()
@@ -102,7 +102,7 @@ def _rwlock(root: Path) -> Iterator[Fault]:
 
 
 def _orphans(root: Path) -> Iterator[Fault]:
-    """Stages that still run although their `dvc` was killed."""
+    """Stages that still run after their `dvc` was killed."""
     import psutil
 
     for process in psutil.process_iter(["cmdline", "cwd"]):
@@ -132,7 +132,7 @@ def _temporaries(root: Path) -> Iterator[Fault]:
 
 
 def _folders(root: Path) -> Iterator[Fault]:
-    """Folders that stages and DVC write, and all folders of results: DVC removes them before a stage runs."""
+    """Read-only folders of DVC and of results, which DVC removes before a stage runs."""
     written = [root / ".dvc", root / paths.STATE]
     results = [Path(folder) for name in RESULTS for folder, _, _ in os.walk(root / name)]
     for path in (*filter(Path.is_dir, written), *results):
@@ -149,7 +149,7 @@ def _disk(root: Path) -> Iterator[Fault]:
 
 
 def _packages(root: Path) -> Iterator[Fault]:
-    """Packages of other versions than in the lock file, with which numbers may differ."""
+    """Packages whose version is not the locked one: numbers may differ."""
     from packaging.requirements import Requirement
 
     if not (root / LOCKFILE).is_file():
@@ -161,20 +161,16 @@ def _packages(root: Path) -> Iterator[Fault]:
             continue
         try:
             installed = importlib.metadata.version(requirement.name)
+            if requirement.specifier.contains(installed, prereleases=True):
+                continue
+            state = f"{installed} is installed"
         except importlib.metadata.PackageNotFoundError:
-            yield Fault(requirement.name, "machine", f"not installed, {LOCKFILE} has {line}", "run `make setup`")
-            continue
-        if not requirement.specifier.contains(installed, prereleases=True):
-            yield Fault(
-                requirement.name, "machine", f"{installed} is installed, {LOCKFILE} has {line}", "run `make setup`"
-            )
+            state = "not installed"
+        yield Fault(requirement.name, "machine", f"{state}, {LOCKFILE} has {line}", "run `make setup`")
 
 
 def _store(root: Path) -> Iterator[Fault]:
-    """The default tracking store, if it exists.
-
-    It is opened for writing, so that SQLite rolls back the half-done work of a killed writer.
-    """
+    """Faults of the default tracking store. Opens it for writing: SQLite then rolls back a killed writer's work."""
     database = main_checkout(root) / "mlflow.db"
     if not database.is_file():
         return
@@ -183,20 +179,21 @@ def _store(root: Path) -> Iterator[Fault]:
             (answer,) = connection.execute("pragma quick_check(1)").fetchone()
         code = sqlite3.SQLITE_OK if answer == "ok" else sqlite3.SQLITE_CORRUPT
     except sqlite3.Error as error:
-        # the code's last byte is its kind; an answer that is no text has none
+        # the code's last byte is its kind; an error of Python's own module has no code
         answer, code = str(error), getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         parts = [path.name for path in (database, *sorted(database.parent.glob(f"{database.name}-*")))]
+        state = "damaged"
         fix = f"move {' and '.join(parts)} away and run `phonoscope sync-mlflow`, which fills a new one from dvc.lock"
-        yield Fault(database.name, "machine", f"the tracking store is damaged ({answer})", fix)
     elif code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        fix = "wait until the process that uses it has ended"
-        yield Fault(database.name, "machine", f"the tracking store is in use ({answer})", fix)
+        state, fix = "in use", "wait until the process that uses it has ended"
     elif code != sqlite3.SQLITE_OK:
-        fix = "make the file and its folder readable and writable"
-        yield Fault(database.name, "machine", f"the tracking store cannot be opened ({answer})", fix)
+        state, fix = "not usable", "make the file and its folder readable and writable"
     elif not os.access(database, os.W_OK):
-        yield Fault(database.name, "machine", "the tracking store is not writable", f"run `chmod u+w {database.name}`")
+        state, answer, fix = "not writable", "no permission", f"run `chmod u+w {database.name}`"
+    else:
+        return
+    yield Fault(database.name, "machine", f"the tracking store is {state} ({answer})", fix)
 
 
 def describe(faults: list[Fault]) -> str:

@@ -16,6 +16,7 @@ from phonoscope.data import Labels, Manifest, Split, Tokens
 from phonoscope.data.codebooks import MAX_CODES
 from phonoscope.data.phones import SILENCE, SILENCE_NAMES
 from phonoscope.errors import DataError
+from phonoscope.files import read_safetensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,20 +29,20 @@ UTTERANCE_LABELS = ("speaker", "sex", "accent", "word", "text", "split")
 
 @dataclass(frozen=True)
 class ForeignTokens:
-    """A token table of another program, as the probes take it."""
+    """A token table of another program, in the form that the probes read."""
 
     tokens: Tokens
     codebooks: list[NDArray[np.float32]]
     """One [codes, dims] a layer; dims may differ."""
     manifest: Manifest
-    """The utterances, sorted, with `UTTERANCE_LABELS`; an empty text where a label is not given."""
+    """The utterances, sorted, with `UTTERANCE_LABELS`; missing labels are empty texts."""
     labels: Labels
     """Phone and F0 of the frames."""
     columns: frozenset[str]
     """The optional columns that the table has."""
 
     def split(self, config: SplitConfig) -> Split:
-        """As the column split says, or drawn as the pipeline's are."""
+        """The split of the column split, or one drawn as in the pipeline."""
         from phonoscope.corpus.split import make_split
 
         official = "split" in self.columns
@@ -50,21 +51,12 @@ class ForeignTokens:
 
 def read_codebooks(path: Path) -> list[NDArray[np.float32]]:
     """The tensors layer_1, layer_2, ... [codes, dims]. Raises `DataError` if one is missing or does not fit."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise DataError(f"{path}: no such file of codebooks")
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = {name for name in file.keys() if re.fullmatch(r"layer_[1-9]\d*", name)}  # noqa: SIM118 (not a dict)
-            layers = [f"layer_{layer}" for layer in range(1, len(names) + 1)]
-            if not layers or names != set(layers):
-                raise DataError(
-                    f"{path}: should hold the tensors layer_1, layer_2, ..., one a layer; has {sorted(names)}"
-                )
-            books = [file.get_tensor(name).float().numpy() for name in layers]
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"{path}: not a readable safetensors file ({error})") from error
+    tensors, _ = read_safetensors(path)
+    names = {name for name in tensors if re.fullmatch(r"layer_[1-9]\d*", name)}
+    layers = [f"layer_{layer}" for layer in range(1, len(names) + 1)]
+    if not layers or names != set(layers):
+        raise DataError(f"{path}: should hold the tensors layer_1, layer_2, ..., one a layer; has {sorted(names)}")
+    books = [tensors[name].float().numpy() for name in layers]
     for name, book in zip(layers, books, strict=True):
         if book.ndim != 2 or book.shape[0] != books[0].shape[0] or not book.size:
             raise DataError(f"{path}: {name} is {list(book.shape)}, not [codes, dims] with as many codes as layer_1")
@@ -105,14 +97,13 @@ def read_tokens(path: Path, codebooks: Path) -> ForeignTokens:
 
 
 def _check_columns(path: Path, schema: pa.Schema, layers: int) -> list[str]:
-    """The columns of codes. Raises `DataError` if one is missing, of another layer, or holds no integers."""
+    """The columns of codes. Raises `DataError` for a missing column, an excess column, or one without integers."""
     codes = [f"code_{layer}" for layer in range(1, layers + 1)]
-    there = {name for name in schema.names if re.fullmatch(r"code_\d+", name)}
-    missing = [name for name in ("utterance", *codes) if name not in schema.names]
-    if missing:
+    present = {name for name in schema.names if re.fullmatch(r"code_\d+", name)}
+    if missing := [name for name in ("utterance", *codes) if name not in schema.names]:
         raise DataError(f"{path}: lacks the column {missing[0]}; {layers} codebooks need code_1 to code_{layers}")
-    if there != set(codes):
-        raise DataError(f"{path}: has {len(there)} columns of codes for {layers} codebooks")
+    if present != set(codes):
+        raise DataError(f"{path}: has {len(present)} columns of codes for {layers} codebooks")
     for name in codes:
         if not pa.types.is_integer(schema.field(name).type):
             raise DataError(f"{path}: {name} is {schema.field(name).type}, not an integer type")
@@ -130,19 +121,19 @@ class _Table:
         self.path, self.table, self.rows = path, table, table.num_rows
 
     def text(self, name: str) -> pd.Series[str]:
-        """A column as texts; empty ones for null, or where there is no such column."""
+        """A column as texts; null is an empty text, and so is every row of a missing column."""
         if name not in self.table.column_names:
             return pd.Series([""] * self.rows, dtype=object)
         return self.table.column(name).cast(pa.string()).fill_null("").to_pandas().astype(object)
 
     def phones(self) -> pd.Series[str]:
-        """Phones, with one name of silence; empty where unknown."""
+        """Phones, with one name for silence; empty if unknown."""
         names = self.text("phone")
         given = {name: str(name).strip() for name in names.unique()}
         return names.map({n: SILENCE if p and p.lower() in SILENCE_NAMES else p for n, p in given.items()})
 
     def f0(self) -> NDArray[np.float64]:
-        """F0, NaN where it is null or 0."""
+        """F0; NaN for null and 0."""
         if "f0_hz" not in self.table.column_names:
             return np.full(self.rows, np.nan)
         values = self.table.column("f0_hz").cast(pa.float64()).fill_null(np.nan).to_numpy()
@@ -159,7 +150,7 @@ class _Table:
         return values.astype(np.int16)
 
     def refuse(self, wrong: Any, name: str, reason: str) -> None:
-        """Raise `DataError` naming the first row that is wrong."""
+        """Raise `DataError` with the first row that is wrong."""
         rows = np.flatnonzero(wrong)
         if len(rows):
             raise DataError(f"{self.path}: {name} in row {rows[0]} {reason}")
@@ -168,10 +159,10 @@ class _Table:
 def _manifest(path: Path, frames: pd.DataFrame) -> Manifest:
     """One row an utterance. Raises `DataError` if a label changes within one."""
     table = frames.drop_duplicates().sort_values("utterance").reset_index(drop=True)
-    twice = table[table["utterance"].duplicated(keep=False)]
+    twice = table.loc[table["utterance"].duplicated(), "utterance"]
     if len(twice):
-        name = twice["utterance"].iloc[0]
-        rows = twice[twice["utterance"] == name]
+        name = twice.iloc[0]
+        rows = table[table["utterance"] == name]
         column = next(label for label in UTTERANCE_LABELS if rows[label].nunique() > 1)
         raise DataError(f"{path}: {column} changes within utterance {name!r}; it belongs to the whole utterance")
     sides = set(table["split"])

@@ -1,4 +1,4 @@
-"""One clip, looked at closely: its codes and what each representation makes of them. No DVC stage."""
+"""`phonoscope inspect`: the codes of sound files, and their representations. No DVC stage."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FIRST = 10
-"""So many values of each vector are shown."""
+"""Number of values shown of each vector."""
+STATISTICS = ("min", "max", "mean", "std")
 
 
 def inspect_clips(params: Params, codec: str, clips: Sequence[Path]) -> dict[str, Any]:
-    """What `inspect` tells of some sound files: `clips`, and under `failed` those that cannot be used, with the reason.
+    """The report on sound files: `clips`, and under `failed` the unusable files with the reason.
 
-    Representations are those of the parameters' section geometry, of one codec of the pipeline. Raises `ParamsError`
-    for an unknown codec, `DataError` if it has not been built.
+    Representations are those of the section geometry. Raises `ParamsError` for an unknown codec, `DataError` for a
+    codec without a model.
     """
     layers = params.codec(codec).layers
     from phonoscope.codecs.checkpoints import load_codec
@@ -54,7 +55,7 @@ def inspect_clips(params: Params, codec: str, clips: Sequence[Path]) -> dict[str
 
 
 def _inspect(model: Codec, codebooks: Codebooks, clip: Path, representations: Sequence[str]) -> dict[str, Any]:
-    """One clip. Raises `DataError` if it cannot be used."""
+    """The report on one clip. Raises `DataError` if it cannot be used."""
     import torch
 
     from phonoscope.codecs.base import device_of, encode_batch, frame_rate_hz
@@ -80,7 +81,7 @@ def _inspect(model: Codec, codebooks: Codebooks, clip: Path, representations: Se
 
 
 def _codebook(layer: int, codes: NDArray[np.int64], codebooks: Codebooks) -> dict[str, Any]:
-    """One RVQ layer: the shapes its codes take on their way to the sum over layers, and its first codes."""
+    """One RVQ layer: the shapes from its codes to the sum over layers, and its first codes."""
     return {
         "layer": layer,
         "codes": [len(codes)],
@@ -92,18 +93,12 @@ def _codebook(layer: int, codes: NDArray[np.int64], codebooks: Codebooks) -> dic
 
 
 def _statistics(vector: NDArray[np.float64]) -> dict[str, Any]:
-    return {
-        "shape": list(vector.shape),
-        "first": vector[:FIRST].tolist(),
-        "min": float(vector.min()),
-        "max": float(vector.max()),
-        "mean": float(vector.mean()),
-        "std": float(vector.std()),
-    }
+    statistics = {name: float(getattr(vector, name)()) for name in STATISTICS}
+    return {"shape": list(vector.shape), "first": vector[:FIRST].tolist(), **statistics}
 
 
 def describe_clips(report: dict[str, Any]) -> str:
-    """What `inspect_clips` found, to be read."""
+    """The report of `inspect_clips` as text."""
     blocks = ["\n".join(_describe(clip)) for clip in report["clips"]]
     if report["failed"]:
         blocks.append("\n".join(["failed", *(f"  {each['clip']}: {each['reason']}" for each in report["failed"])]))
@@ -118,7 +113,7 @@ def _describe(clip: dict[str, Any]) -> Iterator[str]:
         shapes = " -> ".join(" x ".join(map(str, book[key])) for key in ("codes", "code_vectors", "projections"))
         codes = " ".join(map(str, book["first"]))
         yield f"  layer {book['layer']:>2}  {shapes}, {book['distinct']} distinct codes, first {codes}"
-    for name, found in clip["representations"].items():
-        numbers = "  ".join(f"{key} {found[key]:.4f}" for key in ("min", "max", "mean", "std"))
-        yield f"  {name}  {found['shape'][0]} values  {numbers}"
-        yield f"    first {' '.join(f'{value:.4f}' for value in found['first'])}"
+    for name, vector in clip["representations"].items():
+        numbers = "  ".join(f"{key} {vector[key]:.4f}" for key in STATISTICS)
+        yield f"  {name}  {vector['shape'][0]} values  {numbers}"
+        yield f"    first {' '.join(f'{value:.4f}' for value in vector['first'])}"

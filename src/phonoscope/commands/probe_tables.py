@@ -1,4 +1,4 @@
-"""`phonoscope probe-tables`: all the probes on tokens that another program made. No DVC stage."""
+"""`phonoscope probe-tables`: all probes on tokens that another program made. No DVC stage."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def probe_tables(
 ) -> dict[str, Any]:
     """Check, split, probe; write the results into the folder `output` if one is given.
 
-    Settings are those of the parameters' sections probe, depth and split; in depth every task is posed that the table
-    has labels for. Returns a JSON-able summary whose `probes` and `depth` are the rows of the tables written. Raises
-    `DataError` for a file that does not follow the schema.
+    Settings come from the sections probe, depth and split; depth poses every task that the table has labels for.
+    Returns a JSON-able summary whose `probes` and `depth` are the rows of the written tables. Raises `DataError` for a
+    file that does not follow the schema.
     """
     from phonoscope.pipeline.probe_inputs import known_tasks
     from phonoscope.probes import TASKS
@@ -65,7 +65,7 @@ def _probe(foreign: ForeignTokens, split: Split, config: ProbeConfig, codec: str
 
 
 def _records(result: ProbeResult) -> list[dict[str, Any]]:
-    """Rows of the table; None where a number is empty."""
+    """Rows of the table; None for an empty number."""
     table = result.table.astype(object).where(result.table.notna(), None)
     return [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]
 

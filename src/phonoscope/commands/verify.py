@@ -1,4 +1,4 @@
-"""`phonoscope verify`: every output against dvc.lock, DVC's cache against itself, and the contents of all files."""
+"""`phonoscope verify`: outputs compared with dvc.lock, DVC's cache with its names, and the contents of all files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from phonoscope.pipeline.integrity.hashes import (
 
 @dataclass(frozen=True)
 class Verification:
-    """Numbers of things checked, and their faults."""
+    """Numbers of checked things, and their faults. The text of it is for people."""
 
     outputs: int = 0
     objects: int = 0
@@ -37,17 +37,23 @@ class Verification:
     faults: list[Fault] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        checked = {
-            "outputs": self.outputs,
-            "cache_objects": self.objects,
-            "cached_runs": self.runs,
-            "files": self.files,
-        }
+        checked = {"outputs": self.outputs, "cache_objects": self.objects, "cached_runs": self.runs}
+        checked["files"] = self.files
         return {"ok": not self.faults, "checked": checked, "faults": [fault.to_dict() for fault in self.faults]}
+
+    def __str__(self) -> str:
+        checked = (
+            f"{self.outputs} outputs, {self.files} files read, {self.objects} objects of DVC's cache, "
+            f"{self.runs} of its run cache"
+        )
+        if not self.faults:
+            return f"verified: {checked}"
+        lines = [f"{fault.where}: {fault}" for fault in self.faults]
+        return "\n".join([*lines, f"{len(lines)} faults in {checked}"])
 
 
 def verify(root: Path, workers: int = 1) -> Verification:
-    """Check the checkout at `root`, its outputs and DVC's cache. Changes nothing, and trusts no time stamp."""
+    """Check the outputs of the checkout `root`, and DVC's cache. Changes nothing, and trusts no time stamp."""
     if unreadable := check_pipeline(root):
         return Verification(faults=[unreadable])
     locked = locked_outputs(root)
@@ -70,15 +76,3 @@ def verify(root: Path, workers: int = 1) -> Verification:
         fix = "first fix what differs from dvc.lock, then run `phonoscope verify` again" if differing else again
         faults.append(Fault(name, "content", reason, fix))
     return Verification(len(outputs), len(objects), len(entries), len(files), sorted(set(faults)))
-
-
-def describe(result: Verification) -> str:
-    """The result of `verify` as text."""
-    looked = (
-        f"{result.outputs} outputs, {result.files} files read, {result.objects} objects of DVC's cache, "
-        f"{result.runs} of its run cache"
-    )
-    if not result.faults:
-        return f"verified: {looked}"
-    lines = [f"{fault.where}: {fault}" for fault in result.faults]
-    return "\n".join([*lines, f"{len(result.faults)} faults in {looked}"])

@@ -21,7 +21,7 @@ REGISTRY: dict[str, Stage] = {}
 
 @dataclass(frozen=True)
 class StageReport:
-    """A stage's results in the form MLflow takes them; the artifacts themselves are already written."""
+    """A stage's results for MLflow; the stage has written its artifacts already."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     """Scalars of the stage as a whole."""
@@ -50,9 +50,9 @@ class Stage:
     params: tuple[str, ...]
     """Keys of params.yaml that the outputs depend on; `{item}` stands for the item."""
     per: str | tuple[str, ...] | None
-    """What the stage runs once for: the entries of a key of params.yaml, fixed names, or None for a single run."""
+    """The stage runs once for each entry of a key of params.yaml, or for each fixed name; None: a single run."""
     folders: Callable[[Params], Iterable[str]]
-    """Keys of params.yaml that name folders which must exist."""
+    """Keys of params.yaml whose folders must exist."""
     run: Callable[..., StageReport]
     """`run(params)`, or `run(params, item)` where the stage has items."""
 

@@ -1,7 +1,7 @@
-"""The inputs of a stage: checked before it starts, and blamed if it fails on them.
+"""The inputs of a stage: checked before it starts, and checked again for the cause if it fails.
 
-DVC compares the inputs of a stage that it runs. A stage run by hand would stop half way, or take a cut table for the
-whole. Library messages say what is wrong with the data; this module adds the stage to run.
+DVC checks the inputs of a stage that it runs; a stage run by hand would stop half way, or read a cut table. Messages
+of the library say what is wrong with the data; this module adds the stage to run.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
 from phonoscope.errors import DataError, PhonoscopeError
 from phonoscope.pipeline.integrity.contents import check_content, check_whole, contents
 
+if TYPE_CHECKING:
+    from phonoscope.data import Codebooks
+
 PIPELINE = Path("dvc.yaml")
 OF_THE_FILE = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
-"""System errors that an input can cause (Arrow's carry no number); the others are the machine's."""
+"""Numbers of system errors that an input can cause (Arrow's errors have none); others come from the machine."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Input:
 
 
 def stage_inputs(stage: str, params: Mapping[str, Any], pipeline: Path = PIPELINE) -> list[Input]:
-    """The outputs of other stages that `stage`, such as `probe@dac`, reads by dvc.yaml; none if it is not in there.
+    """The outputs of other stages that `stage`, such as `probe@dac`, reads by dvc.yaml; none if it is not listed there.
 
     Raises: `DataError` if dvc.yaml cannot be read.
     """
@@ -52,9 +55,9 @@ def stage_inputs(stage: str, params: Mapping[str, Any], pipeline: Path = PIPELIN
 
 
 def resolve(pipeline: Path, params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Every stage of a dvc.yaml by its address, templates filled in by DVC itself. Raises `DataError`.
+    """The stages of a dvc.yaml by address, templates filled in by DVC. Raises `DataError`.
 
-    `params` win over the params.yaml beside it. Takes 0.4 s; `Repo.index`, which also reads dvc.lock and git, 1.1 s.
+    `params` override the params.yaml beside it. Takes 0.4 s; `Repo.index`, which also reads dvc.lock and git, 1.1 s.
     """
     from dvc.exceptions import DvcException
     from dvc.fs import localfs
@@ -62,7 +65,7 @@ def resolve(pipeline: Path, params: Mapping[str, Any]) -> dict[str, dict[str, An
     from dvc.parsing.context import Context
     from dvc.utils.serialize import load_yaml
 
-    repository: Any = SimpleNamespace(fs=localfs, config={})  # the two things that the resolver takes from it
+    repository: Any = SimpleNamespace(fs=localfs, config={})  # the resolver reads only these
     try:
         resolver = DataResolver(repository, str(pipeline.parent), load_yaml(pipeline))
         resolver.context.merge_update(Context(params), overwrite=True)
@@ -84,25 +87,29 @@ def check_inputs(inputs: Iterable[Input]) -> None:
         if not given.path.exists():
             raise given.refusal(given.path, "no such file" if given.path.suffix else "no such folder")
         for path in contents(given.path):
-            if reason := _why_unfit(path):
+            if reason := check_whole(path) or _unreadable(path):
                 raise given.refusal(path, reason)
 
 
-def _why_unfit(path: Path) -> str | None:
+def _unreadable(path: Path) -> str | None:
+    """The reason why a file cannot be read by its reader, or None."""
     try:
-        if reason := check_whole(path):
-            return reason
         if path.name in READERS:
             READERS[path.name](path)
-    except ImportError:  # a missing package is no fault of the file
+        return None
+    except ImportError:  # a missing package is not the file's fault
         raise
     except DataError as error:
         return str(error).removeprefix(f"{path}: ")
     except Exception as error:  # readers fail on damaged bytes in unforeseen ways
-        if isinstance(error, OSError) and error.errno not in OF_THE_FILE:
+        if _is_of_the_machine(error):
             raise
         return f"cannot be read ({type(error).__name__}: {error})"
-    return None
+
+
+def _is_of_the_machine(error: Exception) -> bool:
+    """Whether an error comes from the machine, such as a full disk."""
+    return isinstance(error, OSError) and error.errno not in OF_THE_FILE
 
 
 def _manifest(path: Path) -> None:
@@ -122,61 +129,54 @@ def _split(path: Path) -> None:
         raise DataError(f"no utterances in {'eval' if split.train else 'train'}")
 
 
-def _codebooks(path: Path) -> None:
+def _codebooks(path: Path) -> Codebooks:
     from phonoscope.data import Codebooks
 
-    Codebooks.load(path)
+    return Codebooks.load(path)
 
 
 def _tokens(path: Path) -> None:
-    """A token table and the codebooks beside it; damaged codebooks are refused as themselves."""
-    from phonoscope.data import Codebooks, Tokens
+    """A token table with the codebooks beside it; damaged codebooks get their own refusal."""
+    from phonoscope.data import Tokens
 
     codebooks = path.with_name(paths.codebooks("").name)
     if codebooks.exists() and not check_whole(codebooks):
-        Tokens.load(path, Codebooks.load(codebooks).sizes).validate()
+        Tokens.load(path, _codebooks(codebooks).sizes).validate()
 
 
-READERS: dict[str, Callable[[Path], None]] = {
+READERS: dict[str, Callable[[Path], object]] = {
     paths.MANIFEST.name: _manifest,
     paths.SPLIT.name: _split,
     paths.codebooks("").name: _codebooks,
     paths.tokens("").name: _tokens,
 }
-"""By a file's name: read it with the checks of its noun."""
+"""Readers, with their checks, by file name."""
 
 
 @contextmanager
-def blaming(inputs: Sequence[Input]) -> Iterator[None]:
-    """Add to a failure of a stage which input is the cause, and the stage to run.
+def naming_bad_inputs(inputs: Sequence[Input]) -> Iterator[None]:
+    """Add to a failure of a stage the input that caused it, and the stage to run.
 
-    A `DataError` keeps its words. Any other failure becomes a `DataError` where an input is not as it was written. An
-    error of the machine (a full disk) and a failure on sound inputs pass as they are.
+    A `DataError` keeps its words. Another failure becomes a `DataError` if an input is not as it was written. An error
+    of the machine, and a failure on sound inputs, are raised unchanged.
     """
     try:
         yield
     except DataError as error:
-        completed = _completed(error, inputs)
-        if completed is None:
-            raise
-        raise completed from error
+        message = str(error).rstrip(".")
+        if named := [given for given in inputs if given.path.as_posix() in message]:
+            if "dvc repro" in message:
+                raise
+            raise DataError(f"{message}; run `dvc repro {named[0].writer}`") from error
+        if cause := _unsound(inputs):
+            raise DataError(f"{message} ({cause})") from error
+        raise
     except PhonoscopeError:
         raise
     except Exception as error:
-        cause = None if isinstance(error, OSError) and error.errno not in OF_THE_FILE else _unsound(inputs)
-        if cause is None:
-            raise
-        raise DataError(f"{cause} ({type(error).__name__}: {error})") from error
-
-
-def _completed(error: DataError, inputs: Sequence[Input]) -> DataError | None:
-    """The error with the stage to run, or with the unsound input; None if there is nothing to add."""
-    message = str(error).rstrip(".")
-    named = [given for given in inputs if given.path.as_posix() in message]
-    if named:
-        return None if "dvc repro" in message else DataError(f"{message}; run `dvc repro {named[0].writer}`")
-    cause = _unsound(inputs)
-    return DataError(f"{message} ({cause})") if cause else None
+        if not _is_of_the_machine(error) and (cause := _unsound(inputs)):
+            raise DataError(f"{cause} ({type(error).__name__}: {error})") from error
+        raise
 
 
 def _unsound(inputs: Sequence[Input]) -> DataError | None:

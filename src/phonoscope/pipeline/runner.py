@@ -1,4 +1,4 @@
-"""One run of a stage: its parameters and inputs checked, its work done, its results tracked."""
+"""One run of a stage: check its parameters and inputs, do its work, track its results."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def run_stage(name: str, params_file: Path, item: str | None = None) -> None:
     check_choices(params)
     address = f"{name}@{item}" if item else name
     with _alone(address):
-        from phonoscope.pipeline.inputs import blaming, check_inputs, stage_inputs
+        from phonoscope.pipeline.inputs import check_inputs, naming_bad_inputs, stage_inputs
 
         inputs = stage_inputs(address, params.model_dump(mode="json"))
         check_inputs(inputs)
         from phonoscope import tracking
 
         with tracking.stage_run(address, stage.values(params, item), params.tracking) as recorder:
-            with blaming(inputs):
+            with naming_bad_inputs(inputs):
                 report = stage.run(params, item) if item else stage.run(params)
-            recorder.log(report)
+            recorder.log({**report.metrics, **report.by_layer, **report.by_epoch}, report.figures)
             if name == "summary":
-                tracking.finish_parent(recorder, json.loads(paths.SUMMARY.read_text(encoding="utf-8")))
+                recorder.finish_parent(json.loads(paths.SUMMARY.read_text(encoding="utf-8")))
 
 
 @contextmanager

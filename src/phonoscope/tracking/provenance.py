@@ -1,4 +1,4 @@
-"""Where results come from: the git commit, the DVC experiment, the repro, and the parameters behind a summary."""
+"""The origin of results: the git commit, the DVC experiment, the repro, and the parameters behind a summary."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ EXP_REV = "dvc.exp_rev"
 COMMIT = "mlflow.source.git.commit"
 DIRTY = "git.dirty"
 OUTPUTS = ("dvc.lock", "metrics", "plots")  # DVC rewrites these while it runs
-UNHASHED = (("tracking", None), ("compute", "workers"))  # parameters that no result depends on
 
 
 def git(root: Path, *arguments: str) -> str:
-    """Standard output of one git command in `root`; empty where git is absent, fails, or there is no commit yet."""
+    """Standard output of one git command in `root`; empty if git is missing or fails."""
     try:
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8")
     except OSError:
@@ -47,24 +46,24 @@ def commit_tags(root: Path) -> dict[str, str]:
 
 
 def experiment_tags() -> dict[str, str]:
-    """Name and baseline revision of the DVC experiment this process runs in; its own commit does not exist yet."""
-    known = {EXP_NAME: os.environ.get("DVC_EXP_NAME"), EXP_BASELINE: os.environ.get("DVC_EXP_BASELINE_REV")}
-    return {tag: value for tag, value in known.items() if value}
+    """Name and baseline revision of the DVC experiment that this process runs in; its commit does not exist yet."""
+    tags = {EXP_NAME: os.environ.get("DVC_EXP_NAME"), EXP_BASELINE: os.environ.get("DVC_EXP_BASELINE_REV")}
+    return {tag: value for tag, value in tags.items() if value}
 
 
 @dataclass(frozen=True)
 class Repro:
-    """What groups stages: one DVC experiment, else one dvc process, else the process itself."""
+    """The group of a stage: one DVC experiment, else one dvc process, else the stage's process alone."""
 
     key: str
-    """The same for all stages of one repro; free of characters that a search filter would trip over."""
+    """The same for all stages of one repro; hexadecimal digits, safe in a search filter."""
     started_s: float
     """Start of the process that `key` names, or 0 for an experiment. Process ids are reused, so it is compared too."""
     by_dvc: bool
 
 
 def is_dvc(process: psutil.Process) -> bool:
-    """Whether it is `dvc`, however it was started; not of a process that has ended."""
+    """Whether a running process is `dvc`, started in any way."""
     import psutil
 
     try:
@@ -82,12 +81,13 @@ def current_repro() -> Repro:
     tags = experiment_tags()
     if EXP_NAME in tags:
         return Repro(_digest("experiment", tags.get(EXP_BASELINE, ""), tags[EXP_NAME]), 0.0, by_dvc=True)
-    own = psutil.Process()
+    stage = psutil.Process()
     try:
-        starter = next(filter(is_dvc, own.parents()), own)
-        return Repro(_digest("process", platform.node(), starter.pid), starter.create_time(), by_dvc=starter != own)
+        starter = next(filter(is_dvc, stage.parents()), stage)
+        started_s = starter.create_time()
     except psutil.NoSuchProcess:
-        return Repro(_digest("process", platform.node(), own.pid), own.create_time(), by_dvc=False)
+        starter, started_s = stage, stage.create_time()
+    return Repro(_digest("process", platform.node(), starter.pid), started_s, by_dvc=starter != stage)
 
 
 def _digest(*parts: Any) -> str:
@@ -96,40 +96,96 @@ def _digest(*parts: Any) -> str:
 
 @dataclass(frozen=True)
 class Results:
-    """The headline metrics together with the parameters that made them."""
+    """The headline metrics together with the parameters that they were computed with."""
 
     params: Mapping[str, Any]
     summary: Mapping[str, Any]
+    partial: bool = False
+    """Whether the run ended before the summary stage; `summary` is then empty."""
 
     @cached_property
     def fingerprint(self) -> str:
-        """Identity of the results: equal for equal parameters (but those no result depends on) and metrics."""
-        params = dict(self.params)
-        for section, name in UNHASHED:
-            kept = {} if name is None else {k: v for k, v in params.get(section, {}).items() if k != name}
-            params[section] = kept
-        return _digest(params, self.summary)
+        """Identity of the results: equal for equal metrics and parameters, without those that change no result."""
+        compute = {key: value for key, value in self.params.get("compute", {}).items() if key != "workers"}
+        return _digest({**self.params, "tracking": {}, "compute": compute}, self.summary)
 
 
-def parse_results(params_yaml: str, summary_json: str) -> Results:
-    """Results from the text of params.yaml and of metrics/summary.json."""
+def read_yaml(text: str) -> Any:
+    """The content of a YAML text; an empty mapping for an empty text."""
     from ruamel.yaml import YAML
 
-    return Results(YAML(typ="safe", pure=True).load(params_yaml) or {}, json.loads(summary_json))
+    return YAML(typ="safe", pure=True).load(text) or {}
 
 
 def workspace_results(root: Path) -> Results | None:
-    """The results lying in `root`, or None where there are none yet."""
+    """The results in the workspace `root`, or None without a summary."""
     files = [root / paths.PARAMS, root / paths.SUMMARY]
     if not all(file.is_file() for file in files):
         return None
-    return parse_results(*(file.read_text(encoding="utf-8") for file in files))
+    params, summary = (file.read_text(encoding="utf-8") for file in files)
+    return Results(read_yaml(params), json.loads(summary))
 
 
 def committed_results(root: Path, revision: str) -> Results | None:
-    """The results that a revision holds, or None where it holds none."""
-    texts = [git(root, "show", f"{revision}:./{path.as_posix()}") for path in (paths.PARAMS, paths.SUMMARY)]
-    return parse_results(*texts) if all(texts) else None
+    """The results of a revision, or None without a summary.
+
+    `dvc exp run STAGE` commits the old summary beside new parameters: such results are partial.
+    """
+    params, summary, lock = (
+        git(root, "show", f"{revision}:./{path}") for path in (paths.PARAMS, paths.SUMMARY, "dvc.lock")
+    )
+    if not (params and summary):
+        return None
+    if summary_is_current(read_yaml(lock), read_yaml(params)):
+        return Results(read_yaml(params), json.loads(summary))
+    return Results(read_yaml(params), {}, partial=True)
+
+
+def summary_is_current(lock: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
+    """Whether the summary in a dvc.lock was computed from the outputs in that dvc.lock, and with `params`."""
+    stages = lock.get("stages", {}).values()
+    outs = {Path(out["path"]): (out.get("md5", ""), stage) for stage in stages for out in stage.get("outs", ())}
+    todo, seen = [paths.SUMMARY], set[Path]()
+    while todo:
+        out = todo.pop()
+        if out in seen or out not in outs:
+            continue
+        seen.add(out)
+        stage = outs[out][1]
+        if any(_at(params, key) != value for key, value in stage.get("params", {}).get(str(paths.PARAMS), {}).items()):
+            return False
+        for dep in stage.get("deps", ()):
+            path = Path(dep["path"])
+            inner = {each: md5 for each, (md5, _) in outs.items() if each.is_relative_to(path)}
+            if inner and not _matches(dep.get("md5", ""), path, inner):
+                return False
+            todo += [*inner, *(parent for parent in path.parents if parent in outs)]
+    return True
+
+
+def _at(params: Any, key: str) -> Any:
+    """The value of a dotted key, or None."""
+    for part in key.split("."):
+        params = params.get(part) if isinstance(params, Mapping) else None
+    return params
+
+
+def _matches(md5: str, path: Path, outs: Mapping[Path, str]) -> bool:
+    """Whether a dep has the hash of the outputs at its path or below it.
+
+    True for a folder of output folders, because only DVC's cache lists their files.
+    """
+    if path in outs:
+        return outs[path] == md5
+    if any(inner.endswith(".dir") for inner in outs.values()):
+        return True
+    return md5 == folder_md5({out.relative_to(path).as_posix(): inner for out, inner in outs.items()})
+
+
+def folder_md5(files: Mapping[str, str]) -> str:
+    """MD5 of a folder from the MD5s of its files by relative path, as DVC 3 computes it."""
+    listing = [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
+    return f"{hashlib.md5(json.dumps(listing).encode(), usedforsecurity=False).hexdigest()}.dir"
 
 
 @dataclass(frozen=True)
@@ -148,12 +204,10 @@ class Experiment:
 
 def experiments(root: Path) -> list[Experiment]:
     """All DVC experiments of the repository, on every baseline."""
-    found = []
-    for line in git(
-        root, "for-each-ref", "--format=%(refname) %(objectname) %(creatordate:unix)", "refs/exps"
-    ).splitlines():
+    form, finished = "--format=%(refname) %(objectname) %(creatordate:unix)", list[Experiment]()
+    for line in git(root, "for-each-ref", form, "refs/exps").splitlines():
         ref, revision, committed = line.split(" ")
         parts = ref.split("/")
         if len(parts) == 5 and len(parts[2] + parts[3]) == 40:  # DVC keeps its queue and locks in shorter names
-            found.append(Experiment(parts[4], parts[2] + parts[3], revision, int(committed)))
-    return found
+            finished.append(Experiment(parts[4], parts[2] + parts[3], revision, int(committed)))
+    return finished

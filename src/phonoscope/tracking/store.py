@@ -9,10 +9,9 @@ import re
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -32,29 +31,30 @@ T = TypeVar("T")
 
 PARENT_KEY = "phonoscope.parent_key"
 SQLITE = "sqlite:///"
-LOCAL_HOST = "127.0.0.1"  # said to MLflow, whose own default MLFLOW_HOST changes
-LOCK_TIMEOUT_S = 300  # creating the store takes seconds, on a machine full of work minutes; a dead holder holds nothing
+LOCAL_HOST = "127.0.0.1"  # explicit, because MLFLOW_HOST changes MLflow's default
+LOCK_TIMEOUT_S = 300  # creating the store takes seconds, minutes on a busy machine; a killed process frees its lock
 BUSY_TIMEOUT_S = 5
 MAX_KEY, MAX_PARAM, MAX_TAG = 250, 6000, 8000  # characters, MLflow's own limits
-BATCH = 100  # the smallest of MLflow's limits on one batch: parameters and tags
+BATCH = 100  # MLflow's limit for parameters and tags in one call; metrics may be 1000
+MAX_RUNS = 50_000  # MLflow's limit for one search
 ENVIRONMENT = {  # MLflow's defaults wait for minutes on a dead server; what the user has set wins
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # standard output belongs to `--json`
-    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # the guard tells what fails, in one line
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # the guard reports a failure in one line
 }
 
 
 def main_checkout(root: Path) -> Path:
-    """The checkout whose store is used: `dvc exp run --temp` and `--queue` run in a folder that is deleted.
+    """The checkout that holds the store: `dvc exp run --temp` and `--queue` run in a folder that is deleted.
 
-    A linked git worktree resolves to the main one, so that both show in one UI.
+    For a linked git worktree it is the main one, so that both appear in one UI.
     """
     path = root.resolve()
-    named = Path(os.environ.get("DVC_ROOT") or path).resolve()
-    if path.is_relative_to(named):
-        path = named
+    dvc_root = Path(os.environ.get("DVC_ROOT") or path).resolve()
+    if path.is_relative_to(dvc_root):
+        path = dvc_root
     for folder in path.parents:
         if folder.parts[-3:] == (".dvc", "tmp", "exps"):
             path = folder.parents[2]
@@ -74,9 +74,9 @@ def tracking_uri(root: Path) -> str:
 
 
 def ui_command(root: Path) -> list[str]:
-    """The command that serves the MLflow UI on this machine alone: it asks for no password.
+    """The command that serves the MLflow UI to this machine only, because the UI asks for no password.
 
-    Raises `EnvironmentFault` for a remote server, which has its own.
+    Raises `EnvironmentFault` for a remote server, which serves its UI itself.
     """
     uri = tracking_uri(root)
     if urlsplit(uri).scheme in ("http", "https"):
@@ -92,15 +92,14 @@ def redacted(text: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of the fault at the bottom, such as a refused connection; client libraries wrap it repeatedly."""
-    bottom, following = error, error.__cause__ or error.__context__
-    while following and not isinstance(following, LookupError):
-        bottom, following = following, following.__cause__ or following.__context__
-    return (str(bottom).strip() or type(bottom).__name__).splitlines()[0]
+    """The first line of the root cause, such as a refused connection; client libraries wrap it repeatedly."""
+    while (cause := error.__cause__ or error.__context__) and not isinstance(cause, LookupError):
+        error = cause
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 class Guard:
-    """Keeps MLflow's troubles from the stage: the first one is told in one line, then no more is tried."""
+    """Keeps MLflow's failures away from the stage: reports the first in one line, then tries nothing more."""
 
     def __init__(self, config: TrackingConfig, root: Path) -> None:
         self._uri = tracking_uri(root)
@@ -108,7 +107,7 @@ class Guard:
         self._usable = config.enabled
 
     def attempt(self, action: Callable[[], T], *, lenient: bool = False) -> T | None:
-        """The action's value, or None if tracking is off or has failed.
+        """The result of `action`, or None if tracking is off or has failed.
 
         Raises `EnvironmentFault` on failure if tracking is required, unless `lenient`.
         """
@@ -116,10 +115,9 @@ class Guard:
             return None
         try:
             return action()
-        except Exception as error:  # a store fails in as many ways as it has back ends
+        except Exception as error:  # every back end raises its own errors
             self._usable = False
-            reason = _reason(error)
-            message = redacted(f"MLflow store {self._uri} cannot be used: {reason}")
+            message = redacted(f"MLflow store {self._uri} cannot be used: {_reason(error)}")
             if self._required and not lenient:
                 raise EnvironmentFault(
                     f"{message}; results are kept; start or unlock it, change MLFLOW_TRACKING_URI, "
@@ -151,10 +149,6 @@ def param_texts(params: Mapping[str, Any]) -> dict[str, str]:
     return {key: text if len(text) <= MAX_PARAM else f"{text[: MAX_PARAM - 1]}…" for key, text in texts.items()}
 
 
-def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
-
-
 @dataclass(frozen=True)
 class Store:
     """An open tracking store and the experiment that runs go to."""
@@ -183,49 +177,40 @@ class Store:
             for key, values in flatten(metrics or {}).items()
             for step, value in (enumerate(values, 1) if isinstance(values, Sequence) else [(0, values)])
         ]
-        named = [Param(key, text) for key, text in param_texts(params or {}).items()]
-        marks = [RunTag(key, text[:MAX_TAG]) for key, text in (tags or {}).items()]
-        for some_metrics in _chunks(points):
-            self.client.log_batch(run_id, metrics=some_metrics)
-        for some_params in _chunks(named):
-            self.client.log_batch(run_id, params=some_params)
-        for some_tags in _chunks(marks):
-            self.client.log_batch(run_id, tags=some_tags)
+        batches: dict[str, list[Any]] = {
+            "metrics": points,
+            "params": [Param(key, text) for key, text in param_texts(params or {}).items()],
+            "tags": [RunTag(key, text[:MAX_TAG]) for key, text in (tags or {}).items()],
+        }
+        for kind, items in batches.items():
+            for start in range(0, len(items), BATCH):
+                batch: dict[str, Any] = {kind: items[start : start + BATCH]}
+                self.client.log_batch(run_id, **batch)
 
     def create_run(self, name: str, tags: Mapping[str, str], *, start_s: float | None = None) -> Run:
         start_ms = int((time.time() if start_s is None else start_s) * 1000)
         return self.client.create_run(self.experiment_id, start_ms, dict(tags), name)
 
     def search(self, condition: str, *, deleted: bool = False) -> list[Run]:
-        """All runs that meet a condition, newest first."""
+        """All runs that fulfil a condition, newest first."""
         from mlflow.entities import ViewType
 
         view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
-        search = partial(
-            self.client.search_runs, [self.experiment_id], condition, view, order_by=["attributes.start_time DESC"]
-        )
-        page = search()
-        found = list(page)
-        while page.token:
-            page = search(page_token=page.token)
-            found += page
-        return found
+        newest = ["attributes.start_time DESC"]
+        return list(self.client.search_runs([self.experiment_id], condition, view, MAX_RUNS, order_by=newest))
 
 
 def _require_writable(database: Path) -> None:
-    """Raise `sqlite3.Error` or `OSError` at once for a database that is locked or cannot be written.
-
-    MLflow would retry for minutes to open it.
-    """
+    """Raise `sqlite3.Error` or `OSError` for a locked or read-only database, which MLflow retries for minutes."""
     database.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(database, timeout=BUSY_TIMEOUT_S)) as connection:
         connection.execute("BEGIN IMMEDIATE")
 
 
 def open_store(root: Path, config: TrackingConfig) -> Store:
-    """Open the store, creating it and the experiment on first use. Raises whatever the back end raises.
+    """Open the store; create it and the experiment on first use. Raises the errors of the back end.
 
-    Four processes that meet a fresh SQLite database make each other fail in MLflow, so this is done under a file lock.
+    Works under a file lock: processes that create an SQLite database at the same time make each other fail in MLflow.
     """
     from filelock import FileLock
 
@@ -233,7 +218,7 @@ def open_store(root: Path, config: TrackingConfig) -> Store:
     database = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
     lock = FileLock(f"{database}.lock" if database else checkout / paths.STATE / "mlflow.lock", timeout=LOCK_TIMEOUT_S)
     Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-    with Path(lock.lock_file).open("a"):  # where this is not permitted, filelock would wait as for another process
+    with Path(lock.lock_file).open("a"):  # if this is not permitted, filelock would wait as for another process
         pass
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -244,8 +229,7 @@ def open_store(root: Path, config: TrackingConfig) -> Store:
 
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         client = MlflowClient(uri, registry_uri=uri)
-        experiment = client.get_experiment_by_name(config.experiment)
-        if experiment:
+        if experiment := client.get_experiment_by_name(config.experiment):
             return Store(client, experiment.experiment_id, lock)
         remote = urlsplit(uri).scheme in ("http", "https")
         location = None if remote else (checkout / "mlartifacts").as_uri()

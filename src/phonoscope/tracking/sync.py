@@ -1,4 +1,4 @@
-"""Backfill: results that DVC restored from its run cache have executed no stage, so no stage has tracked them."""
+"""Parent runs for results that DVC restored from its run cache: no stage ran, so no stage tracked them."""
 
 from __future__ import annotations
 
@@ -11,26 +11,9 @@ from typing import TYPE_CHECKING
 
 from phonoscope import paths
 from phonoscope.config.tracking import TrackingConfig
-from phonoscope.tracking.provenance import (
-    EXP_BASELINE,
-    EXP_NAME,
-    EXP_REV,
-    Experiment,
-    Results,
-    committed_results,
-    experiments,
-    workspace_results,
-)
-from phonoscope.tracking.runs import (
-    BY_DVC,
-    CHECKOUT,
-    FINGERPRINT,
-    KIND,
-    checkout_name,
-    log_headline,
-    parent_name,
-    parent_tags,
-)
+from phonoscope.tracking import provenance, runs
+from phonoscope.tracking.provenance import EXP_BASELINE, EXP_NAME, EXP_REV, Experiment, Results
+from phonoscope.tracking.runs import FINGERPRINT
 from phonoscope.tracking.store import Guard, Store, open_store
 
 if TYPE_CHECKING:
@@ -39,23 +22,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BACKFILLED = "phonoscope.backfilled"
+PARENTS = f"tags.`{runs.KIND}` = 'repro'"
 
 
 def sync_mlflow(root: Path, config: TrackingConfig) -> int:
-    """Add a parent run for the workspace's results and for each DVC experiment that has none; return how many.
+    """Add a parent run for the workspace's results and for each DVC experiment that has none; return their number.
 
-    Running it again adds nothing, and neither does running it after a repro that executed its stages. A parent run
-    whose summary stage was restored gets its headline metrics now and is counted. The workspace is left out unless
-    `dvc status` calls it up to date. Raises `EnvironmentFault` if tracking is required and its store is down.
+    Adds nothing for a repro that executed its stages, and nothing a second time. A parent run whose summary stage was
+    restored gets its headline metrics now and is counted. An experiment that ended before the summary stage gets no
+    headline metrics and the tag `phonoscope.partial`. The workspace is left out unless `dvc status` reports it up to
+    date. Raises `EnvironmentFault` if tracking is required and its store is down.
     """
-    guard = Guard(config, root)
-    return guard.attempt(lambda: _sync(root, open_store(root, config))) or 0
+    return Guard(config, root).attempt(lambda: _sync(root, open_store(root, config))) or 0
 
 
 def _sync(root: Path, store: Store) -> int:
-    results = workspace_results(root) if _up_to_date(root) else None
+    results = provenance.workspace_results(root) if _up_to_date(root) else None
     with store.lock:
-        count = sum(_sync_experiment(root, store, experiment) for experiment in experiments(root))
+        count = sum(_sync_experiment(root, store, experiment) for experiment in provenance.experiments(root))
         return count + (_sync_workspace(root, store, results) if results else 0)
 
 
@@ -63,41 +47,37 @@ def _up_to_date(root: Path) -> bool:
     command = [sys.executable, "-m", "dvc", "status", "--quiet"]
     if subprocess.run(command, cwd=root, capture_output=True).returncode == 0:
         return True
-    logger.info("the workspace is not up to date; `dvc repro` first, then its results can be added")
+    logger.info("the workspace is not up to date; run `dvc repro` to add its results")
     return False
 
 
 def _sync_experiment(root: Path, store: Store, experiment: Experiment) -> bool:
-    results = committed_results(root, experiment.revision)
+    results = provenance.committed_results(root, experiment.revision)
     if results is None:
         return False
-    same_base = store.search(
-        f"tags.`{KIND}` = 'repro' and tags.`{EXP_BASELINE}` = '{experiment.baseline}'", deleted=True
-    )
+    same_base = store.search(f"{PARENTS} and tags.`{EXP_BASELINE}` = '{experiment.baseline}'", deleted=True)
     tracked = [run for run in same_base if run.data.tags.get(FINGERPRINT) == results.fingerprint]
     named = [run for run in same_base if _is_active(run) and run.data.tags.get(EXP_NAME) == experiment.name]
-    unfinished = [run for run in named if FINGERPRINT not in run.data.tags]
-    if not tracked and not unfinished:
-        _backfill(store, results, {**parent_tags(root), **experiment.tags}, start_s=experiment.committed_s)
-    elif not tracked:
+    unfinished = [run for run in named if FINGERPRINT not in run.data.tags][:1]
+    if not tracked and unfinished:
         _complete(store, unfinished[0], results)
+    elif not tracked:
+        _backfill(store, results, {**runs.parent_tags(root), **experiment.tags}, start_s=experiment.committed_s)
     for run in named:
-        if EXP_REV not in run.data.tags and run in (tracked or unfinished[:1]):
+        if EXP_REV not in run.data.tags and run in (tracked or unfinished):
             store.client.set_tag(run.info.run_id, EXP_REV, experiment.revision)
     return not tracked
 
 
 def _sync_workspace(root: Path, store: Store, results: Results) -> bool:
-    parents = store.search(f"tags.`{KIND}` = 'repro'", deleted=True)
-    newest = next(
-        (run for run in parents if _is_active(run) and run.data.tags.get(CHECKOUT) == checkout_name(root)), None
-    )
-    if newest and _lacks_summary(newest):
-        _complete(store, newest, results)
+    parents = store.search(PARENTS, deleted=True)
+    here = [run for run in parents if _is_active(run) and run.data.tags.get(runs.CHECKOUT) == runs.checkout_name(root)]
+    if here and _lacks_summary(here[0]):
+        _complete(store, here[0], results)
         return True
     if any(run.data.tags.get(FINGERPRINT) == results.fingerprint for run in parents):
         return False
-    run_id = _backfill(store, results, parent_tags(root))
+    run_id = _backfill(store, results, runs.parent_tags(root))
     for file in [root / "dvc.lock", *sorted((root / paths.SUMMARY.parent).rglob("*.csv"))]:
         store.client.log_artifact(run_id, str(file), file.relative_to(root).parent.as_posix().removeprefix("."))
     return True
@@ -108,18 +88,20 @@ def _is_active(run: Run) -> bool:
 
 
 def _lacks_summary(run: Run) -> bool:
-    """A repro that went well and whose summary was up to date already, so that no summary stage ran."""
+    """Whether a successful repro ran no summary stage, because the summary was up to date already."""
     tags = run.data.tags
-    return run.info.status == "FINISHED" and tags.get(BY_DVC) == "true" and not {FINGERPRINT, EXP_NAME} & tags.keys()
+    return (
+        run.info.status == "FINISHED" and tags.get(runs.BY_DVC) == "true" and not {FINGERPRINT, EXP_NAME} & tags.keys()
+    )
 
 
 def _complete(store: Store, run: Run, results: Results) -> None:
-    log_headline(store, run.info.run_id, results)
+    runs.log_headline(store, run.info.run_id, results)
     store.client.set_terminated(run.info.run_id, "FINISHED", run.info.end_time)
 
 
 def _backfill(store: Store, results: Results, tags: Mapping[str, str], *, start_s: float | None = None) -> str:
-    run = store.create_run(parent_name(tags), {**tags, BACKFILLED: "true"}, start_s=start_s)
-    log_headline(store, run.info.run_id, results)
+    run = store.create_run(runs.parent_name(tags), {**tags, BACKFILLED: "true"}, start_s=start_s)
+    runs.log_headline(store, run.info.run_id, results)
     store.client.set_terminated(run.info.run_id, "FINISHED", run.info.start_time)
     return str(run.info.run_id)

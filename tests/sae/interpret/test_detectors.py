@@ -17,8 +17,8 @@ def test_planted_detectors_are_found_with_their_intervals() -> None:
     planted = plant(speakers=8, utterances=6)
     arrays = planted.activations.toarray(), planted.phone, planted.index["utterance"].to_numpy()
     table = phone_detectors(*arrays, samples=100)
-    found = dict(zip(table["phone"], table["feature"], strict=True))
-    assert found == DETECTORS
+    detectors = dict(zip(table["phone"], table["feature"], strict=True))
+    assert detectors == DETECTORS
     assert (table["auroc"] == 1.0).all()
     assert (table[["low", "high"]] == 1.0).all(axis=None)
     assert (table["segments"] == 24).all()
@@ -34,13 +34,13 @@ def test_an_interval_is_the_percentiles_of_resampled_areas() -> None:
     positive = rng.random(600) < 0.3
     scores = np.where(rng.random(600) < 0.5, 0.0, (positive + rng.normal(0, 1.5, 600)).round(1))
     area = roc_auc_score(positive, scores)
-    found = auroc_interval(scores, positive, units, area, samples=400, confidence=0.9, seed=0)
+    estimate = auroc_interval(scores, positive, units, area, samples=400, confidence=0.9, seed=0)
     areas = []
     for _ in range(400):
         rows = np.concatenate([np.flatnonzero(units == unit) for unit in rng.integers(30, size=30)])
         areas.append(roc_auc_score(positive[rows], scores[rows]))
-    assert found.value == area
-    assert [found.low, found.high] == pytest.approx(np.quantile(areas, [0.05, 0.95]), abs=0.015)
+    assert estimate.value == area
+    assert [estimate.low, estimate.high] == pytest.approx(np.quantile(areas, [0.05, 0.95]), abs=0.015)
 
 
 def test_arrays_that_cannot_be_split_are_refused() -> None:

@@ -79,14 +79,6 @@ def test_rare_phones_are_neither_chosen_nor_scored() -> None:
     assert set(feature_columns(areas)["best_phone"]) <= {"S", ""}
 
 
-def test_without_phones_nothing_is_selected() -> None:
-    planted = plant(speakers=2, utterances=2)
-    phones = group(np.full(len(planted.index), "").tolist())
-    areas = selectivity(planted.activations, phones, np.arange(len(planted.index)) < 60, fewest=1)
-    assert set(feature_columns(areas)["best_phone"]) == {""}
-    assert len(phone_table(areas, np.zeros(0), np.zeros(12))) == 0
-
-
 def test_precision_counts_the_top_windows_on_the_phone() -> None:
     values = np.zeros((6, 2), dtype=np.float32)
     values[:, 0] = [5, 4, 3, 2, 0, 0]

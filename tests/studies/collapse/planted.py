@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
+
+from phonoscope.studies.collapse.emissions import Categorical, DiagonalGaussian, Emission
 
 DURATIONS = np.array([[0, 0.1, 0.8, 0.1, 0, 0, 0, 0], [0, 0, 0, 0, 0.2, 0.6, 0.2, 0], [0.7, 0.2, 0.1, 0, 0, 0, 0, 0]])
 """p(d) of three states, d = 1..8."""
@@ -13,6 +16,17 @@ DURATIONS = np.array([[0, 0.1, 0.8, 0.1, 0, 0, 0, 0], [0, 0, 0, 0, 0.2, 0.6, 0.2
 def everything(x: Tensor) -> Tensor:
     """A mask without padding."""
     return torch.ones(x.shape[:2], dtype=torch.bool)
+
+
+def emission_of(kind: str, components: int, codes: int = 9, dim: int = 2) -> Emission:
+    """An emission over codes or over vectors."""
+    return Categorical(components, codes) if kind == "codes" else DiagonalGaussian(components, dim)
+
+
+def groups_of(kind: str, groups: int, frames: int, components: int, seed: int) -> tuple[Tensor, Emission]:
+    """Groups of codes or of vectors, and an emission of as many components over them."""
+    make = code_groups if kind == "codes" else vector_groups
+    return make(groups, frames, components, seed), emission_of(kind, components, 30, 3)
 
 
 def vector_groups(groups: int, frames: int, components: int, seed: int) -> Tensor:
@@ -57,3 +71,19 @@ def vectors_of(states: np.ndarray, seed: int) -> Tensor:
     """A far mean for every state and noise: [B, T, 2]."""
     draw = np.random.default_rng(seed)
     return torch.tensor(np.array([[0, 0], [4, 0], [0, 4]])[states] + draw.normal(size=(*states.shape, 2)) * 0.7)
+
+
+def sequences_of(kind: str, states: np.ndarray, seed: int) -> Tensor:
+    """Codes or vectors of states."""
+    return codes_of(states, seed) if kind == "codes" else vectors_of(states, seed)
+
+
+def assert_recovered(path: Tensor, states: np.ndarray, durations: Tensor) -> list[int]:
+    """The decoded path has the planted states and durations. Returns the model's number of each planted state."""
+    assert adjusted_rand_score(states.ravel(), path.numpy().ravel()) > 0.85
+    numbers = [int(np.bincount(path[states == state]).argmax()) for state in range(3)]
+    assert len(set(numbers)) == 3
+    result = durations.exp().numpy()[numbers]
+    assert np.abs(result - DURATIONS).sum(1).max() < 0.35
+    assert (result.argmax(1) == DURATIONS.argmax(1)).all()
+    return numbers

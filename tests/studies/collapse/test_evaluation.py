@@ -1,22 +1,14 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
-from phonoscope.studies.collapse.classifier import DigitClassifier
 from phonoscope.studies.collapse.evaluation import Evaluator, Material, vector_counts
-from phonoscope.studies.collapse.variants import Variant
 
-from .words import BRIEF, MELS, planted_clips, planted_words
+from .words import classifier, planted_clips, planted_words
 
 
 def evaluator(material: Material) -> Evaluator:
     return Evaluator(material, 0, batch_size=5, beta=0.4)
-
-
-def classifier() -> DigitClassifier:
-    torch.manual_seed(0)
-    return DigitClassifier(Variant("vq", "ema"), BRIEF, mels=MELS, classes=3, seed=1).eval()
 
 
 def test_as_many_clips_of_train_as_of_eval_and_as_many_others() -> None:
@@ -30,7 +22,7 @@ def test_as_many_clips_of_train_as_of_eval_and_as_many_others() -> None:
 
 def test_where_train_is_the_smaller_eval_is_still_measured_whole() -> None:
     tiny = evaluator(planted_words(train=6, held_out=12))
-    model = classifier()
+    model = classifier().eval()
     result = tiny.passes(model)
     assert len(tiny.chosen["train"]) == 3
     rows = {row["split"]: row for row in tiny.rows(model, result, 0.1)}
@@ -39,20 +31,23 @@ def test_where_train_is_the_smaller_eval_is_still_measured_whole() -> None:
 
 
 def test_train_and_eval_are_measured_on_equal_numbers_of_vectors_in_every_batch() -> None:
-    own, model = evaluator(planted_words()), classifier()
-    result = own.passes(model)
-    rows = own.rows(model, result, 0.1, each=True)
+    evaluated, model = evaluator(planted_words()), classifier().eval()
+    result = evaluated.passes(model)
+    rows = evaluated.rows(model, result, 0.1, each=True)
     vectors = {(row["split"], row["batch"]): row["vectors"] for row in rows}
     counts = vector_counts(result)
-    assert own.batches == 3
+    assert evaluated.batches == 3
     assert vectors == {
         (split, batch): count for split in ("train", "eval") for batch, count in enumerate([sum(counts), *counts])
     }
+    row = evaluated.fit_row(model, result["other"], result, 0.1)  # a training row is cut to the same number
+    assert row["vectors"] <= sum(counts)
+    assert (row["split"], row["batch"]) == ("train", 0)
 
 
 def test_the_same_clips_give_the_same_measures_as_train_and_as_eval() -> None:
     clips = planted_clips(12, 3, seed=0)
-    own, model = evaluator(Material(clips, clips, 3)), classifier()
+    own, model = evaluator(Material(clips, clips, 3)), classifier().eval()
     own.chosen = dict.fromkeys(("train", "other", "eval"), np.arange(12))
     first, second = own.rows(model, own.passes(model), 0.1)
     assert {**first, "split": ""} == {**second, "split": ""}
@@ -60,16 +55,7 @@ def test_the_same_clips_give_the_same_measures_as_train_and_as_eval() -> None:
 
 def test_the_clips_of_eval_are_shuffled_and_the_first_batch_is_theirs() -> None:
     material = planted_words()
-    own = evaluator(material)
-    order = own.chosen["eval"].tolist()
-    assert order != list(range(12))
-    assert sorted(order) == list(range(12))
-    assert own.first_batch().labels.tolist() == material.held_out.labels[order[:5]].tolist()
-
-
-def test_a_training_row_is_cut_to_the_vectors_that_are_measured() -> None:
-    own, model = evaluator(planted_words()), classifier()
-    result = own.passes(model)
-    row = own.fit_row(model, result["other"], result, 0.1)
-    assert row["vectors"] <= sum(vector_counts(result))
-    assert (row["split"], row["batch"]) == ("train", 0)
+    evaluated = evaluator(material)
+    order = evaluated.chosen["eval"].tolist()
+    assert sorted(order) == list(range(12)) != order
+    assert evaluated.first_batch().labels.tolist() == material.held_out.labels[order[:5]].tolist()

@@ -10,16 +10,16 @@ from scipy.special import digamma, gammaln, logsumexp
 from scipy.stats import beta
 
 from phonoscope.studies.collapse.base_measures import stick_weights
-from phonoscope.studies.collapse.emissions import Categorical, DiagonalGaussian, Emission
+from phonoscope.studies.collapse.emissions import Categorical, DiagonalGaussian
 from phonoscope.studies.collapse.hdp import HDP
 
-from .planted import code_groups, everything, vector_groups
+from .planted import code_groups, emission_of, everything, groups_of, vector_groups
 
 
 @pytest.mark.parametrize("kind", ["codes", "vectors"])
 def test_a_planted_number_of_components_is_recovered(kind: str) -> None:
     x = code_groups(30, 40, 4, seed=0) if kind == "codes" else vector_groups(20, 20, 4, seed=0)
-    emission: Emission = Categorical(8, 30) if kind == "codes" else DiagonalGaussian(8, 3)
+    emission = emission_of(kind, 8, 30, 3)
     model = HDP(emission, alpha=2.0, gamma=2.0)
     elbos = model.fit(x, everything(x), 0)
     assert np.diff(elbos).min() > -1e-6 * abs(elbos[-1])
@@ -71,8 +71,7 @@ def test_the_elbo_is_below_the_exact_evidence_of_a_small_case() -> None:
 
 @pytest.mark.parametrize("kind", ["codes", "vectors"])
 def test_the_log_likelihood_equals_enumeration_of_all_assignments(kind: str) -> None:
-    x = code_groups(6, 8, 3, seed=3) if kind == "codes" else vector_groups(6, 8, 3, seed=3)
-    emission: Emission = Categorical(3, 30) if kind == "codes" else DiagonalGaussian(3, 3)
+    x, emission = groups_of(kind, 6, 8, 3, seed=3)
     model = HDP(emission, alpha=2.0, gamma=2.0)
     model.fit(x, everything(x), 0, sweeps=5)
     new, mask = x[:2, :4], torch.tensor([[True] * 4, [True] * 2 + [False] * 2])
@@ -101,8 +100,7 @@ def test_clusters_of_the_prior_grow_like_gamma_log_n(gamma: float) -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (3, 1), (1, 40), (2, 1200)])
 def test_degenerate_groups_stay_finite(shape: tuple[int, int]) -> None:
     for x in (torch.zeros(shape, dtype=torch.int64), torch.ones(*shape, 2)):
-        emission: Emission = DiagonalGaussian(4, 2) if x.ndim == 3 else Categorical(4, 9)
-        model = HDP(emission, alpha=1.0, gamma=1.0)
+        model = HDP(emission_of("vectors" if x.ndim == 3 else "codes", 4), alpha=1.0, gamma=1.0)
         assert np.isfinite(model.fit(x, everything(x), 0, sweeps=3)).all()
         weights = model.weights(x, everything(x))
         assert model.log_likelihood(x, everything(x), weights).isfinite().all()

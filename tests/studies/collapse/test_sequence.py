@@ -9,7 +9,7 @@ from torch import Tensor
 from phonoscope.config.vq import SequenceConfig
 from phonoscope.studies.collapse.sequence import SequenceKind, SequenceLayer, build_sequence
 
-from .planted import codes_of, everything, segments, vectors_of
+from .planted import everything, segments, sequences_of
 
 CONFIG = SequenceConfig(components=5, states=4, d_max=6)
 every = pytest.mark.parametrize("kind", get_args(SequenceKind))
@@ -22,15 +22,22 @@ def layer(kind: SequenceKind, over: str, seed: int = 0) -> SequenceLayer:
 
 def batch(over: str, sequences: int = 8, frames: int = 20) -> tuple[Tensor, Tensor]:
     states = segments(sequences, frames, seed=0)
-    x = codes_of(states, 0) if over == "codes" else vectors_of(states, 0).float()
-    return x, torch.arange(frames) < torch.arange(frames - sequences + 1, frames + 1)[:, None]
+    x = sequences_of(over, states, 0)
+    mask = torch.arange(frames) < torch.arange(frames - sequences + 1, frames + 1)[:, None]
+    return x if over == "codes" else x.float(), mask
+
+
+def started(kind: SequenceKind, over: str) -> tuple[SequenceLayer, Tensor, Tensor]:
+    """A layer that started from a batch, the batch and its mask."""
+    model, (x, mask) = layer(kind, over), batch(over)
+    model.start(x, mask)
+    return model, x, mask
 
 
 @every
 @pytest.mark.parametrize("over", ["codes", "vectors"])
 def test_learning_raises_the_elbo_and_evaluation_changes_nothing(kind: SequenceKind, over: str) -> None:
-    model, (x, mask) = layer(kind, over), batch(over)
-    model.start(x, mask)
+    model, x, mask = started(kind, over)
     first = model.elbo(mask, model(x, mask), utterances=80)
     for _ in range(20):
         model.learn(x, mask, model(x, mask), utterances=80)
@@ -47,13 +54,11 @@ def test_learning_raises_the_elbo_and_evaluation_changes_nothing(kind: SequenceK
 
 @every
 def test_features_tell_utterances_apart_and_pass_gradients_on(kind: SequenceKind) -> None:
-    model, (x, mask) = layer(kind, "vectors"), batch("vectors")
-    model.start(x, mask)
+    model, x, mask = started(kind, "vectors")
     x = (x + 1.0).requires_grad_()
     features = model(x, mask).features
     assert float(features.detach().std(0).max()) > 0.02
     features.pow(2).sum().backward()
-    assert x.grad is not None
     assert x.grad[mask].abs().sum() > 0
     assert x.grad[~mask].abs().sum() == 0
 
@@ -61,8 +66,7 @@ def test_features_tell_utterances_apart_and_pass_gradients_on(kind: SequenceKind
 @every
 @pytest.mark.parametrize("over", ["codes", "vectors"])
 def test_padding_is_ignored_and_a_saved_layer_says_the_same(kind: SequenceKind, over: str) -> None:
-    model, (x, mask) = layer(kind, over), batch(over)
-    model.start(x, mask)
+    model, x, mask = started(kind, over)
     other = layer(kind, over, seed=1)
     other.load_state_dict(model.state_dict())
     padded = torch.where(mask if over == "codes" else mask[..., None], x, torch.full_like(x, 7))
@@ -71,8 +75,7 @@ def test_padding_is_ignored_and_a_saved_layer_says_the_same(kind: SequenceKind, 
 
 @every
 def test_a_constant_input_does_not_tell_its_length(kind: SequenceKind) -> None:
-    model, (x, mask) = layer(kind, "codes"), batch("codes")
-    model.start(x, mask)
+    model, x, mask = started(kind, "codes")
     for _ in range(20):
         model.learn(x, mask, model(x, mask), utterances=80)
     same = torch.zeros(31, 40, dtype=torch.int64)

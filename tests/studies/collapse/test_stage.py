@@ -25,11 +25,12 @@ from .words import BRIEF
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 TONES = {"one": 300.0, "two": 900.0, "six": 1800.0, "yes": 500.0}
 STUDY = BRIEF.model_copy(update={"arms": ("older",), "arm_seeds": 2, "steps": 3})
+NAMES = [variant.name for variant in main_variants() + arm_variants(STUDY.arms)]
 
 
-def params(workers: int = 1) -> Params:
+def params() -> Params:
     loaded = load_params(PARAMS)
-    compute = loaded.compute.model_copy(update={"workers": workers})
+    compute = loaded.compute.model_copy(update={"workers": 1})
     return loaded.model_copy(update={"vq": STUDY, "compute": compute})
 
 
@@ -66,13 +67,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
         yield Ran(root, report)
 
 
-def names() -> list[str]:
-    return [variant.name for variant in main_variants() + arm_variants(STUDY.arms)]
-
-
 def test_every_variant_leaves_a_table_and_its_checkpoints(ran: Ran) -> None:
-    assert sorted(file.stem for file in (ran.root / paths.VQ_METRICS).iterdir()) == sorted(names())
-    for name in names():
+    assert sorted(file.stem for file in (ran.root / paths.VQ_METRICS).iterdir()) == sorted(NAMES)
+    for name in NAMES:
         table = pd.read_csv(ran.root / paths.VQ_METRICS / f"{name}.csv")
         assert not table.isna().to_numpy().any()
         assert set(table["seed"]) == ({1, 2} if "older" in name else {1})
@@ -84,21 +81,18 @@ def test_every_variant_leaves_a_table_and_its_checkpoints(ran: Ran) -> None:
         assert (folder / "model_2.safetensors").exists() == ("older" in name)
 
 
-def test_the_arms_of_mlflow_are_epochs(ran: Ran) -> None:
+def test_only_digits_are_classified_and_reported_by_epoch(ran: Ran) -> None:
+    table = pd.read_csv(ran.root / paths.VQ_METRICS / "baseline.csv")
+    assert table[(table["mode"] == "eval") & (table["split"] == "eval")]["clips"].max() == 3
     epochs = pd.read_csv(ran.root / paths.VQ_METRICS / "vq.csv")["epoch"].max()
     assert len(ran.report.by_epoch["vq.eval.accuracy"]) == epochs
     assert "vq_unscaled.eval.perplexity_ema" in ran.report.by_epoch
     assert "baseline.eval.perplexity_ema" not in ran.report.by_epoch
 
 
-def test_only_digits_are_classified(ran: Ran) -> None:
-    table = pd.read_csv(ran.root / paths.VQ_METRICS / "baseline.csv")
-    assert table[(table["mode"] == "eval") & (table["split"] == "eval")]["clips"].max() == 3
-
-
 def test_the_report_has_tables_figures_and_headlines(ran: Ran) -> None:
     found = vq_headline(pd.read_csv(ran.root / paths.VQ_REPORT / "headline.csv"))
-    assert list(found) == names()
+    assert list(found) == NAMES
     assert set(found["vq_unscaled"]) == {"accuracy", "perplexity_train", "perplexity_eval", "active_codes_eval"}
     assert set(found["hsmm"]) == {"accuracy"}
     verdicts = pd.read_csv(ran.root / paths.VQ_REPORT / "verdicts.csv")
@@ -110,26 +104,22 @@ def test_the_report_has_tables_figures_and_headlines(ran: Ran) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "match"),
-    [({"yes": 500.0}, "0 digit classes"), ({"one": 300.0, "yes": 500.0}, "1 digit classes in 4 clips")],
+    ("words", "codes", "match"),
+    [
+        ({"yes": 500.0}, 8, "0 digit classes"),
+        ({"one": 300.0, "yes": 500.0}, 8, "1 digit classes in 4 clips"),
+        (TONES, 4096, "4096 codes cannot start from"),
+    ],
 )
-def test_a_corpus_without_digits_or_with_one_is_refused(
-    words: dict[str, float], match: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_corpus_with_too_few_digits_or_vectors_is_refused(
+    words: dict[str, float], codes: int, match: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_corpus(words)
     with pytest.raises(DataError, match=match):
-        run(params())
+        run(params().model_copy(update={"vq": STUDY.model_copy(update={"codes": codes})}))
     assert not paths.VQ_MODELS.exists()
     assert not paths.VQ_METRICS.exists()
-
-
-def test_fewer_vectors_than_codes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_corpus(TONES)
-    many = params().model_copy(update={"vq": STUDY.model_copy(update={"codes": 4096})})
-    with pytest.raises(DataError, match="4096 codes cannot start from"):
-        run(many)
 
 
 def test_missing_inputs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

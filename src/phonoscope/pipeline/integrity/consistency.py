@@ -17,66 +17,54 @@ if TYPE_CHECKING:
     from phonoscope.data import Split
 
 SLACK_S = 1e-4
-"""Less than a sample at 8 kHz."""
+"""Less than one sample at 8 kHz."""
 
 
 def disagreements(root: Path, unsound: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Artifacts below `root` that disagree with others, and why. Leaves out missing files and `unsound` ones."""
+    """Artifacts below `root` that disagree with others, with the reason. Skips missing and `unsound` files."""
 
     def compare(check: Callable[[], Iterator[str]], name: Path, *others: Path) -> Iterator[tuple[str, str]]:
-        """The findings of `check`, which reads `others` as well, about the artifact `name`."""
+        """Faults of the artifact `name` by `check`, which also reads `others`."""
         if not all((root / each).is_file() and each.as_posix() not in unsound for each in (name, *others)):
             return
         try:
             for reason in check():
                 yield name.as_posix(), reason
-        except ImportError:  # a missing package is no fault of the file
+        except ImportError:  # a missing package is not the file's fault
             raise
-        except Exception as error:  # damaged content that can be read may hold anything
+        except Exception as error:  # readable damaged content may hold anything
             beside = f" with {' and '.join(map(Path.as_posix, others))}" if others else ""
-            words = " ".join(str(error).split())
-            yield name.as_posix(), f"cannot be compared{beside} ({type(error).__name__}: {words})"
+            reason = " ".join(str(error).split())
+            yield name.as_posix(), f"cannot be compared{beside} ({type(error).__name__}: {reason})"
+
+    from phonoscope.data import Codebooks, Features, Manifest, Split, Tokens
+
+    def tokens(codec: str) -> Iterator[str]:
+        books = Codebooks.load(root / paths.codebooks(codec))
+        if not books.frame_rate_hz:
+            raise DataError("the codebooks name no frame rate")
+        table = Tokens.load(root / paths.tokens(codec), books.sizes, books.frame_rate_hz)
+        return table.faults(manifest().by_utterance("duration_s"))
+
+    def manifest() -> Manifest:
+        return Manifest.load(root / paths.MANIFEST)
+
+    def features(folder: Path) -> Iterator[str]:
+        Features.load(folder)
+        return iter(())
+
+    def split() -> Iterator[str]:
+        return check_split(Split.load(root / paths.SPLIT), manifest().by_utterance("speaker"))
 
     for folder in sorted((root / paths.FEATURES).glob("*")):
         files = [paths.features(folder.name) / name for name in ("features.npy", "index.parquet", "features.json")]
-        yield from compare(partial(_features, folder), *files)
-    for folder in sorted((root / paths.tokens_dir("")).glob("*")):
-        for table in (paths.tokens(folder.name), paths.latents(folder.name)):
+        yield from compare(partial(features, folder), *files)
+    for codec in sorted(folder.name for folder in (root / paths.tokens_dir("")).glob("*")):
+        for table in (paths.tokens(codec), paths.latents(codec)):
             yield from compare(partial(check_utterances, root / table, root / paths.F0_TRACKS), table, paths.F0_TRACKS)
-        tokens, codebooks = paths.tokens(folder.name), paths.codebooks(folder.name)
-        yield from compare(partial(_tokens, root, folder.name), tokens, codebooks, paths.MANIFEST)
-    yield from compare(partial(_manifest, root), paths.MANIFEST)
-    yield from compare(partial(_split, root), paths.SPLIT, paths.MANIFEST)
-
-
-def _features(folder: Path) -> Iterator[str]:
-    from phonoscope.data import Features
-
-    Features.load(folder)
-    yield from ()
-
-
-def _tokens(root: Path, codec: str) -> Iterator[str]:
-    from phonoscope.data import Codebooks, Manifest, Tokens
-
-    books = Codebooks.load(root / paths.codebooks(codec))
-    if not books.frame_rate_hz:
-        raise DataError("the codebooks name no frame rate")
-    tokens = Tokens.load(root / paths.tokens(codec), books.sizes, books.frame_rate_hz)
-    return tokens.faults(Manifest.load(root / paths.MANIFEST).by_utterance("duration_s"))
-
-
-def _manifest(root: Path) -> Iterator[str]:
-    from phonoscope.data import Manifest
-
-    return check_audio_files(Manifest.load(root / paths.MANIFEST).table, root / paths.CORPUS)
-
-
-def _split(root: Path) -> Iterator[str]:
-    from phonoscope.data import Manifest, Split
-
-    speakers = Manifest.load(root / paths.MANIFEST).by_utterance("speaker")
-    return check_split(Split.load(root / paths.SPLIT), speakers)
+        yield from compare(partial(tokens, codec), paths.tokens(codec), paths.codebooks(codec), paths.MANIFEST)
+    yield from compare(lambda: check_audio_files(manifest().table, root / paths.CORPUS), paths.MANIFEST)
+    yield from compare(split, paths.SPLIT, paths.MANIFEST)
 
 
 def check_audio_files(manifest: pd.DataFrame, folder: Path) -> Iterator[str]:
@@ -115,15 +103,11 @@ def check_split(split: Split, speakers: Mapping[str, str]) -> Iterator[str]:
 
 
 def check_utterances(table: Path, tracks: Path) -> Iterator[str]:
-    """Disagreements between the utterances of a table and the aligned ones, which are those of the F0 tracks."""
-    present, aligned = _utterances(table), _utterances(tracks)
+    """Disagreements between the utterances of a table and the aligned utterances, which the F0 tracks list."""
+    from phonoscope.data.tables import read_frame
+
+    present, aligned = (set(read_frame(path, ["utterance"])["utterance"].unique()) for path in (table, tracks))
     if missing := sorted(aligned - present):
         yield f"lacks {missing[0]}, which was aligned"
     if foreign := sorted(present - aligned):
         yield f"holds {foreign[0]}, which was not aligned"
-
-
-def _utterances(table: Path) -> set[str]:
-    from phonoscope.data.tables import read_frame
-
-    return set(read_frame(table, ["utterance"])["utterance"].unique())

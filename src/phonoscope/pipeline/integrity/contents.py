@@ -1,4 +1,4 @@
-"""A file by itself: whether it is whole (quick enough before every use), and whether its numbers are finite."""
+"""The content of one file: whether it is whole (a quick check before every use), and whether its numbers are finite."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 BATCH = 1 << 22
 """Values of a memory-mapped array that are checked together."""
 MAY_BE_NAN = ("f0_hz",)
-"""Columns in which NaN has a meaning: no pitch."""
+"""Columns in which NaN means: no pitch."""
 
 
 def check_whole(path: Path) -> str | None:
-    """Why a file is not whole, or None. Reads only head and end of a large file; unknown forms pass."""
+    """The reason why a file is not whole, or None. Reads only the head and the end; unknown formats pass."""
     if path.suffix.lower() in WHOLE and not path.stat().st_size:
         return "empty"
     return _reason(WHOLE, path, "not readable, or cut off")
 
 
 def check_content(path: Path) -> str | None:
-    """Why a file cannot be used, or None. Reads all of it; unknown forms pass."""
+    """The reason why a file cannot be used, or None. Reads the whole file; unknown formats pass."""
     return _reason(CONTENT, path, "not readable")
 
 
@@ -34,9 +34,9 @@ def _reason(checks: dict[str, Callable[[Path], str | None]], path: Path, unreada
     check = checks.get(path.suffix.lower())
     try:
         return check(path) if check else None
-    except ImportError:  # a missing package is no fault of the file
+    except ImportError:  # a missing package is not the file's fault
         raise
-    except Exception as error:  # readers fail on damaged bytes in unforeseen ways, and none may end a check
+    except Exception as error:  # readers fail on damaged bytes in unforeseen ways; the check goes on
         words = str(error).removeprefix(f"{path}: ") or type(error).__name__
         return f"{unreadable} ({' '.join(words.split())})"
 
@@ -95,7 +95,7 @@ def _parquet(path: Path) -> str | None:
 
 
 def _floats(column: pa.Array) -> Iterator[pa.Array]:
-    """The floating-point values of a column, also within lists, structs and dictionaries."""
+    """The floating-point values of a column, also inside lists, structs and dictionaries."""
     import pyarrow as pa
 
     if pa.types.is_floating(column.type):
@@ -103,7 +103,7 @@ def _floats(column: pa.Array) -> Iterator[pa.Array]:
     elif pa.types.is_dictionary(column.type):
         yield from _floats(column.dictionary)
     elif pa.types.is_nested(column.type):
-        inside = column.flatten()  # of a struct a list of its fields, of a list its values
+        inside = column.flatten()  # a struct gives a list of its fields, a list its values
         for part in inside if isinstance(inside, list) else [inside]:
             yield from _floats(part)
 
@@ -130,7 +130,7 @@ def _json(path: Path) -> None:
 
 
 def _csv(path: Path) -> str | None:
-    """An empty cell means that the column does not apply to the row."""
+    """Ignores empty cells: the column does not apply to that row."""
     import pandas as pd
 
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -142,7 +142,7 @@ def _csv(path: Path) -> str | None:
 
 
 def _numbers(cells: Iterable[str]) -> dict[str, float]:
-    """The filled cells of a column of numbers; nothing of a column of text, where nan may be a name."""
+    """The non-empty cells of a column of numbers; empty for a column of text, where nan may be a name."""
     try:
         numbers = {cell: float(cell) for cell in cells if cell}
     except ValueError:

@@ -1,4 +1,4 @@
-"""The finding of a check."""
+"""A fault that a check reports."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Literal
 
 @dataclass(frozen=True, order=True)
 class Fault:
-    """One thing that is wrong, where, and how to fix it."""
+    """One fault: its place, its reason, and how to fix it."""
 
     path: str
     """The file, or the key."""
     where: Literal["workspace", "cache", "content", "machine"]
-    """A file that differs from dvc.lock, a file of DVC's cache, the content of a file, or the machine."""
+    """Workspace: differs from dvc.lock; cache: a file of DVC's cache; content: bad content; machine: not a file."""
     reason: str
     fix: str
 
@@ -21,5 +21,4 @@ class Fault:
         return f"{self.path}: {self.reason}; {self.fix}"
 
     def to_dict(self) -> dict[str, str]:
-        """JSON-able."""
         return asdict(self)

@@ -1,6 +1,6 @@
-"""Outputs against the hashes in dvc.lock, and DVC's cache and run cache against their own names.
+"""Outputs compared with the hashes in dvc.lock; files of DVC's cache and run cache compared with their names.
 
-DVC trusts a file whose time and size have not changed, and trusts its cache unread. Here every byte is read again.
+DVC trusts its cache, and every file of unchanged time and size. These checks read every byte again.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from typing import Any
 from phonoscope.errors import DataError
 from phonoscope.pipeline.integrity.contents import contents
 from phonoscope.pipeline.integrity.faults import Fault
+from phonoscope.tracking.provenance import folder_md5
 
 
 @dataclass(frozen=True)
 class Output:
-    """One output of a stage, as dvc.lock has it."""
+    """One output of a stage in dvc.lock."""
 
     stage: str
     path: Path
     md5: str
-    """Of a file; of a folder the hash of its listing, with the ending `.dir`."""
+    """Hash of a file, or of a folder's listing, with the ending `.dir`."""
     cached: bool = True
-    """Whether DVC restores it from its cache; the others lie in git, and the run cache has a copy."""
+    """Whether DVC restores it from its cache; other outputs are in git, with a copy in the run cache."""
 
     @property
     def rebuild(self) -> str:
-        """How to make it again."""
+        """The command that makes it again."""
         return f"run `dvc repro --force --single-item {self.stage}`"
 
 
@@ -61,30 +62,24 @@ def locked_outputs(root: Path) -> Locked:
         raise DataError(f"{root / 'dvc.lock'}: {reason}; `phonoscope doctor` says how to fix it") from error
     outputs, never = [], set()
     for out, stage in outs:
-        if not (out.hash_info and out.hash_info.value):
+        if out.hash_info and out.hash_info.value:
+            path = Path(out.fs_path).relative_to(root.resolve())
+            outputs.append(Output(stage, path, out.hash_info.value, out.use_cache))
+        else:
             never.add(stage)
-            continue
-        path = Path(out.fs_path).relative_to(root.resolve())
-        outputs.append(Output(stage, path, out.hash_info.value, out.use_cache))
     reason = "dvc.lock has no hash of its outputs: it has not run"
     faults = [Fault(stage, "workspace", reason, f"run `dvc repro {stage}`") for stage in sorted(never)]
     return Locked(outputs, runs, cache, faults)
 
 
 def file_md5(path: Path) -> str:
-    """MD5 of a file's bytes, as DVC 3 takes it. Raises `OSError`."""
+    """MD5 of a file's bytes, as DVC 3 computes it. Raises `OSError`."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
-def folder_md5(files: dict[str, str]) -> str:
-    """MD5 of a folder from the MD5s of its files by relative path, as DVC 3 takes it."""
-    listing = [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
-    return f"{hashlib.md5(json.dumps(listing).encode(), usedforsecurity=False).hexdigest()}.dir"
-
-
 def cached_object(cache: Path, md5: str) -> Path:
-    """Where DVC's cache keeps an object."""
+    """The path of an object in DVC's cache."""
     return cache / md5[:2] / md5[2:]
 
 
@@ -113,7 +108,7 @@ def check_output(root: Path, output: Output, cache: Path) -> list[Fault]:
 
 
 def _md5_or_reason(path: Path) -> str:
-    """A file's MD5, or why it cannot be read, which equals no MD5."""
+    """A file's MD5, or the error of reading it, which equals no MD5."""
     try:
         return file_md5(path)
     except OSError as error:
@@ -123,7 +118,7 @@ def _md5_or_reason(path: Path) -> str:
 def _restore(output: Output, cache: Path, md5: str, *remove: str) -> str:
     """How to restore a file or folder of an output, whose object is `md5`, after removing `remove`.
 
-    It must be removed: DVC takes a file of unchanged size and time as unchanged, and any object of its cache.
+    Removal is necessary: DVC trusts a file of unchanged size and time, and every object of its cache.
     """
     objects = [cached_object(cache, each) for _, each in _parts(replace(output, md5=md5), cache)]
     damaged = [path.as_posix() for path in objects if path.is_file() and is_damaged(path)]
@@ -210,7 +205,7 @@ def run_entries(runs: Path) -> list[Path]:
 
 
 def check_run(path: Path) -> Fault | None:
-    """The fault of an entry of the run cache. The file is named by the whole entry, the folder by its inputs."""
+    """The fault of an entry of the run cache, if any. The file is named after all, its folder after the inputs."""
     from ruamel.yaml import YAML
 
     try:
@@ -224,7 +219,7 @@ def check_run(path: Path) -> Fault | None:
 
 
 def _sha256(value: Any) -> str:
-    """The hash of a mapping as DVC's run cache takes it."""
+    """The hash of a mapping, as DVC's run cache computes it."""
     return hashlib.sha256(json.dumps(_hashed(value), sort_keys=True).encode()).hexdigest()
 
 
