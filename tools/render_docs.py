@@ -41,7 +41,7 @@ def verdicts() -> str:
     """Claims about the probes, with value, interval, bound and verdict."""
     table = pd.read_csv(ROOT / paths.COMPARISON / "verdicts.csv")
     measured = [with_interval(*row) for row in table[["value", "low", "high"]].itertuples(index=False)]
-    table = table.assign(measured=measured, bound=table["bound"].map("{:g}".format))
+    table = table.assign(measured=measured, bound=table["bound"].map(number))
     return markdown(table[["claim", "codec", "measured", "bound", "verdict"]], text_columns=2)
 
 
@@ -55,9 +55,8 @@ def depth_inputs() -> str:
         "latent": "latent",
         "untrained": "layer {}, untrained",
     }
-    name = [
-        names.get(source, source).format(layer) for source, layer in zip(chosen["input"], chosen["layer"], strict=True)
-    ]
+    where = zip(chosen["input"], chosen["layer"], strict=True)
+    name = [names.get(source, source).format(layer) for source, layer in where]
     text = [with_interval(*row) for row in chosen[["value", "low", "high"]].itertuples(index=False)]
     return _pivot(chosen.assign(name=name, text=text), "name", "macro-F1")
 
@@ -76,7 +75,7 @@ def depth_measures() -> str:
         text = [with_interval(*row) for row in chosen[["value", "low", "high"]].itertuples(index=False)]
         parts.append(chosen.assign(name=label, text=text))
         if chosen["null"].notna().any():
-            parts.append(chosen.assign(name=f"the same, permuted labels: {label}", text=chosen["null"].map(number)))
+            parts.append(chosen.assign(name=f"{label}, permuted labels", text=chosen["null"].map(number)))
     return _pivot(pd.concat(parts), "name", "layer 1")
 
 
