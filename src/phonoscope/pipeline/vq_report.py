@@ -27,7 +27,7 @@ def run(params: Params) -> StageReport:
     main = [variant.name for variant in main_variants()]
     names = [*main, *(variant.name for variant in arm_variants(params.vq.arms))]
     tables = {name: read_table(paths.VQ_METRICS / f"{name}.csv", "vq") for name in names}
-    numbers = vq.headline(tables, {name: _checks(name) for name in names})
+    numbers = vq.headline(tables, {name: _checks(name, tables[name]) for name in names})
     judged = vq.verdicts(tables, numbers, main)
     curves = vq.perplexity_curves({name: tables[name] for name in PANELS})
     books = {name: _tensor(name, "model", "quantizer.layers.0.embed") for name in PANELS}
@@ -45,13 +45,14 @@ def run(params: Params) -> StageReport:
     return StageReport(figures=write_figures(paths.VQ_PLOTS, figures))
 
 
-def _checks(variant: str) -> pd.DataFrame:
-    """The checks of a variant, a row a seed."""
+def _checks(variant: str, runs: pd.DataFrame) -> pd.DataFrame:
+    """The checks of a variant, a row a seed. Raises `KeyError` if a run has none."""
     import pandas as pd
 
     from phonoscope.data.tables import read_json
 
-    return pd.DataFrame(read_json(paths.VQ_MODELS / variant / "checks.json")).T.rename(index=int)
+    checks = pd.DataFrame(read_json(paths.VQ_MODELS / variant / "checks.json")).T.rename(index=int)
+    return checks.loc[runs["seed"].unique()]
 
 
 def _tensor(variant: str, file: str, name: str) -> Any:
