@@ -27,11 +27,10 @@ def run(params: Params) -> StageReport:
     main = [variant.name for variant in main_variants()]
     names = [*main, *(variant.name for variant in arm_variants(params.vq.arms))]
     tables = {name: read_table(paths.VQ_METRICS / f"{name}.csv", "vq") for name in names}
-    numbers = vq.headline(tables, {name: _checks(name, tables[name]) for name in names})
+    numbers = vq.headline(tables, {name: _checks(name, table) for name, table in tables.items()})
     judged = vq.verdicts(tables, numbers, main)
-    curves = vq.perplexity_curves({name: tables[name] for name in PANELS})
+    curves, titles = vq.perplexity_curves({name: tables[name] for name in PANELS}), {"baseline": "baseline", **PANELS}
     books = {name: _tensor(name, "model", "quantizer.layers.0.embed") for name in PANELS}
-    titles = {"baseline": "baseline", **PANELS}
     vectors = {name: (_tensor(name, "evidence", "train"), _tensor(name, "evidence", "eval")) for name in titles}
     figures = {
         "perplexities": vq.draw_perplexities(curves, PANELS),
@@ -51,8 +50,8 @@ def _checks(variant: str, runs: pd.DataFrame) -> pd.DataFrame:
 
     from phonoscope.data.tables import read_json
 
-    checks = pd.DataFrame(read_json(paths.VQ_MODELS / variant / "checks.json")).T.rename(index=int)
-    return checks.loc[runs["seed"].unique()]
+    checks = read_json(paths.VQ_MODELS / variant / "checks.json")
+    return pd.DataFrame(checks).T.rename(index=int).loc[runs["seed"].unique()]
 
 
 def _tensor(variant: str, file: str, name: str) -> Any:
