@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
@@ -24,11 +25,10 @@ def run(params: Params) -> StageReport:
     from phonoscope.report import vq
     from phonoscope.studies.collapse.variants import arm_variants, main_variants
 
-    main = [variant.name for variant in main_variants()]
-    names = [*main, *(variant.name for variant in arm_variants(params.vq.arms))]
-    tables = {name: read_table(paths.VQ_METRICS / f"{name}.csv", "vq") for name in names}
+    variants = [*main_variants(), *arm_variants(params.vq.arms)]
+    tables = {variant.name: read_table(paths.VQ_METRICS / f"{variant.name}.csv", "vq") for variant in variants}
     numbers = vq.headline(tables, {name: _checks(name, table) for name, table in tables.items()})
-    judged = vq.verdicts(tables, numbers, main)
+    judged = vq.verdicts(tables, numbers, [variant.name for variant in main_variants()])
     curves, titles = vq.perplexity_curves({name: tables[name] for name in PANELS}), {"baseline": "baseline", **PANELS}
     books = {name: _tensor(name, "model", "quantizer.layers.0.embed") for name in PANELS}
     vectors = {name: (_tensor(name, "evidence", "train"), _tensor(name, "evidence", "eval")) for name in titles}
@@ -39,7 +39,7 @@ def run(params: Params) -> StageReport:
     }
     frames = {"headline": numbers, "verdicts": judged, "perplexities": curves, "training": vq.training(tables)}
     for name, frame in frames.items():
-        write_csv(paths.VQ_REPORT / f"{name}.csv", frame)
+        write_csv(paths.VQ_REPORT / f"{name}.csv", frame.replace([inf, -inf], nan))  # a ratio over 0 has no value
     write_text(paths.VQ_REPORT / "table.md", vq.markdown_tables(numbers, judged))
     return StageReport(figures=write_figures(paths.VQ_PLOTS, figures))
 
