@@ -1,8 +1,10 @@
 """The readers of foreign files under coverage-guided fuzzing by hand: any bytes are read, or refused by our own error.
 
-atheris is not in requirements.lock: `python -m venv /tmp/fuzz && /tmp/fuzz/bin/pip install atheris`, and then
+atheris is not in requirements.lock. Install it into an environment of its own, then run it:
 
-    PYTHONPATH=.:src:.venv/lib/python3.11/site-packages /tmp/fuzz/bin/python -m tests.fuzz textgrid -max_total_time=300
+    python -m venv .phonoscope/fuzz && .phonoscope/fuzz/bin/pip install atheris
+    export PYTHONPATH=.:src:.venv/lib/python3.11/site-packages
+    .phonoscope/fuzz/bin/python -m tests.fuzz textgrid -max_total_time=300
 
 with `textgrid`, `metadata`, `ct2` or `params`; the rest goes to libFuzzer. It stops at the first find, with its bytes.
 """
