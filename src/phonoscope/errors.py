@@ -1,5 +1,15 @@
 """Errors that a user can act on, with exit codes. A message names the file or the argument, and the reason."""
 
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The end of a refusal of `name`: the one of `names` that is meant, or all of them if none is near."""
+    known = list(names)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+
 
 class PhonoscopeError(Exception):
     """Base of all errors that a user can act on. Printed as one line; `--debug` adds the traceback."""

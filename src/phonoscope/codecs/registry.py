@@ -5,7 +5,6 @@ Importing a kind loads no model package and no torch, so that a wrong parameter 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from phonoscope.codecs import kinds
-from phonoscope.errors import ParamsError
+from phonoscope.errors import ParamsError, nearest
 
 if TYPE_CHECKING:
     from phonoscope.codecs.base import Codec
@@ -55,9 +54,7 @@ def codec_kind(name: str) -> CodecKind:
     """A kind by name. Raises `ParamsError` naming the nearest kind if there is none of this name."""
     names = kind_names()
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known kinds: {', '.join(names)}"
-        raise ParamsError(f"kind: no codec of kind {name!r}; {hint}")
+        raise ParamsError(f"kind: no codec of kind {name!r}; {nearest(name, names)}")
     kind: CodecKind = importlib.import_module(f"{kinds.__name__}.{name}").KIND
     return kind
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ from phonoscope.config.section import Section
 from phonoscope.config.tracking import TrackingConfig
 from phonoscope.config.vq import VqConfig
 from phonoscope.config.whisper import WhisperConfig
-from phonoscope.errors import ParamsError
+from phonoscope.errors import ParamsError, nearest
 
 MAX_DEPTH = 20
 """Levels of nested sections and lists; params.yaml needs 4."""
@@ -104,7 +103,7 @@ class Params(Section):
 def check_name(key: str, name: str, valid: list[str]) -> None:
     """Raise `ParamsError`, naming the nearest entry of `key`, if `name` is none of its entries."""
     if name not in valid:
-        raise ParamsError(f"{key}.{name}: not in {key}{_nearest(name, valid)}")
+        raise ParamsError(f"{key}.{name}: not in {key}; {nearest(name, valid)}")
 
 
 def load_params(path: Path = paths.PARAMS) -> Params:
@@ -167,7 +166,7 @@ def _explain(fault: Any) -> str:
     location = [str(part) for part in fault["loc"] if part != "int" and not str(part).startswith("literal[")]
     key = ".".join(location)
     if fault["type"] == "extra_forbidden":
-        return f"{key}: unknown key{_nearest(location[-1], _fields_at(location[:-1]))}"
+        return f"{key}: unknown key; {nearest(location[-1], _fields_at(location[:-1]))}"
     if fault["type"] == "missing":
         return f"{key}: missing"
     reason = fault["msg"].removeprefix("Value error, ")
@@ -185,8 +184,3 @@ def _fields_at(location: list[str]) -> list[str]:
             continue
         model = model.model_fields[part].annotation
     return list(getattr(model, "model_fields", {}))
-
-
-def _nearest(key: str, valid: list[str]) -> str:
-    close = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(valid)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus import sources
 from phonoscope.corpus.items import RawItem, Rejected
-from phonoscope.errors import ParamsError
+from phonoscope.errors import ParamsError, nearest
 
 Source = Callable[[Path, CorpusConfig], Iterator[RawItem | Rejected]]
 
@@ -25,9 +24,7 @@ def check_source(name: str) -> None:
     """Raise `ParamsError`, naming the nearest source, if there is none of this name."""
     names = source_names()
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"sources are {', '.join(names)}"
-        raise ParamsError(f"source: no corpus source is called {name!r}; {hint}")
+        raise ParamsError(f"source: no corpus source is called {name!r}; {nearest(name, names)}")
 
 
 def open_source(config: CorpusConfig) -> Iterator[RawItem | Rejected]:

@@ -5,7 +5,6 @@ A new task is one `register(Task(...))` here; its name is then valid wherever ta
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from phonoscope.data.phones import SILENCE, phone_group, phone_order
-from phonoscope.errors import ParamsError
+from phonoscope.errors import ParamsError, nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,9 +62,7 @@ def find_tasks(names: Sequence[str]) -> list[Task]:
     tasks: dict[str, Task] = {}
     for name in names:
         if name != ALL and name not in TASKS:
-            close = difflib.get_close_matches(name, TASKS, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(TASKS)}"
-            raise ParamsError(f"no task {name!r}; {hint}")
+            raise ParamsError(f"no task {name!r}; {nearest(name, TASKS)}")
         tasks |= TASKS if name == ALL else {name: TASKS[name]}
     return list(tasks.values())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -11,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from phonoscope.errors import ParamsError
+from phonoscope.errors import ParamsError, nearest
 from phonoscope.sae.kinds.base import Kind
 
 _KINDS: dict[str, type[Kind]] = {}
@@ -41,9 +40,7 @@ def build_kind(name: str, options: Mapping[str, Any]) -> Kind:
     """A kind with its options. Raises `ParamsError` for an unknown kind, naming the nearest, or a wrong option."""
     known = kinds()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"kinds are {', '.join(known)}"
-        raise ParamsError(f"no kind of sparse autoencoder is called {name!r}; {hint}")
+        raise ParamsError(f"no kind of sparse autoencoder is called {name!r}; {nearest(name, known)}")
     try:
         return known[name].model_validate_json(json.dumps(dict(options)), strict=True)
     except ValidationError as error:
