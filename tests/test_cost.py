@@ -51,29 +51,22 @@ def run(copy: Path, *arguments: str) -> str:
 
 STAGE = {
     "src/phonoscope/pipeline/count.py": '''
-        """Stage `count`: how many utterances there are."""
+        """Stage `count`: number of utterances."""
 
         from __future__ import annotations
 
-        from typing import TYPE_CHECKING
-
         from phonoscope import paths
-        from phonoscope.files import write_csv
+        from phonoscope.config.params import Params
         from phonoscope.pipeline.base import StageReport, stage
 
-        if TYPE_CHECKING:
-            from phonoscope.config.params import Params
 
-
-        @stage("count", desc="Number of utterances", params=["split.seed"])
+        @stage("count", params=["split.seed"])
         def run(params: Params) -> StageReport:
             """Write metrics/count.csv."""
             from phonoscope.data import Split
 
             split = Split.load(paths.SPLIT)
-            report = StageReport(metrics={"utterances": len(split.train) + len(split.eval)})
-            write_csv(paths.COUNT, report.table())
-            return report
+            return StageReport({"utterances": len(split.train) + len(split.eval)}).saved(paths.COUNT)
         ''',
     "src/phonoscope/paths.py": '\nCOUNT = Path("metrics/count.csv")\n',
     "dvc.yaml": """\
@@ -91,7 +84,7 @@ def test_a_stage_takes_three_files(copy: Path) -> None:
     add(copy, STAGE, 3)
     assert "written" in run(copy, "-m", "tools.write_pipeline")
     entry = (copy / "dvc.yaml").read_text(encoding="utf-8").partition("\n  count:\n")[2].partition("\n  corpus:\n")[0]
-    assert "cmd: PYTHONPATH=src python -m phonoscope count" in entry
+    assert entry.startswith("    desc: Number of utterances\n    cmd: PYTHONPATH=src python -m phonoscope count\n")
     for dep in ("data/split.json", "requirements.lock", "src/phonoscope/data", "src/phonoscope/pipeline/count.py"):
         assert f"- {dep}\n" in entry
     assert "- split.seed\n" in entry

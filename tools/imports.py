@@ -19,7 +19,6 @@ PLUMBING = (
     "errors",
     "tracking",
     "pipeline.base",
-    "pipeline.inputs",
     "pipeline.integrity",
     "pipeline.registry",
     "pipeline.runner",

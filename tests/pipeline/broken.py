@@ -135,7 +135,7 @@ def weight(content: dict[str, Any]) -> None:
 
 DIFFERS = "differs from dvc.lock"
 SHAPES: list[tuple[str, str, Change, str]] = [
-    ("split", "data/corpus/manifest.parquet", without("speaker"), "no column speaker"),
+    ("split", "data/corpus/manifest.parquet", without("speaker"), "lacks the column speaker"),
     ("probe@dac", "data/corpus/manifest.parquet", without("utterance"), "a manifest needs the column utterance"),
     ("probe@dac", "data/split.json", text(lambda split: split.pop("eval")), "it needs the lists train and eval"),
     ("probe@dac", "data/tokens/dac/tokens.parquet", code(5000), "code 5000 is not in a codebook of 1024"),
@@ -151,7 +151,7 @@ SHAPES: list[tuple[str, str, Change, str]] = [
     ("interpret@encoder_3", "models/sae/encoder_3/sae_weights.safetensors", narrower("W_enc"), "no sparse autoencoder"),
     ("causal@encoder_3", "models/sae/encoder_3/sae_weights.safetensors", narrower("W_enc"), "no sparse autoencoder"),
     ("browse@encoder_3", "data/interpret/encoder_3/features.parquet", without("density"), DIFFERS),
-    ("compare", "models/probes/encodec/phone.safetensors", tensors(dict.popitem), DIFFERS),
+    ("compare", "models/probes/speechtokenizer/phone.safetensors", tensors(dict.popitem), DIFFERS),
     ("compare", "data/tokens/dac/codebooks.safetensors", tensors(lambda content: content.pop("raw_1")), "raw_1"),
     ("geometry-report", "data/geometry/dac/clips.parquet", without("word"), DIFFERS),
     ("sae-report", "metrics/sae_scores/encoder_3.csv", csv_without("value"), DIFFERS),

@@ -75,7 +75,7 @@ def test_a_stage_declared_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     def run(params: Params) -> StageReport:
         return StageReport()
 
-    declare = stage("twice", desc="A stage", params=[])
+    declare = stage("twice", params=[])
     assert declare(run) is run
     with pytest.raises(ValueError, match="'twice' is declared twice"):
         declare(run)

@@ -73,7 +73,7 @@ def test_all_stages_hang_under_one_mlflow_run(done: Done) -> None:
     assert len(set(stages)) == 1
     assert query(done.clone, "select distinct status from runs") == [("FINISHED",)]
     names = {name for (name,) in query(done.clone, f"select key from latest_metrics where run_uuid = '{stages[0][0]}'")}
-    assert {"probe.dac.phone.layer_3", "codec.encodec.bitrate_bps"} <= names
+    assert {"probe.dac.phone.layer_3", "codec.dac.bitrate_bps"} <= names
     assert "nothing to add" in done.clone.phonoscope("sync-mlflow")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,13 +16,11 @@ from phonoscope.errors import CheckFailed, DataError
 app = typer.Typer()
 ParamsFile = Annotated[Path, typer.Option("--params", help="The parameters' file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-FAULTY = 3
-"""Exit code of `diagnose-vq` for a quantizer with a fault."""
 
 
-def _print(report: dict[str, Any], text: Callable[[], str], as_json: bool, exit_code: int = 0) -> None:
+def _print(report: dict[str, Any], text: str, as_json: bool, exit_code: int = 0) -> None:
     """Print the report as JSON or as text, and end with an exit code."""
-    typer.echo(json.dumps(report, indent=2, allow_nan=False) if as_json else text())
+    typer.echo(json.dumps(report, indent=2, allow_nan=False) if as_json else text)
     raise typer.Exit(exit_code)
 
 
@@ -36,8 +33,7 @@ def fetch(
     """Download a public corpus, resuming and verifying checksums."""
     from phonoscope.corpus.fetch import fetch as fetch_corpus
 
-    root = fetch_corpus(name, destination, subset)
-    typer.echo(f"corpus.source={name} corpus.root={root}")
+    typer.echo(f"corpus.source={name} corpus.root={fetch_corpus(name, destination, subset)}")
 
 
 @app.command("sync-mlflow")
@@ -69,7 +65,7 @@ def inspect(
     from phonoscope.commands.inspect import describe_clips, inspect_clips
 
     report = inspect_clips(load_params(params), name, clips)
-    _print(report, lambda: describe_clips(report), as_json, DataError.exit_code if report["failed"] else 0)
+    _print(report, describe_clips(report), as_json, DataError.exit_code if report["failed"] else 0)
 
 
 @app.command("probe-tables")
@@ -85,7 +81,7 @@ def probe_tables(
     from phonoscope.commands import probe_tables as tables
 
     report = tables.probe_tables(load_params(params), tokens, codebooks, name=name, output=output)
-    _print(report, lambda: tables.describe(report), as_json)
+    _print(report, tables.describe(report), as_json)
 
 
 @app.command("diagnose-vq")
@@ -101,7 +97,7 @@ def diagnose_vq(
 
     dataset = {} if data is None else {"codes" if data.suffix == ".parquet" else "vectors": data}
     result = diagnose(checkpoint, **dataset)
-    _print(result.to_dict(), lambda: str(result), as_json, 0 if result.healthy else FAULTY)
+    _print(result.to_dict(), str(result), as_json, 0 if result.healthy else 3)
 
 
 @app.command()
@@ -110,7 +106,7 @@ def verify(as_json: AsJson = False, params: ParamsFile = paths.PARAMS) -> None:
     from phonoscope.commands import verify as checks
 
     result = checks.verify(Path(), load_params(params).compute.workers)
-    _print(result.to_dict(), lambda: str(result), as_json, CheckFailed.exit_code if result.faults else 0)
+    _print(result.to_dict(), str(result), as_json, CheckFailed.exit_code if result.faults else 0)
 
 
 @app.command()
@@ -120,4 +116,4 @@ def doctor(as_json: AsJson = False) -> None:
 
     faults = diagnose(Path())
     report = {"ok": not faults, "faults": [fault.to_dict() for fault in faults]}
-    _print(report, lambda: describe(faults), as_json, CheckFailed.exit_code if faults else 0)
+    _print(report, describe(faults), as_json, CheckFailed.exit_code if faults else 0)

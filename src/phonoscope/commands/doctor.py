@@ -9,9 +9,8 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from phonoscope import paths
 from phonoscope.config.params import load_params
@@ -21,9 +20,6 @@ from phonoscope.pipeline.registry import stages
 from phonoscope.tracking import main_checkout
 from phonoscope.tracking.provenance import git, is_dvc
 from phonoscope.tracking.store import BUSY_TIMEOUT_S
-
-if TYPE_CHECKING:
-    import psutil
 
 FREE_BYTES = 3 << 30
 """Bytes that the default run writes, including DVC's cache and the tracking store."""
@@ -42,20 +38,18 @@ def diagnose(root: Path) -> list[Fault]:
 def _outside(root: Path) -> Fault | None:
     if (root / ".dvc").is_dir():
         return None
-    return Fault(
-        str(root.resolve()), "machine", "not the root of a DVC repository", "run it in the root of the checkout"
-    )
+    reason, fix = "not the root of a DVC repository", "run it in the root of the checkout"
+    return Fault(str(root.resolve()), "machine", reason, fix)
 
 
 def _params_and_pipeline(root: Path) -> Iterator[Fault]:
-    name, refused = paths.PARAMS.as_posix(), False
+    name, fault = paths.PARAMS.as_posix(), check_pipeline(root)
     try:
         load_params(root / name)
     except ParamsError as error:
-        refused = True
         yield Fault(name, "workspace", str(error).replace(f"{root / name}: ", ""), _correct(name))
-    fault = check_pipeline(root)
-    if fault and not (refused and fault.path == name):
+        fault = fault if fault and fault.path != name else None
+    if fault:
         yield fault
 
 
@@ -80,55 +74,46 @@ def check_pipeline(root: Path) -> Fault | None:
         name = named[1] if named else ".dvc/config" if "config file" in reason else "dvc.yaml"
         if "Could not find '" in reason:  # a parameter; DVC names the file that asks for it
             name = paths.PARAMS.as_posix()
-        fix = _lock_fix(root) if name == "dvc.lock" else _correct(name)
+        fix = _correct(name)
+        if name == "dvc.lock":
+            first = "run `git checkout -- dvc.lock`" if git(root, "ls-files", "--", name) else f"remove `{name}`"
+            fix = f"{first}, then run `dvc repro`: DVC restores finished stages from its run cache"
         return Fault(name, "workspace", reason or type(error).__name__, fix)
     return None
 
 
-def _lock_fix(root: Path) -> str:
-    first = "run `git checkout -- dvc.lock`" if git(root, "ls-files", "--", "dvc.lock") else "remove `dvc.lock`"
-    return f"{first}, then run `dvc repro`: DVC restores finished stages from its run cache"
-
-
 def _rwlock(root: Path) -> Iterator[Fault]:
-    path = root / ".dvc" / "tmp" / "rwlock"
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return
-    except ValueError:
-        reason = "cut off: DVC was killed while it wrote the list of its locks"
-        yield Fault(path.relative_to(root).as_posix(), "machine", reason, "remove the file while no DVC runs")
+    name = ".dvc/tmp/rwlock"
+    with suppress(FileNotFoundError):
+        try:
+            json.loads((root / name).read_text(encoding="utf-8"))
+        except ValueError:
+            reason = "cut off: DVC was killed while it wrote the list of its locks"
+            yield Fault(name, "machine", reason, "remove the file while no DVC runs")
 
 
 def _orphans(root: Path) -> Iterator[Fault]:
     """Stages that still run after their `dvc` was killed."""
     import psutil
 
+    here = str(root.resolve())
     for process in psutil.process_iter(["cmdline", "cwd"]):
-        if process.info["cwd"] != str(root.resolve()):
-            continue
-        _, _, arguments = " ".join(process.info["cmdline"] or []).partition(" -m phonoscope ")
+        arguments = " ".join(process.info["cmdline"] or []).partition(" -m phonoscope ")[2]
         stage = re.sub(r"^(-\S+ )+", "", arguments)
-        if stage.split(" ")[0] in stages() and not _has_dvc_above(process):
-            reason = f"stage `{stage}` still runs as process {process.pid}, though no DVC waits for it"
-            yield Fault(stage, "machine", reason, f"wait for it, or `kill {process.pid}`")
-
-
-def _has_dvc_above(process: psutil.Process) -> bool:
-    import psutil
-
-    try:
-        return any(map(is_dvc, process.parents()))
-    except psutil.Error:
-        return True  # it has ended meanwhile
+        with suppress(psutil.Error):  # it has ended meanwhile
+            if (
+                process.info["cwd"] == here
+                and stage.split(" ")[0] in stages()
+                and not any(map(is_dvc, process.parents()))
+            ):
+                reason = f"stage `{stage}` still runs as process {process.pid}, though no DVC waits for it"
+                yield Fault(stage, "machine", reason, f"wait for it, or `kill {process.pid}`")
 
 
 def _temporaries(root: Path) -> Iterator[Fault]:
-    for folder in RESULTS:
-        for path in sorted((root / folder).rglob(".*.tmp*")):
-            reason = "a temporary file of a stage that was killed"
-            yield Fault(path.relative_to(root).as_posix(), "workspace", reason, "remove it once no stage runs")
+    reason, fix = "a temporary file of a stage that was killed", "remove it once no stage runs"
+    for path in sorted(path for folder in RESULTS for path in (root / folder).rglob(".*.tmp*")):
+        yield Fault(path.relative_to(root).as_posix(), "workspace", reason, fix)
 
 
 def _folders(root: Path) -> Iterator[Fault]:
@@ -152,21 +137,18 @@ def _packages(root: Path) -> Iterator[Fault]:
     """Packages whose version is not the locked one: numbers may differ."""
     from packaging.requirements import Requirement
 
-    if not (root / LOCKFILE).is_file():
-        return
-    lines = (root / LOCKFILE).read_text(encoding="utf-8").splitlines()
+    lines = (root / LOCKFILE).read_text(encoding="utf-8").splitlines() if (root / LOCKFILE).is_file() else []
     for line in (each.rstrip(" \\") for each in lines if each[:1].isalnum()):
         requirement = Requirement(line)
         if requirement.marker and not requirement.marker.evaluate():
             continue
         try:
-            installed = importlib.metadata.version(requirement.name)
-            if requirement.specifier.contains(installed, prereleases=True):
-                continue
-            state = f"{installed} is installed"
+            version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
-            state = "not installed"
-        yield Fault(requirement.name, "machine", f"{state}, {LOCKFILE} has {line}", "run `make setup`")
+            version = ""
+        if not (version and requirement.specifier.contains(version, prereleases=True)):
+            state = f"{version} is installed" if version else "not installed"
+            yield Fault(requirement.name, "machine", f"{state}, {LOCKFILE} has {line}", "run `make setup`")
 
 
 def _store(root: Path) -> Iterator[Fault]:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phonoscope import paths
 from phonoscope.audio import check_audio, read_audio, resample
+from phonoscope.config.params import Params
+from phonoscope.data import Codebooks
 from phonoscope.errors import DataError
+from phonoscope.pipeline.model import open_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phonoscope.codecs.base import Codec
-    from phonoscope.config.params import Params
-    from phonoscope.data import Codebooks
 
 logger = logging.getLogger(__name__)
 
@@ -33,14 +33,8 @@ def inspect_clips(params: Params, codec: str, clips: Sequence[Path]) -> dict[str
     Representations are those of the section geometry. Raises `ParamsError` for an unknown codec, `DataError` for a
     codec without a model.
     """
-    layers = params.codec(codec).layers
-    from phonoscope.codecs.checkpoints import load_codec
-    from phonoscope.compute import setup_torch
-    from phonoscope.data import Codebooks
-
-    device = setup_torch(params.compute, params.training.seed)
-    model = load_codec(paths.codec_model(codec), layers)
-    model.model.to(device)
+    open_model.cache_clear()
+    model = open_model(codec, params.codec(codec).layers, params.compute, params.training.seed)
     books = model.codebooks()
     codebooks = Codebooks.from_arrays(books.vectors, books.raw)
     shown, failed = [], []
@@ -81,7 +75,6 @@ def _inspect(model: Codec, codebooks: Codebooks, clip: Path, representations: Se
 
 
 def _codebook(layer: int, codes: NDArray[np.int64], codebooks: Codebooks) -> dict[str, Any]:
-    """One RVQ layer: the shapes from its codes to the sum over layers, and its first codes."""
     return {
         "layer": layer,
         "codes": [len(codes)],
@@ -99,10 +92,9 @@ def _statistics(vector: NDArray[np.float64]) -> dict[str, Any]:
 
 def describe_clips(report: dict[str, Any]) -> str:
     """The report of `inspect_clips` as text."""
-    blocks = ["\n".join(_describe(clip)) for clip in report["clips"]]
-    if report["failed"]:
-        blocks.append("\n".join(["failed", *(f"  {each['clip']}: {each['reason']}" for each in report["failed"])]))
-    return "\n\n".join(blocks)
+    failed = [f"  {each['clip']}: {each['reason']}" for each in report["failed"]]
+    blocks = [*map(_describe, report["clips"]), *([["failed", *failed]] if failed else [])]
+    return "\n\n".join(map("\n".join, blocks))
 
 
 def _describe(clip: dict[str, Any]) -> Iterator[str]:

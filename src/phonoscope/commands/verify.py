@@ -2,77 +2,65 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from phonoscope.commands.doctor import check_pipeline
-from phonoscope.compute import parallel_iter
+from phonoscope.compute import parallel_map
+from phonoscope.pipeline.integrity import hashes
 from phonoscope.pipeline.integrity.consistency import disagreements
 from phonoscope.pipeline.integrity.contents import CONTENT, check_content, contents
 from phonoscope.pipeline.integrity.faults import Fault
-from phonoscope.pipeline.integrity.hashes import (
-    cache_objects,
-    check_cache,
-    check_output,
-    check_run,
-    is_damaged,
-    locked_outputs,
-    run_entries,
-)
+
+CHECKED = {
+    "outputs": "outputs",
+    "cache_objects": "objects of DVC's cache",
+    "cached_runs": "entries of its run cache",
+    "files": "files read",
+}
 
 
 @dataclass(frozen=True)
 class Verification:
-    """Numbers of checked things, and their faults. The text of it is for people."""
+    """What was checked, and its faults. The text of it is for people."""
 
-    outputs: int = 0
-    objects: int = 0
-    """Objects of DVC's cache."""
-    runs: int = 0
-    """Entries of DVC's run cache."""
-    files: int = 0
-    """Files whose content was read."""
-    faults: list[Fault] = field(default_factory=list)
+    checked: Mapping[str, int]
+    faults: list[Fault]
 
     def to_dict(self) -> dict[str, Any]:
-        checked = {"outputs": self.outputs, "cache_objects": self.objects, "cached_runs": self.runs}
-        checked["files"] = self.files
-        return {"ok": not self.faults, "checked": checked, "faults": [fault.to_dict() for fault in self.faults]}
+        return {"ok": not self.faults, "checked": self.checked, "faults": [fault.to_dict() for fault in self.faults]}
 
     def __str__(self) -> str:
-        checked = (
-            f"{self.outputs} outputs, {self.files} files read, {self.objects} objects of DVC's cache, "
-            f"{self.runs} of its run cache"
-        )
-        if not self.faults:
-            return f"verified: {checked}"
+        checked = ", ".join(f"{self.checked[name]} {words}" for name, words in CHECKED.items())
         lines = [f"{fault.where}: {fault}" for fault in self.faults]
-        return "\n".join([*lines, f"{len(lines)} faults in {checked}"])
+        return "\n".join([*lines, f"{len(lines)} faults in {checked}"]) if lines else f"verified: {checked}"
 
 
 def verify(root: Path, workers: int = 1) -> Verification:
     """Check the outputs of the checkout `root`, and DVC's cache. Changes nothing, and trusts no time stamp."""
     if unreadable := check_pipeline(root):
-        return Verification(faults=[unreadable])
-    locked = locked_outputs(root)
-    outputs, cache, faults = locked.outputs, locked.cache, locked.faults
-    compared = parallel_iter(partial(check_output, root, cache=cache), outputs, workers=workers, description="outputs")
-    differing = {output.path: differences for output, differences in zip(outputs, compared, strict=True) if differences}
-    faults += [fault for differences in differing.values() for fault in differences]
-    objects, entries = cache_objects(cache), run_entries(locked.runs)
-    verdicts = parallel_iter(is_damaged, objects, workers=workers, description="cache")
+        return Verification(dict.fromkeys(CHECKED, 0), [unreadable])
+    spread = partial(parallel_map, workers=workers)
+    locked = hashes.locked_outputs(root)
+    outputs, cache = locked.outputs, locked.cache
+    compared = spread(partial(hashes.check_output, root, cache=cache), outputs, description="outputs")
+    differing = {output.path for output, faults in zip(outputs, compared, strict=True) if faults}
+    objects, entries = hashes.cache_objects(cache), hashes.run_entries(locked.runs)
+    verdicts = spread(hashes.is_damaged, objects, description="cache")
     damaged = [path for path, verdict in zip(objects, verdicts, strict=True) if verdict]
-    faults += check_cache(outputs, cache, damaged, differing)
-    faults += filter(None, parallel_iter(check_run, entries, workers=workers, description="run cache"))
-    files = [file for output in outputs for file in contents(root / output.path)]
-    files = [file for file in files if file.suffix.lower() in CONTENT]
-    reasons = parallel_iter(check_content, files, description="contents")
-    unsound = {file.relative_to(root).as_posix(): reason for file, reason in zip(files, reasons, strict=True) if reason}
+    faults = [*locked.faults, *(fault for each in compared for fault in each)]
+    faults += hashes.check_cache(outputs, cache, damaged, differing)
+    faults += filter(None, spread(hashes.check_run, entries, description="run cache"))
+    files = [file for output in outputs for file in contents(root / output.path) if file.suffix.lower() in CONTENT]
+    reasons = zip(files, parallel_map(check_content, files, description="contents"), strict=True)
+    unsound = {file.relative_to(root).as_posix(): reason for file, reason in reasons if reason}
     for name, reason in [*unsound.items(), *disagreements(root, unsound)]:
         writer = next((output for output in outputs if Path(name).is_relative_to(output.path)), None)
         again = writer.rebuild if writer else "run `dvc repro`"
         fix = "first fix what differs from dvc.lock, then run `phonoscope verify` again" if differing else again
         faults.append(Fault(name, "content", reason, fix))
-    return Verification(len(outputs), len(objects), len(entries), len(files), sorted(set(faults)))
+    counts = map(len, (outputs, objects, entries, files))
+    return Verification(dict(zip(CHECKED, counts, strict=True)), sorted(set(faults)))

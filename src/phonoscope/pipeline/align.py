@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from phonoscope import paths
+from phonoscope.config.params import Params
 from phonoscope.files import atomic_dir, write_csv
 from phonoscope.pipeline.base import StageReport, stage
-
-if TYPE_CHECKING:
-    from phonoscope.config.params import Params
 
 
 @stage(
     "align",
-    desc="Words, phones and F0 of every utterance",
     params=["alignment", "corpus.max_rejected"],
     folders=lambda params: [] if params.alignment.method == "forced" else ["alignment.root"],
 )
@@ -35,24 +31,17 @@ def run(params: Params) -> StageReport:
     jobs = plan(Manifest.load(paths.MANIFEST), read_frame(paths.PHONE_EVENTS), given)
     with named_parameters("alignment"), atomic_dir(paths.ALIGNMENTS) as folder:
         outcome = align_corpus(
-            jobs,
-            paths.CORPUS,
-            folder,
-            config,
-            paths.shards("align"),
+            *(jobs, paths.CORPUS, folder, config, paths.shards("align")),
             max_rejected=params.corpus.max_rejected,
             workers=params.compute.workers,
         )
         write_csv(folder / paths.REJECTED.name, outcome.rejected)
     labels = Labels.load(paths.ALIGNMENTS)
     f0_hz = labels.f0_table["f0_hz"].to_numpy()
-    report = StageReport(
-        {
-            "aligned": float(outcome.utterances - len(outcome.rejected)),
-            "rejected": float(len(outcome.rejected)),
-            "phones": float(len(set(labels.phone_names) - {SILENCE})),
-            "voiced_share": float(np.isfinite(f0_hz).mean()) if len(f0_hz) else 0.0,
-        }
-    )
-    write_csv(paths.stage_metrics("align"), report.table())
-    return report
+    metrics = {
+        "aligned": float(outcome.utterances - len(outcome.rejected)),
+        "rejected": float(len(outcome.rejected)),
+        "phones": float(len(set(labels.phone_names) - {SILENCE})),
+        "voiced_share": float(np.isfinite(f0_hz).mean()) if len(f0_hz) else 0.0,
+    }
+    return StageReport(metrics).saved(paths.stage_metrics("align"))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from phonoscope.config.params import Params, check_name
 from phonoscope.errors import ParamsError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from phonoscope.config.params import Params
+from phonoscope.files import write_csv
 
 Run = TypeVar("Run", bound="Callable[..., StageReport]")
 REGISTRY: dict[str, Stage] = {}
@@ -21,7 +19,7 @@ REGISTRY: dict[str, Stage] = {}
 
 @dataclass(frozen=True)
 class StageReport:
-    """A stage's results for MLflow; the stage has written its artifacts already."""
+    """A stage's results for MLflow."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     """Scalars of the stage as a whole."""
@@ -32,11 +30,13 @@ class StageReport:
     figures: list[Path] = field(default_factory=list)
     """Image files that the stage has written."""
 
-    def table(self) -> pd.DataFrame:
-        """The scalars as a tidy table: metric, value."""
+    def saved(self, path: Path) -> StageReport:
+        """This report, its scalars written to a CSV: metric, value."""
         import pandas as pd
 
-        return pd.DataFrame({"metric": list(self.metrics), "value": [float(v) for v in self.metrics.values()]})
+        table = {"metric": list(self.metrics), "value": [*map(float, self.metrics.values())]}
+        write_csv(path, pd.DataFrame(table))
+        return self
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,6 @@ class Stage:
 
     name: str
     """The command, and the stage's name in dvc.yaml."""
-    desc: str
-    """One line for `--help` and dvc.yaml."""
     params: tuple[str, ...]
     """Keys of params.yaml that the outputs depend on; `{item}` stands for the item."""
     per: str | tuple[str, ...] | None
@@ -61,11 +59,15 @@ class Stage:
         """The module that declares the stage."""
         return self.run.__module__
 
+    @property
+    def desc(self) -> str:
+        """One line for `--help` and dvc.yaml: what the module's docstring says after the stage's name."""
+        text = (sys.modules[self.module].__doc__ or "").partition(": ")[2].removesuffix(".")
+        return text[:1].upper() + text[1:]
+
     def items(self, params: Params) -> list[str]:
         """The items that the stage runs for; none for a single run."""
-        if isinstance(self.per, str):
-            return list(params.at(self.per))
-        return list(self.per or ())
+        return list(params.at(self.per) if isinstance(self.per, str) else self.per or ())
 
     def keys(self, item: str | None = None) -> list[str]:
         """The parameters of one run, as dvc.yaml lists them."""
@@ -73,8 +75,7 @@ class Stage:
 
     def values(self, params: Params, item: str | None = None) -> dict[str, Any]:
         """The parameters of one run with their values, nested as in params.yaml."""
-        everything = params.model_dump(mode="json")
-        chosen: dict[str, Any] = {}
+        everything, chosen = params.model_dump(mode="json"), dict[str, Any]()
         for key in self.keys(item):
             source, target = everything, chosen
             *parents, leaf = key.split(".")
@@ -85,8 +86,6 @@ class Stage:
 
     def check(self, params: Params, item: str | None = None) -> None:
         """Raise `ParamsError` for an item that the stage does not run for, or a folder that is missing."""
-        from phonoscope.config.params import check_name
-
         if item is not None:
             check_name(self.per if isinstance(self.per, str) else self.name, item, self.items(params))
         for key in self.folders(params):
@@ -98,7 +97,6 @@ class Stage:
 def stage(
     name: str,
     *,
-    desc: str,
     params: Sequence[str],
     per: str | Sequence[str] | None = None,
     folders: Callable[[Params], Iterable[str]] = lambda params: (),
@@ -109,7 +107,7 @@ def stage(
         if name in REGISTRY:
             raise ValueError(f"stage {name!r} is declared twice: in {REGISTRY[name].module} and {run.__module__}")
         entries = per if per is None or isinstance(per, str) else tuple(per)
-        REGISTRY[name] = Stage(name, desc, tuple(params), entries, folders, run)
+        REGISTRY[name] = Stage(name, tuple(params), entries, folders, run)
         return run
 
     return register

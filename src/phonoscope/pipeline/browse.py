@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phonoscope import paths
+from phonoscope.config.params import Params
 from phonoscope.config.sites import Site
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
-    from phonoscope.config.params import Params
     from phonoscope.report.browser import Interpreted
 
 CAUSAL = ["feature", "difference", "difference_low", "difference_high", "causal"]
 
 
-@stage("browse", per="sae.sites", desc="The features of one site as a static page", params=["interpret.clip_s"])
+@stage("browse", per="sae.sites", params=["interpret.clip_s"])
 def run(params: Params, site: str) -> StageReport:
     """Write plots/browse/<site>: index.html, its script and style, data.js and the clips. Opens from disk."""
     from phonoscope.files import atomic_dir

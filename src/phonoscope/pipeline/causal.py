@@ -1,4 +1,4 @@
-"""Stage `causal@<site>`: effects of a site's phone detectors on the transcript, and of patched activations."""
+"""Stage `causal@<site>`: features ablated, steered and patched while Whisper listens."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from phonoscope import paths
+from phonoscope.config.params import Params
 from phonoscope.config.sites import Site
 from phonoscope.errors import DataError
 from phonoscope.files import write_csv, write_json
@@ -13,15 +14,9 @@ from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
     from phonoscope.causal.study import CausalStudy
-    from phonoscope.config.params import Params
 
 
-@stage(
-    "causal",
-    per="sae.sites",
-    desc="Features ablated, steered and patched while Whisper listens",
-    params=["causal", "whisper", "compute.torch_threads", "compute.device"],
-)
+@stage("causal", per="sae.sites", params=["causal", "whisper", "compute.torch_threads", "compute.device"])
 def run(params: Params, item: str) -> StageReport:
     """Write metrics/causal/<site>.{json,csv}, metrics/patching/<site>.csv and plots/causal/<site>."""
     from phonoscope.drawing import write_figures
@@ -29,8 +24,8 @@ def run(params: Params, item: str) -> StageReport:
 
     study = _study(Site.parse(item), params)
     write_json(paths.causal_json(item), study.details)
-    for path, table in ((paths.causal_metrics(item), study.verdicts), (paths.patching_metrics(item), study.patching)):
-        write_csv(path, table.assign(site=item)[["site", *table.columns]])
+    for path, table in {paths.causal_metrics: study.verdicts, paths.patching_metrics: study.patching}.items():
+        write_csv(path(item), table.assign(site=item)[["site", *table.columns]])
     figures = draw_site(study.verdicts, study.patching, item, params.causal)
     return StageReport(metrics=study.metrics, figures=write_figures(paths.causal_plots(item), figures))
 

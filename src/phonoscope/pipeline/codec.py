@@ -1,4 +1,4 @@
-"""Stage `codec`: load, train, adapt or start one codec and write its weights."""
+"""Stage `codec`: load, train or adapt one codec."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
+from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
     from phonoscope.codecs.clips import Clips
-    from phonoscope.config.params import Params
 
 
 @stage(
     "codec",
     per="codecs",
-    desc="Load, train or adapt one codec",
     params=[
         *("codecs.{item}", "training", "corpus.source", "whisper.checkpoint"),
         *("compute.torch_threads", "compute.device"),

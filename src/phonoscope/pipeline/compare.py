@@ -1,29 +1,23 @@
-"""Stage `compare`: linear probes of all codecs side by side."""
+"""Stage `compare`: linear probes of all codecs side by side: tables, verdicts and figures."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from phonoscope import paths
+from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
-    from phonoscope.config.params import Params
     from phonoscope.probes.store import TaskResult
 
 
-@stage(
-    "compare",
-    desc="Linear probes of all codecs side by side: tables, verdicts and figures",
-    params=["codecs", "probe.bootstrap", "probe.matched_dims", "probe.seed"],
-)
+@stage("compare", params=["codecs", "probe.bootstrap", "probe.matched_dims", "probe.seed"])
 def run(params: Params) -> StageReport:
     """Write metrics/compare (probes, distillation, verdicts; table.md) and plots/compare (a figure a task)."""
     from phonoscope.compute import derive_seed
     from phonoscope.data import Codebooks
-    from phonoscope.drawing import write_figures
-    from phonoscope.files import write_csv, write_text
-    from phonoscope.pipeline.tables import read_table
+    from phonoscope.pipeline.tables import read_table, write_report
     from phonoscope.report import probes, summary
 
     codecs, bootstrap = list(params.codecs), params.probe.bootstrap
@@ -46,10 +40,11 @@ def run(params: Params) -> StageReport:
         )
         for task in dict.fromkeys(table["task"])
     }
-    for name, frame in {"probes": table, "distillation": distilled, "verdicts": judged}.items():
-        write_csv(paths.COMPARISON / f"{name}.csv", frame)
-    write_text(paths.COMPARISON / "table.md", probes.markdown_tables(table, judged))
-    images = write_figures(paths.COMPARISON_PLOTS, figures)
+    tables, text = (
+        {"probes": table, "distillation": distilled, "verdicts": judged},
+        probes.markdown_tables(table, judged),
+    )
+    images = write_report(paths.COMPARISON, tables, text, paths.COMPARISON_PLOTS, figures)
     return StageReport(summary.distillation_headline(distilled), figures=images)
 
 

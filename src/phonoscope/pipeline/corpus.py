@@ -1,22 +1,13 @@
-"""Stage `corpus`: a source of speech becomes `data/corpus`."""
+"""Stage `corpus`: speech from a source, as FLAC with a manifest."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from phonoscope import paths
+from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
 
-if TYPE_CHECKING:
-    from phonoscope.config.params import Params
 
-
-@stage(
-    "corpus",
-    desc="Speech from a source, as FLAC with a manifest",
-    params=["corpus"],
-    folders=lambda params: ["corpus.root"],
-)
+@stage("corpus", params=["corpus"], folders=lambda params: ["corpus.root"])
 def run(params: Params) -> StageReport:
     """Write the FLAC files, manifest.parquet, phone_events.parquet and rejected.csv, all or nothing."""
     from phonoscope.corpus.build import write_corpus
@@ -27,9 +18,7 @@ def run(params: Params) -> StageReport:
     config = params.corpus
     with named_parameters("corpus"), atomic_dir(paths.CORPUS) as folder:
         corpus = write_corpus(
-            open_source(config),
-            folder,
-            paths.shards("corpus"),
+            *(open_source(config), folder, paths.shards("corpus")),
             max_utterances=config.max_utterances,
             max_rejected=config.max_rejected,
             seed=config.seed,
@@ -39,13 +28,10 @@ def run(params: Params) -> StageReport:
         write_parquet(folder / paths.PHONE_EVENTS.name, corpus.phone_events)
         write_csv(folder / paths.REJECTED.name, corpus.rejected)
     manifest = corpus.manifest.to_pandas()
-    report = StageReport(
-        metrics={
-            "utterances": len(manifest),
-            "speakers": manifest["speaker"].nunique(),
-            "duration_min": manifest["duration_s"].sum() / 60,
-            "rejected": len(corpus.rejected),
-        }
-    )
-    write_csv(paths.stage_metrics("corpus"), report.table())
-    return report
+    metrics = {
+        "utterances": len(manifest),
+        "speakers": manifest["speaker"].nunique(),
+        "duration_min": manifest["duration_s"].sum() / 60,
+        "rejected": len(corpus.rejected),
+    }
+    return StageReport(metrics).saved(paths.stage_metrics("corpus"))

@@ -1,24 +1,20 @@
-"""Stage `depth@<codec>`: one codec probed in depth."""
+"""Stage `depth@<codec>`: sums of layers, latents and controls of one codec, probed in depth."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from phonoscope import paths
+from phonoscope.config.params import Params
 from phonoscope.files import atomic_dir, write_csv, write_parquet
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from phonoscope.config.params import Params
-
 
 @stage(
-    "depth",
-    per="codecs",
-    desc="Sums of layers, latents and controls of one codec, probed in depth",
-    params=["depth", "codecs.{item}.kind", "training", "compute.torch_threads", "compute.device"],
+    "depth", per="codecs", params=["depth", "codecs.{item}.kind", "training", "compute.torch_threads", "compute.device"]
 )
 def run(params: Params, codec: str) -> StageReport:
     """Write metrics/depth/<codec>.csv, metrics/depth_classes/<codec>.csv and data/depth/<codec>/confusion.parquet."""

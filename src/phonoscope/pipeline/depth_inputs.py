@@ -6,12 +6,12 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
+from phonoscope.config.params import Params
 from phonoscope.errors import ParamsError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phonoscope.config.params import Params
     from phonoscope.pipeline.probe_inputs import PosedCodec
     from phonoscope.probes import CodecInputs
 
@@ -27,23 +27,20 @@ def depth_inputs(params: Params, codec: str, ready: PosedCodec) -> CodecInputs:
     frames, layers, wanted = ready.frames, len(ready.codebooks), params.depth.inputs
     rows = ready.manifest.table[ready.sample]
     files = {str(row.utterance): (paths.CORPUS / str(row.path)).resolve() for row in rows.itertuples()}
-    latent, codes = None, None
-    books: list[NDArray[Any]] = []
+    latent, codes, books = None, None, list[NDArray[Any]]()
     if "latent" in wanted:
         latents = Latents.load(paths.tokens_dir(codec))
-        missing = [name for name in files if name not in latents]
-        if missing:
+        if missing := sum(name not in latents for name in files):
             raise ParamsError(
-                f"encode.latents: the latents of {len(missing)} of {len(files)} sampled utterances were not kept; "
-                f"keep as many as depth.train_utterances and depth.eval_utterances"
+                f"encode.latents: the latents of {missing} of {len(files)} sampled utterances were not kept; "
+                "keep as many as depth.train_utterances and depth.eval_utterances"
             )
         latent = frames.vectors(latents, ready.manifest)
     kind = params.codec(codec).kind
     if "untrained" in wanted and not can_start(kind):
         log.warning("%s: left out the untrained codec; one of kind %s cannot be started", codec, kind)
     elif "untrained" in wanted:
-        settings = params.training, params.compute
-        model, seed = paths.codec_model(codec), params.depth.seed
-        tokens, books = untrained_codes(model, kind, files, *settings, layers=layers, seed=seed)
+        given = paths.codec_model(codec), kind, files, params.training, params.compute
+        tokens, books = untrained_codes(*given, layers=layers, seed=params.depth.seed)
         codes = frames.rows_of(tokens, ready.manifest)
     return CodecInputs(frames.codes, ready.codebooks, latent, codes, books)

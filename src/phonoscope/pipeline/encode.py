@@ -1,4 +1,4 @@
-"""Stage `encode`: one codec's tokens, codebooks and reconstruction quality."""
+"""Stage `encode`: tokens, codebooks and reconstruction quality of one codec."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from phonoscope import paths
+from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from phonoscope.config.params import Params
-
 
 @stage(
     "encode",
     per="codecs",
-    desc="Tokens, codebooks and reconstruction quality of one codec",
     params=["encode", "codecs.{item}.layers", "compute.torch_threads", "compute.device", "training.seed"],
 )
 def run(params: Params, codec: str) -> StageReport:

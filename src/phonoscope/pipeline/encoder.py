@@ -1,23 +1,18 @@
-"""Stage `encoder@<input>`: audio encoders on codes or on mel frames, trained to recognise word and speaker."""
+"""Stage `encoder@<input>`: audio encoders on codec codes or mel frames."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from phonoscope import paths
+from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
-    from phonoscope.config.params import Params
     from phonoscope.encoders.audio import InputKind
 
 
-@stage(
-    "encoder",
-    per=["codes", "mel"],
-    desc="Audio encoders on codec codes or mel frames",
-    params=["encoder", "compute.torch_threads", "compute.device"],
-)
+@stage("encoder", per=["codes", "mel"], params=["encoder", "compute.torch_threads", "compute.device"])
 def run(params: Params, item: InputKind) -> StageReport:
     """Write models/encoders/<input>, metrics/encoders/<input>.csv and its training curves."""
     import pandas as pd

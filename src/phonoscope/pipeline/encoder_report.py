@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from phonoscope import paths
+from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
-
-if TYPE_CHECKING:
-    from phonoscope.config.params import Params
 
 INPUTS = ("codes", "mel")
 METRICS = ("accuracy_word", "macro_f1_word", "accuracy_speaker", "macro_f1_speaker")
 
 
-@stage(
-    "encoder-report",
-    desc="The arms of the code encoder, and the claims about it judged",
-    params=["compute.device", "compute.torch_threads", "encoder"],
-)
+@stage("encoder-report", params=["compute.device", "compute.torch_threads", "encoder"])
 def run(params: Params) -> StageReport:
     """Write metrics/encoder-report (scores, differences, sizes, behaviour, verdicts; table.md) and plots/encoders."""
     import pandas as pd
 
     from phonoscope.compute import setup_torch
-    from phonoscope.drawing import write_figures
     from phonoscope.encoders import measures, study
-    from phonoscope.files import write_csv, write_text
-    from phonoscope.pipeline.tables import read_table
+    from phonoscope.pipeline.tables import read_table, write_report
     from phonoscope.pipeline.windows import read_codebooks, read_windows
     from phonoscope.report import encoders as report
 
@@ -50,9 +40,8 @@ def run(params: Params) -> StageReport:
     }
     measured = pd.DataFrame({"metric": list(behaviour), "value": list(behaviour.values())})
     frames = {"scores": scores, "differences": differences, "sizes": sizes, "behaviour": measured, "verdicts": judged}
-    for name, frame in frames.items():
-        write_csv(paths.ENCODER_REPORT / f"{name}.csv", frame)
-    write_text(paths.ENCODER_REPORT / "table.md", report.markdown_tables(sizes, judged))
+    text = report.markdown_tables(sizes, judged)
+    images = write_report(paths.ENCODER_REPORT, frames, text, paths.ENCODER_PLOTS, figures)
     names = [f"{row.encoder}.{row.metric}.difference" for row in differences.itertuples()]
     metrics = dict(zip(names, differences["difference"].tolist(), strict=True))
-    return StageReport(metrics, figures=write_figures(paths.ENCODER_PLOTS, figures))
+    return StageReport(metrics, figures=images)

@@ -1,22 +1,14 @@
-"""Stage `features`: Whisper's activations at every site, a row a frame that carries speech."""
+"""Stage `features`: Whisper's activations at every site."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from phonoscope import paths
-from phonoscope.files import atomic_dir, write_csv
+from phonoscope.config.params import Params
+from phonoscope.files import atomic_dir
 from phonoscope.pipeline.base import StageReport, stage
 
-if TYPE_CHECKING:
-    from phonoscope.config.params import Params
 
-
-@stage(
-    "features",
-    desc="Whisper's activations at every site",
-    params=["whisper", "sae.sites", "compute.torch_threads", "compute.device"],
-)
+@stage("features", params=["whisper", "sae.sites", "compute.torch_threads", "compute.device"])
 def run(params: Params) -> StageReport:
     """Write data/features/<site> of every site in `sae.sites`, and metrics/features.csv."""
     from phonoscope.config.sites import Site
@@ -30,6 +22,5 @@ def run(params: Params) -> StageReport:
     with atomic_dir(paths.FEATURES) as folder:
         write_features(collection, Labels.load(paths.ALIGNMENTS), folder)
     compared = eval_utterances(spoken, params.whisper.compare) if params.whisper.compare else []
-    report = StageReport(metrics=size_metrics(collection) | window_metrics(collection, compared, paths.FEATURES))
-    write_csv(paths.stage_metrics("features"), report.table())
-    return report
+    metrics = size_metrics(collection) | window_metrics(collection, compared, paths.FEATURES)
+    return StageReport(metrics).saved(paths.stage_metrics("features"))

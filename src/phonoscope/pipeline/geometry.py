@@ -1,24 +1,18 @@
-"""Stage `geometry`: do isolated words cluster in a codec's space, and under which pooling."""
+"""Stage `geometry`: isolated words in one codec's space, under several poolings."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from phonoscope import paths
+from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from phonoscope.config.params import Params
 
-
-@stage(
-    "geometry",
-    per="codecs",
-    desc="Isolated words in one codec's space, under several poolings",
-    params=["geometry"],
-)
+@stage("geometry", per="codecs", params=["geometry"])
 def run(params: Params, codec: str) -> StageReport:
     """Write data/geometry/<codec> (clips and coordinates, for the figures) and metrics/geometry/<codec>.csv."""
     import pyarrow as pa
@@ -27,16 +21,10 @@ def run(params: Params, codec: str) -> StageReport:
     from phonoscope.files import atomic_dir, write_csv, write_parquet
     from phonoscope.geometry.study import study_codec
 
-    manifest = Manifest.load(paths.MANIFEST).table
-    result = study_codec(
-        Tokens.load(paths.tokens(codec)),
-        Codebooks.load(paths.codebooks(codec)),
-        manifest[manifest["word"] != ""].reset_index(drop=True),
-        params.geometry,
-        codec=codec,
-        latents=paths.latents(codec),
-        workers=params.compute.workers,
-    )
+    manifest, workers = Manifest.load(paths.MANIFEST).table, params.compute.workers
+    words = manifest[manifest["word"] != ""].reset_index(drop=True)
+    inputs = Tokens.load(paths.tokens(codec)), Codebooks.load(paths.codebooks(codec)), words, params.geometry
+    result = study_codec(*inputs, codec=codec, latents=paths.latents(codec), workers=workers)
     with atomic_dir(paths.geometry(codec)) as folder:
         for name in ("clips", "coordinates"):
             table = pa.Table.from_pandas(getattr(result, name), preserve_index=False)

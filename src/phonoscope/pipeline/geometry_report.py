@@ -1,22 +1,15 @@
-"""Stage `geometry-report`: geometry of all codecs in tables, verdicts and figures."""
+"""Stage `geometry-report`: all codecs' geometry in tables, verdicts and figures."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from phonoscope import paths
+from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
 
-if TYPE_CHECKING:
-    from phonoscope.config.params import Params
 
-
-@stage(
-    "geometry-report",
-    desc="All codecs' geometry in tables, verdicts and figures",
-    params=["codecs", "geometry.bootstrap.confidence", "geometry.perplexity"],
-)
+@stage("geometry-report", params=["codecs", "geometry.bootstrap.confidence", "geometry.perplexity"])
 def run(params: Params) -> StageReport:
     """Write metrics/geometry-report (scores.csv, verdicts.csv, table.md) and plots/geometry."""
     from phonoscope.compute import parallel_map

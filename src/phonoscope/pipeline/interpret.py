@@ -1,18 +1,15 @@
-"""Stage `interpret@<site>`: what the features of a site's sparse autoencoder detect."""
+"""Stage `interpret@<site>`: what the features of one site stand for."""
 
 from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING
 
 from phonoscope import paths
+from phonoscope.config.params import Params
 from phonoscope.config.sites import Site
 from phonoscope.files import atomic_dir, write_csv
 from phonoscope.pipeline.base import StageReport, stage
-
-if TYPE_CHECKING:
-    from phonoscope.config.params import Params
 
 log = logging.getLogger(__name__)
 COLUMNS = (
@@ -22,12 +19,7 @@ COLUMNS = (
 """Columns of the table of features that metrics/interpret/<site>.csv has."""
 
 
-@stage(
-    "interpret",
-    per="sae.sites",
-    desc="What the features of one site stand for",
-    params=["interpret", "compute.torch_threads", "compute.device"],
-)
+@stage("interpret", per="sae.sites", params=["interpret", "compute.torch_threads", "compute.device"])
 def run(params: Params, item: str) -> StageReport:
     """Write data/interpret/<site>, plots/interpret/<site> and metrics/{interpret,interpret_scores}/<site>.csv."""
     from phonoscope.compute import setup_torch
@@ -55,6 +47,4 @@ def run(params: Params, item: str) -> StageReport:
         save_interpretation(folder, result, fired, audio, config.clip_s)
     write_csv(paths.interpret_metrics(item), result.features[list(COLUMNS)], significant_digits=4)
     figures = write_figures(paths.interpret_plots(item), draw_site(result, index, item, config))
-    report = StageReport(metrics=result.scores, figures=figures)
-    write_csv(paths.interpret_scores(item), report.table())
-    return report
+    return StageReport(metrics=result.scores, figures=figures).saved(paths.interpret_scores(item))

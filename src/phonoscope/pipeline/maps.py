@@ -1,4 +1,4 @@
-"""Stage `maps`: the frames of chosen RVQ layers in the plane, coloured by phone group, speaker and F0."""
+"""Stage `maps`: frames of chosen RVQ layers in the plane, by phone group, speaker and F0."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from phonoscope import paths
+from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
@@ -13,15 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phonoscope.config.maps import MapsConfig
-    from phonoscope.config.params import Params
     from phonoscope.report.maps import Panel
 
 
-@stage(
-    "maps",
-    desc="Frames of chosen RVQ layers in the plane, by phone group, speaker and F0",
-    params=["codecs", "maps"],
-)
+@stage("maps", params=["codecs", "maps"])
 def run(params: Params) -> StageReport:
     """Write plots/maps (phone, speaker, pitch) and metrics/maps.csv, a row a map."""
     import pandas as pd
@@ -42,8 +38,8 @@ def run(params: Params) -> StageReport:
     panels = parallel_map(partial(_panel, config=config), work, workers=params.compute.workers, description="maps")
     table, figures = maps.table(panels), dict(maps.draw(panels, frames, speakers, config.speakers))
     write_csv(paths.stage_metrics("maps"), table)
-    rows = zip(table["codec"], table["layer"], table["trustworthiness"].astype(float), strict=True)
-    metrics = {f"{codec}.layer_{layer}.trustworthiness": trust for codec, layer, trust in rows}
+    names = table["codec"] + ".layer_" + table["layer"].astype(str) + ".trustworthiness"
+    metrics = dict(zip(names, table["trustworthiness"].astype(float), strict=True))
     return StageReport(metrics, figures=sorted(write_figures(paths.MAPS, figures)))
 
 

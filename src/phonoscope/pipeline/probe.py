@@ -1,19 +1,19 @@
-"""Stage `probe@<codec>`: the linear decodability of every RVQ layer."""
+"""Stage `probe@<codec>`: linear probes over every RVQ layer of one codec."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from phonoscope import paths
+from phonoscope.config.params import Params
 from phonoscope.files import atomic_dir, write_csv, write_safetensors
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
-    from phonoscope.config.params import Params
     from phonoscope.probes import ProbeResult
 
 
-@stage("probe", per="codecs", desc="Linear probes over every RVQ layer of one codec", params=["probe"])
+@stage("probe", per="codecs", params=["probe"])
 def run(params: Params, codec: str) -> StageReport:
     """Write models/probes/<codec>/<task>.safetensors and metrics/probes/<codec>.csv."""
     from phonoscope.pipeline.probe_inputs import pose_codec

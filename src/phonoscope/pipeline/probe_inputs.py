@@ -38,10 +38,8 @@ def pose_codec(codec: str, config: ProbeConfig, section: str) -> PosedCodec:
     manifest, split = Manifest.load(paths.MANIFEST), Split.load(paths.SPLIT)
     books, labels = Codebooks.load(paths.codebooks(codec)), Labels.load(paths.ALIGNMENTS)
     frames = read_frames(Tokens.load(paths.tokens(codec)), labels, manifest, tasks)
-    rows = books.vectors if config.vectors == "sum" else books.raw
-    return PosedCodec(
-        manifest, frames, pose(frames, manifest, split, config), sample_utterances(manifest, split, config), rows
-    )
+    posed, sample = pose(frames, manifest, split, config), sample_utterances(manifest, split, config)
+    return PosedCodec(manifest, frames, posed, sample, books.vectors if config.vectors == "sum" else books.raw)
 
 
 def known_tasks(config: ProbeConfig, section: str) -> list[Task]:

@@ -23,7 +23,7 @@ def run_stage(name: str, params_file: Path, item: str | None = None) -> None:
     check_choices(params)
     address = f"{name}@{item}" if item else name
     with _alone(address):
-        from phonoscope.pipeline.inputs import check_inputs, naming_bad_inputs, stage_inputs
+        from phonoscope.pipeline.integrity.inputs import check_inputs, naming_bad_inputs, stage_inputs
 
         inputs = stage_inputs(address, params.model_dump(mode="json"))
         check_inputs(inputs)
@@ -46,11 +46,9 @@ def _alone(address: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"{address}.lock")
     try:
-        lock.acquire(blocking=False)
+        held = lock.acquire(blocking=False)
     except Timeout:
         log.warning("%s: waiting for another process that runs this stage", address)
-        lock.acquire()
-    try:
+        held = lock.acquire()
+    with held:
         yield
-    finally:
-        lock.release()

@@ -1,29 +1,21 @@
-"""Stage `sae@<site>`: a sparse autoencoder, transcoder or crosscoder of one site's activations."""
+"""Stage `sae@<site>`: a sparse autoencoder, transcoder or crosscoder of one site."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from phonoscope import paths
+from phonoscope.config.params import Params
 from phonoscope.config.sae import SaeConfig
 from phonoscope.config.sites import Site
 from phonoscope.files import atomic_dir, write_csv
 from phonoscope.pipeline.base import StageReport, stage
 
-if TYPE_CHECKING:
-    from phonoscope.config.params import Params
-
 SAE_KEYS = [f"sae.{key}" for key in SaeConfig.model_fields if key not in ("sites", "checkpoint_every")]
 """The parameters that one site's training depends on: another site in the list leaves it as it is."""
 
 
-@stage(
-    "sae",
-    per="sae.sites",
-    desc="A sparse autoencoder, transcoder or crosscoder of one site",
-    params=[*SAE_KEYS, "whisper", "compute.torch_threads", "compute.device"],
-)
+@stage("sae", per="sae.sites", params=[*SAE_KEYS, "whisper", "compute.torch_threads", "compute.device"])
 def run(params: Params, item: str) -> StageReport:
     """Write models/sae/<site> and metrics/{sae,sae_training,sae_scores,sae_l0}/<site>.csv."""
     from phonoscope.compute import in_threads, setup_torch
@@ -50,7 +42,6 @@ def run(params: Params, item: str) -> StageReport:
     tables = {paths.sae_metrics: fitted.features, paths.sae_training: fitted.curve, paths.sae_l0: fitted.l0}
     for path, table in tables.items():
         write_csv(path(item), table)
-    report = StageReport(metrics=fitted.metrics | faithful)
-    write_csv(paths.sae_scores(item), report.table())
+    report = StageReport(metrics=fitted.metrics | faithful).saved(paths.sae_scores(item))
     checkpoint.unlink(missing_ok=True)
     return report

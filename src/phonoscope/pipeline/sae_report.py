@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from phonoscope import paths
+from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
 
-if TYPE_CHECKING:
-    from phonoscope.config.params import Params
 
-
-@stage("sae-report", desc="The sparse autoencoders of all sites side by side", params=["sae.sites"])
+@stage("sae-report", params=["sae.sites"])
 def run(params: Params) -> StageReport:
     """Write metrics/sae_report (tables of all sites) and plots/sae (figures)."""
-    from phonoscope.drawing import write_figures
-    from phonoscope.files import write_csv
-    from phonoscope.pipeline.tables import read_table
+    from phonoscope.pipeline.tables import read_table, write_report
     from phonoscope.report import sae
 
     scores, features, curves, l0 = (
@@ -30,6 +24,4 @@ def run(params: Params) -> StageReport:
         "layers": sae.draw_layers(scores),
         "training": sae.draw_training(curves),
     }
-    for name, table in tables.items():
-        write_csv(paths.SAE_REPORT / f"{name}.csv", table)
-    return StageReport(figures=write_figures(paths.SAE_PLOTS, figures))
+    return StageReport(figures=write_report(paths.SAE_REPORT, tables, "", paths.SAE_PLOTS, figures))

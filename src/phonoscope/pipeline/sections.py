@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
+from phonoscope.config.params import Params
 from phonoscope.errors import DataError, ParamsError, TooManyRejected
-
-if TYPE_CHECKING:
-    from phonoscope.config.params import Params
 
 
 def check_choices(params: Params) -> None:

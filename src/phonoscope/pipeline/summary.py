@@ -1,21 +1,19 @@
-"""Stage `summary`: the headline numbers of all stages in metrics/summary.json."""
+"""Stage `summary`: the headline metrics of all stages."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from phonoscope import paths
+from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
-
-if TYPE_CHECKING:
-    from phonoscope.config.params import Params
 
 ENCODERS = ("codes", "mel")
 STAGES = {"corpus": "corpus", "alignment": "align", "split": "split"}
 """The stage of each section that is a table of metrics by name, metrics/<stage>.csv."""
 
 
-@stage("summary", desc="The headline metrics of all stages", params=["codecs", "sae.sites"])
+@stage("summary", params=["codecs", "sae.sites"])
 def run(params: Params) -> StageReport:
     """Write metrics/summary.json; the report carries the same numbers under dotted names."""
     from phonoscope.files import write_metrics

@@ -1,10 +1,11 @@
-"""Stage `vq`: digit classifiers with and without a quantizer, an HDP and an HSMM, over updates and seeds."""
+"""Stage `vq`: digit classifiers with and without a quantizer, an HDP and an HSMM."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from phonoscope import paths
+from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
@@ -13,26 +14,21 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from phonoscope.config.params import Params
     from phonoscope.config.vq import VqConfig
     from phonoscope.studies.collapse.evaluation import Material
 
 CSV_DIGITS = 6
 
 
-@stage(
-    "vq",
-    desc="Digit classifiers with and without a quantizer, an HDP and an HSMM",
-    params=["vq", "compute.torch_threads"],
-)
+@stage("vq", params=["vq", "compute.torch_threads"])
 def run(params: Params) -> StageReport:
     """Write models/vq/<variant> and metrics/vq/<variant>.csv of every variant."""
     from phonoscope.config.compute import ComputeConfig
     from phonoscope.files import atomic_dir, write_csv
     from phonoscope.studies.collapse.ablation import by_epoch, run_table, train_all, write_models
 
-    threads = {"workers": params.compute.workers, "torch_threads": params.compute.torch_threads}
-    results = train_all(params.vq, _material(params.vq), ComputeConfig(**threads, device="cpu"))
+    compute = ComputeConfig(workers=params.compute.workers, torch_threads=params.compute.torch_threads, device="cpu")
+    results = train_all(params.vq, _material(params.vq), compute)
     tables = {variant.name: run_table(runs) for variant, runs in results.items()}
     with atomic_dir(paths.VQ_MODELS) as models, atomic_dir(paths.VQ_METRICS) as metrics:
         for variant, runs in results.items():

@@ -6,22 +6,19 @@ from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
+from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from phonoscope.config.params import Params
-
 PANELS = {"vq_unscaled": "vq, faulty update", "vq": "vq, right update"}
 
 
-@stage("vq-report", desc="The codebook collapse in tables, verdicts and figures", params=["vq.arms"])
+@stage("vq-report", params=["vq.arms"])
 def run(params: Params) -> StageReport:
     """Write metrics/vq-report (headline, verdicts, training, perplexities; table.md) and plots/vq."""
-    from phonoscope.drawing import write_figures
-    from phonoscope.files import write_csv, write_text
-    from phonoscope.pipeline.tables import read_table
+    from phonoscope.pipeline.tables import read_table, write_report
     from phonoscope.report import vq
     from phonoscope.studies.collapse.variants import arm_variants, main_variants
 
@@ -38,10 +35,9 @@ def run(params: Params) -> StageReport:
         "norms": vq.draw_norms(tables, PANELS),
     }
     frames = {"headline": numbers, "verdicts": judged, "perplexities": curves, "training": vq.training(tables)}
-    for name, frame in frames.items():
-        write_csv(paths.VQ_REPORT / f"{name}.csv", frame.replace([inf, -inf], nan))  # a ratio over 0 has no value
-    write_text(paths.VQ_REPORT / "table.md", vq.markdown_tables(numbers, judged))
-    return StageReport(figures=write_figures(paths.VQ_PLOTS, figures))
+    finite = {name: frame.replace([inf, -inf], nan) for name, frame in frames.items()}  # a ratio over 0 has no value
+    text = vq.markdown_tables(numbers, judged)
+    return StageReport(figures=write_report(paths.VQ_REPORT, finite, text, paths.VQ_PLOTS, figures))
 
 
 def _checks(variant: str, runs: pd.DataFrame) -> pd.DataFrame:

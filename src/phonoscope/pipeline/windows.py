@@ -33,9 +33,8 @@ def read_windows(kind: InputKind, config: EncoderConfig, workers: int) -> tuple[
     if kind == "codes":
         frames, rate_hz = tokens.codes(names, config.layers), tokens.frame_rate_hz
     else:
-        files = manifest.by_utterance("path")
+        files, rate_hz = manifest.by_utterance("path"), MEL_FRAME_RATE_HZ
         frames = read_mel({name: paths.CORPUS / files[name] for name in names}, config.mel_bins, workers)
-        rate_hz = MEL_FRAME_RATE_HZ
     speakers, words = manifest.by_utterance("speaker"), manifest.by_utterance("word")
     clips = [Clip(name, array, speakers[name], words[name]) for name, array in frames.items()]
     windows = cut_windows(clips, rate_hz, config.tr_s, sentence_windows=config.sentence_windows)
@@ -49,5 +48,4 @@ def read_codebooks(codec: str, layers: int) -> list[Tensor]:
 
     from phonoscope.data import Codebooks
 
-    books = Codebooks.load(paths.codebooks(codec)).first(layers)
-    return [torch.from_numpy(vectors) for vectors in books.vectors]
+    return [torch.from_numpy(vectors) for vectors in Codebooks.load(paths.codebooks(codec)).first(layers).vectors]

@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 
-from phonoscope.data import Split
+from phonoscope.data import Manifest, Split
 from phonoscope.pipeline.integrity.consistency import check_audio_files, check_split, check_utterances
 
 RATE = 8000
@@ -20,27 +18,27 @@ SPLIT: dict[str, Any] = {"train": ["a-1", "b-1"], "eval": ["a-2", "b-2"], "speak
 
 
 @pytest.fixture
-def corpus(tmp_path: Path) -> tuple[pd.DataFrame, Path]:
-    rows = []
+def manifest(tmp_path: Path) -> Path:
+    """A manifest beside its audio files."""
+    columns: dict[str, list[Any]] = {"speaker": list(SPEAKERS.values()), "path": [], "duration_s": [], "sha256": []}
     for index, utterance in enumerate(SPEAKERS):
         path = tmp_path / f"{utterance}.flac"
         sf.write(path, np.sin(np.arange(RATE + index) / 7), RATE)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        rows.append((utterance, path.name, (RATE + index) / RATE, RATE, digest))
-    columns = ["utterance", "path", "duration_s", "sample_rate", "sha256"]
-    return pd.DataFrame(rows, columns=columns), tmp_path
+        columns["path"].append(path.name)
+        columns["duration_s"].append((RATE + index) / RATE)
+        columns["sha256"].append(hashlib.sha256(path.read_bytes()).hexdigest())
+    Manifest.from_arrays(list(SPEAKERS), **columns).save(tmp_path / "manifest.parquet")
+    return tmp_path / "manifest.parquet"
 
 
-def test_a_manifest_agrees_with_its_files(corpus: tuple[pd.DataFrame, Path]) -> None:
-    assert list(check_audio_files(*corpus)) == []
-
-
-def test_a_manifests_disagreements_are_named(corpus: tuple[pd.DataFrame, Path]) -> None:
-    manifest, folder = corpus
-    (folder / "a-1.flac").rename(folder / "other.flac")
-    sf.write(folder / "a-2.flac", np.cos(np.arange(RATE) / 7), RATE)
-    manifest.loc[2, "duration_s"] = 1.5
-    reasons = list(check_audio_files(manifest, folder))
+def test_a_manifests_disagreements_with_its_files_are_named(manifest: Path) -> None:
+    assert list(check_audio_files(manifest)) == []
+    (manifest.parent / "a-1.flac").rename(manifest.parent / "other.flac")
+    sf.write(manifest.parent / "a-2.flac", np.cos(np.arange(RATE) / 7), RATE)
+    table = Manifest.load(manifest).table
+    table.loc[2, "duration_s"] = 1.5
+    Manifest(table).save(manifest)
+    reasons = list(check_audio_files(manifest))
     assert [reason.split()[0] for reason in reasons] == ["a-1.flac", "a-2.flac", "b-1.flac", "other.flac"]
     assert "sha256" in reasons[1]
     assert "1.5000 s" in reasons[2]
@@ -50,36 +48,26 @@ def test_a_manifests_disagreements_are_named(corpus: tuple[pd.DataFrame, Path]) 
     ("change", "reason"),
     [
         ({}, None),
-        ({"train": ["a-1", "a-1", "b-1"]}, "train holds an utterance twice"),
-        ({"eval": ["a-2", "b-2", "c-9"]}, "eval holds c-9, which the manifest lacks"),
+        ({"train": ["a-1", "a-1", "b-1"]}, "holds an utterance twice"),
+        ({"eval": ["a-2", "b-2", "c-9"]}, "holds c-9, which is not in the manifest"),
         ({"speaker_folds": [["a"]]}, "speaker b is in no fold"),
-        ({"train": ["a-1"]}, "b-1 of the manifest is in neither train nor eval"),
+        ({"train": ["a-1"]}, "lacks b-1, which is in the manifest"),
+        ({"train": [*SPLIT["train"], *SPLIT["eval"]], "eval": []}, "eval is empty"),
     ],
 )
-def test_a_splits_faults_are_named(change: dict[str, Any], reason: str | None) -> None:
-    assert list(check_split(Split(**SPLIT | change), SPEAKERS)) == ([] if reason is None else [reason])
-
-
-def test_an_empty_side_of_a_split_is_named() -> None:
-    assert "eval is empty" in check_split(Split(**SPLIT | {"eval": []}), SPEAKERS)
-
-
-def write(path: Path, utterances: list[str]) -> None:
-    pq.write_table(pa.table({"utterance": np.repeat(utterances, 3)}), path)
+def test_a_splits_faults_are_named(manifest: Path, change: dict[str, Any], reason: str | None) -> None:
+    path = manifest.with_name("split.json")
+    Split(**SPLIT | change).save(path)
+    assert list(check_split(path, manifest)) == ([] if reason is None else [reason])
 
 
 @pytest.mark.parametrize(
-    ("utterances", "reason"),
-    [
-        (["a", "b"], None),
-        (["a"], "lacks b, which was aligned"),
-        (["a", "b", "c"], "holds c, which was not aligned"),
-    ],
+    ("utterances", "reasons"),
+    [("ab", []), ("a", ["lacks b, which is aligned"]), ("abc", ["holds c, which is not aligned"])],
 )
 def test_the_utterances_of_a_table_are_those_that_were_aligned(
-    tmp_path: Path, utterances: list[str], reason: str | None
+    tmp_path: Path, utterances: str, reasons: list[str]
 ) -> None:
-    write(tmp_path / "tracks.parquet", ["a", "b"])
-    write(tmp_path / "tokens.parquet", utterances)
-    reasons = list(check_utterances(tmp_path / "tokens.parquet", tmp_path / "tracks.parquet"))
-    assert reasons == ([] if reason is None else [reason])
+    for name, names in {"tracks": "ab", "tokens": utterances}.items():
+        pd.DataFrame({"utterance": np.repeat(list(names), 3)}).to_parquet(tmp_path / f"{name}.parquet")
+    assert list(check_utterances(tmp_path / "tokens.parquet", tmp_path / "tracks.parquet")) == reasons

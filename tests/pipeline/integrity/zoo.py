@@ -110,14 +110,14 @@ UNUSUAL: dict[str, tuple[Maker, int]] = {
 """Sound files that are taken: their maker, and their sample rate in Hz."""
 
 UNSAFE = "file must be a path below the corpus's folder"
-ROWS: dict[str, tuple[list[str], str]] = {
-    "above the root": (["../x.wav", "ann"], UNSAFE),
-    "an absolute path": (["/etc/passwd", "ann"], UNSAFE),
-    "no speaker": (["good 1.wav", ""], "file or speaker is empty"),
-    "no id at all": (["good 1.wav", "../.."], "unsafe id"),
-    "taken id": (["good_1.wav", "ann"], "the id ann-0-good_1 is taken by good 1.wav"),
-    "too long an id": (["good 1.wav", "a" * 130], "longer than 120 bytes"),
-}
+ROWS: list[tuple[list[str], str]] = [
+    (["../x.wav", "ann"], UNSAFE),
+    (["/etc/passwd", "ann"], UNSAFE),
+    (["good 1.wav", ""], "file or speaker is empty"),
+    (["good_1.wav", "ann"], "the id ann-0-good_1 is taken by good 1.wav"),
+    (["good 2.wav", "../.."], "unsafe id"),
+    (["good 3.wav", "a" * 130], "longer than 120 bytes"),
+]
 """Rows of metadata.csv (file, speaker) that are no utterance, and the reason that rejected.csv gives."""
 
 HEADER = b"file,speaker\n"

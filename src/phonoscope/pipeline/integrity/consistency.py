@@ -3,111 +3,100 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import soundfile as sf
 
 from phonoscope import paths
+from phonoscope.data import Codebooks, Features, Manifest, Split, Tokens
+from phonoscope.data.tables import read_frame
 from phonoscope.errors import DataError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from phonoscope.data import Split
 
 SLACK_S = 1e-4
 """Less than one sample at 8 kHz."""
+Check = Callable[..., Iterable[str]]
 
 
 def disagreements(root: Path, unsound: Collection[str]) -> Iterator[tuple[str, str]]:
     """Artifacts below `root` that disagree with others, with the reason. Skips missing and `unsound` files."""
-
-    def compare(check: Callable[[], Iterator[str]], name: Path, *others: Path) -> Iterator[tuple[str, str]]:
-        """Faults of the artifact `name` by `check`, which also reads `others`."""
-        if not all((root / each).is_file() and each.as_posix() not in unsound for each in (name, *others)):
-            return
+    for check, *files in _comparisons(root):
+        if not all((root / file).is_file() and file.as_posix() not in unsound for file in files):
+            continue
+        name, *others = map(Path.as_posix, files)
         try:
-            for reason in check():
-                yield name.as_posix(), reason
+            for reason in check(*(root / file for file in files)):
+                yield name, reason
         except ImportError:  # a missing package is not the file's fault
             raise
         except Exception as error:  # readable damaged content may hold anything
-            beside = f" with {' and '.join(map(Path.as_posix, others))}" if others else ""
-            reason = " ".join(str(error).split())
-            yield name.as_posix(), f"cannot be compared{beside} ({type(error).__name__}: {reason})"
+            beside = f" with {' and '.join(others)}" if others else ""
+            yield name, f"cannot be compared{beside} ({type(error).__name__}: {' '.join(str(error).split())})"
 
-    from phonoscope.data import Codebooks, Features, Manifest, Split, Tokens
 
-    def tokens(codec: str) -> Iterator[str]:
-        books = Codebooks.load(root / paths.codebooks(codec))
-        if not books.frame_rate_hz:
-            raise DataError("the codebooks name no frame rate")
-        table = Tokens.load(root / paths.tokens(codec), books.sizes, books.frame_rate_hz)
-        return table.faults(manifest().by_utterance("duration_s"))
-
-    def manifest() -> Manifest:
-        return Manifest.load(root / paths.MANIFEST)
-
-    def features(folder: Path) -> Iterator[str]:
-        Features.load(folder)
-        return iter(())
-
-    def split() -> Iterator[str]:
-        return check_split(Split.load(root / paths.SPLIT), manifest().by_utterance("speaker"))
-
+def _comparisons(root: Path) -> Iterator[tuple[Check, *tuple[Path, ...]]]:
+    """Each check with the files that it reads; its faults are the first file's."""
     for folder in sorted((root / paths.FEATURES).glob("*")):
-        files = [paths.features(folder.name) / name for name in ("features.npy", "index.parquet", "features.json")]
-        yield from compare(partial(features, folder), *files)
+        files = (paths.features(folder.name) / name for name in ("features.npy", "index.parquet", "features.json"))
+        yield _check_features, *files
     for codec in sorted(folder.name for folder in (root / paths.tokens_dir("")).glob("*")):
         for table in (paths.tokens(codec), paths.latents(codec)):
-            yield from compare(partial(check_utterances, root / table, root / paths.F0_TRACKS), table, paths.F0_TRACKS)
-        yield from compare(partial(tokens, codec), paths.tokens(codec), paths.codebooks(codec), paths.MANIFEST)
-    yield from compare(lambda: check_audio_files(manifest().table, root / paths.CORPUS), paths.MANIFEST)
-    yield from compare(split, paths.SPLIT, paths.MANIFEST)
+            yield check_utterances, table, paths.F0_TRACKS
+        yield _check_tokens, paths.tokens(codec), paths.codebooks(codec), paths.MANIFEST
+    yield check_audio_files, paths.MANIFEST
+    yield check_split, paths.SPLIT, paths.MANIFEST
 
 
-def check_audio_files(manifest: pd.DataFrame, folder: Path) -> Iterator[str]:
-    """Disagreements between a manifest and the audio files under `folder`."""
-    import soundfile as sf
+def _check_features(values: Path, *_: Path) -> list[str]:
+    Features.load(values.parent)
+    return []
 
-    for name, sha256, duration_s in zip(*(manifest[key] for key in ("path", "sha256", "duration_s")), strict=True):
-        path = folder / name
-        if not path.is_file():
+
+def _check_tokens(table: Path, codebooks: Path, manifest: Path) -> Iterator[str]:
+    books = Codebooks.load(codebooks)
+    if not books.frame_rate_hz:
+        raise DataError("the codebooks name no frame rate")
+    return Tokens.load(table, books.sizes, books.frame_rate_hz).faults(
+        Manifest.load(manifest).by_utterance("duration_s")
+    )
+
+
+def check_audio_files(manifest: Path) -> Iterator[str]:
+    """Disagreements between a manifest and the audio files in its folder."""
+    rows, folder = Manifest.load(manifest).table, manifest.parent
+    there = {file.relative_to(folder).as_posix() for file in folder.rglob("*.flac")}
+    for name, sha256, duration_s in rows[["path", "sha256", "duration_s"]].itertuples(index=False):
+        if name not in there:
             yield f"{name} is in the manifest, but not in the folder"
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        elif hashlib.sha256((folder / name).read_bytes()).hexdigest() != sha256:
             yield f"{name} is not the file of the manifest (sha256)"
-        elif abs(sf.info(path).duration - duration_s) > SLACK_S:
-            yield f"{name} lasts {sf.info(path).duration:.4f} s, not {duration_s:.4f} s"
-    known = set(manifest["path"])
-    for file in sorted(folder.rglob("*.flac")):
-        if file.relative_to(folder).as_posix() not in known:
-            yield f"{file.relative_to(folder).as_posix()} is in the folder, but not in the manifest"
+        elif abs((lasts_s := sf.info(folder / name).duration) - duration_s) > SLACK_S:
+            yield f"{name} lasts {lasts_s:.4f} s, not {duration_s:.4f} s"
+    yield from (f"{name} is in the folder, but not in the manifest" for name in sorted(there - set(rows["path"])))
 
 
-def check_split(split: Split, speakers: Mapping[str, str]) -> Iterator[str]:
-    """Disagreements between a split and the speakers of the utterances by id."""
-    sides = {"train": split.train, "eval": split.eval}
-    for name, utterances in sides.items():
-        if not utterances:
-            yield f"{name} is empty"
-        if unknown := sorted(set(utterances) - speakers.keys()):
-            yield f"{name} holds {unknown[0]}, which the manifest lacks"
-        if len(set(utterances)) < len(utterances):
-            yield f"{name} holds an utterance twice"
-    if absent := sorted(speakers.keys() - {*split.train, *split.eval}):
-        yield f"{absent[0]} of the manifest is in neither train nor eval"
+def check_split(split_file: Path, manifest: Path) -> Iterator[str]:
+    """Disagreements between a split and the utterances and speakers of a manifest."""
+    split, speakers = Split.load(split_file), Manifest.load(manifest).by_utterance("speaker")
+    names = [*split.train, *split.eval]
+    yield from (f"{side} is empty" for side in ("train", "eval") if not getattr(split, side))
+    yield from _compare(names, speakers, "in the manifest")
+    if len(set(names)) < len(names):
+        yield "holds an utterance twice"
     folds = {speaker for fold in split.speaker_folds for speaker in fold}
-    if missing := {speakers[each] for side in sides.values() for each in side if each in speakers} - folds:
+    if missing := {speakers[name] for name in names if name in speakers} - folds:
         yield f"speaker {min(missing)} is in no fold"
 
 
 def check_utterances(table: Path, tracks: Path) -> Iterator[str]:
     """Disagreements between the utterances of a table and the aligned utterances, which the F0 tracks list."""
-    from phonoscope.data.tables import read_frame
+    present, aligned = (read_frame(path, ["utterance"])["utterance"].unique() for path in (table, tracks))
+    return _compare(present, aligned, "aligned")
 
-    present, aligned = (set(read_frame(path, ["utterance"])["utterance"].unique()) for path in (table, tracks))
-    if missing := sorted(aligned - present):
-        yield f"lacks {missing[0]}, which was aligned"
-    if foreign := sorted(present - aligned):
-        yield f"holds {foreign[0]}, which was not aligned"
+
+def _compare(present: Iterable[str], expected: Iterable[str], state: str) -> Iterator[str]:
+    missing, foreign = set(expected).difference(present), set(present).difference(expected)
+    if missing:
+        yield f"lacks {min(missing)}, which is {state}"
+    if foreign:
+        yield f"holds {min(foreign)}, which is not {state}"

@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from safetensors import safe_open
+
+from phonoscope.audio import read_audio
+from phonoscope.files import read_safetensors
 
 BATCH = 1 << 22
 """Values of a memory-mapped array that are checked together."""
 MAY_BE_NAN = ("f0_hz",)
 """Columns in which NaN means: no pitch."""
+NOT_FINITE = "holds NaN or infinity"
 
 
 def check_whole(path: Path) -> str | None:
@@ -30,7 +37,15 @@ def check_content(path: Path) -> str | None:
     return _reason(CONTENT, path, "not readable")
 
 
-def _reason(checks: dict[str, Callable[[Path], str | None]], path: Path, unreadable: str) -> str | None:
+def contents(path: Path) -> list[Path]:
+    """A file, or the files of a folder."""
+    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+
+
+Check = Callable[[Path], str | None]
+
+
+def _reason(checks: Mapping[str, Check], path: Path, unreadable: str) -> str | None:
     check = checks.get(path.suffix.lower())
     try:
         return check(path) if check else None
@@ -42,26 +57,16 @@ def _reason(checks: dict[str, Callable[[Path], str | None]], path: Path, unreada
 
 
 def _whole_parquet(path: Path) -> None:
-    import pyarrow.parquet as pq
-
     pq.read_metadata(path)
 
 
 def _whole_safetensors(path: Path) -> None:
-    from safetensors import safe_open
-
     with safe_open(path, framework="np"):  # compares the header with the file's length
         pass
 
 
 def _whole_npy(path: Path) -> None:
-    import numpy as np
-
     np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def _whole_json(path: Path) -> None:
-    json.loads(path.read_text(encoding="utf-8"))
 
 
 def _whole_csv(path: Path) -> str | None:
@@ -73,31 +78,24 @@ def _whole_csv(path: Path) -> str | None:
 def _safetensors(path: Path) -> str | None:
     import torch
 
-    from phonoscope.files import read_safetensors
-
     tensors, _ = read_safetensors(path)
     bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()]
-    return f"tensor {bad[0]} holds NaN or infinity" if bad else None
+    return f"tensor {bad[0]} {NOT_FINITE}" if bad else None
 
 
 def _parquet(path: Path) -> str | None:
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches():
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 for values in _floats(column):
                     allowed = pc.or_(pc.is_finite(values), pc.is_nan(values) if name in MAY_BE_NAN else False)
                     if not pc.all(allowed, min_count=0).as_py():
-                        return f"column {name} holds NaN or infinity"
+                        return f"column {name} {NOT_FINITE}"
     return None
 
 
 def _floats(column: pa.Array) -> Iterator[pa.Array]:
     """The floating-point values of a column, also inside lists, structs and dictionaries."""
-    import pyarrow as pa
-
     if pa.types.is_floating(column.type):
         yield column
     elif pa.types.is_dictionary(column.type):
@@ -109,13 +107,9 @@ def _floats(column: pa.Array) -> Iterator[pa.Array]:
 
 
 def _npy(path: Path) -> str | None:
-    import numpy as np
-
     array = np.load(path, mmap_mode="r", allow_pickle=False).reshape(-1)
-    for start in range(0, len(array) if array.dtype.kind == "f" else 0, BATCH):
-        if not np.isfinite(array[start : start + BATCH]).all():
-            return "holds NaN or infinity"
-    return None
+    starts = range(0, len(array) if array.dtype.kind == "f" else 0, BATCH)
+    return None if all(np.isfinite(array[start : start + BATCH]).all() for start in starts) else NOT_FINITE
 
 
 def _json(path: Path) -> None:
@@ -130,32 +124,21 @@ def _json(path: Path) -> None:
 
 
 def _csv(path: Path) -> str | None:
-    """Ignores empty cells: the column does not apply to that row."""
-    import pandas as pd
-
+    """Ignores empty cells: the column does not apply to that row. In a column of text, nan may be a name."""
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     for name in frame:
-        numbers = _numbers(frame[name].unique())
-        if bad := [cell for cell, number in numbers.items() if not math.isfinite(number)]:
-            return f"column {name} holds {bad[0]}"
+        cells = [cell for cell in frame[name].unique() if cell]
+        try:
+            finite = np.isfinite(np.array(cells, dtype=float))
+        except ValueError:
+            continue
+        if not finite.all() and (finite.any() or {"inf", "-inf"} & set(cells)):
+            return f"column {name} holds {cells[int(finite.argmin())]}"
     return None
 
 
-def _numbers(cells: Iterable[str]) -> dict[str, float]:
-    """The non-empty cells of a column of numbers; empty for a column of text, where nan may be a name."""
-    try:
-        numbers = {cell: float(cell) for cell in cells if cell}
-    except ValueError:
-        return {}
-    return numbers if any(math.isfinite(n) or cell in ("inf", "-inf") for cell, n in numbers.items()) else {}
-
-
 def _audio(path: Path) -> str | None:
-    import numpy as np
-
-    from phonoscope.audio import read_audio
-
-    return None if np.isfinite(read_audio(path)[0]).all() else "holds NaN or infinity"
+    return None if np.isfinite(read_audio(path)[0]).all() else NOT_FINITE
 
 
 def _image(path: Path) -> None:
@@ -165,14 +148,14 @@ def _image(path: Path) -> None:
         image.load()
 
 
-WHOLE: dict[str, Callable[[Path], str | None]] = {
+WHOLE: dict[str, Check] = {
     ".parquet": _whole_parquet,
     ".safetensors": _whole_safetensors,
     ".npy": _whole_npy,
-    ".json": _whole_json,
+    ".json": _json,
     ".csv": _whole_csv,
 }
-CONTENT: dict[str, Callable[[Path], str | None]] = {
+CONTENT: dict[str, Check] = {
     ".safetensors": _safetensors,
     ".parquet": _parquet,
     ".npy": _npy,
@@ -181,8 +164,3 @@ CONTENT: dict[str, Callable[[Path], str | None]] = {
     ".flac": _audio,
     ".png": _image,
 }
-
-
-def contents(path: Path) -> list[Path]:
-    """A file, or the files of a folder."""
-    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())

@@ -8,14 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from phonoscope.errors import DataError
 from phonoscope.pipeline.integrity.contents import contents
 from phonoscope.pipeline.integrity.faults import Fault
 from phonoscope.tracking.provenance import folder_md5
+
+MISMATCH = "the content does not match the name"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Locked:
     """The folder of DVC's run cache."""
     cache: Path
     """The folder of DVC's cache."""
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[Fault]
     """Stages that have no lock."""
 
 
@@ -60,22 +61,23 @@ def locked_outputs(root: Path) -> Locked:
     except DvcException as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{root / 'dvc.lock'}: {reason}; `phonoscope doctor` says how to fix it") from error
-    outputs, never = [], set()
-    for out, stage in outs:
-        if out.hash_info and out.hash_info.value:
-            path = Path(out.fs_path).relative_to(root.resolve())
-            outputs.append(Output(stage, path, out.hash_info.value, out.use_cache))
-        else:
-            never.add(stage)
+    outputs = [
+        Output(stage, Path(out.fs_path).relative_to(root.resolve()), out.hash_info.value, out.use_cache)
+        for out, stage in outs
+        if out.hash_info and out.hash_info.value
+    ]
+    never = sorted({stage for out, stage in outs if not (out.hash_info and out.hash_info.value)})
     reason = "dvc.lock has no hash of its outputs: it has not run"
-    faults = [Fault(stage, "workspace", reason, f"run `dvc repro {stage}`") for stage in sorted(never)]
-    return Locked(outputs, runs, cache, faults)
+    return Locked(outputs, runs, cache, [Fault(name, "workspace", reason, f"run `dvc repro {name}`") for name in never])
 
 
 def file_md5(path: Path) -> str:
-    """MD5 of a file's bytes, as DVC 3 computes it. Raises `OSError`."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+    """MD5 of a file's bytes, as DVC 3 computes it; or the error of reading it, which equals no MD5."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+    except OSError as error:
+        return str(error)
 
 
 def cached_object(cache: Path, md5: str) -> Path:
@@ -85,42 +87,34 @@ def cached_object(cache: Path, md5: str) -> Path:
 
 def check_output(root: Path, output: Output, cache: Path) -> list[Fault]:
     """Faults of an output in the workspace at `root`; names the files of a folder if `cache` still has its listing."""
-    path = root / output.path
-    name = output.path.as_posix()
-
-    def fault(reason: str, *remove: str) -> Fault:
-        return Fault(name, "workspace", reason, _restore(output, cache, output.md5, *remove))
-
+    path, name = root / output.path, output.path.as_posix()
+    present, locked = {name: "of another kind"}, {name: output.md5}
     if not path.exists():
-        return [fault(f"missing, though dvc.lock has it from stage {output.stage}")]
-    if path.is_dir() != output.md5.endswith(".dir"):
-        return [fault("a folder and a file have changed places", name)]
-    differs = f"differs from dvc.lock (stage {output.stage})"
-    if path.is_file():
-        return [] if _md5_or_reason(path) == output.md5 else [fault(differs, name)]
-    present = {file.relative_to(path).as_posix(): _md5_or_reason(file) for file in contents(path)}
-    if folder_md5(present) == output.md5:
-        return []
-    locked = _listing(cache, output.md5)
-    if locked is None:
-        return [fault(differs, name)]
-    return list(_compare(name, present, locked, output, cache))
+        present = {}
+    elif path.is_file():
+        present = {name: file_md5(path)}
+    elif output.md5.endswith(".dir"):
+        files = {file.relative_to(path).as_posix(): file_md5(file) for file in contents(path)}
+        present = {name: folder_md5(files)}
+        if present != locked and (listing := _listing(cache, output.md5)) is not None:
+            present, locked = ({f"{name}/{file}": md5 for file, md5 in part.items()} for part in (files, listing))
+
+    def fault(file: str) -> Fault:
+        if file not in locked:
+            return Fault(file, "workspace", f"not from stage {output.stage}", f"remove `{file}`")
+        reason = "differs from dvc.lock" if file in present else "missing, though dvc.lock has it"
+        fix = _restore(output, cache, locked[file], [file] if file in present else [])
+        return Fault(file, "workspace", f"{reason} (stage {output.stage})", fix)
+
+    return [fault(file) for file in sorted(present.keys() | locked) if present.get(file) != locked.get(file)]
 
 
-def _md5_or_reason(path: Path) -> str:
-    """A file's MD5, or the error of reading it, which equals no MD5."""
-    try:
-        return file_md5(path)
-    except OSError as error:
-        return str(error)
-
-
-def _restore(output: Output, cache: Path, md5: str, *remove: str) -> str:
+def _restore(output: Output, cache: Path, md5: str, remove: list[str]) -> str:
     """How to restore a file or folder of an output, whose object is `md5`, after removing `remove`.
 
     Removal is necessary: DVC trusts a file of unchanged size and time, and every object of its cache.
     """
-    objects = [cached_object(cache, each) for _, each in _parts(replace(output, md5=md5), cache)]
+    objects = [cached_object(cache, each) for each in (md5, *(_listing(cache, md5) or {}).values())]
     damaged = [path.as_posix() for path in objects if path.is_file() and is_damaged(path)]
     if not output.cached:
         command = f"run `dvc repro --single-item {output.stage}`"
@@ -133,27 +127,11 @@ def _restore(output: Output, cache: Path, md5: str, *remove: str) -> str:
 
 
 def _listing(cache: Path, md5: str) -> dict[str, str] | None:
-    """The files of a folder as the cache lists them; None if the list is missing or damaged."""
+    """The files of a folder as the cache lists them; None for a file, or if the list is missing or damaged."""
     path = cached_object(cache, md5)
-    if f"{_md5_or_reason(path)}.dir" != md5:
+    if not md5.endswith(".dir") or is_damaged(path):
         return None
     return {entry["relpath"]: entry["md5"] for entry in json.loads(path.read_bytes())}
-
-
-def _compare(
-    name: str, present: dict[str, str], locked: dict[str, str], output: Output, cache: Path
-) -> Iterator[Fault]:
-    """Faults of a folder's files by their MD5, present and locked."""
-    for file in sorted(present.keys() | locked.keys()):
-        path = f"{name}/{file}"
-        if file not in present:
-            fix = _restore(output, cache, locked[file])
-            yield Fault(path, "workspace", f"missing, though stage {output.stage} wrote it", fix)
-        elif file not in locked:
-            yield Fault(path, "workspace", f"not from stage {output.stage}", _remove(path))
-        elif present[file] != locked[file]:
-            fix = _restore(output, cache, locked[file], path)
-            yield Fault(path, "workspace", f"differs from dvc.lock (stage {output.stage})", fix)
 
 
 def cache_objects(cache: Path) -> list[Path]:
@@ -163,40 +141,24 @@ def cache_objects(cache: Path) -> list[Path]:
 
 def is_damaged(path: Path) -> bool:
     """Whether the content of a cache object does not match its name."""
-    return _md5_or_reason(path) != path.parent.name + path.name.removesuffix(".dir")
+    return file_md5(path) != path.parent.name + path.name.removesuffix(".dir")
 
 
 def check_cache(
     outputs: Collection[Output], cache: Path, damaged: Collection[Path], unsound: Collection[Path]
 ) -> Iterator[Fault]:
     """Faults of a cache: `damaged` objects and missing ones. `unsound` are the outputs that differ in the workspace."""
-    left = set(damaged)
-    for output in sorted(outputs, key=lambda output: not output.cached):
+    fixes = {path: f"remove `{path}`" for path in damaged}
+    for output in (output for output in outputs if output.cached):
+        name, inside = output.path.as_posix(), _listing(cache, output.md5) or {}
         fix = output.rebuild if output.path in unsound else f"run `dvc commit --force {output.stage}`"
-        for name, md5 in _parts(output, cache):
+        for part, md5 in {name: output.md5, **{f"{name}/{file}": md5 for file, md5 in inside.items()}}.items():
             path = cached_object(cache, md5)
-            if path in left:
-                left.remove(path)
-                yield _damaged(path, f"{_remove(path)}, then {fix}" if output.cached else _remove(path))
-            elif output.cached and not path.is_file():
-                yield Fault(name, "cache", f"object {md5} is missing", fix)
-    yield from (_damaged(path, _remove(path)) for path in left)
-
-
-def _parts(output: Output, cache: Path) -> Iterator[tuple[str, str]]:
-    """An output and the files in it, with their MD5."""
-    yield output.path.as_posix(), output.md5
-    if output.md5.endswith(".dir"):
-        for file, md5 in (_listing(cache, output.md5) or {}).items():
-            yield f"{output.path.as_posix()}/{file}", md5
-
-
-def _damaged(path: Path, fix: str) -> Fault:
-    return Fault(path.as_posix(), "cache", "the content does not match the name", fix)
-
-
-def _remove(path: Path | str) -> str:
-    return f"remove `{path}`"
+            if path in fixes:
+                fixes[path] = f"remove `{path}`, then {fix}"
+            elif not path.is_file():
+                yield Fault(part, "cache", f"object {md5} is missing", fix)
+    yield from (Fault(path.as_posix(), "cache", MISMATCH, fix) for path, fix in fixes.items())
 
 
 def run_entries(runs: Path) -> list[Path]:
@@ -206,25 +168,14 @@ def run_entries(runs: Path) -> list[Path]:
 
 def check_run(path: Path) -> Fault | None:
     """The fault of an entry of the run cache, if any. The file is named after all, its folder after the inputs."""
-    from ruamel.yaml import YAML
+    from dvc.utils import dict_sha256
+    from dvc.utils.serialize import load_yaml
 
     try:
-        entry = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        entry = load_yaml(path)
         inputs = {**entry, "outs": [out["path"] for out in entry.get("outs", ())]}
-        names = (path.name, path.parent.name)
-        reason = "" if (_sha256(entry), _sha256(inputs)) == names else "the content does not match the name"
+        names = [dict_sha256(each, exclude=["size", "nfiles"]) for each in (entry, inputs)]
+        reason = "" if names == [path.name, path.parent.name] else MISMATCH
     except Exception as error:  # readers fail on damaged bytes in unforeseen ways
         reason = f"not readable ({' '.join(str(error).split())})"
-    return Fault(path.as_posix(), "cache", reason, _remove(path)) if reason else None
-
-
-def _sha256(value: Any) -> str:
-    """The hash of a mapping, as DVC's run cache computes it."""
-    return hashlib.sha256(json.dumps(_hashed(value), sort_keys=True).encode()).hexdigest()
-
-
-def _hashed(value: Any) -> Any:
-    """`value` without the sizes, which DVC leaves out."""
-    if isinstance(value, dict):
-        return {key: _hashed(inner) for key, inner in value.items() if key not in ("size", "nfiles")}
-    return [_hashed(inner) for inner in value] if isinstance(value, list) else value
+    return Fault(path.as_posix(), "cache", reason, f"remove `{path}`") if reason else None

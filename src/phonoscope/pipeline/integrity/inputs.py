@@ -10,16 +10,22 @@ import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from dvc.exceptions import DvcException
+from dvc.fs import localfs
+from dvc.parsing import DataResolver
+from dvc.parsing.context import Context
+from dvc.utils.serialize import load_yaml
 
 from phonoscope import paths
+from phonoscope.data import Codebooks, Manifest, Split, Tokens
 from phonoscope.errors import DataError, PhonoscopeError
 from phonoscope.pipeline.integrity.contents import check_content, check_whole, contents
-
-if TYPE_CHECKING:
-    from phonoscope.data import Codebooks
+from phonoscope.pipeline.integrity.hashes import check_output, locked_outputs
 
 PIPELINE = Path("dvc.yaml")
 OF_THE_FILE = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
@@ -59,12 +65,6 @@ def resolve(pipeline: Path, params: Mapping[str, Any]) -> dict[str, dict[str, An
 
     `params` override the params.yaml beside it. Takes 0.4 s; `Repo.index`, which also reads dvc.lock and git, 1.1 s.
     """
-    from dvc.exceptions import DvcException
-    from dvc.fs import localfs
-    from dvc.parsing import DataResolver
-    from dvc.parsing.context import Context
-    from dvc.utils.serialize import load_yaml
-
     repository: Any = SimpleNamespace(fs=localfs, config={})  # the resolver reads only these
     try:
         resolver = DataResolver(repository, str(pipeline.parent), load_yaml(pipeline))
@@ -112,42 +112,17 @@ def _is_of_the_machine(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno not in OF_THE_FILE
 
 
-def _manifest(path: Path) -> None:
-    from phonoscope.data import Manifest
-    from phonoscope.data.manifest import manifest_schema
-
-    manifest = Manifest.load(path)
-    if missing := [name for name in manifest_schema().names if name not in manifest.table]:
-        raise DataError(f"no column {', '.join(missing)}")
-
-
-def _split(path: Path) -> None:
-    from phonoscope.data import Split
-
-    split = Split.load(path)
-    if not (split.train and split.eval):
-        raise DataError(f"no utterances in {'eval' if split.train else 'train'}")
-
-
-def _codebooks(path: Path) -> Codebooks:
-    from phonoscope.data import Codebooks
-
-    return Codebooks.load(path)
-
-
 def _tokens(path: Path) -> None:
     """A token table with the codebooks beside it; damaged codebooks get their own refusal."""
-    from phonoscope.data import Tokens
-
     codebooks = path.with_name(paths.codebooks("").name)
     if codebooks.exists() and not check_whole(codebooks):
-        Tokens.load(path, _codebooks(codebooks).sizes).validate()
+        Tokens.load(path, Codebooks.load(codebooks).sizes).validate()
 
 
 READERS: dict[str, Callable[[Path], object]] = {
-    paths.MANIFEST.name: _manifest,
-    paths.SPLIT.name: _split,
-    paths.codebooks("").name: _codebooks,
+    paths.MANIFEST.name: Manifest.load,
+    paths.SPLIT.name: Split.load,
+    paths.codebooks("").name: Codebooks.load,
     paths.tokens("").name: _tokens,
 }
 """Readers, with their checks, by file name."""
@@ -181,8 +156,6 @@ def naming_bad_inputs(inputs: Sequence[Input]) -> Iterator[None]:
 
 def _unsound(inputs: Sequence[Input]) -> DataError | None:
     """The refusal of the first input that cannot be read to its end, or differs from dvc.lock."""
-    from phonoscope.pipeline.integrity.hashes import check_output, locked_outputs
-
     for given in inputs:
         for path in contents(given.path):
             if reason := check_content(path):
@@ -191,10 +164,9 @@ def _unsound(inputs: Sequence[Input]) -> DataError | None:
         locked = locked_outputs(Path())
     except DataError:  # without a dvc.lock there is nothing to compare with
         return None
-    for given in inputs:
-        for output in locked.outputs:
-            if output.stage == given.writer and given.path.is_relative_to(output.path):
-                for fault in check_output(Path(), output, locked.cache):
-                    if Path(fault.path).is_relative_to(given.path):
-                        return given.refusal(Path(fault.path), fault.reason)
+    for given, output in product(inputs, locked.outputs):
+        if output.stage == given.writer and given.path.is_relative_to(output.path):
+            for fault in check_output(Path(), output, locked.cache):
+                if Path(fault.path).is_relative_to(given.path):
+                    return given.refusal(Path(fault.path), fault.reason)
     return None

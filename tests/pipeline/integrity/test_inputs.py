@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from phonoscope import paths
 from phonoscope.errors import DataError, EnvironmentFault, PhonoscopeError
-from phonoscope.pipeline.inputs import Input, check_inputs, naming_bad_inputs, stage_inputs
+from phonoscope.pipeline.integrity.inputs import Input, check_inputs, naming_bad_inputs, stage_inputs
 from tests.test_architecture import PARAMS, ROOT, dvc_stages, stage_names
 
 VALUES = PARAMS.model_dump(mode="json")
@@ -66,7 +66,6 @@ def test_codes_that_the_codebook_lacks_are_named(tmp_path: Path, code: int, rows
         ("cut.npy", b"\x93NUMPY\x01", "not readable, or cut off"),
         ("cut.parquet", b"PAR1", "not readable, or cut off"),
         ("cut.safetensors", b"\xff\0\0\0\0\0\0\0{", "not readable, or cut off"),
-        ("split.json", b'{"train": ["a"], "eval": []}', "no utterances in eval"),
         ("split.json", b"[1]", "not a split"),
         ("codebooks.safetensors", b"\2\0\0\0\0\0\0\0{}", "needs the tensors layer_1"),
     ],
