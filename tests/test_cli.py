@@ -16,7 +16,7 @@ import pytest
 
 from phonoscope.cli import app
 from phonoscope.commands.app import app as commands_app
-from phonoscope.pipeline.registry import stages
+from phonoscope.pipeline.base import stages
 from phonoscope.pipeline.runner import _alone
 from tests import commandline
 from tests.commandline import HEAVY, python

@@ -185,7 +185,7 @@ import numpy as np
 from phonoscope.codecs import encode
 from phonoscope.codecs.checkpoints import open_codec
 from phonoscope.config.params import load_params
-from phonoscope.pipeline.sections import check_choices
+from phonoscope.pipeline.runner import check_choices
 
 name = sys.argv[1]
 params = load_params()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import struct
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from phonoscope.files import read_safetensors, write_safetensors
 from phonoscope.sae import SaeConfig, SparseAutoencoder, load_sae, save_sae
 from phonoscope.sae.models import build_shape
 from tests.bytes import damaged
+from tests.commandline import python
 from tests.whisper.ct2_writer import ct2_bytes
 
 AUDIO = ("WAV", "FLAC", "OGG", "MP3", "AIFF", "W64", "RF64")
@@ -65,16 +64,15 @@ def test_any_safetensors_file_is_read_or_refused(data: st.DataObject, tmp_path_f
         assert all(tensor.numel() < 100 for tensor in read_safetensors(path)[0].values())
 
 
-def save_small_codec(folder: Path) -> None:
-    save_codec(random_codec("dac", 1), "dac", folder)
-
-
 def save_small_sae(folder: Path) -> None:
     shape = build_shape("autoencoder", SaeConfig(kind="topk", k=2, expansion=2), d_in=4, d_out=4)
     save_sae(SparseAutoencoder(shape), folder, {})
 
 
-@pytest.fixture(scope="module", params=[(save_small_codec, load_codec), (save_small_sae, load_sae)])
+SAVED = [(lambda folder: save_codec(random_codec("dac", 1), "dac", folder), load_codec), (save_small_sae, load_sae)]
+
+
+@pytest.fixture(scope="module", params=SAVED)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, Any]:
     """A saved model's config file and its content, with weights of another model beside it; and what loads it."""
     save, load = request.param
@@ -115,9 +113,8 @@ def lying_safetensors() -> bytes:
 
 
 def lying_ct2() -> bytes:
-    return ct2_bytes({"a": np.zeros(2, np.float16)}).replace(
-        b"\1\2\0\0\0\4\4\0\0\0", b"\1\xff\xff\xff\x7f\4\xfe\xff\xff\xff"
-    )
+    sizes, lies = b"\1\2\0\0\0\4\4\0\0\0", b"\1\xff\xff\xff\x7f\4\xfe\xff\xff\xff"
+    return ct2_bytes({"a": np.zeros(2, np.float16)}).replace(sizes, lies)
 
 
 def lying_parquet() -> bytes:
@@ -136,14 +133,10 @@ LIES = {
     "lie.parquet": (lying_parquet, "phonoscope.data.tables:read_frame"),
 }
 READ = """
-import importlib, resource, sys
-from phonoscope.errors import DataError
-reads = []
-for file, target in zip(sys.argv[1::2], sys.argv[2::2]):
-    module, name = target.split(":")
-    reads.append((file, getattr(importlib.import_module(module), name)))
+import pkgutil, resource, sys
 from pathlib import Path
-from typing import Any
+from phonoscope.errors import DataError
+reads = [(file, pkgutil.resolve_name(target)) for file, target in zip(sys.argv[1::2], sys.argv[2::2])]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for file, read in reads:
     try:
@@ -161,8 +154,6 @@ def test_a_file_that_lies_about_its_size_costs_no_memory(tmp_path: Path) -> None
     for name, (make, target) in LIES.items():
         (tmp_path / name).write_bytes(make())
         arguments += [name, target]
-    done = subprocess.run(
-        [sys.executable, "-c", READ, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = python(tmp_path, "-c", READ, *arguments)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 300  # MiB more at the peak, libraries included, where the lies are of GiB

@@ -20,9 +20,7 @@ PLUMBING = (
     "tracking",
     "pipeline.base",
     "pipeline.integrity",
-    "pipeline.registry",
     "pipeline.runner",
-    "pipeline.sections",
 )
 """Modules and packages that decide neither content nor form of an output. In no stage's deps: every new parameter
 touches them."""

@@ -15,8 +15,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from phonoscope import paths
 from phonoscope.config.params import Params, load_params
-from phonoscope.pipeline.base import Stage
-from phonoscope.pipeline.registry import stages
+from phonoscope.pipeline.base import Stage, stages
 from tools.imports import ROOT, Imports
 
 LOCK = "requirements.lock"

@@ -15,8 +15,7 @@ from phonoscope import paths
 from phonoscope.commands.app import ParamsFile
 from phonoscope.commands.app import app as commands_app
 from phonoscope.errors import EnvironmentFault, PhonoscopeError
-from phonoscope.pipeline.base import Stage
-from phonoscope.pipeline.registry import stages
+from phonoscope.pipeline.base import Stage, stages
 from phonoscope.pipeline.runner import run_stage
 
 app = typer.Typer(

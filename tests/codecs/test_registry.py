@@ -9,7 +9,7 @@ from phonoscope.codecs.registry import check_config, codec_kind, kind_names
 from phonoscope.config.codecs import CodecConfig
 from phonoscope.config.params import load_params
 from phonoscope.errors import ParamsError
-from phonoscope.pipeline.sections import check_choices
+from phonoscope.pipeline.runner import check_choices
 
 from .tiny import ARCHITECTURES
 

@@ -40,11 +40,6 @@ def named(root: Path) -> list[tuple[str, str]]:
     return [(fault.path, fault.reason) for fault in doctor.diagnose(root) if fault.fix != "run `make setup`"]
 
 
-def test_a_sound_checkout_has_no_fault(checkout: Path) -> None:
-    assert named(checkout) == []
-    assert "nothing" in doctor.describe([])
-
-
 @pytest.mark.parametrize(
     ("content", "in_git"),
     [("", True), ("schema: '2.0'\nstages:\n  one:\n    cm", True), ("a: b\n", True), ("{", False)],
@@ -100,18 +95,14 @@ def test_a_missing_pipeline_or_repository_is_named(checkout: Path, tmp_path: Pat
     assert named(tmp_path) == [(str(tmp_path), "not the root of a DVC repository")]
 
 
-def test_a_damaged_list_of_locks_is_named_with_its_fix(checkout: Path) -> None:
-    rwlock = checkout / ".dvc" / "tmp" / "rwlock"
-    rwlock.write_text('{"write": {"da')
-    assert [path for path, _ in named(checkout)] == [".dvc/tmp/rwlock"]
-    rwlock.unlink()
+def test_what_a_killed_dvc_and_a_killed_stage_left_is_named(checkout: Path) -> None:
     assert named(checkout) == []
-
-
-def test_what_a_killed_stage_left_is_named(checkout: Path) -> None:
+    assert "nothing" in doctor.describe([])
+    (checkout / ".dvc" / "tmp" / "rwlock").write_text('{"write": {"da')
     (checkout / "data" / ".tokens-x.tmp").mkdir()
     (checkout / "data" / ".split-y.tmp.json").write_text("{")
-    assert [path for path, _ in named(checkout)] == ["data/.split-y.tmp.json", "data/.tokens-x.tmp"]
+    left = [".dvc/tmp/rwlock", "data/.split-y.tmp.json", "data/.tokens-x.tmp"]
+    assert [path for path, _ in named(checkout)] == left
 
 
 @contextmanager
@@ -165,21 +156,15 @@ def store_fault(database: Path) -> Fault:
 
 
 def test_a_damaged_tracking_store_is_to_be_moved_away_with_its_journal(database: Path) -> None:
-    database.write_bytes(b"SQLite format 3\0" + b"x" * 5000)
-    assert "damaged" in store_fault(database).reason
-    database.write_bytes(b"x" * 5000)
-    database.with_name("mlflow.db-journal").touch()
-    assert store_fault(database).fix.startswith("move mlflow.db and mlflow.db-journal away")
-
-
-def test_a_tracking_store_with_a_damaged_page_is_damaged(database: Path) -> None:
     with closing(sqlite3.connect(database)) as connection:
         connection.executemany("insert into runs values (?)", [("x" * 500,)] * 100)
         connection.commit()
-    content = bytearray(database.read_bytes())
-    content[4096 * 3 : 4096 * 3 + 50] = b"\xff" * 50
-    database.write_bytes(content)
-    assert "damaged" in store_fault(database).reason
+    whole, page = database.read_bytes(), 4096 * 3
+    for content in (whole[:page] + b"\xff" * 50 + whole[page + 50 :], b"SQLite format 3\0" + b"x" * 5000, b"x" * 5000):
+        database.write_bytes(content)
+        assert "damaged" in store_fault(database).reason
+    database.with_name("mlflow.db-journal").touch()
+    assert store_fault(database).fix.startswith("move mlflow.db and mlflow.db-journal away")
 
 
 def test_a_tracking_store_that_another_uses_is_not_damaged(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:

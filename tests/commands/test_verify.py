@@ -27,6 +27,7 @@ from tests.pipeline.broken import changed
 from tests.pipeline.clone import Clone
 
 RATE = 8000
+CACHE = ".dvc/cache/files/md5"
 FILES = ["data/one.json", "data/many/a.txt", "metrics/one.csv", "metrics/many/a.csv"]
 PIPELINE = """
 stages:
@@ -83,29 +84,21 @@ def faults(clone: Clone, where: str) -> list[Fault]:
     return [fault for fault in verify(clone.root).faults if fault.where == where]
 
 
-def test_the_fix_of_a_flipped_bit_fixes_it(clone: Clone) -> None:
+@pytest.mark.parametrize("and_in_the_cache", [False, True])
+def test_the_fix_of_a_flipped_bit_fixes_it(clone: Clone, and_in_the_cache: bool) -> None:
     assert verify(clone.root).faults == []
     for name in FILES:
-        before = (clone.root / name).read_bytes()
-        flip(clone.root / name)
+        path = clone.root / name
+        before, cached = path.read_bytes(), cached_object(clone.root / CACHE, file_md5(path))
+        flip(path)
+        if and_in_the_cache and not cached.samefile(path):
+            flip(cached)
+        damaged = and_in_the_cache or cached.samefile(path)
+        assert [fault.path for fault in faults(clone, "cache")] == [cached.as_posix()] * damaged
         (fault,) = faults(clone, "workspace")
         assert fault.path == name
         follow(clone, fault.fix)
-        assert (clone.root / name).read_bytes() == before
-        assert verify(clone.root).faults == []
-
-
-def test_the_fix_of_a_flipped_bit_in_file_and_cache_fixes_both(clone: Clone) -> None:
-    for name in FILES:
-        path = clone.root / name
-        cached = cached_object(clone.root / ".dvc/cache/files/md5", file_md5(path))
-        flip(path)
-        if not cached.samefile(path):
-            flip(cached)
-        (damaged,) = faults(clone, "cache")
-        assert damaged.path == cached.as_posix()
-        (fault,) = faults(clone, "workspace")
-        follow(clone, fault.fix)
+        assert path.read_bytes() == before
         assert verify(clone.root).faults == []
 
 
@@ -128,7 +121,7 @@ def test_the_fixes_of_missing_files_and_objects_bring_them_back(clone: Clone) ->
     assert "missing" in fault.reason
     follow(clone, fault.fix)
     assert verify(clone.root).faults == []
-    cached_object(clone.root / ".dvc/cache/files/md5", file_md5(clone.root / "data/many/b.txt")).unlink()
+    cached_object(clone.root / CACHE, file_md5(clone.root / "data/many/b.txt")).unlink()
     (fault,) = verify(clone.root).faults
     assert fault.path == "data/many/b.txt"
     follow(clone, fault.fix)
@@ -192,7 +185,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Clone:
         (paths.features("encoder_3") / "features.npy", b"shape"),
     ],
 )
-@pytest.mark.parametrize("bit", [0, 1, 6])
+@pytest.mark.parametrize("bit", [0, 6])
 def test_a_flipped_bit_in_a_name_is_a_fault_and_ends_nothing(
     artifacts: Clone, path: Path, text: bytes, bit: int
 ) -> None:
@@ -207,7 +200,7 @@ def test_a_flipped_bit_in_a_name_is_a_fault_and_ends_nothing(
     assert all("differs from dvc.lock" in fault.fix for fault in contents)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_any_flipped_bit_in_any_artifact_is_named(artifacts: Clone, data: st.DataObject) -> None:
     files = [path for path in sorted((artifacts.root / "data").rglob("*")) if path.is_file()]
@@ -220,7 +213,7 @@ def test_any_flipped_bit_in_any_artifact_is_named(artifacts: Clone, data: st.Dat
     assert named == [path.relative_to(artifacts.root).as_posix()]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_a_flipped_bit_in_the_lock_ends_nothing(artifacts: Clone, data: st.DataObject) -> None:
     content = bytearray((artifacts.root / "dvc.lock").read_bytes())

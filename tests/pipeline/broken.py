@@ -65,26 +65,21 @@ def changed(path: Path, change: Change) -> Iterator[None]:
         path.write_bytes(before)
 
 
-def table(change: Callable[[pd.DataFrame], object]) -> Change:
+def table(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Change:
     """Changes a Parquet file's table."""
-
-    def make(whole: bytes) -> bytes:
-        frame = pd.read_parquet(io.BytesIO(whole))
-        change(frame)
-        return bytes(frame.to_parquet())
-
-    return make
+    return lambda whole: bytes(change(pd.read_parquet(io.BytesIO(whole))).to_parquet())
 
 
 def without(column: str) -> Change:
-    return table(lambda frame: frame.pop(column))
+    return table(lambda frame: frame.drop(columns=column))
 
 
 def code(value: int) -> Change:
-    def change(frame: pd.DataFrame) -> None:
-        frame.loc[3, "code_2"] = value
+    return table(lambda frame: frame.assign(code_2=np.where(np.arange(len(frame)) == 3, value, frame["code_2"])))
 
-    return table(change)
+
+def csv_without(column: str) -> Change:
+    return lambda whole: pd.read_csv(io.BytesIO(whole)).drop(columns=column).to_csv(index=False).encode()
 
 
 def text(change: Callable[[Any], object]) -> Change:
@@ -98,17 +93,11 @@ def text(change: Callable[[Any], object]) -> Change:
     return make
 
 
-def csv_without(column: str) -> Change:
-    return lambda whole: pd.read_csv(io.BytesIO(whole)).drop(columns=column).to_csv(index=False).encode()
-
-
-def array(change: Callable[[Any], Any]) -> Change:
-    def make(whole: bytes) -> bytes:
-        buffer = io.BytesIO()
-        np.save(buffer, change(np.load(io.BytesIO(whole))))
-        return buffer.getvalue()
-
-    return make
+def last_row_lost(whole: bytes) -> bytes:
+    """Of a NumPy array."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.load(io.BytesIO(whole))[:-1])
+    return buffer.getvalue()
 
 
 def tensors(change: Callable[[dict[str, Any]], object]) -> Change:
@@ -147,7 +136,7 @@ SHAPES: list[tuple[str, str, Change, str]] = [
     ("features", "data/alignments/f0.parquet", without("utterance"), "lacks the column utterance"),
     ("encode@dac", "models/codecs/dac/model.safetensors", tensors(weight), "the weights do not fit the model"),
     ("depth@dac", "models/codecs/dac/model.safetensors", tensors(weight), "the weights do not fit the model"),
-    ("sae@encoder_3", "data/features/encoder_3/features.npy", array(lambda values: values[:-1]), "rows of labels"),
+    ("sae@encoder_3", "data/features/encoder_3/features.npy", last_row_lost, "rows of labels"),
     ("interpret@encoder_3", "models/sae/encoder_3/sae_weights.safetensors", narrower("W_enc"), "no sparse autoencoder"),
     ("causal@encoder_3", "models/sae/encoder_3/sae_weights.safetensors", narrower("W_enc"), "no sparse autoencoder"),
     ("browse@encoder_3", "data/interpret/encoder_3/features.parquet", without("density"), DIFFERS),

@@ -27,10 +27,7 @@ TOY: dict[str, Any] = {
         "speechtokenizer_undistilled": {"layers": 2},
     },
     "encode": {"reconstructions": 4},
-    "probe": {
-        "classifier": {"max_iter": 30},
-        "bootstrap": {"samples": 50},
-    },
+    "probe": {"classifier": {"max_iter": 30}, "bootstrap": {"samples": 50}},
     "depth": {
         "layers": [1, 2],
         "train_utterances": 12,

@@ -15,8 +15,8 @@ from pathlib import Path
 from phonoscope import paths
 from phonoscope.config.params import load_params
 from phonoscope.errors import ParamsError
+from phonoscope.pipeline.base import stages
 from phonoscope.pipeline.integrity.faults import Fault
-from phonoscope.pipeline.registry import stages
 from phonoscope.tracking import main_checkout
 from phonoscope.tracking.provenance import git, is_dvc
 from phonoscope.tracking.store import BUSY_TIMEOUT_S

@@ -56,15 +56,16 @@ def read_codebooks(path: Path) -> list[NDArray[np.float32]]:
     layers = [f"layer_{layer}" for layer in range(1, len(names) + 1)]
     if not layers or names != set(layers):
         raise DataError(f"{path}: should hold the tensors layer_1, layer_2, ..., one a layer; has {sorted(names)}")
-    books = [tensors[name].float().numpy() for name in layers]
-    for name, book in zip(layers, books, strict=True):
-        if book.ndim != 2 or book.shape[0] != books[0].shape[0] or not book.size:
+    books = {name: tensors[name].float().numpy() for name in layers}
+    codes = len(books["layer_1"])
+    for name, book in books.items():
+        if book.ndim != 2 or len(book) != codes or not book.size:
             raise DataError(f"{path}: {name} is {list(book.shape)}, not [codes, dims] with as many codes as layer_1")
         if not np.isfinite(book).all():
             raise DataError(f"{path}: {name} has values that are not finite")
-    if len(books[0]) > MAX_CODES:
-        raise DataError(f"{path}: {len(books[0])} codes a layer; at most {MAX_CODES} can be probed")
-    return books
+    if codes > MAX_CODES:
+        raise DataError(f"{path}: {codes} codes a layer; at most {MAX_CODES} can be probed")
+    return list(books.values())
 
 
 def read_tokens(path: Path, codebooks: Path) -> ForeignTokens:
@@ -82,7 +83,7 @@ def read_tokens(path: Path, codebooks: Path) -> ForeignTokens:
         table = _Table(path, pq.read_table(path, columns=["utterance", *given, *codes]).combine_chunks())
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not readable as a Parquet table of tokens ({error})") from error
-    if not table.rows:
+    if not len(table.table):
         raise DataError(f"{path}: holds no frames")
     utterance = table.text("utterance")
     table.refuse(utterance == "", "utterance", "is empty")
@@ -104,38 +105,37 @@ def _check_columns(path: Path, schema: pa.Schema, layers: int) -> list[str]:
         raise DataError(f"{path}: lacks the column {missing[0]}; {layers} codebooks need code_1 to code_{layers}")
     if present != set(codes):
         raise DataError(f"{path}: has {len(present)} columns of codes for {layers} codebooks")
-    for name in codes:
-        if not pa.types.is_integer(schema.field(name).type):
-            raise DataError(f"{path}: {name} is {schema.field(name).type}, not an integer type")
-    if "f0_hz" in schema.names:
-        kind = schema.field("f0_hz").type
-        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
-            raise DataError(f"{path}: f0_hz is {kind}, not numbers")
+    for field in schema:
+        whole = pa.types.is_integer(field.type)
+        if field.name in codes and not whole:
+            raise DataError(f"{path}: {field.name} is {field.type}, not an integer type")
+        if field.name == "f0_hz" and not (whole or pa.types.is_floating(field.type)):
+            raise DataError(f"{path}: f0_hz is {field.type}, not numbers")
     return codes
 
 
+@dataclass(frozen=True)
 class _Table:
     """The columns of one file, checked as they are read."""
 
-    def __init__(self, path: Path, table: pa.Table) -> None:
-        self.path, self.table, self.rows = path, table, table.num_rows
+    path: Path
+    table: pa.Table
 
     def text(self, name: str) -> pd.Series[str]:
         """A column as texts; null is an empty text, and so is every row of a missing column."""
         if name not in self.table.column_names:
-            return pd.Series([""] * self.rows, dtype=object)
+            return pd.Series([""] * len(self.table), dtype=object)
         return self.table.column(name).cast(pa.string()).fill_null("").to_pandas().astype(object)
 
     def phones(self) -> pd.Series[str]:
         """Phones, with one name for silence; empty if unknown."""
-        names = self.text("phone")
-        given = {name: str(name).strip() for name in names.unique()}
-        return names.map({n: SILENCE if p and p.lower() in SILENCE_NAMES else p for n, p in given.items()})
+        names = self.text("phone").str.strip()
+        return names.mask((names != "") & names.str.lower().isin(SILENCE_NAMES), SILENCE)
 
     def f0(self) -> NDArray[np.float64]:
         """F0; NaN for null and 0."""
         if "f0_hz" not in self.table.column_names:
-            return np.full(self.rows, np.nan)
+            return np.full(len(self.table), np.nan)
         values = self.table.column("f0_hz").cast(pa.float64()).fill_null(np.nan).to_numpy()
         self.refuse(np.isinf(values) | (values < 0), "f0_hz", "is no frequency; leave it empty, NaN or 0 if unvoiced")
         return np.where(values == 0, np.nan, values)
@@ -159,12 +159,11 @@ class _Table:
 def _manifest(path: Path, frames: pd.DataFrame) -> Manifest:
     """One row an utterance. Raises `DataError` if a label changes within one."""
     table = frames.drop_duplicates().sort_values("utterance").reset_index(drop=True)
-    twice = table.loc[table["utterance"].duplicated(), "utterance"]
-    if len(twice):
-        name = twice.iloc[0]
-        rows = table[table["utterance"] == name]
-        column = next(label for label in UTTERANCE_LABELS if rows[label].nunique() > 1)
-        raise DataError(f"{path}: {column} changes within utterance {name!r}; it belongs to the whole utterance")
+    values = table.groupby("utterance").nunique()
+    for column in UTTERANCE_LABELS:
+        if (changing := values[values[column] > 1]).size:
+            name = changing.index[0]
+            raise DataError(f"{path}: {column} changes within utterance {name!r}; it belongs to the whole utterance")
     sides = set(table["split"])
     if sides not in ({""}, {"train", "eval"}):
         raise DataError(f"{path}: split holds {sorted(sides)}; each utterance is train or eval, and both must occur")

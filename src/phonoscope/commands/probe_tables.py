@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from phonoscope.commands.foreign_tokens import ForeignTokens, read_tokens
+from phonoscope.config.params import Params
+from phonoscope.config.probes import ProbeConfig
+from phonoscope.data import Split
 from phonoscope.errors import DataError
 from phonoscope.files import write_csv, write_safetensors
-
-if TYPE_CHECKING:
-    from phonoscope.config.params import Params
-    from phonoscope.config.probes import ProbeConfig
-    from phonoscope.data import Split
-    from phonoscope.probes import ProbeResult
+from phonoscope.pipeline.probe_inputs import known_tasks
+from phonoscope.probes import TASKS, CodecInputs, ProbeResult, pose, read_frames, run_probes
+from phonoscope.probes.pose import sample_utterances
 
 
 def probe_tables(
@@ -25,9 +27,6 @@ def probe_tables(
     Returns a JSON-able summary whose `probes` and `depth` are the rows of the written tables. Raises `DataError` for a
     file that does not follow the schema.
     """
-    from phonoscope.pipeline.probe_inputs import known_tasks
-    from phonoscope.probes import TASKS
-
     foreign = read_tokens(tokens, codebooks)
     posed = [task for task in TASKS.values() if task.column in foreign.columns]
     named = {task.name for task in posed}
@@ -42,7 +41,13 @@ def probe_tables(
     }
     results = {key: _probe(foreign, split, config, codec, params.compute.workers) for key, config in configs.items()}
     if output is not None:
-        _write(output, results["probes"], results["depth"], split)
+        probes, depth = results["probes"], results["depth"]
+        tables = {"probes": probes.table, "depth": depth.table, "classes": depth.classes, "confusion": depth.confusion}
+        for key, table in tables.items():
+            write_csv(output / f"{key}.csv", table)
+        split.save(output / "split.json")
+        for task, probe in probes.tasks.items():
+            write_safetensors(output / "probes" / f"{task}.safetensors", *probe.to_tensors())
     return {
         "codec": codec,
         "layers": len(foreign.codebooks),
@@ -54,10 +59,6 @@ def probe_tables(
 
 
 def _probe(foreign: ForeignTokens, split: Split, config: ProbeConfig, codec: str, workers: int) -> ProbeResult:
-    from phonoscope.pipeline.probe_inputs import known_tasks
-    from phonoscope.probes import CodecInputs, pose, read_frames, run_probes
-    from phonoscope.probes.pose import sample_utterances
-
     frames = read_frames(foreign.tokens, foreign.labels, foreign.manifest, known_tasks(config, "probe"))
     posed, sample = pose(frames, foreign.manifest, split, config), sample_utterances(foreign.manifest, split, config)
     inputs = CodecInputs(frames.codes, foreign.codebooks)
@@ -66,23 +67,11 @@ def _probe(foreign: ForeignTokens, split: Split, config: ProbeConfig, codec: str
 
 def _records(result: ProbeResult) -> list[dict[str, Any]]:
     """Rows of the table; None for an empty number."""
-    table = result.table.astype(object).where(result.table.notna(), None)
-    return [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]
-
-
-def _write(output: Path, probes: ProbeResult, depth: ProbeResult, split: Split) -> None:
-    tables = {"probes": probes.table, "depth": depth.table, "classes": depth.classes, "confusion": depth.confusion}
-    for key, table in tables.items():
-        write_csv(output / f"{key}.csv", table)
-    split.save(output / "split.json")
-    for task, probe in probes.tasks.items():
-        write_safetensors(output / "probes" / f"{task}.safetensors", *probe.to_tensors())
+    return result.table.astype(object).where(result.table.notna(), None).to_dict("records")
 
 
 def describe(report: dict[str, Any]) -> str:
     """The summary as text: layers by probes for each task and measure, then the measures in depth."""
-    import pandas as pd
-
     head = f"{report['codec']}: {report['layers']} layers of {report['codes']} codes; "
     sides = f"{report['train_utterances']} utterances to train on, {report['eval_utterances']} to score"
     rows, depth = pd.DataFrame(report["probes"]), pd.DataFrame(report["depth"])

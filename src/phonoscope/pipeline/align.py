@@ -7,7 +7,7 @@ from pathlib import Path
 from phonoscope import paths
 from phonoscope.config.params import Params
 from phonoscope.files import atomic_dir, write_csv
-from phonoscope.pipeline.base import StageReport, stage
+from phonoscope.pipeline.base import StageReport, named_parameters, stage
 
 
 @stage(
@@ -24,7 +24,6 @@ def run(params: Params) -> StageReport:
     from phonoscope.data import Labels, Manifest
     from phonoscope.data.phones import SILENCE
     from phonoscope.data.tables import read_frame
-    from phonoscope.pipeline.sections import named_parameters
 
     config = params.alignment
     given = find_textgrids(Path(config.root)) if config.method in ("auto", "given") else {}

@@ -1,20 +1,25 @@
-"""A stage of the pipeline: its declaration, and the report that it returns."""
+"""A stage of the pipeline: its declaration, and the report that it returns; and all stages."""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from phonoscope import pipeline
 from phonoscope.config.params import Params, check_name
-from phonoscope.errors import ParamsError
+from phonoscope.errors import DataError, ParamsError, TooManyRejected
 from phonoscope.files import write_csv
 
 Run = TypeVar("Run", bound="Callable[..., StageReport]")
 REGISTRY: dict[str, Stage] = {}
-"""Every stage whose module is imported; `registry.stages` imports them all."""
+"""Every stage whose module is imported; `stages` imports them all."""
 
 
 @dataclass(frozen=True)
@@ -111,3 +116,22 @@ def stage(
         return run
 
     return register
+
+
+@cache
+def stages() -> dict[str, Stage]:
+    """Every stage by its name. Imports all modules of `phonoscope.pipeline`, which therefore import little."""
+    for module in pkgutil.iter_modules(pipeline.__path__):
+        importlib.import_module(f"{pipeline.__name__}.{module.name}")
+    return dict(sorted(REGISTRY.items()))
+
+
+@contextmanager
+def named_parameters(section: str) -> Iterator[None]:
+    """Add the key of params.yaml to refusals of the library, which does not know it, in a section's work."""
+    try:
+        yield
+    except ParamsError as error:
+        raise ParamsError(f"{section}.{error}") from error
+    except TooManyRejected as error:
+        raise DataError(f"{error} (corpus.max_rejected)") from error

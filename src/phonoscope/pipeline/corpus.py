@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from phonoscope import paths
 from phonoscope.config.params import Params
-from phonoscope.pipeline.base import StageReport, stage
+from phonoscope.pipeline.base import StageReport, named_parameters, stage
 
 
 @stage("corpus", params=["corpus"], folders=lambda params: ["corpus.root"])
@@ -13,7 +13,6 @@ def run(params: Params) -> StageReport:
     from phonoscope.corpus.build import write_corpus
     from phonoscope.corpus.registry import open_source
     from phonoscope.files import atomic_dir, write_csv, write_parquet
-    from phonoscope.pipeline.sections import named_parameters
 
     config = params.corpus
     with named_parameters("corpus"), atomic_dir(paths.CORPUS) as folder:

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from phonoscope import paths
-from phonoscope.config.params import load_params
-from phonoscope.pipeline.registry import stages
-from phonoscope.pipeline.sections import check_choices
+from phonoscope.config.params import Params, load_params
+from phonoscope.pipeline.base import named_parameters, stages
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +34,18 @@ def run_stage(name: str, params_file: Path, item: str | None = None) -> None:
             recorder.log({**report.metrics, **report.by_layer, **report.by_epoch}, report.figures)
             if name == "summary":
                 recorder.finish_parent(json.loads(paths.SUMMARY.read_text(encoding="utf-8")))
+
+
+def check_choices(params: Params) -> None:
+    """Raise `ParamsError` with the key for an unknown corpus source, or a codec that cannot be built."""
+    from phonoscope.codecs.registry import check_config
+    from phonoscope.corpus.registry import check_source
+
+    with named_parameters("corpus"):
+        check_source(params.corpus.source)
+    for name, config in params.codecs.items():
+        with named_parameters(f"codecs.{name}"):
+            check_config(config)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
-from phonoscope.pipeline.integrity.contents import CONTENT, WHOLE, check_content, check_whole
+from phonoscope.pipeline.integrity.contents import CONTENT, check_content, check_whole
 
 
 def npy(values: list[float]) -> bytes:
@@ -62,19 +62,17 @@ NOT_FINITE: dict[str, tuple[str, bytes]] = {
     "cell": (".csv", b"name,value\na,1.5\nb,nan\n"),
     "cell after an empty one": (".csv", b"name,value\na,\nb,-inf\nc,1\n"),
     "only infinity": (".csv", b"name,value\na,inf\n"),
+    "endless pitch": (".parquet", parquet([100.0, float("inf")], "f0_hz")),
 }
 FINITE: dict[str, tuple[str, bytes]] = {
     "names": (".csv", b"word,speaker,value\ninfinity,nan,1\nseven,bob,\n"),
     "one name": (".csv", b"speaker,value\nnan,1\nnan,2\n"),
     "empty lists": (".parquet", parquet(pa.array([[], None, [1.0, None]]))),
+    "no pitch": (".parquet", parquet([100.0, float("nan")], "f0_hz")),
 }
 
 
-def test_every_form_is_tried() -> None:
-    assert SOUND.keys() == CONTENT.keys() >= WHOLE.keys()
-
-
-@pytest.mark.parametrize("suffix", SOUND)
+@pytest.mark.parametrize("suffix", CONTENT)
 def test_a_sound_file_passes_and_a_cut_or_empty_one_does_not(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"file{suffix}"
     content = SOUND[suffix]()
@@ -92,19 +90,17 @@ def test_numbers_that_are_not_finite_are_named_but_names_and_nothing_are_no_numb
     suffix, content = (NOT_FINITE | FINITE)[name]
     path = tmp_path / f"file{suffix}"
     path.write_bytes(content)
-    reason = check_content(path)
-    if name in FINITE:
-        assert reason is None
-    else:
-        assert any(word in str(reason).lower() for word in ("nan", "inf", "1e999"))
+    reason = str(check_content(path)).lower()
+    assert (reason == "none") == (name in FINITE)
+    assert name in FINITE or any(word in reason for word in ("nan", "inf", "1e999"))
 
 
 @pytest.mark.parametrize("suffix", SOUND)
 def test_no_flipped_bit_ends_a_check(tmp_path: Path, suffix: str) -> None:
-    """Each byte in turn: headers are where readers fail in ways of their own."""
+    """Bytes of the head: headers are where readers fail in ways of their own."""
     path = tmp_path / f"file{suffix}"
     content = SOUND[suffix]()
-    for at in range(min(len(content), 1500)):
+    for at in range(0, min(len(content), 1500), 3):
         flipped = bytearray(content)
         flipped[at] ^= 1 << at % 8
         path.write_bytes(flipped)
@@ -112,15 +108,11 @@ def test_no_flipped_bit_ends_a_check(tmp_path: Path, suffix: str) -> None:
         assert check_whole(path) != ""
 
 
-@pytest.mark.parametrize("check", [check_content, check_whole])
-def test_a_missing_package_is_no_fault_of_the_file(
-    check: Callable[[Path], str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "file.parquet"
-    path.write_bytes(SOUND[".parquet"]())
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+def test_a_missing_package_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file.png").write_bytes(png())
+    monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ModuleNotFoundError):
-        check(path)
+        check_content(tmp_path / "file.png")
 
 
 def test_a_deep_file_is_not_readable(tmp_path: Path) -> None:
@@ -128,14 +120,6 @@ def test_a_deep_file_is_not_readable(tmp_path: Path) -> None:
     path.write_bytes(b"[" * 100_000)
     assert "not readable" in str(check_content(path))
     assert "not readable" in str(check_whole(path))
-
-
-def test_nan_has_a_meaning_in_some_columns_but_infinity_has_none(tmp_path: Path) -> None:
-    path = tmp_path / "f0.parquet"
-    path.write_bytes(parquet([100.0, float("nan")], "f0_hz"))
-    assert check_content(path) is None
-    path.write_bytes(parquet([100.0, float("inf")], "f0_hz"))
-    assert check_content(path) == "column f0_hz holds NaN or infinity"
 
 
 def test_an_object_array_is_not_unpickled(tmp_path: Path) -> None:

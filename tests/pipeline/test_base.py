@@ -6,8 +6,7 @@ import pytest
 
 from phonoscope.config.params import Params, load_params
 from phonoscope.errors import ParamsError
-from phonoscope.pipeline.base import REGISTRY, StageReport, stage
-from phonoscope.pipeline.registry import stages
+from phonoscope.pipeline.base import REGISTRY, StageReport, stage, stages
 from tests.config.test_params import FILE
 
 
