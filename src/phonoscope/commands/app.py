@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -115,5 +116,5 @@ def doctor(as_json: AsJson = False) -> None:
     from phonoscope.commands.doctor import describe, diagnose
 
     faults = diagnose(Path())
-    report = {"ok": not faults, "faults": [fault.to_dict() for fault in faults]}
+    report = {"ok": not faults, "faults": [*map(asdict, faults)]}
     _print(report, describe(faults), as_json, CheckFailed.exit_code if faults else 0)

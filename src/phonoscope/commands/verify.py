@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ class Verification:
     faults: list[Fault]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"ok": not self.faults, "checked": self.checked, "faults": [fault.to_dict() for fault in self.faults]}
+        return {"ok": not self.faults, "checked": self.checked, "faults": [*map(asdict, self.faults)]}
 
     def __str__(self) -> str:
         checked = ", ".join(f"{self.checked[name]} {words}" for name, words in CHECKED.items())

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from phonoscope import paths
 from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
-
-if TYPE_CHECKING:
-    from phonoscope.probes.store import TaskResult
 
 
 @stage("compare", params=["codecs", "probe.bootstrap", "probe.matched_dims", "probe.seed"])
@@ -17,13 +12,16 @@ def run(params: Params) -> StageReport:
     """Write metrics/compare (probes, distillation, verdicts; table.md) and plots/compare (a figure a task)."""
     from phonoscope.compute import derive_seed
     from phonoscope.data import Codebooks
+    from phonoscope.files import read_safetensors
     from phonoscope.pipeline.tables import read_table, write_report
+    from phonoscope.probes.store import TaskResult
     from phonoscope.report import probes, summary
 
     codecs, bootstrap = list(params.codecs), params.probe.bootstrap
     table = probes.table({codec: read_table(paths.probe_metrics(codec), f"probe@{codec}") for codec in codecs})
     keys = table[["codec", "task"]].drop_duplicates().itertuples(index=False, name=None)
-    results = {(codec, task): _result(codec, task) for codec, task in keys}
+    files = {(codec, task): paths.probes(codec) / f"{task}.safetensors" for codec, task in keys}
+    results = {key: TaskResult.from_tensors(*read_safetensors(file)) for key, file in files.items()}
     seed = derive_seed(params.probe.seed, "bootstrap")
     distilled = probes.distillation(results, **bootstrap.model_dump(), seed=seed)
     judged = probes.verdicts(table, distilled)
@@ -46,10 +44,3 @@ def run(params: Params) -> StageReport:
     )
     images = write_report(paths.COMPARISON, tables, text, paths.COMPARISON_PLOTS, figures)
     return StageReport(summary.distillation_headline(distilled), figures=images)
-
-
-def _result(codec: str, task: str) -> TaskResult:
-    from phonoscope.files import read_safetensors
-    from phonoscope.probes.store import TaskResult
-
-    return TaskResult.from_tensors(*read_safetensors(paths.probes(codec) / f"{task}.safetensors"))

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from phonoscope import paths
 from phonoscope.config.params import Params
 from phonoscope.files import atomic_dir, write_csv, write_parquet
 from phonoscope.pipeline.base import StageReport, stage
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @stage(
@@ -33,11 +28,7 @@ def run(params: Params, codec: str) -> StageReport:
     with atomic_dir(paths.depth(codec)) as target:
         table = pa.Table.from_pandas(result.confusion, preserve_index=False)
         write_parquet(target / paths.confusion(codec).name, table)
-    return _report(result.table)
-
-
-def _report(scores: pd.DataFrame) -> StageReport:
-    """The linear probes' and the tables' measures by task, input and layer."""
+    scores = result.table
     rows = scores[scores["probe"].isin(["linear", "table"]) & (scores["split"] != "texts")]
     names = rows["task"] + "." + rows["input"] + "." + rows["measure"] + ".layer_" + rows["layer"].astype(str)
     unconverged = float((scores["converged"] == "false").sum())

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from phonoscope import paths
 from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @stage("geometry", per="codecs", params=["geometry"])
@@ -19,6 +14,7 @@ def run(params: Params, codec: str) -> StageReport:
 
     from phonoscope.data import Codebooks, Manifest, Tokens
     from phonoscope.files import atomic_dir, write_csv, write_parquet
+    from phonoscope.geometry.jobs import FULL_SPACE
     from phonoscope.geometry.study import study_codec
 
     manifest, workers = Manifest.load(paths.MANIFEST).table, params.compute.workers
@@ -30,13 +26,7 @@ def run(params: Params, codec: str) -> StageReport:
             table = pa.Table.from_pandas(getattr(result, name), preserve_index=False)
             write_parquet(folder / f"{name}.parquet", table)
     write_csv(paths.geometry_metrics(codec), result.rows)
-    return _report(result.rows)
-
-
-def _report(rows: pd.DataFrame) -> StageReport:
-    """Scores by word in the full space; layers alone as series."""
-    from phonoscope.geometry.jobs import FULL_SPACE
-
+    rows = result.rows  # those by word in the full space are reported, layers alone as series
     words = rows[(rows["space"] == FULL_SPACE) & (rows["label"] == "word") & (rows["against"] == "")]
     alone = words["representation"].str.startswith("layer_")
     series = words[alone].groupby(["view", "metric"], sort=False)["value"]

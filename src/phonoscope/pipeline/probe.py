@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from phonoscope import paths
 from phonoscope.config.params import Params
 from phonoscope.files import atomic_dir, write_csv, write_safetensors
 from phonoscope.pipeline.base import StageReport, stage
-
-if TYPE_CHECKING:
-    from phonoscope.probes import ProbeResult
 
 
 @stage("probe", per="codecs", params=["probe"])
@@ -27,11 +22,6 @@ def run(params: Params, codec: str) -> StageReport:
         for task, probes in result.tasks.items():
             write_safetensors(folder / f"{task}.safetensors", *probes.to_tensors())
     write_csv(paths.probe_metrics(codec), result.table)
-    return _report(result)
-
-
-def _report(result: ProbeResult) -> StageReport:
-    """The linear probes' scores layer by layer."""
     rows = result.table[(result.table["input"] == "layer") & (result.table["probe"] == "linear")]
     scores = rows.groupby(["task", "measure"], sort=False)["value"]
     unconverged = result.table.loc[result.table["converged"] == "false", ["task", "layer"]].drop_duplicates()

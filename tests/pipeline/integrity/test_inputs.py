@@ -14,22 +14,24 @@ from safetensors.numpy import save_file
 
 from phonoscope import paths
 from phonoscope.errors import DataError, EnvironmentFault, PhonoscopeError
+from phonoscope.pipeline.integrity import inputs
 from phonoscope.pipeline.integrity.inputs import Input, check_inputs, naming_bad_inputs, stage_inputs
-from tests.test_architecture import PARAMS, ROOT, dvc_stages, stage_names
+from tests.test_architecture import PARAMS, ROOT, dvc_stages
 
 VALUES = PARAMS.model_dump(mode="json")
 
 
-@pytest.mark.parametrize("stage", stage_names())
-def test_a_stages_inputs_are_those_of_dvc(stage: str) -> None:
+def test_a_stages_inputs_are_those_of_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every dep that another stage's output holds, or that holds such outputs, and nothing else."""
-    deps = {Path(dep.def_path) for dep in dvc_stages()[stage].deps if not isinstance(dep, ParamsDependency)}
+    resolved = inputs.resolve(ROOT / "dvc.yaml", VALUES)
+    monkeypatch.setattr(inputs, "resolve", lambda *_: resolved)
     outs = {Path(out.def_path): name for name, other in dvc_stages().items() for out in other.outs}
-    expected = {(dep, outs[out]) for dep in deps for out in outs if dep.is_relative_to(out)}
-    expected |= {(out, outs[out]) for dep in deps for out in outs if out.is_relative_to(dep)}
-    inputs = stage_inputs(stage, VALUES, ROOT / "dvc.yaml")
-    assert {(given.path, given.writer) for given in inputs} == expected
-    assert len(inputs) == len(expected)
+    for name, stage in dvc_stages().items():
+        deps = {Path(dep.def_path) for dep in stage.deps if not isinstance(dep, ParamsDependency)}
+        expected = {(dep, outs[out]) for dep in deps for out in outs if dep.is_relative_to(out)}
+        expected |= {(out, outs[out]) for dep in deps for out in outs if out.is_relative_to(dep)}
+        given = [(each.path, each.writer) for each in stage_inputs(name, VALUES, ROOT / "dvc.yaml")]
+        assert (set(given), len(given)) == (expected, len(expected)), name
 
 
 def test_a_stage_that_dvc_yaml_lacks_has_no_inputs(tmp_path: Path) -> None:

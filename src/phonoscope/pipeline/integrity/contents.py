@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from safetensors import safe_open
 
 from phonoscope.audio import read_audio
+from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors
 
 BATCH = 1 << 22
@@ -27,14 +28,13 @@ NOT_FINITE = "holds NaN or infinity"
 
 def check_whole(path: Path) -> str | None:
     """The reason why a file is not whole, or None. Reads only the head and the end; unknown formats pass."""
-    if path.suffix.lower() in WHOLE and not path.stat().st_size:
-        return "empty"
-    return _reason(WHOLE, path, "not readable, or cut off")
+    check = WHOLE.get(path.suffix.lower())
+    return "empty" if check and not path.stat().st_size else refusal(check, path, "not readable, or cut off")
 
 
 def check_content(path: Path) -> str | None:
     """The reason why a file cannot be used, or None. Reads the whole file; unknown formats pass."""
-    return _reason(CONTENT, path, "not readable")
+    return refusal(CONTENT.get(path.suffix.lower()), path, "not readable")
 
 
 def contents(path: Path) -> list[Path]:
@@ -45,15 +45,16 @@ def contents(path: Path) -> list[Path]:
 Check = Callable[[Path], str | None]
 
 
-def _reason(checks: Mapping[str, Check], path: Path, unreadable: str) -> str | None:
-    check = checks.get(path.suffix.lower())
+def refusal(check: Check | None, path: Path, unreadable: str) -> str | None:
+    """What a check, if there is one, says of a file; `unreadable`, with the error, if it fails."""
     try:
         return check(path) if check else None
     except ImportError:  # a missing package is not the file's fault
         raise
+    except DataError as error:
+        return str(error).removeprefix(f"{path}: ")
     except Exception as error:  # readers fail on damaged bytes in unforeseen ways; the check goes on
-        words = str(error).removeprefix(f"{path}: ") or type(error).__name__
-        return f"{unreadable} ({' '.join(words.split())})"
+        return f"{unreadable} ({' '.join(str(error).split()) or type(error).__name__})"
 
 
 def _whole_parquet(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 
@@ -19,6 +19,3 @@ class Fault:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}; {self.fix}"
-
-    def to_dict(self) -> dict[str, str]:
-        return asdict(self)

@@ -7,7 +7,7 @@ of the library say what is wrong with the data; this module adds the stage to ru
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -24,7 +24,7 @@ from dvc.utils.serialize import load_yaml
 from phonoscope import paths
 from phonoscope.data import Codebooks, Manifest, Split, Tokens
 from phonoscope.errors import DataError, PhonoscopeError
-from phonoscope.pipeline.integrity.contents import check_content, check_whole, contents
+from phonoscope.pipeline.integrity.contents import check_content, check_whole, contents, refusal
 from phonoscope.pipeline.integrity.hashes import check_output, locked_outputs
 
 PIPELINE = Path("dvc.yaml")
@@ -87,45 +87,22 @@ def check_inputs(inputs: Iterable[Input]) -> None:
         if not given.path.exists():
             raise given.refusal(given.path, "no such file" if given.path.suffix else "no such folder")
         for path in contents(given.path):
-            if reason := check_whole(path) or _unreadable(path):
+            if reason := check_whole(path) or refusal(_read, path, "not readable"):
                 raise given.refusal(path, reason)
 
 
-def _unreadable(path: Path) -> str | None:
-    """The reason why a file cannot be read by its reader, or None."""
-    try:
-        if path.name in READERS:
-            READERS[path.name](path)
-        return None
-    except ImportError:  # a missing package is not the file's fault
-        raise
-    except DataError as error:
-        return str(error).removeprefix(f"{path}: ")
-    except Exception as error:  # readers fail on damaged bytes in unforeseen ways
-        if _is_of_the_machine(error):
-            raise
-        return f"cannot be read ({type(error).__name__}: {error})"
-
-
-def _is_of_the_machine(error: Exception) -> bool:
-    """Whether an error comes from the machine, such as a full disk."""
-    return isinstance(error, OSError) and error.errno not in OF_THE_FILE
-
-
-def _tokens(path: Path) -> None:
-    """A token table with the codebooks beside it; damaged codebooks get their own refusal."""
-    codebooks = path.with_name(paths.codebooks("").name)
-    if codebooks.exists() and not check_whole(codebooks):
-        Tokens.load(path, Codebooks.load(codebooks).sizes).validate()
-
-
-READERS: dict[str, Callable[[Path], object]] = {
-    paths.MANIFEST.name: Manifest.load,
-    paths.SPLIT.name: Split.load,
-    paths.codebooks("").name: Codebooks.load,
-    paths.tokens("").name: _tokens,
-}
-"""Readers, with their checks, by file name."""
+def _read(path: Path) -> None:
+    """Read a file whose name says what it is, with all checks of its reader."""
+    if path.name == paths.MANIFEST.name:
+        Manifest.load(path)
+    elif path.name == paths.SPLIT.name:
+        Split.load(path)
+    elif path.name == paths.codebooks("").name:
+        Codebooks.load(path)
+    elif path.name == paths.tokens("").name:
+        codebooks = path.with_name(paths.codebooks("").name)
+        if codebooks.exists() and not check_whole(codebooks):  # damaged codebooks get their own refusal
+            Tokens.load(path, Codebooks.load(codebooks).sizes).validate()
 
 
 @contextmanager
@@ -149,7 +126,8 @@ def naming_bad_inputs(inputs: Sequence[Input]) -> Iterator[None]:
     except PhonoscopeError:
         raise
     except Exception as error:
-        if not _is_of_the_machine(error) and (cause := _unsound(inputs)):
+        of_the_machine = isinstance(error, OSError) and error.errno not in OF_THE_FILE
+        if not of_the_machine and (cause := _unsound(inputs)):
             raise DataError(f"{cause} ({type(error).__name__}: {error})") from error
         raise
 
