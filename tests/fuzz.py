@@ -26,28 +26,11 @@ with atheris.instrument_imports(include=["phonoscope", "praatio"]):
     from phonoscope.whisper.ct2 import read_ct2
 
 from phonoscope.errors import PhonoscopeError
+from tests.alignment.test_textgrid import grid
 
 FOLDER = Path(tempfile.mkdtemp(prefix="phonoscope-fuzz-"))
 ROOT = Path(__file__).parents[1]
-GRID = """File type = "ooTextFile"
-Object class = "TextGrid"
-
-xmin = 0
-xmax = 0.5
-tiers? <exists>
-size = 1
-item []:
-    item [1]:
-        class = "IntervalTier"
-        name = "phones"
-        xmin = 0
-        xmax = 0.5
-        intervals: size = 1
-        intervals [1]:
-            xmin = 0
-            xmax = 0.5
-            text = "AH0"
-"""
+GRID = grid(("phones", [(0, 0.5, "AH0")]), xmax=0.5)
 
 
 def textgrid(path: Path) -> object:
@@ -73,9 +56,8 @@ def main() -> None:
     corpus = FOLDER / "seeds"
     corpus.mkdir()
     (corpus / "whole").write_bytes(seed)
-    (corpus / "defaults").write_bytes(
-        (ROOT / "params.yaml").read_bytes() if read is load_params else seed[: len(seed) // 2]
-    )
+    defaults = (ROOT / "params.yaml").read_bytes() if read is load_params else seed[: len(seed) // 2]
+    (corpus / "defaults").write_bytes(defaults)
     read(_written(seed))  # the seed itself must be read, or nothing behind the first check would be reached
 
     def once(content: bytes) -> None:

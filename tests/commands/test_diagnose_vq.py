@@ -9,15 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from phonoscope import cli
 from phonoscope.errors import DataError
 from phonoscope.files import write_safetensors
 from phonoscope.vq import Diagnosis, diagnose
 from phonoscope.vq.quantizers import build_quantizer
 from tests.codecs.tiny import alive, save_official, voice
-from tests.commandline import python
+from tests.commandline import phonoscope, python
 from tests.vq.clusters import Clusters
 
 OFFICIAL = ["encodec", "dac", "speechtokenizer"]
@@ -96,34 +94,21 @@ def test_planted_duplicates_in_dac(tmp_path: Path) -> None:
     assert [str(fault) for fault in result.faults] == ["layer 3: 16 of 32 codes are copies of earlier ones"]
 
 
-def run(*arguments: Any) -> tuple[int, str]:
-    done = CliRunner().invoke(cli.app, ["diagnose-vq", *map(str, arguments)])
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done.exit_code, done.stdout
-
-
-def test_the_command_reports_and_exits_by_the_verdict(tmp_path: Path) -> None:
-    healthy, faulty = trained("ema", tmp_path / "ema"), trained("ema_unscaled", tmp_path / "ema_unscaled")
-    code, text = run(healthy)
-    assert code == 0
-    assert text.startswith("healthy: no known fault (layout phonoscope)")
-    code, text = run(faulty)
-    assert code == 3
-    assert text.startswith("unscaled_ema: the EMA update lacks the factor n")
-    assert text.splitlines()[1].startswith("layer 1: code norms are")
-    for folder, expected in ((healthy, 0), (faulty, 3)):
-        code, text = run(folder, "--json")
-        report = json.loads(text)
-        assert code == expected
-        assert report.keys() == {"verdict", "evidence"}
-        assert (report["verdict"] == "healthy") == (expected == 0)
-
-
-def test_the_text_has_a_column_for_what_was_measured_only(tmp_path: Path) -> None:
-    folder = trained("ema", tmp_path)
-    assert "dataset" not in str(diagnose_checkpoint(folder))
-    np.save(tmp_path / "z.npy", Clusters(count=40, dim=16).draw(300).numpy())
-    assert "perplexity (dataset)" in str(diagnose_checkpoint(folder / "model.safetensors", tmp_path / "z.npy"))
+@pytest.mark.parametrize(
+    ("kind", "code", "said"),
+    [
+        ("ema", 0, ["healthy: no known fault (layout phonoscope)"]),
+        ("ema_unscaled", 3, ["unscaled_ema: the EMA update lacks the factor n", "\nlayer 1: code norms are"]),
+    ],
+)
+def test_the_command_reports_and_exits_by_the_verdict(tmp_path: Path, kind: str, code: int, said: list[str]) -> None:
+    folder = trained(kind, tmp_path)
+    text, report = (phonoscope("diagnose-vq", str(folder), *option) for option in ([], ["--json"]))
+    assert (text.code, report.code) == (code, code)
+    assert text.out.startswith(said[0])
+    assert all(part in text.out for part in said)
+    assert json.loads(report.out).keys() == {"verdict", "evidence"}
+    assert json.loads(report.out)["verdict"] == said[0].partition(":")[0]
 
 
 def test_an_unknown_layout_exits_4_with_one_line(tmp_path: Path) -> None:
@@ -139,6 +124,8 @@ def test_the_encoder_outputs_that_the_ablation_keeps_are_data(tmp_path: Path) ->
     folder, data = trained("ema", tmp_path), Clusters(count=40, dim=16)
     write_safetensors(folder / "evidence.safetensors", {"train": data.draw(300), "eval": data.draw(200)}, {})
     result = diagnose_checkpoint(folder / "model.safetensors", folder / "evidence.safetensors")
+    assert "perplexity (dataset)" in str(result)
+    assert "dataset" not in str(diagnose_checkpoint(folder))
     assert result.verdict == "healthy", result.faults
     assert result.layers[0]["vectors"] == 500
 

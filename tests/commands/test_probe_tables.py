@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,11 +36,10 @@ def params() -> Params:
     probe = everything.probe.model_copy(update={"bootstrap": few})
     mlp = everything.depth.mlp.model_copy(update={"steps": 5})
     classifier = everything.depth.classifier.model_copy(update={"max_iter": 50})
-    depth = {"layers": (1,), "inputs": ("layer",), "label_permutations": 2, "bootstrap": few, "mlp": mlp}
-    depth["classifier"] = classifier
+    small = {"layers": (1,), "inputs": ("layer",), "label_permutations": 2}
+    depth = everything.depth.model_copy(update={**small, "bootstrap": few, "mlp": mlp, "classifier": classifier})
     one = everything.compute.model_copy(update={"workers": 1})
-    depth_config = everything.depth.model_copy(update=depth)
-    return everything.model_copy(update={"probe": probe, "depth": depth_config, "compute": one})
+    return everything.model_copy(update={"probe": probe, "depth": depth, "compute": one})
 
 
 def save(corpus: Corpus, folder: Path, *left_out: str) -> tuple[Path, Path]:
@@ -61,34 +61,40 @@ def save(corpus: Corpus, folder: Path, *left_out: str) -> tuple[Path, Path]:
     return folder / "mine.parquet", folder / "books.safetensors"
 
 
-def test_foreign_tokens_score_as_our_own_do(corpus: Corpus, params: Params, tmp_path: Path) -> None:
-    report = probe_tables(params, *save(corpus, tmp_path), output=tmp_path / "out")
+@pytest.fixture(scope="module")
+def probed(corpus: Corpus, params: Params, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """The report on a table with all labels, and the folder of its files."""
+    folder = tmp_path_factory.mktemp("probed")
+    return probe_tables(params, *save(corpus, folder), output=folder / "out"), folder / "out"
+
+
+def test_foreign_tokens_score_as_our_own_do(
+    corpus: Corpus, params: Params, probed: tuple[dict[str, Any], Path]
+) -> None:
+    report, out = probed
     own = corpus.probe(params.probe, "mine")
     rows = pd.DataFrame(report["probes"]).astype(own.table.dtypes)
     pd.testing.assert_frame_equal(rows, own.table)
-    written = pd.read_csv(tmp_path / "out" / "probes.csv")
+    written = pd.read_csv(out / "probes.csv")
     assert tuple(written.columns) == COLUMNS
     assert written["value"].tolist() == pytest.approx(own.table["value"].tolist(), rel=1e-8)
-    kept = TaskResult.from_tensors(*read_safetensors(tmp_path / "out" / "probes" / "pitch.safetensors"))
+    kept = TaskResult.from_tensors(*read_safetensors(out / "probes" / "pitch.safetensors"))
     np.testing.assert_allclose(kept.probes[0].weight, own.tasks["pitch"].probes[0].weight)
-    assert json.loads((tmp_path / "out" / "split.json").read_text())["eval"] == sorted(corpus.evaluation)
+    assert json.loads((out / "split.json").read_text())["eval"] == sorted(corpus.evaluation)
     assert (report["layers"], report["codes"]) == (2, 64)
     assert (report["train_utterances"], report["eval_utterances"]) == (18, 6)
 
 
-def test_in_depth_every_task_is_posed_that_has_labels(corpus: Corpus, params: Params, tmp_path: Path) -> None:
-    report = probe_tables(params, *save(corpus, tmp_path), output=tmp_path / "out")
+def test_in_depth_every_task_is_posed_that_has_labels(probed: tuple[dict[str, Any], Path]) -> None:
+    report, out = probed
     depth = pd.DataFrame(report["depth"])
-    assert set(depth["task"]) == {
-        "phone",
-        "phone_silence",
-        *("phone_group", "voicing", "pitch", "pitch_band", "speaker", "sex"),
-    }
+    posed = {"phone", "phone_silence", "phone_group", "voicing", "pitch", "pitch_band", "speaker", "sex"}
+    assert set(depth["task"]) == posed
     assert {"linear", "mlp", "matched"} <= set(depth["probe"])
     told = depth[(depth["measure"] == "mi_bits") & (depth["task"] == "phone")].set_index("layer")["value"]
     assert told[1] > told[2] + 0.2  # the layer that was planted with phones
     for name in ("depth", "classes", "confusion"):
-        assert len(pd.read_csv(tmp_path / "out" / f"{name}.csv")) > 0
+        assert len(pd.read_csv(out / f"{name}.csv")) > 0
     text = describe(report)
     assert text.startswith("mine: 2 layers of 64 codes; 18 utterances to train on, 6 to score")
     assert all(f"\n{task}, " in text for task in ("phone", "speaker", "pitch"))

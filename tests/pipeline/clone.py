@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -109,6 +110,15 @@ class Clone:
 
     def phonoscope(self, *arguments: str) -> str:
         return self.run("env", "PYTHONPATH=src", "python", "-m", "phonoscope", *arguments).stdout
+
+    def verify(self) -> dict[str, Any]:
+        """The report of `phonoscope verify`."""
+        command = ("env", "PYTHONPATH=src", "python", "-m", "phonoscope", "--quiet", "verify", "--json")
+        done = self.run(*command, check=False)
+        report: dict[str, Any] = json.loads(done.stdout)
+        if report["ok"] != (done.returncode == 0):
+            raise RuntimeError(f"verify exited with {done.returncode}:\n{done.stdout}")
+        return report
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -148,15 +147,8 @@ def finish(clone: Clone, reference: Reference, outcome: Outcome, *, environment:
     wait_for_orphans(clone)  # DVC may have taken from its run cache what one of them still makes
     there = locked(clone)
     outcome.faults += [f"{stage} differs" for stage in reference.locked if there.get(stage) != reference.locked[stage]]
-    outcome.faults += [fault["path"] for fault in verify(clone) if "has not run" not in fault["reason"]]
+    outcome.faults += [fault["path"] for fault in clone.verify()["faults"] if "has not run" not in fault["reason"]]
     return outcome
-
-
-def verify(clone: Clone) -> list[dict[str, str]]:
-    """The faults that `phonoscope verify` names."""
-    command = ("env", "PYTHONPATH=src", "python", "-m", "phonoscope", "--quiet", "verify", "--json")
-    faults: list[dict[str, str]] = json.loads(clone.run(*command, check=False).stdout)["faults"]
-    return faults
 
 
 def wait_for_orphans(clone: Clone) -> None:

@@ -19,7 +19,7 @@ import typer
 
 from phonoscope import paths
 from tests.pipeline.clone import Clone, make_clone
-from tests.pipeline.disturb import start, strike, verify, wait_for_orphans
+from tests.pipeline.disturb import start, strike, wait_for_orphans
 
 STAGES = ("corpus", "align", "split", "codec@encodec", "encode@encodec")
 SHARDED = ("corpus", "align", "encode@encodec")
@@ -97,7 +97,7 @@ def main(utterances: Annotated[int, typer.Option(help="Words to be spoken.")] = 
         typer.echo("| stage | s | peak memory, MiB | shards kept | made again |\n|---|---:|---:|---:|---:|")
         for stage in STAGES:
             typer.echo(row(clone, stage, max(1, utterances // 128)))
-        faults = [fault for fault in verify(clone) if "has not run" not in fault["reason"]]
+        faults = [fault for fault in clone.verify()["faults"] if "has not run" not in fault["reason"]]
     if faults:
         sys.exit("\n".join(map(str, faults)))
 

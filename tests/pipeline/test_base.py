@@ -6,7 +6,7 @@ import pytest
 
 from phonoscope.config.params import Params, load_params
 from phonoscope.errors import ParamsError
-from phonoscope.pipeline.base import REGISTRY, StageReport, stage, stages
+from phonoscope.pipeline.base import stages
 from tests.config.test_params import FILE
 
 
@@ -66,15 +66,3 @@ def test_values_are_those_of_the_declared_keys(params: Params) -> None:
     assert chosen["codecs"] == {"dac": params.codecs["dac"].model_dump(mode="json")}
     assert chosen["corpus"] == {"source": "espeak"}
     assert "workers" not in chosen["compute"]
-
-
-def test_a_stage_declared_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("phonoscope.pipeline.base.REGISTRY", dict(REGISTRY))
-
-    def run(params: Params) -> StageReport:
-        return StageReport()
-
-    declare = stage("twice", params=[])
-    assert declare(run) is run
-    with pytest.raises(ValueError, match="'twice' is declared twice"):
-        declare(run)

@@ -28,10 +28,9 @@ STATISTICS = ("min", "max", "mean", "std")
 
 
 def inspect_clips(params: Params, codec: str, clips: Sequence[Path]) -> dict[str, Any]:
-    """The report on sound files: `clips`, and under `failed` the unusable files with the reason.
+    """The report on sound files with the representations of section geometry; unusable files are under `failed`.
 
-    Representations are those of the section geometry. Raises `ParamsError` for an unknown codec, `DataError` for a
-    codec without a model.
+    Raises: `ParamsError` for an unknown codec, `DataError` for a codec without a model.
     """
     open_model.cache_clear()
     model = open_model(codec, params.codec(codec).layers, params.compute, params.training.seed)

@@ -21,11 +21,10 @@ from phonoscope.probes.pose import sample_utterances
 def probe_tables(
     params: Params, tokens: Path, codebooks: Path, *, name: str = "", output: Path | None = None
 ) -> dict[str, Any]:
-    """Check, split, probe; write the results into the folder `output` if one is given.
+    """Check, split, probe by sections probe, depth and split; write into the folder `output` if one is given.
 
-    Settings come from the sections probe, depth and split; depth poses every task that the table has labels for.
-    Returns a JSON-able summary whose `probes` and `depth` are the rows of the written tables. Raises `DataError` for a
-    file that does not follow the schema.
+    Section depth poses every task that the table has labels for. Returns a JSON-able summary whose `probes` and `depth`
+    are the rows of the written tables. Raises `DataError` for a file that does not follow the schema.
     """
     foreign = read_tokens(tokens, codebooks)
     posed = [task for task in TASKS.values() if task.column in foreign.columns]

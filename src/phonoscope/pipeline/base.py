@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,14 +80,11 @@ class Stage:
 
     def values(self, params: Params, item: str | None = None) -> dict[str, Any]:
         """The parameters of one run with their values, nested as in params.yaml."""
-        everything, chosen = params.model_dump(mode="json"), dict[str, Any]()
+        chosen = dict[str, Any]()
         for key in self.keys(item):
-            source, target = everything, chosen
             *parents, leaf = key.split(".")
-            for part in parents:
-                source, target = source[part], target.setdefault(part, {})
-            target[leaf] = source[leaf]
-        return chosen
+            reduce(lambda inner, part: inner.setdefault(part, {}), parents, chosen)[leaf] = True
+        return params.model_dump(mode="json", include=chosen)
 
     def check(self, params: Params, item: str | None = None) -> None:
         """Raise `ParamsError` for an item that the stage does not run for, or a folder that is missing."""
@@ -106,11 +103,9 @@ def stage(
     per: str | Sequence[str] | None = None,
     folders: Callable[[Params], Iterable[str]] = lambda params: (),
 ) -> Callable[[Run], Run]:
-    """Register a function as a stage. Raises `ValueError` if the name is taken."""
+    """Register a function as a stage."""
 
     def register(run: Run) -> Run:
-        if name in REGISTRY:
-            raise ValueError(f"stage {name!r} is declared twice: in {REGISTRY[name].module} and {run.__module__}")
         entries = per if per is None or isinstance(per, str) else tuple(per)
         REGISTRY[name] = Stage(name, tuple(params), entries, folders, run)
         return run

@@ -65,7 +65,7 @@ def resolve(pipeline: Path, params: Mapping[str, Any]) -> dict[str, dict[str, An
 
     `params` override the params.yaml beside it. Takes 0.4 s; `Repo.index`, which also reads dvc.lock and git, 1.1 s.
     """
-    repository: Any = SimpleNamespace(fs=localfs, config={})  # the resolver reads only these
+    repository: Any = SimpleNamespace(fs=localfs, config={})  # what the resolver reads
     try:
         resolver = DataResolver(repository, str(pipeline.parent), load_yaml(pipeline))
         resolver.context.merge_update(Context(params), overwrite=True)
