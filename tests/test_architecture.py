@@ -209,21 +209,6 @@ def test_a_stage_reads_only_its_own_parameters(name: str) -> None:
     assert not [key for key in stage.params if key == "compute" or key in UNHASHED], "changes no output"
 
 
-def _known_paths() -> set[str]:
-    known = {value.as_posix() for value in vars(paths).values() if isinstance(value, Path)}
-    makers = [value for name, value in vars(paths).items() if inspect.isfunction(value) and name[0] != "_"]
-    names = [*stages(), *(item for stage in stages().values() for item in stage.items(PARAMS))]
-    return known | {make(name).as_posix() for make in makers for name in names}
-
-
-@pytest.mark.parametrize("stage", stage_names())
-def test_outputs_live_where_paths_says(stage: str) -> None:
-    outs = {out.def_path for out in dvc_stages()[stage].outs}
-    assert outs
-    known = _known_paths()
-    assert all(out in known or any(Path(out).is_relative_to(folder) for folder in known) for out in outs)
-
-
 def _artifacts(module: str) -> dict[str, str]:
     """The artifacts that a stage and the helpers it imports name, by their name in `paths`; up to the item in them."""
     parts = [part for part in IMPORTS.closure(module) if part_of(part) == "pipeline"]

@@ -53,8 +53,6 @@ STAGE = {
     "src/phonoscope/pipeline/count.py": '''
         """Stage `count`: number of utterances."""
 
-        from __future__ import annotations
-
         from phonoscope import paths
         from phonoscope.config.params import Params
         from phonoscope.pipeline.base import StageReport, stage
@@ -127,8 +125,6 @@ def test_a_probe_task_takes_one_file(copy: Path) -> None:
 CODEC = {
     "src/phonoscope/codecs/kinds/loudness.py": '''
         """Loudness: a codec of one layer that knows only how loud a frame is."""
-
-        from __future__ import annotations
 
         from typing import Any
 
@@ -224,8 +220,6 @@ KIND = {
     "src/phonoscope/sae/kinds/squared.py": '''
         """ReLU with a penalty on squared activations."""
 
-        from __future__ import annotations
-
         from typing import Any
 
         from pydantic import Field
@@ -268,8 +262,6 @@ def test_an_sae_kind_takes_one_file(copy: Path) -> None:
 SOURCE = {
     "src/phonoscope/corpus/sources/named.py": '''
         """Files named `<speaker> <word>.wav`."""
-
-        from __future__ import annotations
 
         from collections.abc import Iterator
         from pathlib import Path
