@@ -100,12 +100,10 @@ def _orphans(root: Path) -> Iterator[Fault]:
     for process in psutil.process_iter(["cmdline", "cwd"]):
         arguments = " ".join(process.info["cmdline"] or []).partition(" -m phonoscope ")[2]
         stage = re.sub(r"^(-\S+ )+", "", arguments)
+        if process.info["cwd"] != here or stage.split(" ")[0] not in stages():
+            continue
         with suppress(psutil.Error):  # it has ended meanwhile
-            if (
-                process.info["cwd"] == here
-                and stage.split(" ")[0] in stages()
-                and not any(map(is_dvc, process.parents()))
-            ):
+            if not any(map(is_dvc, process.parents())):
                 reason = f"stage `{stage}` still runs as process {process.pid}, though no DVC waits for it"
                 yield Fault(stage, "machine", reason, f"wait for it, or `kill {process.pid}`")
 

@@ -38,9 +38,7 @@ def run(params: Params) -> StageReport:
         )
         for task in dict.fromkeys(table["task"])
     }
-    tables, text = (
-        {"probes": table, "distillation": distilled, "verdicts": judged},
-        probes.markdown_tables(table, judged),
-    )
+    tables = {"probes": table, "distillation": distilled, "verdicts": judged}
+    text = probes.markdown_tables(table, judged)
     images = write_report(paths.COMPARISON, tables, text, paths.COMPARISON_PLOTS, figures)
     return StageReport(summary.distillation_headline(distilled), figures=images)
