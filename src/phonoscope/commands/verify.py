@@ -62,5 +62,5 @@ def verify(root: Path, workers: int = 1) -> Verification:
         again = writer.rebuild if writer else "run `dvc repro`"
         fix = "first fix what differs from dvc.lock, then run `phonoscope verify` again" if differing else again
         faults.append(Fault(name, "content", reason, fix))
-    counts = map(len, (outputs, objects, entries, files))
+    counts = (len(outputs), len(objects), len(entries), len(files))
     return Verification(dict(zip(CHECKED, counts, strict=True)), sorted(set(faults)))
