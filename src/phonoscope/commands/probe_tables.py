@@ -66,7 +66,8 @@ def _probe(foreign: ForeignTokens, split: Split, config: ProbeConfig, codec: str
 
 def _records(result: ProbeResult) -> list[dict[str, Any]]:
     """Rows of the table; None for an empty number."""
-    return result.table.astype(object).where(result.table.notna(), None).to_dict("records")
+    table = result.table.astype(object).where(result.table.notna(), None)
+    return [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]
 
 
 def describe(report: dict[str, Any]) -> str:
