@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from phonoscope.codecs.base import bitrate_bps, frame_rate_hz
 from phonoscope.codecs.checkpoints import open_codec
-from phonoscope.codecs.hub import load_transformers
+from phonoscope.codecs.kinds.transformers import load as load_transformers
 from phonoscope.config.codecs import CodecConfig
 from phonoscope.errors import DataError, EnvironmentFault
 

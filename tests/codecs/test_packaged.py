@@ -9,7 +9,6 @@ import torch
 from phonoscope.codecs import checkpoints
 from phonoscope.codecs.base import bitrate_bps, encode, frame_rate_hz
 from phonoscope.codecs.checkpoints import PACKAGED, load_packaged
-from phonoscope.codecs.train import perplexity
 from phonoscope.corpus.espeak import Synthesis, synthesize
 from phonoscope.errors import DataError
 

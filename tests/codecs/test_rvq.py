@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from phonoscope.codecs.rvq import DacRvqTrainer, EmaRvqTrainer, QuantizerTrainer, kmeans
-from phonoscope.codecs.train import perplexity
 from phonoscope.ema import EPSILON
 
 from .tiny import build

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from phonoscope.codecs.base import encode_batch
 from phonoscope.codecs.checkpoints import random_codec
-from phonoscope.codecs.hub import TransformersDac, TransformersMimi, build_transformers
+from phonoscope.codecs.hub import TransformersDac, TransformersMimi
 from phonoscope.codecs.rvq import kmeans
 from phonoscope.codecs.start import initialise_from_data, start_codebooks
 
@@ -112,9 +112,8 @@ def save_official(kind: str, model: Any, folder: Path, settings: dict[str, Any] 
 def build(kind: str, seed: int = 0, **changes: Any) -> Any:
     """A tiny codec with random weights."""
     torch.manual_seed(seed)
-    if kind in TRANSFORMERS:
-        return build_transformers({**TRANSFORMERS[kind], **changes})
-    return random_codec(kind, None, {**ARCHITECTURES[kind], **changes})
+    architecture = {**ARCHITECTURES, **TRANSFORMERS}[kind] | changes
+    return random_codec(kind.partition("-")[0], None, architecture)
 
 
 def alive(kind: str, seed: int = 0, **changes: Any) -> Any:

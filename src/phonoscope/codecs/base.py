@@ -1,10 +1,12 @@
-"""The interface of a codec, whichever package its class comes from."""
+"""The interface of a codec, whichever package its class comes from, and what the adapters to the packages share."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from phonoscope.errors import DataError
 
 if TYPE_CHECKING:
     import torch
@@ -58,16 +60,55 @@ class Codec(Protocol):
 
 
 class TrainableCodec(Codec, Protocol):
-    """A codec that can be trained here: its encoder is weight-normalised, its layers are accessible."""
+    """A codec that can be trained here: its encoder is weight-normalised."""
 
     start_deviation: float
     """Standard deviation of every encoder layer's output at the start of training."""
 
-    def rvq_layers(self) -> list[Any]:
-        """The layers in use, as modules of the official class."""
-
     def quantizer_trainer(self, decay: float, dead_usage: float) -> QuantizerTrainer:
         """The training rule of its codebooks."""
+
+
+class Adapter:
+    """What the adapters share: the shape of the codec, and the quantizer's layers, each of the package's class."""
+
+    def __init__(
+        self, model: Any, layers: list[Any], n_layers: int | None, sample_rate: int, hop_length: int, codebook_size: int
+    ) -> None:
+        """Raises `DataError` if more layers are asked for than the model has."""
+        if n_layers is not None and n_layers > len(layers):
+            raise DataError(f"the checkpoint has {len(layers)} RVQ layers, not {n_layers}; ask for fewer layers")
+        self.model: nn.Module = model.eval()
+        self._model = model
+        self._layers = layers[:n_layers]
+        self.n_layers = len(self._layers)
+        self.sample_rate, self.hop_length, self.codebook_size = int(sample_rate), int(hop_length), int(codebook_size)
+
+    def rvq_layers(self) -> list[Any]:
+        """The layers in use."""
+        return self._layers
+
+    def decode_latent(self, latent: Tensor) -> Tensor:
+        return self._model.decoder(latent)
+
+
+class FactorisedAdapter(Adapter):
+    """DAC's part: the layers search in few dimensions and project what they find to the latent's."""
+
+    def quantize(self, latent: Tensor) -> Tensor:
+        return self._model.quantizer(latent, self.n_layers)[1]
+
+    def decode(self, codes: Tensor) -> Tensor:
+        return self.decode_latent(self._model.quantizer.from_codes(codes)[0])
+
+    def codebooks(self) -> CodebookTensors:
+        raw = [layer.codebook.weight.detach().clone() for layer in self._layers]
+        return CodebookTensors([project(layer.out_proj, r) for layer, r in zip(self._layers, raw, strict=True)], raw)
+
+
+def project(projection: Any, rows: Tensor) -> Tensor:
+    """Rows [K, d] through a 1x1 convolution, without gradient: [K, D]."""
+    return projection(rows.t()[None])[0].t().detach().contiguous()
 
 
 class Encoded(NamedTuple):
@@ -97,7 +138,6 @@ def encode(codec: Codec, waveform: Any, sample_rate: int) -> Encoded:
     import torch
 
     from phonoscope.audio import resample
-    from phonoscope.errors import DataError
 
     samples = np.asarray(waveform, dtype=np.float32)
     if samples.ndim != 1:

@@ -40,12 +40,11 @@ def load_codec(source: str | Path, n_layers: int | None = None, *, kind: str | N
             return load_packaged(source, n_layers)
         if not path.exists():
             if source.count("/") != 1 or source.startswith(("/", ".", "~")):
-                raise DataError(f"{source}: no such folder, and no packaged codec; packaged are {_packaged()}")
+                there = ", ".join(packaged_names()) or "none"
+                raise DataError(f"{source}: no such folder, and no packaged codec; packaged are {there}")
             return codec_kind("transformers").load(source, n_layers)
     if path.is_file():
         raise DataError(f"{path}: an official checkpoint needs its kind, one of {', '.join(kind_names())}")
-    if _is_transformers(path):
-        return codec_kind("transformers").load(str(path), n_layers)
     return _load_saved(path, n_layers)
 
 
@@ -61,12 +60,14 @@ def save_codec(codec: Codec, kind: str, folder: Path, *, half: bool = False) -> 
 
 
 def _load_saved(folder: Path, n_layers: int | None) -> Codec:
-    """A codec that `save_codec` wrote."""
+    """A codec that `save_codec` wrote, or one in transformers' form."""
     import torch
 
-    kind, architecture = _read_config(folder)
+    config = _read_config(folder)
+    if "model_type" in config:
+        return codec_kind("transformers").load(str(folder), n_layers)
     try:
-        codec: Codec = codec_kind(kind).build(architecture, n_layers)
+        codec: Codec = codec_kind(config["kind"]).build(dict(config["architecture"]), n_layers)
     except (KeyError, TypeError, ValueError, ParamsError) as error:
         raise DataError(f"{folder / 'config.json'}: not a codec's config ({error!r})") from error
     tensors, _ = read_safetensors(folder / "model.safetensors")
@@ -78,24 +79,14 @@ def _load_saved(folder: Path, n_layers: int | None) -> Codec:
     return codec
 
 
-def _read_config(folder: Path) -> tuple[str, dict[str, Any]]:
-    """Kind and architecture from config.json."""
+def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        return config["kind"], dict(config["architecture"])
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: not a codec's config ({error!r})") from error
-
-
-def _is_transformers(folder: Path) -> bool:
-    """Whether a folder's config.json is one of transformers."""
-    try:
-        return "model_type" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError, RecursionError):
-        return False
 
 
 def packaged_names() -> list[str]:
@@ -103,14 +94,10 @@ def packaged_names() -> list[str]:
     return sorted(path.parent.name for path in PACKAGED.glob("*/config.json"))
 
 
-def _packaged() -> str:
-    return ", ".join(packaged_names()) or "none"
-
-
 def load_packaged(name: str, n_layers: int | None = None) -> Codec:
     """A packaged model by name. Raises `DataError` that lists the packaged models if there is none of this name."""
     if name not in packaged_names():
-        raise DataError(f"no packaged model {name!r}; packaged are {_packaged()}")
+        raise DataError(f"no packaged model {name!r}; packaged are {', '.join(packaged_names()) or 'none'}")
     _check_sum(PACKAGED / name / "model.safetensors")
     return _load_saved(PACKAGED / name, n_layers)
 
@@ -148,7 +135,7 @@ def random_codec(kind: str, n_layers: int | None = None, architecture: dict[str,
     maker = codec_kind(kind)
     if architecture is None and maker.small is None:
         raise ParamsError(f"kind: {kind} has no small model; give an architecture")
-    return maker.build(dict(maker.small or {}) if architecture is None else architecture, n_layers)
+    return maker.build(architecture or dict(maker.small or {}), n_layers)
 
 
 def open_codec(name: str, config: CodecConfig) -> Any:
@@ -165,7 +152,7 @@ def open_codec(name: str, config: CodecConfig) -> Any:
     if config.checkpoint != "packaged":
         return load_official(config.kind, config.checkpoint, config.layers)
     codec = load_packaged(name, config.layers)
-    kind, _ = _read_config(PACKAGED / name)
+    kind = _read_config(PACKAGED / name)["kind"]
     if kind != config.kind:
         raise DataError(f"{name}: kind is {config.kind}, but the packaged {name} is of kind {kind}")
     return codec
@@ -176,7 +163,6 @@ def load_strict(codec: Codec, state: Any, path: Path) -> None:
     try:
         codec.model.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        reason = " ".join(lines[1:2] or lines)
-        raise DataError(f"{path}: the weights do not fit the model ({reason[:200]})") from error
+        lines = [line.strip() for line in str(error).splitlines()]  # torch's first line names the class only
+        raise DataError(f"{path}: the weights do not fit the model ({' '.join(lines[1:2] or lines)[:200]})") from error
     codec.model.eval()

@@ -62,9 +62,9 @@ class Clips:
         # by length, so that every second of speech is equally likely
         chosen = rng.choice(len(self.waveforms), size=self.batch_size, p=self._weights)
         audio = torch.zeros(self.batch_size, self.clip_frames * self.hop_length)
-        features = None
-        if self.teacher is not None:
-            features = torch.zeros(self.batch_size, self.clip_frames, self.teacher[0].shape[1])
+        teacher, features = self.teacher, None
+        if teacher is not None:
+            features = torch.zeros(self.batch_size, self.clip_frames, teacher[0].shape[1])
         for row, index in enumerate(chosen):
             waveform = self.waveforms[index]
             # clips start at a frame, where the teacher's features start too
@@ -72,7 +72,7 @@ class Clips:
             clip = waveform[start * self.hop_length :][: audio.shape[1]]
             gain = 10 ** (-rng.uniform(0, GAIN_DB) / 20)
             audio[row, : len(clip)] = torch.from_numpy(clip) * gain
-            if features is not None and self.teacher is not None:
-                frames = self.teacher[index][start : start + self.clip_frames]
+            if teacher is not None and features is not None:
+                frames = teacher[index][start : start + self.clip_frames]
                 features[row, : len(frames)] = frames
         return audio, features

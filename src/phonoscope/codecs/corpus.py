@@ -34,8 +34,6 @@ OpenCodec = Callable[[], "Codec"]
 """Opens the codec, once a process."""
 _Row = tuple[str, str, str]
 """utterance, path, sha256."""
-
-
 TOKENS_FILE, CODEBOOKS_FILE, MEANS_FILE = "tokens.parquet", "codebooks.safetensors", "latents.parquet"
 
 
@@ -106,8 +104,9 @@ def score_codec(
         counts: how often each code of each layer occurs, [K] a layer.
     """
     scores = parallel_map(partial(_score, open_codec), clips, workers=workers, description="reconstruct")
-    bitrate = {"layer": 0, "metric": "bitrate_bps", "value": bitrate_bps(open_codec()), "n": int(counts[0].sum())}
-    return pd.concat([pd.DataFrame([bitrate]), usage_table(counts), quality_table(scores)], ignore_index=True)
+    usage = usage_table(counts)
+    bitrate = usage.iloc[:1].assign(layer=0, metric="bitrate_bps", value=bitrate_bps(open_codec()))
+    return pd.concat([bitrate, usage, quality_table(scores)], ignore_index=True)
 
 
 def _score(open_codec: OpenCodec, samples: NDArray[np.float32]) -> list[tuple[int, str, float | None]]:
@@ -118,13 +117,10 @@ def usage_table(counts: Sequence[NDArray[np.int64]]) -> pd.DataFrame:
     """Perplexity, normalised entropy and used codes of every layer: layer, metric, value, n (frames)."""
     rows = []
     for layer, uses in enumerate(counts, start=1):
-        nats = float(entropy(uses))
-        values = {
-            "perplexity": float(np.exp(nats)),
-            "normalised_entropy": nats / np.log(len(uses)),
-            "used_codes": float((uses > 0).sum()),
-        }
+        nats, frames = float(entropy(uses)), int(uses.sum())
         rows += [
-            {"layer": layer, "metric": metric, "value": value, "n": int(uses.sum())} for metric, value in values.items()
+            (layer, "perplexity", float(np.exp(nats)), frames),
+            (layer, "normalised_entropy", nats / np.log(len(uses)), frames),
+            (layer, "used_codes", float((uses > 0).sum()), frames),
         ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["layer", "metric", "value", "n"])

@@ -15,7 +15,6 @@ from phonoscope.audio import read_audio, resample
 from phonoscope.codecs.base import device_of
 from phonoscope.codecs.checkpoints import load_codec, random_codec, save_codec
 from phonoscope.codecs.clips import Clips
-from phonoscope.codecs.registry import codec_kind
 from phonoscope.codecs.start import scale_encoder, start_codebooks
 from phonoscope.compute import derive_seed, parallel_map, setup_torch
 from phonoscope.data import Latents
@@ -33,11 +32,6 @@ START_UTTERANCES = 64
 """Utterances that the scale of the layers is set by."""
 
 
-def can_start(kind: str) -> bool:
-    """Whether a codec of this kind can be built with random weights."""
-    return codec_kind(kind).trainable
-
-
 def untrained_codes(
     trained: Path,
     kind: str,
@@ -50,8 +44,8 @@ def untrained_codes(
 ) -> tuple[dict[str, NDArray[np.int16]], list[NDArray[Any]]]:
     """Codes [L, F] of audio files by name, and one codebook [K, D] a layer, of a codec with random weights.
 
-    It has the architecture of the codec saved in the folder `trained`.
-    Layers are scaled by the data as before a first training step, and codebooks set by k-means.
+    It has the architecture of the codec in the folder `trained`. Its layers are scaled by the data as before a first
+    training step, its codebooks set by k-means.
     """
     setup_torch(compute, derive_seed(seed, "untrained"))
     architecture = load_codec(trained, layers).architecture()
@@ -59,8 +53,8 @@ def untrained_codes(
     names = list(files)[:: max(1, len(files) // START_UTTERANCES)]
     scale_encoder(model, Clips.of(model, [_audio(files[name], model.sample_rate) for name in names], training))
     with TemporaryDirectory(prefix="phonoscope-untrained-") as folder:
-        save_codec(model, kind, Path(folder))
-        latents = file_latents(Path(folder), files, compute, layers=layers)
+        save_codec(model, kind, Path(folder))  # worker processes open it from there
+        latents = _latents(Path(folder), files, compute, layers)
     chosen = evenly_spaced(len(latents.values), START_LATENTS, "floor")
     start_codebooks(model, torch.from_numpy(latents.values[chosen]), derive_seed(seed, "kmeans"))
     with torch.inference_mode():
@@ -71,8 +65,7 @@ def untrained_codes(
     return codes, [book.numpy() for book in model.codebooks().vectors]
 
 
-def file_latents(folder: Path, files: Mapping[str, Path], compute: ComputeConfig, *, layers: int) -> Latents:
-    """The latents of audio files by name, from the codec saved in `folder`."""
+def _latents(folder: Path, files: Mapping[str, Path], compute: ComputeConfig, layers: int) -> Latents:
     weights = folder.resolve()  # a worker that is kept from an earlier call may have another working directory
     workers = compute.workers if device_of(_model(weights, layers, compute)).type == "cpu" else 1
     encode = partial(_latent, weights, layers, compute)

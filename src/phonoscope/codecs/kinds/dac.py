@@ -6,12 +6,12 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phonoscope.codecs.base import CodebookTensors
+from phonoscope.codecs.base import FactorisedAdapter
 from phonoscope.codecs.registry import CodecKind
 from phonoscope.errors import DataError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from phonoscope.codecs.rvq import DacRvqTrainer
 
@@ -30,57 +30,23 @@ OFFICIAL = {
 """`weights_16khz.pth`, as its package's conf/final/16khz.yml builds it."""
 
 
-class DacCodec:
+class DacCodec(FactorisedAdapter):
     """The adapter over `dac.model.DAC`."""
 
-    start_deviation = 0.3
-    """Standard deviation of every encoder layer at the start; beyond 0.3 the Snake activation folds its input over."""
+    start_deviation = 0.3  # beyond it, the Snake activation folds its input over
 
     def __init__(self, model: Any, architecture: dict[str, Any], n_layers: int | None = None) -> None:
-        """Raises `DataError` if more layers are asked for than the model has."""
-        self.model: nn.Module = model.eval()
-        self._model = model
-        has = int(architecture["n_codebooks"])
-        self.n_layers = n_layers or has
-        if self.n_layers > has:
-            raise DataError(f"the checkpoint has {has} RVQ layers, not {self.n_layers}; ask for fewer layers")
-        self.sample_rate = int(architecture["sample_rate"])
-        self.hop_length = int(self._model.hop_length)
-        self.codebook_size = int(architecture["codebook_size"])
+        layers, rate = list(model.quantizer.quantizers), architecture["sample_rate"]
+        super().__init__(model, layers, n_layers, rate, model.hop_length, architecture["codebook_size"])
         self._architecture = architecture
 
-    def rvq_layers(self) -> list[Any]:
-        """The layers in use, each an official `VectorQuantize`."""
-        return list(self._model.quantizer.quantizers)[: self.n_layers]
-
     def quantizer_trainer(self, decay: float, dead_usage: float) -> DacRvqTrainer:
-        """The training rule of its codebooks, which learn by gradient."""
         from phonoscope.codecs.rvq import DacRvqTrainer
 
-        return DacRvqTrainer(self.rvq_layers(), decay, dead_usage)
+        return DacRvqTrainer(self._layers, decay, dead_usage)
 
     def latent(self, audio: Tensor) -> Tensor:
         return self._model.encoder(self._model.preprocess(audio, self.sample_rate))
-
-    def quantize(self, latent: Tensor) -> Tensor:
-        return self._model.quantizer(latent, self.n_layers)[1]
-
-    def decode_latent(self, latent: Tensor) -> Tensor:
-        return self._model.decoder(latent)
-
-    def decode(self, codes: Tensor) -> Tensor:
-        return self.decode_latent(self._model.quantizer.from_codes(codes)[0])
-
-    def codebooks(self) -> CodebookTensors:
-        import torch
-
-        with torch.no_grad():
-            raw = [layer.codebook.weight.detach().clone() for layer in self.rvq_layers()]
-            vectors = [
-                layer.out_proj(rows.t()[None])[0].t().contiguous()
-                for layer, rows in zip(self.rvq_layers(), raw, strict=True)
-            ]
-        return CodebookTensors(vectors=vectors, raw=raw)
 
     def architecture(self) -> dict[str, Any]:
         return dict(self._architecture)
