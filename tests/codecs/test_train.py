@@ -104,7 +104,7 @@ def test_long_utterances_are_drawn_more_often() -> None:
 def test_the_loss_of_a_tiny_model_falls(kind: str) -> None:
     changes = {"warmup_steps": 40, "quantizer_steps": 10, "log_every": 10, "lr": 5e-3, "decay": 0.9}
     curve = trained(kind, **changes).curve_frame()
-    assert tuple(curve.columns) == CURVE_COLUMNS
+    assert list(curve.columns) == CURVE_COLUMNS
     assert sorted(curve["step"].unique()) == list(range(10, 51, 10))
     warm = curve[(curve["phase"] == "warm-up") & curve["part"].isin(["stft", "waveform", "latent_mel"])]
     totals = warm.groupby("step")["value"].sum()

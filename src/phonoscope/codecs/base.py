@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import numpy as np
+
+from phonoscope.audio import resample
 from phonoscope.errors import DataError
 
 if TYPE_CHECKING:
@@ -17,28 +20,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CodebookTensors:
-    """The code vectors of every RVQ layer.
+    """The code vectors of every RVQ layer. The two are the same but for DAC, which projects rows of 8 dimensions."""
 
-    vectors: per layer [K, D], as they enter the sum over layers. raw: per layer [K, d], the rows that are stored. They
-    are the same for EnCodec and SpeechTokenizer; DAC's raw rows have 8 dimensions and are projected to D.
-    """
-
-    vectors: list[Tensor]
-    raw: list[Tensor]
+    vectors: list[Tensor]  # per layer [K, D], as they enter the sum over layers
+    raw: list[Tensor]  # per layer [K, d], the rows that are stored
 
 
 class Codec(Protocol):
     """A neural audio codec with residual vector quantization (RVQ)."""
 
     model: nn.Module
-    sample_rate: int
-    """Sample rate of its audio in Hz."""
-    hop_length: int
-    """Samples per frame."""
-    n_layers: int
-    """RVQ layers in use."""
-    codebook_size: int
-    """Codes per layer (K)."""
+    sample_rate: int  # of its audio, in Hz
+    hop_length: int  # samples per frame
+    n_layers: int  # RVQ layers in use
+    codebook_size: int  # codes per layer (K)
 
     def latent(self, audio: Tensor) -> Tensor:
         """The encoder's output before quantization: [B, 1, T] -> [B, D, F]."""
@@ -62,8 +57,7 @@ class Codec(Protocol):
 class TrainableCodec(Codec, Protocol):
     """A codec that can be trained here: its encoder is weight-normalised."""
 
-    start_deviation: float
-    """Standard deviation of every encoder layer's output at the start of training."""
+    start_deviation: float  # of every encoder layer's output at the start of training
 
     def quantizer_trainer(self, decay: float, dead_usage: float) -> QuantizerTrainer:
         """The training rule of its codebooks."""
@@ -85,7 +79,6 @@ class Adapter:
         self.sample_rate, self.hop_length, self.codebook_size = int(sample_rate), int(hop_length), int(codebook_size)
 
     def rvq_layers(self) -> list[Any]:
-        """The layers in use."""
         return self._layers
 
     def decode_latent(self, latent: Tensor) -> Tensor:
@@ -114,8 +107,7 @@ def project(projection: Any, rows: Tensor) -> Tensor:
 class Encoded(NamedTuple):
     """Codes and the latent that they quantize; [L, F] and [D, F], with a leading batch axis for a batch."""
 
-    codes: Tensor
-    """int64."""
+    codes: Tensor  # int64
     latent: Tensor
 
 
@@ -134,10 +126,7 @@ def encode(codec: Codec, waveform: Any, sample_rate: int) -> Encoded:
 
     waveform: mono samples, a NumPy array or a tensor. No gradient. Raises `DataError` if it is not one-dimensional.
     """
-    import numpy as np
     import torch
-
-    from phonoscope.audio import resample
 
     samples = np.asarray(waveform, dtype=np.float32)
     if samples.ndim != 1:

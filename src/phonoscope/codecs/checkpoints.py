@@ -67,7 +67,7 @@ def _load_saved(folder: Path, n_layers: int | None) -> Codec:
     if "model_type" in config:
         return codec_kind("transformers").load(str(folder), n_layers)
     try:
-        codec: Codec = codec_kind(config["kind"]).build(dict(config["architecture"]), n_layers)
+        codec = codec_kind(config["kind"]).build(dict(config["architecture"]), n_layers)
     except (KeyError, TypeError, ValueError, ParamsError) as error:
         raise DataError(f"{folder / 'config.json'}: not a codec's config ({error!r})") from error
     tensors, _ = read_safetensors(folder / "model.safetensors")
@@ -75,8 +75,7 @@ def _load_saved(folder: Path, n_layers: int | None) -> Codec:
     for name in [name for name in state if name.endswith(".embed")]:
         sizes = state.get(name.removesuffix("embed") + "cluster_size", torch.zeros(len(state[name])))
         state[name + "_avg"] = state[name] * sizes[:, None]
-    load_strict(codec, state, folder / "model.safetensors")
-    return codec
+    return load_strict(codec, state, folder / "model.safetensors")
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -158,11 +157,12 @@ def open_codec(name: str, config: CodecConfig) -> Any:
     return codec
 
 
-def load_strict(codec: Codec, state: Any, path: Path) -> None:
-    """Put weights into a codec and set it to evaluation. Raises `DataError` naming the file if they do not fit."""
+def load_strict(codec: Any, state: Any, path: Path) -> Any:
+    """The codec with these weights, set to evaluation. Raises `DataError` naming the file if they do not fit."""
     try:
         codec.model.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
         lines = [line.strip() for line in str(error).splitlines()]  # torch's first line names the class only
         raise DataError(f"{path}: the weights do not fit the model ({' '.join(lines[1:2] or lines)[:200]})") from error
     codec.model.eval()
+    return codec

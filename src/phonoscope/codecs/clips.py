@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from phonoscope.codecs.base import Codec
     from phonoscope.config.codecs import TrainingConfig
 
-GAIN_DB = 12.0
-"""Largest attenuation of a clip."""
+GAIN_DB = 12.0  # largest attenuation of a clip
 
 
 @dataclass
@@ -36,13 +35,10 @@ class Clips:
     batch_size: int
     seed: int
     teacher: Sequence[Tensor] | None = None
-    _weights: NDArray[np.float64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.waveforms:
             raise DataError("no utterance to train the codec on; is the train split empty?")
-        lengths = np.array([len(w) for w in self.waveforms], dtype=np.float64)
-        self._weights = lengths / lengths.sum()
 
     @classmethod
     def of(
@@ -60,7 +56,8 @@ class Clips:
         """Audio [B, T] and, with a teacher, its features [B, F, D'] for one step. Short utterances are zero-padded."""
         rng = np.random.default_rng(derive_seed(self.seed, "clip", step))
         # by length, so that every second of speech is equally likely
-        chosen = rng.choice(len(self.waveforms), size=self.batch_size, p=self._weights)
+        lengths = np.array([len(waveform) for waveform in self.waveforms], dtype=np.float64)
+        chosen = rng.choice(len(lengths), size=self.batch_size, p=lengths / lengths.sum())
         audio = torch.zeros(self.batch_size, self.clip_frames * self.hop_length)
         teacher, features = self.teacher, None
         if teacher is not None:

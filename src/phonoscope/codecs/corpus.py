@@ -30,10 +30,8 @@ if TYPE_CHECKING:
     from phonoscope.codecs.base import Codec
 
 SHARD_UTTERANCES = 64
-OpenCodec = Callable[[], "Codec"]
-"""Opens the codec, once a process."""
-_Row = tuple[str, str, str]
-"""utterance, path, sha256."""
+OpenCodec = Callable[[], "Codec"]  # opens the codec, once a process
+_Row = tuple[str, str, str]  # utterance, path, sha256
 TOKENS_FILE, CODEBOOKS_FILE, MEANS_FILE = "tokens.parquet", "codebooks.safetensors", "latents.parquet"
 
 

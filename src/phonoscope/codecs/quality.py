@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-STOI_MIN_S = 0.6
-"""Shortest clip with a score in seconds: STOI needs 30 frames of 12.8 ms that carry speech."""
+STOI_MIN_S = 0.6  # shortest clip with a score: STOI needs 30 frames of 12.8 ms that carry speech
 
 
 def si_sdr_db(reference: NDArray[np.float32], estimate: NDArray[np.float32]) -> float:
@@ -38,6 +37,7 @@ def mel_distance_db(reference: NDArray[np.float32], estimate: NDArray[np.float32
         return librosa.feature.melspectrogram(y=samples, sr=sample_rate, n_fft=n_fft, hop_length=hop, n_mels=80)
 
     target, output = mel(reference), mel(estimate)
+    # one floor for both, by the reference's peak: silence in the estimate must not count for more than it is heard
     floor = max(float(target.max()) * 1e-8, 1e-12)
     return float(np.abs(10 * np.log10(np.maximum(target, floor)) - 10 * np.log10(np.maximum(output, floor))).mean())
 
@@ -73,13 +73,11 @@ def clip_quality(codec: Any, samples: NDArray[np.float32]) -> list[tuple[int, st
         codes = encode_batch(codec, torch.from_numpy(samples)[None].to(device_of(codec))).codes
         for layers in range(1, codec.n_layers + 1):
             decoded = codec.decode(codes[:, :layers])[0, 0].cpu().numpy()
-            n = min(len(decoded), codes.shape[2] * codec.hop_length)
-            reference, estimate = samples[:n], decoded[:n]
-            scores += [
-                (layers, "si_sdr_db", si_sdr_db(reference, estimate)),
-                (layers, "mel_distance_db", mel_distance_db(reference, estimate, codec.sample_rate)),
-                (layers, "stoi", stoi(reference, estimate, codec.sample_rate)),
-            ]
+            n = min(len(decoded), codes.shape[2] * codec.hop_length)  # samples after the last frame have no code
+            pair = samples[:n], decoded[:n]
+            scores.append((layers, "si_sdr_db", si_sdr_db(*pair)))
+            scores.append((layers, "mel_distance_db", mel_distance_db(*pair, codec.sample_rate)))
+            scores.append((layers, "stoi", stoi(*pair, codec.sample_rate)))
     return scores
 
 

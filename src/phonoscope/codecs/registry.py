@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from phonoscope.codecs.base import Codec
     from phonoscope.config.codecs import CodecConfig
 
-NO_CHECKPOINT = ("packaged", "scratch", "untrained")
-"""Values of `checkpoint` that stand for the small model of a kind."""
+NO_CHECKPOINT = ("packaged", "scratch", "untrained")  # they stand for the small model of a kind
 
 
 @dataclass(frozen=True)
@@ -31,14 +30,10 @@ class CodecKind:
     """A model with random weights, from its architecture and the number of RVQ layers in use (None: all)."""
     load: Callable[[str, int | None], Codec]
     """A model from an official checkpoint: a path or a Hub id, and the number of RVQ layers in use."""
-    small: Mapping[str, Any] | None = None
-    """Architecture of the small model that is trained here; None: models of this kind are only loaded."""
-    small_layers: int = 0
-    """RVQ layers of the small model."""
-    official: Mapping[str, Any] | None = None
-    """Architecture of the official model."""
-    distils: bool = False
-    """Whether RVQ layer 1 can be distilled from a teacher."""
+    small: Mapping[str, Any] | None = None  # architecture that is trained here; None: models are only loaded
+    small_layers: int = 0  # its RVQ layers
+    official: Mapping[str, Any] | None = None  # architecture of the official model
+    distils: bool = False  # whether RVQ layer 1 can be distilled from a teacher
 
     @property
     def trainable(self) -> bool:

@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from phonoscope.codecs.clips import Clips
 
 MIN_DEVIATION = 1e-4
-SCALING_BATCHES = 4
-"""Batches of clips that set the scale of the encoder's layers."""
-START_VECTORS = 24_000
-"""Latents that the k-means start of the codebooks sees."""
+SCALING_BATCHES = 4  # clips that set the scale of the encoder's layers
+START_VECTORS = 24_000  # latents that the k-means start of the codebooks sees
 
 
 def scale_encoder(codec: TrainableCodec, clips: Clips) -> None:

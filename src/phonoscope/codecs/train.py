@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 CURVE_COLUMNS = ["step", "phase", "part", "layer", "value"]
-RAMP_STEPS = 100
-"""First steps of a phase, over which the learning rate rises."""
+RAMP_STEPS = 100  # first steps of a phase, over which the learning rate rises
 
 
 class CodecTrainer:

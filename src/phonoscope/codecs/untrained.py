@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     from phonoscope.config.codecs import TrainingConfig
     from phonoscope.config.compute import ComputeConfig
 
-START_LATENTS = 8_192
-"""Latents that the k-means start of the codebooks sees."""
-START_UTTERANCES = 64
-"""Utterances that the scale of the layers is set by."""
+START_LATENTS = 8_192  # that the k-means start of the codebooks sees
+START_UTTERANCES = 64  # that the scale of the layers is set by
 
 
 def untrained_codes(
@@ -76,8 +74,7 @@ def _latents(folder: Path, files: Mapping[str, Path], compute: ComputeConfig, la
 @lru_cache(maxsize=1)
 def _model(folder: Path, layers: int, compute: ComputeConfig) -> Any:
     """A codec on its device, loaded once a process."""
-    device = setup_torch(compute, 0)
-    codec = load_codec(folder, layers)
+    device, codec = setup_torch(compute, 0), load_codec(folder, layers)
     codec.model.to(device)
     return codec
 
@@ -85,10 +82,10 @@ def _model(folder: Path, layers: int, compute: ComputeConfig) -> Any:
 def _latent(folder: Path, layers: int, compute: ComputeConfig, file: Path) -> NDArray[np.float32]:
     """The latent of one file, [frames, dims]; only frames that lie wholly inside the audio."""
     codec = _model(folder, layers, compute)
-    audio = torch.from_numpy(_audio(file, codec.sample_rate))[None]
+    audio = torch.from_numpy(_audio(file, codec.sample_rate))
     with torch.inference_mode():
-        latent = codec.latent(audio[:, None].to(device_of(codec)))[0]
-    return latent[:, : audio.shape[-1] // codec.hop_length].T.float().cpu().numpy()
+        latent = codec.latent(audio[None, None].to(device_of(codec)))[0]
+    return latent[:, : len(audio) // codec.hop_length].T.float().cpu().numpy()
 
 
 def _audio(file: Path, rate_hz: int) -> NDArray[np.float32]:

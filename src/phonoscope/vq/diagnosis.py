@@ -8,26 +8,20 @@ print(result)                                                 # result.faults, r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from phonoscope.errors import DataError
-from phonoscope.vq.observe import (
-    Observed,
-    count_codes,
-    observe_counts,
-    observe_vectors,
-    read_counts,
-    read_vectors,
-)
-from phonoscope.vq.states import LIVE, Book, QuantizerState, checked, load_tensors, read_state
+from phonoscope.vq.observe import Observed, as_tensor, observe_counts, observe_vectors, read_counts, read_vectors
+from phonoscope.vq.states import LIVE, Book, QuantizerState, load_tensors, read_state
 from phonoscope.vq.usage import active_codes, perplexity
 
 if TYPE_CHECKING:
@@ -49,8 +43,7 @@ DEAD_USAGE = 0.01  # a dead code has less than this share of uniform usage
 COPY_TOLERANCE = 1e-3  # distance of a duplicate, as a share of the median norm
 RATIO_TOLERANCE = 1.5  # two norms are near within this factor
 SCALE_TOLERANCE = 10.0  # codes within this factor of the inputs' norm are on their scale
-MOST_DUPLICATES = 0.1  # share of the codes
-MOST_DEAD = 0.5  # share of the codes
+MOST_DUPLICATES, MOST_DEAD = 0.1, 0.5  # shares of the codes
 COLLAPSED = 0.01  # perplexity as a share of the codes
 VECTORS_FOR_COLLAPSE = 100  # fewer vectors say nothing about collapse
 VECTORS_A_CODE_FOR_DEAD = 5  # fewer vectors per code say nothing about dead codes
@@ -145,61 +138,45 @@ def diagnose(
     Raises: `DataError`, naming the file if there is one, for an unknown layout or data that do not fit.
     """
     if isinstance(quantizer, str | Path):
-        path = Path(quantizer)
-        state = _named(path, read_state, load_tensors(path))
+        with _named(quantizer):
+            state = read_state(load_tensors(Path(quantizer)))
     elif isinstance(quantizer, Mapping):
         state = read_state(quantizer)
     else:
         state = _state_of_arrays(quantizer, cluster_sizes, sums)
     if vectors is not None and codes is not None:
         raise DataError("give either vectors or codes")
+    observed: list[Observed] = []
     if vectors is not None:
-        return diagnose_state(state, _observe(state, vectors, observe_vectors, read_vectors, _tensor))
+        with _named(vectors):
+            observed = observe_vectors(state, read_vectors(vectors))
     if codes is not None:
-        return diagnose_state(state, _observe(state, codes, observe_counts, read_counts, _counts))
-    return diagnose_state(state)
+        with _named(codes):
+            observed = observe_counts(state, read_counts(codes))
+    return diagnose_state(state, observed)
 
 
 def _state_of_arrays(books: Any, sizes: Any, sums: Any) -> QuantizerState:
     """The state of codebooks given as arrays; a single one stands for one layer."""
-    given = [group if isinstance(group, list | tuple) else [group] for group in (books, sizes, sums)]
-    layers = []
-    for index, vectors in enumerate(given[0]):
-        size, total = (
-            None if group[0] is None else _tensor(group[index]).double() if index < len(group) else None
-            for group in given[1:]
-        )
-        layers.append(checked(Book(f"layer_{index + 1}", _tensor(vectors).double(), size, total)))
-    if not layers:
+    books, sizes, sums = (
+        [None if array is None else as_tensor(array).double() for array in group]
+        for group in (group if isinstance(group, list | tuple) else [group] for group in (books, sizes, sums))
+    )
+    if not books:
         raise DataError("no codebook was given")
-    return QuantizerState("arrays", layers)
+    layers = islice(zip_longest(books, sizes, sums), len(books))
+    return QuantizerState("arrays", [Book(f"layer_{n}", *parts) for n, parts in enumerate(layers, start=1)])
 
 
-def _observe(state: QuantizerState, data: Any, observe: Callable[..., Any], read: Any, convert: Any) -> list[Observed]:
-    """Usage by the dataset of a file or an array. Raises `DataError` naming the file."""
-    if not isinstance(data, str | Path):
-        return observe(state, convert(data))
-    path = Path(data)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file of data")
-    return _named(path, lambda: observe(state, read(path)))
-
-
-def _named(path: Path, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function; its `DataError` gets the file's name in front."""
+@contextmanager
+def _named(source: Any) -> Iterator[None]:
+    """Put a file's name in front of the message of a `DataError`; an array has none."""
     try:
-        return function(*arguments)
+        yield
     except DataError as error:
-        message = str(error)
-        raise DataError(message if message.startswith(str(path)) else f"{path}: {message}") from error
-
-
-def _tensor(array: Any) -> Tensor:
-    return array if isinstance(array, Tensor) else torch.as_tensor(np.asarray(array))
-
-
-def _counts(codes: Any) -> list[Tensor]:
-    return count_codes(_tensor(codes).cpu().numpy())
+        if not isinstance(source, str | Path) or str(error).startswith(str(Path(source))):
+            raise
+        raise DataError(f"{Path(source)}: {error}") from error
 
 
 def diagnose_state(state: QuantizerState, observed: Sequence[Observed] = ()) -> Diagnosis:
@@ -218,14 +195,12 @@ def diagnose_state(state: QuantizerState, observed: Sequence[Observed] = ()) -> 
 def _not_judged(state: QuantizerState, observed: Sequence[Observed]) -> list[str]:
     """Questions that the state and the data leave open, and why."""
     missing = []
-    stale = any(book.sizes is not None for book in state.books if not book.updated)
+    stale = any(book.sizes is not None and not book.updated for book in state.books)
     if any(not book.updated for book in state.books[len(observed) :]):
         why = "the checkpoint's cluster sizes were never updated" if stale else "the checkpoint has no cluster sizes"
         missing.append(f"usage: {why}; give data")
-    pairs = list(zip(state.books, observed, strict=False))
-    if any(
-        not book.updated and seen.counts.sum() < VECTORS_A_CODE_FOR_DEAD * len(book.vectors) for book, seen in pairs
-    ):
+    silent = [(book, seen) for book, seen in zip(state.books, observed, strict=False) if not book.updated]
+    if any(seen.counts.sum() < VECTORS_A_CODE_FOR_DEAD * len(book.vectors) for book, seen in silent):
         missing.append(f"dead codes: the data have fewer than {VECTORS_A_CODE_FOR_DEAD} vectors per code")
     needs_sums = any((book.sums is None or not book.updated) and not book.unit for book in state.books)
     if needs_sums and not any(seen.norm for seen in observed):
@@ -259,21 +234,24 @@ def measure(book: Book, seen: Observed | None = None) -> dict[str, Any]:
 def _ema_usage(book: Book) -> dict[str, Any]:
     """Usage by the EMA counts, and the codes' norms over those of their centroids (sums over counts)."""
     keys = ("ema_count", "perplexity_ema", "dead_ema", "centroid_norm_median", "norm_over_centroid")
+    numbers: dict[str, Any] = dict.fromkeys(keys)
     sizes = book.sizes
     if sizes is None or not book.updated:
-        return dict.fromkeys(keys)
-    dead = sizes < DEAD_USAGE * sizes.mean()
-    centroid = ratio = None
+        return numbers
+    dead = int((sizes < DEAD_USAGE * sizes.mean()).sum())
+    numbers |= {"ema_count": float(sizes.sum()), "perplexity_ema": float(perplexity(sizes)), "dead_ema": dead}
     live = sizes > LIVE
     if book.sums is not None and bool(live.any()):
         centroids = book.sums[live].norm(dim=1) / sizes[live]
-        centroid = float(centroids.median())
-        ratio = None if book.unit else float((book.vectors[live].norm(dim=1) / centroids.clamp(min=1e-12)).median())
-    usage = (float(sizes.sum()), float(perplexity(sizes)), int(dead.sum()))
-    return dict(zip(keys, (*usage, centroid, ratio), strict=True))
+        numbers["centroid_norm_median"] = float(centroids.median())
+        if not book.unit:  # unit codes keep their length, whatever the sums are
+            ratios = book.vectors[live].norm(dim=1) / centroids.clamp(min=1e-12)
+            numbers["norm_over_centroid"] = float(ratios.median())
+    return numbers
 
 
 def _dataset_usage(seen: Observed | None, code_norm: float | None) -> dict[str, Any]:
+    """Usage by a dataset, and the codes' median norm over that of the layer's inputs."""
     usage = ("vectors", "perplexity_dataset", "active_dataset", "unused_dataset", "dead_dataset")
     keys = (*usage, "input_norm_median", "norm_over_input")
     if seen is None:
@@ -294,10 +272,11 @@ def _unseen(counts: Tensor) -> int:
 def _duplicates(rows: Tensor, batch: int = 2048) -> int:
     """The number of rows [K, d] that nearly equal an earlier row."""
     within = COPY_TOLERANCE * float(rows.norm(dim=1).median())
-    later = 0
+    later = 0  # in batches: all distances of a large codebook do not fit into memory
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
         near = torch.cdist(part, rows) <= within
+        # below the diagonal, so that of a group of copies the first is not counted
         later += int(near.tril(diagonal=start - 1).any(dim=1).sum())
     return later
 
@@ -326,7 +305,8 @@ def _scale_faults(numbers: dict[str, Any]) -> list[tuple[str, str]]:
         return [("inconsistent_sums", f"code norms are {by_sums:.3g} times those of their centroids, not once")]
     if by_inputs is None:
         return []
-    # without sums: against the inputs, the ratio is n times the length of a centroid, which is well below 1
+    # without sums: against the inputs, the ratio is n times the length of a centroid, which is below 1, as a mean of
+    # vectors is shorter than they are; hence the wide range below 2n
     if by_sums is None and n is not None and max(SCALE_TOLERANCE, n / 20) < by_inputs < 2 * n:
         against = f"code norms are {by_inputs:.4g} times those of the inputs, and n is {n:.4g}"
         return [("unscaled_ema", f"{against}; {remedy}")]
@@ -340,6 +320,7 @@ def _usage_faults(numbers: dict[str, Any]) -> list[tuple[str, str]]:
     """Collapse and dead codes: by the dataset if it is large enough, else by the EMA counts."""
     codes, vectors = numbers["codes"], numbers["vectors"] or 0
     faults = []
+    # at least 2 codes; but of a codebook of 2, both in use are no collapse
     limit = min(max(2.0, COLLAPSED * codes), codes / 2)
     of = "dataset" if vectors >= VECTORS_FOR_COLLAPSE else "ema"
     value = numbers[f"perplexity_{of}"]

@@ -43,7 +43,7 @@ class Projection:
 
 @dataclass(frozen=True)
 class Book:
-    """One layer's codebook, in float64.
+    """One layer's codebook, in float64. Raises `DataError` if its buffers do not fit each other.
 
     vectors: [K, d]. sizes: [K] EMA counts. sums: [K, d] EMA sums. cosine: codes are compared by direction.
     """
@@ -55,6 +55,17 @@ class Book:
     cosine: bool = False
     project_in: Projection | None = None
     project_out: Projection | None = None
+
+    def __post_init__(self) -> None:
+        codes = list(self.vectors.shape)
+        if len(codes) != 2 or 0 in codes:
+            raise DataError(f"{self.name}: a codebook is [codes, dimensions], not {tuple(codes)}")
+        if self.sizes is not None and len(self.sizes) != codes[0]:
+            raise DataError(f"{self.name}: {codes[0]} codes, but {len(self.sizes)} cluster sizes")
+        if self.sizes is not None and bool((self.sizes < 0).any()):
+            raise DataError(f"{self.name}: a cluster size is negative")
+        if self.sums is not None and list(self.sums.shape) != codes:
+            raise DataError(f"{self.name}: EMA sums are {list(self.sums.shape)}, the codes {codes}")
 
     @cached_property
     def updated(self) -> bool:
@@ -113,8 +124,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     file = _weights_in(path) if path.is_dir() else path
     if file.suffix == ".safetensors" and file.is_file():
         return read_safetensors(file)[0]
-    content = read_torch(file)
-    return dict(_flat(content, ""))
+    return dict(_flat(read_torch(file), ""))
 
 
 def _weights_in(folder: Path) -> Path:
@@ -141,11 +151,10 @@ def read_state(tensors: Mapping[str, Tensor]) -> QuantizerState:
         raise DataError(f"no codebook among its {len(tensors)} tensors; known layouts: {KNOWN}")
     # by number, so that layer 10 follows layer 9
     named.sort(key=lambda pair: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", pair[0])])
-    books = [checked(book) for _, book in named]
     unit = any(bool(tensor.any()) for name, tensor in tensors.items() if name.rpartition(".")[2] == "unit_inputs")
     stack = re.fullmatch(r"(.*?)layers\.\d+\._codebook\.embed", named[0][0])
     shared = _linear(tensors, f"{stack[1]}project_in") if stack else None
-    return QuantizerState(_layout(named[0][0], tensors), books, unit, shared)
+    return QuantizerState(_layout(named[0][0], tensors), [book for _, book in named], unit, shared)
 
 
 def _book(tensors: Mapping[str, Tensor], name: str) -> Book | None:
@@ -172,25 +181,19 @@ def _book(tensors: Mapping[str, Tensor], name: str) -> Book | None:
 
 
 def _ema(tensors: Mapping[str, Tensor], name: str, sizes: str, sums: list[str]) -> Book:
-    """Buffers of one codebook; a leading axis of one head is dropped."""
+    """Buffers of one codebook; of several tensors of sums, the one that has the codes' shape."""
     vectors, size = _one_head(tensors[name]), tensors.get(sizes)
-    present = [_one_head(tensors[key]) for key in sums if key in tensors]
-    fitting = [tensor for tensor in present if tensor.shape == vectors.shape]
-    owner = name.rpartition(".")[0]
-    sides: list[Projection | None] = [None, None]
+    present = (_one_head(tensors[key]) for key in sums if key in tensors)
+    fitting = next((tensor for tensor in present if tensor.shape == vectors.shape), None)
+    owner, sides = name.rpartition(".")[0], {}
     if owner.endswith("_codebook"):
-        sides = [_linear(tensors, f"{owner.removesuffix('_codebook')}{side}") for side in ("project_in", "project_out")]
-    return Book(
-        name,
-        vectors,
-        None if size is None else size.double().reshape(-1),
-        fitting[0] if fitting else None,
-        project_in=sides[0],
-        project_out=sides[1],
-    )
+        parent = owner.removesuffix("_codebook")
+        sides = {side: _linear(tensors, f"{parent}{side}") for side in ("project_in", "project_out")}
+    return Book(name, vectors, None if size is None else size.double().reshape(-1), fitting, **sides)
 
 
 def _one_head(tensor: Tensor) -> Tensor:
+    """The tensor without a leading axis of one head."""
     return (tensor[0] if tensor.ndim == 3 and len(tensor) == 1 else tensor).double()
 
 
@@ -231,19 +234,6 @@ def _projection(tensors: Mapping[str, Tensor], name: str) -> Projection | None:
     if length is not None:
         matrix = F.normalize(matrix) * length.double().reshape(-1, 1)
     return Projection(matrix, bias.double().reshape(-1))
-
-
-def checked(book: Book) -> Book:
-    """The codebook itself. Raises `DataError` if its buffers do not fit each other."""
-    if book.vectors.ndim != 2 or 0 in book.vectors.shape:
-        raise DataError(f"{book.name}: a codebook is [codes, dimensions], not {tuple(book.vectors.shape)}")
-    if book.sizes is not None and len(book.sizes) != len(book.vectors):
-        raise DataError(f"{book.name}: {len(book.vectors)} codes, but {len(book.sizes)} cluster sizes")
-    if book.sizes is not None and bool((book.sizes < 0).any()):
-        raise DataError(f"{book.name}: a cluster size is negative")
-    if book.sums is not None and book.sums.shape != book.vectors.shape:
-        raise DataError(f"{book.name}: EMA sums are {list(book.sums.shape)}, the codes {list(book.vectors.shape)}")
-    return book
 
 
 def _layout(name: str, tensors: Mapping[str, Tensor]) -> str:

@@ -7,27 +7,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phonoscope.codecs.base import FactorisedAdapter
+from phonoscope.codecs.checkpoints import load_strict
 from phonoscope.codecs.registry import CodecKind
 from phonoscope.errors import DataError
+from phonoscope.files import read_torch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from phonoscope.codecs.rvq import DacRvqTrainer
 
+# the small DAC: 16 kHz, 50 Hz, 12 layers of 1024 codes of 8 dimensions
 SMALL = {
     "sample_rate": 16_000, "encoder_dim": 8, "encoder_rates": [4, 4, 4, 5], "latent_dim": 128, "decoder_dim": 128,
     "decoder_rates": [5, 4, 4, 4], "n_codebooks": 12, "codebook_size": 1024, "codebook_dim": 8,
     "quantizer_dropout": 0.5,
 }  # fmt: skip
-"""The small DAC: 16 kHz, 50 Hz, 12 layers of 1024 codes of 8 dimensions."""
-
-OFFICIAL = {
-    "sample_rate": 16_000, "encoder_dim": 64, "encoder_rates": [2, 4, 5, 8], "latent_dim": 1024, "decoder_dim": 1536,
-    "decoder_rates": [8, 5, 4, 2], "n_codebooks": 12, "codebook_size": 1024, "codebook_dim": 8,
-    "quantizer_dropout": 0.5,
+# `weights_16khz.pth`, as its package's conf/final/16khz.yml builds it
+OFFICIAL = SMALL | {
+    "encoder_dim": 64, "encoder_rates": [2, 4, 5, 8], "latent_dim": 1024, "decoder_dim": 1536,
+    "decoder_rates": [8, 5, 4, 2],
 }  # fmt: skip
-"""`weights_16khz.pth`, as its package's conf/final/16khz.yml builds it."""
 
 
 class DacCodec(FactorisedAdapter):
@@ -66,9 +66,6 @@ def load(checkpoint: str, n_layers: int | None = None) -> DacCodec:
     """
     from dac.model.dac import DAC
 
-    from phonoscope.codecs.checkpoints import load_strict
-    from phonoscope.files import read_torch
-
     path = Path(checkpoint).expanduser()
     content, known = read_torch(path), inspect.signature(DAC).parameters
     try:
@@ -77,8 +74,7 @@ def load(checkpoint: str, n_layers: int | None = None) -> DacCodec:
         codec = build(architecture, n_layers)
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: not a DAC checkpoint ({error!r}); give an official weights*.pth") from error
-    load_strict(codec, weights, path)
-    return codec
+    return load_strict(codec, weights, path)
 
 
 KIND = CodecKind(build, load, small=SMALL, small_layers=12, official=OFFICIAL)
