@@ -66,20 +66,19 @@ class TrainableCodec(Codec, Protocol):
 class Adapter:
     """What the adapters share: the shape of the codec, and the quantizer's layers, each of the package's class."""
 
-    def __init__(
-        self, model: Any, layers: list[Any], n_layers: int | None, sample_rate: int, hop_length: int, codebook_size: int
-    ) -> None:
+    def __init__(self, model: Any, layers: list[Any], n_layers: int | None, architecture: dict[str, Any]) -> None:
         """Raises `DataError` if more layers are asked for than the model has."""
         if n_layers is not None and n_layers > len(layers):
             raise DataError(f"the checkpoint has {len(layers)} RVQ layers, not {n_layers}; ask for fewer layers")
         self.model: nn.Module = model.eval()
-        self._model = model
-        self._layers = layers[:n_layers]
+        self._model, self._layers, self._architecture = model, layers[:n_layers], architecture
         self.n_layers = len(self._layers)
-        self.sample_rate, self.hop_length, self.codebook_size = int(sample_rate), int(hop_length), int(codebook_size)
 
     def rvq_layers(self) -> list[Any]:
         return self._layers
+
+    def architecture(self) -> dict[str, Any]:
+        return dict(self._architecture)
 
     def decode_latent(self, latent: Tensor) -> Tensor:
         return self._model.decoder(latent)

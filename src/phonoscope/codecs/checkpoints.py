@@ -97,17 +97,15 @@ def load_packaged(name: str, n_layers: int | None = None) -> Codec:
     """A packaged model by name. Raises `DataError` that lists the packaged models if there is none of this name."""
     if name not in packaged_names():
         raise DataError(f"no packaged model {name!r}; packaged are {', '.join(packaged_names()) or 'none'}")
-    _check_sum(PACKAGED / name / "model.safetensors")
+    _check_sum(name)
     return _load_saved(PACKAGED / name, n_layers)
 
 
-def _check_sum(weights: Path) -> None:
-    """Raise `DataError` unless packaged weights have the SHA-256 that stands in `SHA256SUMS` beside their folder."""
-    listing = weights.parents[1] / "SHA256SUMS"
-    lines = [line.split() for line in listing.read_text(encoding="utf-8").splitlines()] if listing.is_file() else []
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if [digest, weights.relative_to(listing.parent).as_posix()] not in lines:
+def _check_sum(name: str) -> None:
+    """Raise `DataError` unless a packaged model's weights have the SHA-256 that stands in `SHA256SUMS`."""
+    weights, listing = PACKAGED / name / "model.safetensors", PACKAGED / "SHA256SUMS"
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    if not listing.is_file() or f"{digest}  {name}/{weights.name}" not in listing.read_text("utf-8").splitlines():
         raise DataError(
             f"{weights}: SHA-256 is {digest}, which {listing.name} does not have; `git checkout` the file, or, if you "
             f"trained it again, write its `sha256sum` into {listing}"

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from scipy.stats import entropy
 
 from phonoscope.audio import read_audio
-from phonoscope.codecs.base import bitrate_bps, encode, frame_rate_hz
+from phonoscope.codecs.base import Codec, bitrate_bps, encode, frame_rate_hz
 from phonoscope.codecs.quality import clip_quality, quality_table
 from phonoscope.compute import parallel_map
 from phonoscope.data.codebooks import Codebooks
@@ -24,13 +24,8 @@ from phonoscope.data.tokens import Tokens
 from phonoscope.files import write_parquet
 from phonoscope.shards import resumable, shard_key
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phonoscope.codecs.base import Codec
-
 SHARD_UTTERANCES = 64
-OpenCodec = Callable[[], "Codec"]  # opens the codec, once a process
+OpenCodec = Callable[[], Codec]  # opens the codec, once a process
 _Row = tuple[str, str, str]  # utterance, path, sha256
 TOKENS_FILE, CODEBOOKS_FILE, MEANS_FILE = "tokens.parquet", "codebooks.safetensors", "latents.parquet"
 

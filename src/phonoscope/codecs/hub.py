@@ -21,15 +21,21 @@ class TransformersCodec(Adapter):
 
     def __init__(self, model: Any, n_layers: int | None = None) -> None:
         """Raises `DataError` for a model that the adapter cannot use, or if it has too few layers."""
-        layers, config = self.all_layers(model), model.config
-        rate = config.sample_rate if hasattr(config, "sample_rate") else config.sampling_rate
-        hop_length = config.hop_length if hasattr(config, "hop_length") else round(rate / config.frame_rate)
-        super().__init__(model, layers, n_layers, rate, hop_length, config.codebook_size)
+        config, settings = model.config, model.config.to_dict()
+        architecture = {key: value for key, value in settings.items() if key not in UNUSED_SETTINGS}
+        super().__init__(model, self.all_layers(model), n_layers, architecture)
+        self.sample_rate = int(config.sample_rate if hasattr(config, "sample_rate") else config.sampling_rate)
+        whole = hasattr(config, "hop_length")  # Mimi has a frame rate in its place
+        self.hop_length = int(config.hop_length if whole else round(self.sample_rate / config.frame_rate))
+        self.codebook_size = int(config.codebook_size)
 
     @staticmethod
     def all_layers(model: Any) -> list[Any]:
         """The quantizer's layers, the first one first. Raises `DataError` for a model that the adapter cannot use."""
         return list(model.quantizer.quantizers)
+
+    def latent(self, audio: Tensor) -> Tensor:
+        return self._model.encoder(audio)
 
     def quantize(self, latent: Tensor) -> Tensor:
         residual, codes = latent, []
@@ -44,10 +50,6 @@ class TransformersCodec(Adapter):
 
     def decode(self, codes: Tensor) -> Tensor:
         return self.decode_latent(self._model.quantizer.decode(codes.transpose(0, 1)))
-
-    def architecture(self) -> dict[str, Any]:
-        settings = self._model.config.to_dict()
-        return {key: value for key, value in settings.items() if key not in UNUSED_SETTINGS}
 
     def _whole_frames(self, audio: Tensor) -> Tensor:
         """The audio with zeros up to a whole frame."""
@@ -64,9 +66,6 @@ class TransformersEncodec(TransformersCodec):
             reason = "this EnCodec is stereo or cuts and rescales its audio"
             raise DataError(f"{reason}; give a mono one such as encodec_24khz")
         return list(model.quantizer.layers)
-
-    def latent(self, audio: Tensor) -> Tensor:
-        return self._model.encoder(audio)
 
 
 class TransformersDac(FactorisedAdapter, TransformersCodec):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from phonoscope.audio import load_librosa
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
+from phonoscope.codecs.base import device_of, encode_batch
 
 STOI_MIN_S = 0.6  # shortest clip with a score: STOI needs 30 frames of 12.8 ms that carry speech
 
@@ -66,8 +65,6 @@ def clip_quality(codec: Any, samples: NDArray[np.float32]) -> list[tuple[int, st
     """
     import torch
 
-    from phonoscope.codecs.base import device_of, encode_batch
-
     scores: list[tuple[int, str, float | None]] = []
     with torch.inference_mode():
         codes = encode_batch(codec, torch.from_numpy(samples)[None].to(device_of(codec))).codes
@@ -83,8 +80,6 @@ def clip_quality(codec: Any, samples: NDArray[np.float32]) -> list[tuple[int, st
 
 def quality_table(clips: Sequence[list[tuple[int, str, float | None]]]) -> pd.DataFrame:
     """Means over clips as a tidy table: layer (layers kept), metric, value, and n, the number of clips with a score."""
-    import pandas as pd
-
     scores = pd.DataFrame([row for clip in clips for row in clip], columns=["layer", "metric", "value"]).dropna()
     means = scores.groupby(["metric", "layer"], sort=False)["value"].agg(["mean", "size"]).reset_index()
     return means.rename(columns={"mean": "value", "size": "n"})[["layer", "metric", "value", "n"]]

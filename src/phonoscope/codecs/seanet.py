@@ -19,11 +19,10 @@ class SeanetCodec(Adapter):
     start_deviation = 1.0
 
     def __init__(self, model: Any, architecture: dict[str, Any], n_layers: int | None = None) -> None:
-        hop_length = math.prod(architecture.get("ratios") or architecture["strides"])
-        codebook_size = architecture.get("bins") or architecture["codebook_size"]
-        layers = list(model.quantizer.vq.layers)
-        super().__init__(model, layers, n_layers, architecture["sample_rate"], hop_length, codebook_size)
-        self._architecture = architecture
+        super().__init__(model, list(model.quantizer.vq.layers), n_layers, architecture)
+        self.sample_rate = int(architecture["sample_rate"])
+        self.hop_length = math.prod(architecture.get("ratios") or architecture["strides"])
+        self.codebook_size = int(architecture.get("bins") or architecture["codebook_size"])
 
     def quantizer_trainer(self, decay: float, dead_usage: float) -> EmaRvqTrainer:
         from phonoscope.codecs.rvq import EmaRvqTrainer
@@ -42,6 +41,3 @@ class SeanetCodec(Adapter):
     def codebooks(self) -> CodebookTensors:
         rows = [layer.codebook.detach().clone() for layer in self._layers]
         return CodebookTensors(vectors=rows, raw=rows)
-
-    def architecture(self) -> dict[str, Any]:
-        return dict(self._architecture)

@@ -8,6 +8,7 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -21,8 +22,6 @@ from phonoscope.files import atomic_file
 from phonoscope.stats import perplexity
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from phonoscope.codecs.base import TrainableCodec
     from phonoscope.codecs.clips import Clips
     from phonoscope.codecs.rvq import Quantized
@@ -62,8 +61,6 @@ class CodecTrainer:
 
     def curve_frame(self) -> pd.DataFrame:
         """The training curve, tidy: step, phase, part, layer (0 where it has none), value."""
-        import pandas as pd
-
         return pd.DataFrame(self.curve, columns=CURVE_COLUMNS)
 
     def train(self, clips: Clips) -> None:
@@ -158,40 +155,31 @@ class CodecTrainer:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint that `load` resumes from to the same weights."""
-        state = {
-            "model": self.codec.model.state_dict(),
-            "mel_head": self.mel_head.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "quantizer": self.quantizer.state(),
-            "config": self.config.model_dump(),
-            "step": self.step,
-            "curve": self.curve,
-            "steps": self._steps,
-            "sums": self._sums,
-            "counts": self._counts,
-        }
+        modules = {"model": self.codec.model, "mel_head": self.mel_head, "optimizer": self.optimizer}
+        state: dict[str, Any] = {name: module.state_dict() for name, module in modules.items()}
+        state |= {"quantizer": self.quantizer.state(), "config": self.config.model_dump()}
+        state |= {"step": self.step, "curve": self.curve}
+        state |= {"steps": self._steps, "sums": self._sums, "counts": self._counts}
         with atomic_file(path) as temporary:
             torch.save(state, temporary)
 
     def load(self, path: Path) -> None:
         """Resume from a checkpoint of `save`. Raises `DataError` if it is not one, or has other training parameters."""
+        ours = self.config.model_dump()
         try:
-            self._take(torch.load(path, weights_only=True, map_location="cpu"))
+            state = torch.load(path, weights_only=True, map_location="cpu")
+            other = [key for key, value in state["config"].items() if ours[key] != value]
+            if other:
+                raise ValueError(f"made with another training.{', training.'.join(other)}")
+            self.codec.model.load_state_dict(state["model"])
+            self.mel_head.load_state_dict(state["mel_head"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.quantizer.load_state(state["quantizer"])
+            self.step, self.curve = state["step"], state["curve"]
+            self._steps, self._sums, self._counts = state["steps"], state["sums"], state["counts"]
         except (OSError, EOFError, RuntimeError, KeyError, ValueError, UnpicklingError) as error:
             reason = f"not a training checkpoint of this codec ({error})"
             raise DataError(f"{path}: {reason}; delete it to start again") from error
-
-    def _take(self, state: dict[str, Any]) -> None:
-        ours = self.config.model_dump()
-        other = [key for key, value in state["config"].items() if ours[key] != value]
-        if other:
-            raise ValueError(f"made with another training.{', training.'.join(other)}")
-        self.codec.model.load_state_dict(state["model"])
-        self.mel_head.load_state_dict(state["mel_head"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.quantizer.load_state(state["quantizer"])
-        self.step, self.curve = state["step"], state["curve"]
-        self._steps, self._sums, self._counts = state["steps"], state["sums"], state["counts"]
 
 
 def _check(losses: dict[str, Tensor], step: int) -> None:
@@ -209,8 +197,6 @@ def train_codec(
 
     clips: needed unless the codec is only loaded. Raises `DataError` if the teacher's features do not fit the codec.
     """
-    import pandas as pd
-
     nothing = pd.DataFrame(columns=CURVE_COLUMNS)
     if clips is None:
         return nothing

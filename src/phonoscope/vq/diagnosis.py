@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,9 +25,7 @@ from phonoscope.vq.observe import Observed, as_tensor, observe_counts, observe_v
 from phonoscope.vq.states import LIVE, Book, QuantizerState, load_tensors, read_state
 from phonoscope.vq.usage import active_codes, perplexity
 
-if TYPE_CHECKING:
-    import pandas as pd
-
+# verdicts and their meanings, the gravest first
 VERDICTS = {
     "not_finite": "the codebook holds values that are not finite",
     "unscaled_ema": "the EMA update lacks the factor n, so used codes are n times their centroids",
@@ -37,7 +36,6 @@ VERDICTS = {
     "dead_codes": "most codes are never used",
     "healthy": "no known fault",
 }
-"""Verdicts and their meanings, the gravest first."""
 
 DEAD_USAGE = 0.01  # a dead code has less than this share of uniform usage
 COPY_TOLERANCE = 1e-3  # distance of a duplicate, as a share of the median norm
@@ -47,28 +45,20 @@ MOST_DUPLICATES, MOST_DEAD = 0.1, 0.5  # shares of the codes
 COLLAPSED = 0.01  # perplexity as a share of the codes
 VECTORS_FOR_COLLAPSE = 100  # fewer vectors say nothing about collapse
 VECTORS_A_CODE_FOR_DEAD = 5  # fewer vectors per code say nothing about dead codes
+# numbers that the text shows, with their headings
 COLUMNS = {
-    "codes": "codes",
-    "perplexity_ema": "perplexity (EMA)",
-    "perplexity_dataset": "perplexity (dataset)",
-    "dead_ema": "dead (EMA)",
-    "unused_dataset": "unused (dataset)",
-    "duplicates": "duplicates",
-    "code_norm_median": "code norm",
-    "norm_over_centroid": "/ centroid",
-    "norm_over_input": "/ input",
+    "codes": "codes", "perplexity_ema": "perplexity (EMA)", "perplexity_dataset": "perplexity (dataset)",
+    "dead_ema": "dead (EMA)", "unused_dataset": "unused (dataset)", "duplicates": "duplicates",
+    "code_norm_median": "code norm", "norm_over_centroid": "/ centroid", "norm_over_input": "/ input",
     "verdict": "verdict",
-}
-"""Numbers that the text shows, with their headings."""
+}  # fmt: skip
 
 
 class Fault(NamedTuple):
     """One fault of one layer."""
 
-    layer: int
-    """From 1."""
-    name: str
-    """One of `VERDICTS`."""
+    layer: int  # from 1
+    name: str  # one of `VERDICTS`
     reason: str
 
     def __str__(self) -> str:
@@ -79,14 +69,11 @@ class Fault(NamedTuple):
 class Diagnosis:
     """The faults of a quantizer, and the numbers that they rest on."""
 
-    layout: str
-    """Whose form the checkpoint has."""
+    layout: str  # whose form the checkpoint has
     layers: list[dict[str, Any]]
     """Numbers of each layer, JSON-able, with its own verdict; None stands for a number that could not be measured."""
-    faults: list[Fault]
-    """By layer, and within a layer the gravest first."""
-    not_judged: list[str]
-    """Questions that neither state nor data answer, and why."""
+    faults: list[Fault]  # by layer, and within a layer the gravest first
+    not_judged: list[str]  # questions that neither state nor data answer, and why
 
     @property
     def verdict(self) -> str:
@@ -99,8 +86,6 @@ class Diagnosis:
 
     def table(self) -> pd.DataFrame:
         """The numbers, one row per layer."""
-        import pandas as pd
-
         return pd.DataFrame(self.layers).set_index("layer")
 
     def to_dict(self) -> dict[str, Any]:
@@ -183,12 +168,12 @@ def diagnose_state(state: QuantizerState, observed: Sequence[Observed] = ()) -> 
     """As `diagnose`, from a state and usage that may cover only the first layers, or none."""
     layers: list[dict[str, Any]] = []
     faults: list[Fault] = []
-    for index, book in enumerate(state.books):
-        numbers = measure(book, observed[index] if index < len(observed) else None)
+    pairs = islice(zip_longest(state.books, observed), len(state.books))
+    for layer, (book, seen) in enumerate(pairs, start=1):
+        numbers = measure(book, seen)
         named = judge(numbers)
-        numbers["verdict"] = next((name for name, _ in named), "healthy")
-        faults += [Fault(index + 1, name, reason) for name, reason in named]
-        layers.append({"layer": index + 1, **numbers})
+        faults += [Fault(layer, name, reason) for name, reason in named]
+        layers.append({"layer": layer, **numbers, "verdict": named[0][0] if named else "healthy"})
     return Diagnosis(state.layout, layers, faults, _not_judged(state, observed))
 
 
@@ -258,15 +243,13 @@ def _dataset_usage(seen: Observed | None, code_norm: float | None) -> dict[str, 
         return dict.fromkeys(keys)
     counts, active = seen.counts, int(active_codes(seen.counts))
     unused = len(counts) - active
-    numbers = (int(counts.sum()), float(perplexity(counts)), active, unused, max(0, unused - _unseen(counts)))
-    over = code_norm / seen.norm if seen.norm and code_norm is not None else None
-    return dict(zip(keys, (*numbers, seen.norm, over), strict=True))
-
-
-def _unseen(counts: Tensor) -> int:
-    """A lower bound on codes in use that the data do not contain yet (Chao 1984, bias-corrected)."""
+    # a lower bound on codes in use that the data do not contain yet (Chao 1984, bias-corrected): a small dataset must
+    # not make a healthy codebook look dead
     once, twice = int((counts == 1).sum()), int((counts == 2).sum())
-    return once * (once - 1) // (2 * (twice + 1))
+    dead = max(0, unused - once * (once - 1) // (2 * (twice + 1)))
+    over = code_norm / seen.norm if seen.norm and code_norm is not None else None
+    numbers = (int(counts.sum()), float(perplexity(counts)), active, unused, dead, seen.norm, over)
+    return dict(zip(keys, numbers, strict=True))
 
 
 def _duplicates(rows: Tensor, batch: int = 2048) -> int:

@@ -24,14 +24,11 @@ UNIT_TOLERANCE = 1e-2  # bfloat16 keeps two to three digits
 
 @dataclass(frozen=True)
 class Projection:
-    """A linear map before the search or after it: weight [d_out, d_in], bias [d_out].
+    """A linear map before the search or after it."""
 
-    norm: weight and bias [d_out] of a layer norm that follows.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    norm: tuple[Tensor, Tensor] | None = None
+    weight: Tensor  # [d_out, d_in]
+    bias: Tensor  # [d_out]
+    norm: tuple[Tensor, Tensor] | None = None  # weight and bias [d_out] of a layer norm that follows
 
     def tensors(self) -> list[Tensor]:
         return [self.weight, self.bias, *(self.norm or ())]
@@ -43,16 +40,13 @@ class Projection:
 
 @dataclass(frozen=True)
 class Book:
-    """One layer's codebook, in float64. Raises `DataError` if its buffers do not fit each other.
-
-    vectors: [K, d]. sizes: [K] EMA counts. sums: [K, d] EMA sums. cosine: codes are compared by direction.
-    """
+    """One layer's codebook, in float64. Raises `DataError` if its buffers do not fit each other."""
 
     name: str
-    vectors: Tensor
-    sizes: Tensor | None = None
-    sums: Tensor | None = None
-    cosine: bool = False
+    vectors: Tensor  # [K, d]
+    sizes: Tensor | None = None  # [K] EMA counts
+    sums: Tensor | None = None  # [K, d] EMA sums
+    cosine: bool = False  # codes are compared by direction
     project_in: Projection | None = None
     project_out: Projection | None = None
 
@@ -110,10 +104,8 @@ class QuantizerState:
 
     layout: str
     books: list[Book]
-    unit_inputs: bool = False
-    """Inputs are L2-normalised before the search."""
-    project_in: Projection | None = None
-    """A map before the first layer, shared by all."""
+    unit_inputs: bool = False  # inputs are L2-normalised before the search
+    project_in: Projection | None = None  # a map before the first layer, shared by all
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

@@ -36,9 +36,9 @@ class DacCodec(FactorisedAdapter):
     start_deviation = 0.3  # beyond it, the Snake activation folds its input over
 
     def __init__(self, model: Any, architecture: dict[str, Any], n_layers: int | None = None) -> None:
-        layers, rate = list(model.quantizer.quantizers), architecture["sample_rate"]
-        super().__init__(model, layers, n_layers, rate, model.hop_length, architecture["codebook_size"])
-        self._architecture = architecture
+        super().__init__(model, list(model.quantizer.quantizers), n_layers, architecture)
+        self.sample_rate, self.hop_length = int(architecture["sample_rate"]), int(model.hop_length)
+        self.codebook_size = int(architecture["codebook_size"])
 
     def quantizer_trainer(self, decay: float, dead_usage: float) -> DacRvqTrainer:
         from phonoscope.codecs.rvq import DacRvqTrainer
@@ -47,9 +47,6 @@ class DacCodec(FactorisedAdapter):
 
     def latent(self, audio: Tensor) -> Tensor:
         return self._model.encoder(self._model.preprocess(audio, self.sample_rate))
-
-    def architecture(self) -> dict[str, Any]:
-        return dict(self._architecture)
 
 
 def build(architecture: dict[str, Any], n_layers: int | None = None) -> DacCodec:
