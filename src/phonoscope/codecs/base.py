@@ -132,8 +132,8 @@ def encode(codec: Codec, waveform: Any, sample_rate: int) -> Encoded:
         raise DataError(f"a waveform is mono samples [T], not {list(samples.shape)}; average or choose a channel")
     audio = torch.from_numpy(resample(samples, sample_rate, codec.sample_rate))
     with torch.inference_mode():
-        batch = encode_batch(codec, audio[None].to(device_of(codec)))
-    return Encoded(batch.codes[0], batch.latent[0])
+        codes, latent = encode_batch(codec, audio[None].to(device_of(codec)))
+    return Encoded(codes[0], latent[0])
 
 
 def encode_batch(codec: Codec, audio: Tensor) -> Encoded:

@@ -22,27 +22,22 @@ PACKAGED = Path(__file__).parent / "packaged"
 
 
 def load_codec(source: str | Path, n_layers: int | None = None, *, kind: str | None = None) -> Codec:
-    """A codec that is ready to encode.
+    """A codec that is ready to encode, with its first `n_layers` RVQ layers (default: all).
 
-    Args:
-        source: the name of a packaged model, a folder that `save_codec` wrote, a folder or Hub id in transformers'
-            form, or, together with `kind`, the official checkpoint of a package. A `Path` is never taken for a name.
-        n_layers: RVQ layers to use; by default all.
-        kind: the kind of an official checkpoint, such as `encodec`.
+    source: the name of a packaged model, a folder that `save_codec` wrote, a folder or Hub id in transformers' form,
+    or, with its `kind` (such as `encodec`), the official checkpoint of a package. A `Path` is never taken for a name.
     Raises: `DataError` if the source is missing, broken, of another shape, or has fewer layers; `EnvironmentFault` if a
         Hub id cannot be fetched.
     """
     if kind is not None:
         return load_official(kind, source, n_layers)
     path = Path(source).expanduser()
-    if isinstance(source, str):
-        if source in packaged_names():
-            return load_packaged(source, n_layers)
-        if not path.exists():
-            if source.count("/") != 1 or source.startswith(("/", ".", "~")):
-                there = ", ".join(packaged_names()) or "none"
-                raise DataError(f"{source}: no such folder, and no packaged codec; packaged are {there}")
+    if isinstance(source, str) and source in packaged_names():
+        return load_packaged(source, n_layers)
+    if isinstance(source, str) and not path.exists():
+        if source.count("/") == 1 and not source.startswith(("/", ".", "~")):
             return codec_kind("transformers").load(source, n_layers)
+        raise DataError(f"{source}: no such folder, and no packaged codec; packaged are {_packaged()}")
     if path.is_file():
         raise DataError(f"{path}: an official checkpoint needs its kind, one of {', '.join(kind_names())}")
     return _load_saved(path, n_layers)
@@ -93,10 +88,14 @@ def packaged_names() -> list[str]:
     return sorted(path.parent.name for path in PACKAGED.glob("*/config.json"))
 
 
+def _packaged() -> str:
+    return ", ".join(packaged_names()) or "none"
+
+
 def load_packaged(name: str, n_layers: int | None = None) -> Codec:
     """A packaged model by name. Raises `DataError` that lists the packaged models if there is none of this name."""
     if name not in packaged_names():
-        raise DataError(f"no packaged model {name!r}; packaged are {', '.join(packaged_names()) or 'none'}")
+        raise DataError(f"no packaged model {name!r}; packaged are {_packaged()}")
     _check_sum(name)
     return _load_saved(PACKAGED / name, n_layers)
 
@@ -115,8 +114,7 @@ def _check_sum(name: str) -> None:
 def load_official(kind: str, checkpoint: str | Path, n_layers: int | None = None) -> Codec:
     """An official checkpoint, in the form in which the kind's package publishes it; nothing is unpickled.
 
-    Raises: `DataError` naming the file if it is missing, truncated or of another shape; `ParamsError` for an unknown
-        kind; `EnvironmentFault` if a Hub id cannot be fetched.
+    Raises `DataError` naming a file that cannot be used, `ParamsError` for an unknown kind, and `EnvironmentFault`.
     """
     maker, path = codec_kind(kind), Path(checkpoint).expanduser()
     if maker.trainable and not path.is_absolute() and not path.exists():
@@ -125,14 +123,12 @@ def load_official(kind: str, checkpoint: str | Path, n_layers: int | None = None
 
 
 def random_codec(kind: str, n_layers: int | None = None, architecture: dict[str, Any] | None = None) -> Any:
-    """A codec with random weights: of the small architecture of its kind, or of the one given.
-
-    Raises `ParamsError` if the kind has no small model and no architecture is given.
-    """
+    """A codec with random weights, of the architecture given or the small one of its kind. Raises `ParamsError`."""
     maker = codec_kind(kind)
-    if architecture is None and maker.small is None:
+    chosen = architecture or maker.small
+    if chosen is None:
         raise ParamsError(f"kind: {kind} has no small model; give an architecture")
-    return maker.build(architecture or dict(maker.small or {}), n_layers)
+    return maker.build(dict(chosen), n_layers)
 
 
 def open_codec(name: str, config: CodecConfig) -> Any:

@@ -42,12 +42,11 @@ def encode_corpus(
     name: str = "",
     workers: int = 1,
 ) -> list[NDArray[np.int64]]:
-    """Encode every utterance of a manifest, and write into `folder`:
+    """Encode every utterance of a manifest, and write into `folder`: `data.Tokens`, `data.Codebooks`, the time-means of
+    all latents (`data.latents.read_mean_latents`) and the frame latents of the utterances `keep_latents`.
 
-    tokens.parquet (`data.Tokens`), codebooks.safetensors (`data.Codebooks`), latents.parquet (time-means of all
-    utterances, `data.latents.read_mean_latents`), and the frame latents of the utterances `keep_latents`
-    (`data.Latents`). Finished shards wait in `kept`; they are made again if `weights` (files of the codec), `name` or
-    the audio change. Returns code counts, [K] a layer.
+    Finished shards wait in `kept`; they are made again if `weights` (files of the codec), `name` or the audio change.
+    Returns code counts, [K] a layer.
     """
     codec = open_codec()
     rows = list(zip(*(manifest[column] for column in ("utterance", "path", "sha256")), strict=True))
@@ -75,7 +74,6 @@ def _key(shared: str, sampled: Collection[str], shard: Sequence[_Row]) -> str:
 def _encode_shard(
     open_codec: OpenCodec, audio: Path, sampled: Collection[str], shard: Sequence[_Row], folder: Path
 ) -> None:
-    """Write tokens, mean latents and frame latents of some utterances."""
     codec, codes, latents = open_codec(), {}, {}
     for utterance, path, _ in shard:
         encoded = encode(codec, *read_audio(audio / path))
@@ -92,9 +90,7 @@ def score_codec(
 ) -> pd.DataFrame:
     """Bit rate, code usage and reconstruction quality: layer (0 for the whole codec), metric, value, n.
 
-    Args:
-        clips: audio at the codec's rate, [T] each, decoded from the first l layers for every l.
-        counts: how often each code of each layer occurs, [K] a layer.
+    clips: audio at the codec's rate, [T] each. counts: how often each code of each layer occurs, [K] a layer.
     """
     scores = parallel_map(partial(_score, open_codec), clips, workers=workers, description="reconstruct")
     usage = usage_table(counts)

@@ -63,12 +63,10 @@ def check_config(config: CodecConfig) -> None:
     if config.distill and not kind.distils:
         able = ", ".join(name for name in kind_names() if codec_kind(name).distils)
         raise ParamsError(f"distill: needs kind {able}, not {config.kind}")
-    if not kind.trainable:
-        if config.checkpoint in NO_CHECKPOINT or config.untrained:
-            raise ParamsError(f"checkpoint: kind {config.kind} needs a checkpoint: a local folder or a Hub id")
-        if config.adapt_steps not in ("auto", 0):
-            raise ParamsError(f"adapt_steps: codecs of kind {config.kind} cannot be trained here; set it to 0")
-    elif config.checkpoint in NO_CHECKPOINT and config.layers > kind.small_layers:
-        raise ParamsError(
-            f"layers: the small {config.kind} has {kind.small_layers} RVQ layers, not {config.layers}; lower layers"
-        )
+    if not kind.trainable and (config.checkpoint in NO_CHECKPOINT or config.untrained):
+        raise ParamsError(f"checkpoint: kind {config.kind} needs a checkpoint: a local folder or a Hub id")
+    if not kind.trainable and config.adapt_steps not in ("auto", 0):
+        raise ParamsError(f"adapt_steps: codecs of kind {config.kind} cannot be trained here; set it to 0")
+    if kind.trainable and config.checkpoint in NO_CHECKPOINT and config.layers > kind.small_layers:
+        has = f"the small {config.kind} has {kind.small_layers} RVQ layers"
+        raise ParamsError(f"layers: {has}, not {config.layers}; lower layers")
