@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from phonoscope.codecs.base import Adapter, CodebookTensors, FactorisedAdapter, project
 from phonoscope.errors import DataError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 UNUSED_SETTINGS = ("architectures", "dtype", "id2label", "label2id", "transformers_version", "_name_or_path")
 

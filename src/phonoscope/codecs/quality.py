@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,8 +44,6 @@ def mel_distance_db(reference: NDArray[np.float32], estimate: NDArray[np.float32
 
 def stoi(reference: NDArray[np.float32], estimate: NDArray[np.float32], sample_rate: int) -> float | None:
     """Short-time objective intelligibility (Taal et al. 2011), or None if too little of the clip carries speech."""
-    import warnings
-
     from pystoi import stoi as pystoi
 
     if len(reference) < STOI_MIN_S * sample_rate:

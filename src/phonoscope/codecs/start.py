@@ -5,19 +5,16 @@ A codec in this state is the untrained control of the probes, and the point from
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from phonoscope.codecs.base import device_of
-
-if TYPE_CHECKING:
-    from phonoscope.codecs.base import TrainableCodec
-    from phonoscope.codecs.clips import Clips
+from phonoscope.codecs.base import TrainableCodec, device_of
+from phonoscope.codecs.clips import Clips
 
 MIN_DEVIATION = 1e-4
-SCALING_BATCHES = 4  # clips that set the scale of the encoder's layers
+SCALING_BATCHES = 4  # of clips, that set the scale of the encoder's layers
 START_VECTORS = 24_000  # latents that the k-means start of the codebooks sees
 
 

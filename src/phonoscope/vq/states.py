@@ -113,19 +113,16 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
     Only tensors and plain containers are read; nothing is unpickled. Raises `DataError` naming the file.
     """
-    file = _weights_in(path) if path.is_dir() else path
-    if file.suffix == ".safetensors" and file.is_file():
-        return read_safetensors(file)[0]
-    return dict(_flat(read_torch(file), ""))
-
-
-def _weights_in(folder: Path) -> Path:
-    files = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES)
-    named = [file for file in files if file.name == "model.safetensors"] or files
-    if len(named) != 1:
-        names = ", ".join(file.name for file in files) or "none"
-        raise DataError(f"{folder}: expected one file of weights in this folder, found {names}; name the file")
-    return named[0]
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
+        named = [file for file in files if file.name == "model.safetensors"] or files
+        if len(named) != 1:
+            names = ", ".join(file.name for file in files) or "none"
+            raise DataError(f"{path}: expected one file of weights in this folder, found {names}; name the file")
+        path = named[0]
+    if path.suffix == ".safetensors" and path.is_file():
+        return read_safetensors(path)[0]
+    return dict(_flat(read_torch(path), ""))
 
 
 def _flat(content: Any, prefix: str) -> Iterator[tuple[str, Tensor]]:
