@@ -46,31 +46,6 @@ def test_causal_codecs_change_no_code_for_what_follows(kind: str) -> None:
     assert torch.equal(codes_of(codec, samples)[..., :40], codes)
 
 
-def dac_margin_frames(rates: list[int]) -> int:
-    """Frames that a DAC encoder sees to either side: half its receptive field, rounded up."""
-    samples, stride = 3, 1  # the first convolution has a kernel of 7
-    for rate in rates:
-        samples += 3 * (1 + 3 + 9) * stride + rate * stride
-        stride *= rate
-    return int(np.ceil((samples + stride) / stride))  # the last one has a kernel of 3
-
-
-@pytest.mark.parametrize("kind", ["dac", "transformers-dac"])
-def test_dac_codes_further_than_the_receptive_field_from_an_edge_depend_on_no_padding(kind: str) -> None:
-    codec = living(kind)
-    samples, margin = voice(1.2, codec.sample_rate)[: 60 * codec.hop_length], dac_margin_frames([4, 4, 4, 5])
-    whole = codes_of(codec, samples)
-    cut = codes_of(codec, samples[10 * codec.hop_length : 50 * codec.hop_length])
-    assert margin == 13
-    assert torch.equal(cut[..., margin:-margin], whole[..., 10 + margin : 50 - margin])
-    with torch.no_grad():
-        latent = codec.latent(torch.from_numpy(samples)[None, None])
-        padded = codec.latent(torch.from_numpy(np.pad(samples, (0, 6400)))[None, None])[..., :60]
-    changed = (latent - padded).abs().amax(dim=(0, 1)) > 1e-4
-    assert not bool(changed[: 60 - margin].any())
-    assert bool(changed[-1])  # which is why an utterance is never padded to a longer one's length
-
-
 @pytest.mark.parametrize("kind", ["dac", "transformers-dac"])
 def test_dac_fills_the_last_frame_with_zeros(kind: str) -> None:
     codec = living(kind)

@@ -155,8 +155,8 @@ class CodecTrainer:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint that `load` resumes from to the same weights."""
-        modules = {"model": self.codec.model, "mel_head": self.mel_head, "optimizer": self.optimizer}
-        state: dict[str, Any] = {name: module.state_dict() for name, module in modules.items()}
+        parts: dict[str, Any] = {"model": self.codec.model, "mel_head": self.mel_head, "optimizer": self.optimizer}
+        state = {name: part.state_dict() for name, part in parts.items()}
         state |= {"quantizer": self.quantizer.state(), "config": self.config.model_dump()}
         state |= {"step": self.step, "curve": self.curve}
         state |= {"steps": self._steps, "sums": self._sums, "counts": self._counts}

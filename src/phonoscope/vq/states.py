@@ -174,7 +174,8 @@ def _ema(tensors: Mapping[str, Tensor], name: str, sizes: str, sums: list[str]) 
     vectors, size = _one_head(tensors[name]), tensors.get(sizes)
     present = (_one_head(tensors[key]) for key in sums if key in tensors)
     fitting = next((tensor for tensor in present if tensor.shape == vectors.shape), None)
-    owner, sides = name.rpartition(".")[0], {}
+    owner = name.rpartition(".")[0]
+    sides: dict[str, Any] = {}
     if owner.endswith("_codebook"):
         parent = owner.removesuffix("_codebook")
         sides = {side: _linear(tensors, f"{parent}{side}") for side in ("project_in", "project_out")}
