@@ -55,13 +55,12 @@ def _prepare(work: Work) -> tuple[Codec, Work]:
 def build(name: str) -> Codec:
     """A packaged model, or one of an official architecture with random weights."""
     from phonoscope.codecs.checkpoints import load_packaged, random_codec
-    from phonoscope.codecs.hub import build_transformers
     from phonoscope.codecs.registry import codec_kind
 
     if name in PACKAGED:
         return load_packaged(name)
     if name in ("mimi", "xcodec"):
-        return build_transformers({"model_type": name}, OFFICIAL[name])
+        return codec_kind("transformers").build({"model_type": name}, OFFICIAL[name])
     kind = name.partition("_")[0]
     return random_codec(kind, OFFICIAL[name], dict(codec_kind(kind).official or {}))
 

@@ -92,9 +92,8 @@ def training_speech(workers: int) -> list[NDArray[np.float32]]:
 def train_packaged(name: Name, compute: ComputeConfig, destination: Path, recipe: TrainingConfig = RECIPE) -> None:
     """Train one packaged model and write it into `destination`; resume from `.phonoscope/packaged`."""
     from phonoscope.codecs.checkpoints import random_codec
-    from phonoscope.codecs.clips import Clips
+    from phonoscope.codecs.clips import Clips, teacher_features
     from phonoscope.codecs.start import scale_encoder
-    from phonoscope.codecs.teacher import teacher_features
     from phonoscope.codecs.train import CodecTrainer
     from phonoscope.corpus.espeak import SAMPLE_RATE_HZ as NATIVE_HZ
     from phonoscope.whisper.model import encoder_features, load_whisper

@@ -6,28 +6,27 @@ import numpy as np
 import pytest
 import torch
 
-from phonoscope.codecs.losses import (
-    N_MELS,
-    STFT_WINDOWS,
-    distillation_loss,
-    log_mel,
-    magnitude,
-    multi_scale_stft_loss,
-    waveform_loss,
-)
+from phonoscope.codecs.losses import N_MELS, distillation_loss, log_mel, multi_scale_stft_loss, waveform_loss
 
 from .tiny import voice
 
 
-def batch(seconds: float = 0.3) -> torch.Tensor:
-    return torch.from_numpy(np.stack([voice(seconds, seed=seed) for seed in range(2)]))
+def batch() -> torch.Tensor:
+    return torch.from_numpy(np.stack([voice(0.3, seed=seed) for seed in range(2)]))
 
 
-@pytest.mark.parametrize("window", STFT_WINDOWS)
-def test_magnitude_is_that_of_the_stft(window: int) -> None:
-    audio = batch()
-    spectrum = torch.stft(audio, window, window // 4, window=torch.hann_window(window), return_complex=True)
-    torch.testing.assert_close(magnitude(audio, window), (spectrum.abs() ** 2 + 1e-9).sqrt())
+def test_stft_loss_is_that_of_its_equation_with_plain_magnitudes() -> None:
+    audio, total = batch(), 0.0
+    for window in (1024, 512, 256, 128):
+        hann = torch.hann_window(window)
+        reference, estimate = (
+            torch.stft(clips, window, window // 4, window=hann, return_complex=True).abs()
+            for clips in (audio, audio.flip(0))
+        )
+        for target, output in zip(reference, estimate, strict=True):
+            log_l1 = float(((target + 1e-4).log() - (output + 1e-4).log()).abs().mean())
+            total += (float((target - output).norm() / target.norm()) + log_l1) / 2 / 4
+    assert float(multi_scale_stft_loss(audio, audio.flip(0))) == pytest.approx(total, rel=0.02)
 
 
 def test_stft_loss_is_zero_only_for_the_same_audio_and_differentiable_at_silence() -> None:
@@ -73,10 +72,5 @@ def test_distillation_loss_is_the_paper_s_by_a_loop_over_dimensions() -> None:
             cosine = float(a @ b) / (float(np.linalg.norm(a)) * float(np.linalg.norm(b)))
             total -= math.log(1 / (1 + math.exp(-cosine)))
     assert float(distillation_loss(student, teacher)) == pytest.approx(total / 21, rel=1e-5)
-
-
-def test_distillation_loss_is_least_where_the_student_is_the_teacher_at_any_scale() -> None:
-    teacher = torch.randn(2, 20, 5, generator=torch.Generator().manual_seed(1))
-    best = float(distillation_loss(3 * teacher, teacher))
+    best = float(distillation_loss(3 * teacher, teacher))  # at any scale
     assert best == pytest.approx(math.log(1 + math.exp(-1)), rel=1e-5)
-    assert float(distillation_loss(-teacher, teacher)) > float(distillation_loss(teacher.flip(1), teacher)) > best

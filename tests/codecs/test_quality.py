@@ -19,18 +19,12 @@ def orthogonal_noise(samples: np.ndarray, seed: int = 0) -> np.ndarray:
     return noise * np.sqrt((centred @ centred) / (noise @ noise))
 
 
-@pytest.mark.parametrize("level_db", [-20.0, -3.0, 0.0, 5.0, 30.0])
-def test_si_sdr_is_the_level_of_orthogonal_noise(level_db: float) -> None:
+@pytest.mark.parametrize("gain", [0.01, 1.0, -3.0])
+@pytest.mark.parametrize("level_db", [-20.0, 0.0, 30.0])
+def test_si_sdr_is_the_level_of_orthogonal_noise_at_any_scale_and_offset(level_db: float, gain: float) -> None:
     samples = voice(0.5).astype(np.float64)
     noisy = samples + orthogonal_noise(samples) * 10 ** (-level_db / 20)
-    assert si_sdr_db(samples, noisy) == pytest.approx(level_db, abs=1e-6)
-
-
-@pytest.mark.parametrize("gain", [0.01, 1.0, -3.0])
-def test_si_sdr_ignores_scale_and_offset(gain: float) -> None:
-    samples = voice(0.5).astype(np.float64)
-    noisy = samples + 0.3 * orthogonal_noise(samples)
-    assert si_sdr_db(samples, gain * noisy + 0.1) == pytest.approx(si_sdr_db(samples, noisy), abs=1e-6)
+    assert si_sdr_db(samples, gain * noisy + 0.1) == pytest.approx(level_db, abs=1e-6)
 
 
 def test_si_sdr_is_finite_at_the_extremes() -> None:

@@ -27,13 +27,13 @@ def _few_start_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(start, "START_VECTORS", 320)
 
 
-def clips_for(codec: Any, *, frames: int = 8, teacher: bool = False) -> Clips:
+def clips_for(codec: Any, *, teacher: bool = False) -> Clips:
     waveforms = [voice(1.5, codec.sample_rate, seed) for seed in range(4)]
     features = None
     if teacher:
         generator = torch.Generator().manual_seed(0)
         features = [torch.randn(len(w) // codec.hop_length, 12, generator=generator) for w in waveforms]
-    return Clips(waveforms, codec.hop_length, frames, 2, BRIEF.seed, features)
+    return Clips(waveforms, codec.hop_length, 8, 2, BRIEF.seed, features)
 
 
 def make(kind: str, config: TrainingConfig = BRIEF, *, distill: bool = False) -> CodecTrainer:
@@ -56,7 +56,6 @@ def test_clips_depend_on_seed_and_step_only() -> None:
     codec = build("encodec")
     clips, again = clips_for(codec), clips_for(codec)
     again.draw(17)
-    again.draw(3)
     assert torch.equal(clips.draw(5)[0], again.draw(5)[0])
     assert not torch.equal(clips.draw(5)[0], clips.draw(6)[0])
     again.seed += 1
@@ -104,7 +103,7 @@ def test_long_utterances_are_drawn_more_often() -> None:
 def test_the_loss_of_a_tiny_model_falls(kind: str) -> None:
     changes = {"warmup_steps": 40, "quantizer_steps": 10, "log_every": 10, "lr": 5e-3, "decay": 0.9}
     curve = trained(kind, **changes).curve_frame()
-    assert tuple(curve.columns) == CURVE_COLUMNS
+    assert list(curve.columns) == CURVE_COLUMNS
     assert sorted(curve["step"].unique()) == list(range(10, 51, 10))
     warm = curve[(curve["phase"] == "warm-up") & curve["part"].isin(["stft", "waveform", "latent_mel"])]
     totals = warm.groupby("step")["value"].sum()
@@ -126,10 +125,8 @@ def test_curve_holds_means_of_its_own_phase_only() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stop", [2, 3, 5])
 def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(kind: str, stop: int, tmp_path: Path) -> None:
-    whole = make(kind)
-    clips = clips_for(whole.codec)
-    whole.train(clips)
-    first = make(kind)
+    whole, first = trained(kind), make(kind)
+    clips = clips_for(first.codec)
     scale_encoder(first.codec, clips)
     first.run(clips, 0, 3, BRIEF.lr, quantized=False, until=min(stop, 3))
     if stop > 3:
@@ -147,13 +144,7 @@ def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(kind: str, stop:
     second.run(clips, 3, 4, BRIEF.lr, quantized=True)
     assert same_weights(whole, second)
     assert second.curve == whole.curve
-
-
-@pytest.mark.parametrize("kind", ["encodec", "dac"])
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(kind: str) -> None:
-    first, again, other = (trained(kind, seed=seed) for seed in (1, 1, 2))
-    assert same_weights(first, again)
-    assert not same_weights(first, other)
+    assert stop > 2 or not same_weights(whole, trained(kind, seed=1))
 
 
 def test_checkpoint_of_other_parameters_or_no_checkpoint_is_refused(tmp_path: Path) -> None:
@@ -168,29 +159,20 @@ def test_checkpoint_of_other_parameters_or_no_checkpoint_is_refused(tmp_path: Pa
         make("encodec").load(tmp_path / "none.pt")
 
 
-def test_nan_audio_stops_the_training_at_its_step() -> None:
-    trainer = make("encodec")
-    clips = clips_for(trainer.codec)
-    trainer.run(clips, 0, 2, 1e-3, quantized=False)
-    for waveform in clips.waveforms:
-        waveform[:] = np.nan
-    before = {name: tensor.clone() for name, tensor in trainer.codec.model.state_dict().items()}
-    with pytest.raises(DataError, match=r"the (stft|waveform|latent_mel) part is nan at step 2"):
-        trainer.run(clips, 2, 2, 1e-3, quantized=False)
-    assert all(torch.equal(before[name], tensor) for name, tensor in trainer.codec.model.state_dict().items())
-
-
-@pytest.mark.parametrize(("where", "part"), [("mel_head", "latent_mel"), ("transform", "distillation")])
-def test_a_poisoned_weight_stops_the_training_and_names_the_part(where: str, part: str) -> None:
+@pytest.mark.parametrize("part", ["stft", "latent_mel", "distillation"])
+def test_a_nan_stops_the_training_before_it_reaches_a_weight_and_is_named(part: str) -> None:
     trainer = make("speechtokenizer", distill=True)
     clips = clips_for(trainer.codec, teacher=True)
     trainer.start_quantizer(clips)
+    trainer.run(clips, 0, 2, 1e-3, quantized=True, until=1)
     model: Any = trainer.codec.model
-    module = trainer.mel_head if where == "mel_head" else model.transform
+    poisoned = {"stft": model.decoder.model[-1].conv.conv, "latent_mel": trainer.mel_head}
     with torch.no_grad():
-        module.bias.fill_(torch.nan)
-    with pytest.raises(DataError, match=f"the {part} part is nan at step 0"):
+        poisoned.get(part, model.transform).bias.fill_(torch.nan)
+    before = {name: tensor.clone() for name, tensor in model.encoder.state_dict().items()}
+    with pytest.raises(DataError, match=f"the {part} part is nan at step 1"):
         trainer.run(clips, 0, 2, 1e-3, quantized=True)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.encoder.state_dict().items())
 
 
 def test_distillation_moves_the_first_layer_towards_the_teacher() -> None:

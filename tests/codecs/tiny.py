@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from phonoscope.codecs.base import encode_batch
 from phonoscope.codecs.checkpoints import random_codec
-from phonoscope.codecs.hub import TransformersDac, TransformersMimi, build_transformers
+from phonoscope.codecs.hub import TransformersDac, TransformersMimi
 from phonoscope.codecs.rvq import kmeans
 from phonoscope.codecs.start import initialise_from_data, start_codebooks
 
@@ -112,9 +113,8 @@ def save_official(kind: str, model: Any, folder: Path, settings: dict[str, Any] 
 def build(kind: str, seed: int = 0, **changes: Any) -> Any:
     """A tiny codec with random weights."""
     torch.manual_seed(seed)
-    if kind in TRANSFORMERS:
-        return build_transformers({**TRANSFORMERS[kind], **changes})
-    return random_codec(kind, None, {**ARCHITECTURES[kind], **changes})
+    architecture = {**ARCHITECTURES, **TRANSFORMERS}[kind] | changes
+    return random_codec(kind.partition("-")[0], None, architecture)
 
 
 def alive(kind: str, seed: int = 0, **changes: Any) -> Any:
@@ -129,6 +129,9 @@ def alive(kind: str, seed: int = 0, **changes: Any) -> Any:
         latent = codec.latent(audio)[0].t()
     start_codebooks(codec, latent, seed)
     return codec
+
+
+living = cache(alive)  # for tests that change nothing in the codec
 
 
 @torch.no_grad()

@@ -22,17 +22,13 @@ def test_perplexity_is_the_exponential_of_scipys_entropy(counts: list[int]) -> N
     assert 1 <= value <= len(counts) * (1 + 1e-12)
 
 
-@given(st.integers(1, 2000), st.integers(1, 10**6), st.data())
-def test_one_code_has_a_perplexity_of_exactly_one(codes: int, count: int, data: st.DataObject) -> None:
-    counts = torch.zeros(codes, dtype=torch.int64)
-    counts[data.draw(st.integers(0, codes - 1))] = count
+@pytest.mark.parametrize(("codes", "printed"), [(512, 1.0606), (256, 1.0298)])
+def test_one_code_has_a_perplexity_of_exactly_one_but_the_clamped_formula_prints_more(
+    codes: int, printed: float
+) -> None:
+    counts = 7 * torch.eye(codes, dtype=torch.int64)[3]
     assert float(perplexity(counts)) == 1.0
     assert int(active_codes(counts)) == 1
-
-
-@pytest.mark.parametrize(("codes", "printed"), [(512, 1.0606), (256, 1.0298)])
-def test_the_clamped_formula_prints_more_than_one_for_one_code(codes: int, printed: float) -> None:
-    counts = torch.eye(codes)[0]
     assert float(perplexity_clamped(counts)) == pytest.approx(printed, abs=5e-5)
 
 
@@ -60,6 +56,6 @@ def test_a_datasets_usage_does_not_depend_on_its_batches(sizes: list[int], seed:
     for part in codes.split(sizes):
         parts.add(part)
     assert torch.equal(whole.counts, parts.counts)
-    truth = [math.exp(entropy(np.bincount(column.numpy(), minlength=8))) for column in codes.t()]
+    truth = [math.exp(entropy(column.bincount())) for column in codes.t()]
     assert whole.perplexity_dataset().tolist() == pytest.approx(truth)
     assert whole.active().tolist() == [len(column.unique()) for column in codes.t()]

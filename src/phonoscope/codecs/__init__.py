@@ -4,21 +4,7 @@ codec = load_codec("speechtokenizer")                       # a packaged model, 
 codes, latent = encode(codec, waveform, sample_rate)        # [L, F] and [D, F]
 """
 
-from __future__ import annotations
+from phonoscope.codecs.base import bitrate_bps, encode, encode_batch, frame_rate_hz
+from phonoscope.codecs.checkpoints import load_codec, random_codec, save_codec
 
-from phonoscope.codecs.base import CodebookTensors, Codec, Encoded, bitrate_bps, encode, encode_batch, frame_rate_hz
-from phonoscope.codecs.checkpoints import load_codec, packaged_names, random_codec, save_codec
-
-__all__ = [
-    "CodebookTensors",
-    "Codec",
-    "Encoded",
-    "bitrate_bps",
-    "encode",
-    "encode_batch",
-    "frame_rate_hz",
-    "load_codec",
-    "packaged_names",
-    "random_codec",
-    "save_codec",
-]
+__all__ = ["bitrate_bps", "encode", "encode_batch", "frame_rate_hz", "load_codec", "random_codec", "save_codec"]

@@ -1,10 +1,15 @@
-"""The interface of a codec, whichever package its class comes from."""
+"""The interface of a codec, whichever package its class comes from, and what the adapters to the packages share."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from phonoscope.audio import resample
+from phonoscope.errors import DataError
 
 if TYPE_CHECKING:
     import torch
@@ -15,28 +20,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CodebookTensors:
-    """The code vectors of every RVQ layer.
+    """The code vectors of every RVQ layer. The two are the same but for DAC, which projects rows of 8 dimensions."""
 
-    vectors: per layer [K, D], as they enter the sum over layers. raw: per layer [K, d], the rows that are stored. They
-    are the same for EnCodec and SpeechTokenizer; DAC's raw rows have 8 dimensions and are projected to D.
-    """
-
-    vectors: list[Tensor]
-    raw: list[Tensor]
+    vectors: list[Tensor]  # per layer [K, D], as they enter the sum over layers
+    raw: list[Tensor]  # per layer [K, d], the rows that are stored
 
 
 class Codec(Protocol):
     """A neural audio codec with residual vector quantization (RVQ)."""
 
     model: nn.Module
-    sample_rate: int
-    """Sample rate of its audio in Hz."""
-    hop_length: int
-    """Samples per frame."""
-    n_layers: int
-    """RVQ layers in use."""
-    codebook_size: int
-    """Codes per layer (K)."""
+    sample_rate: int  # of its audio, in Hz
+    hop_length: int  # samples per frame
+    n_layers: int  # RVQ layers in use
+    codebook_size: int  # codes per layer (K)
 
     def latent(self, audio: Tensor) -> Tensor:
         """The encoder's output before quantization: [B, 1, T] -> [B, D, F]."""
@@ -58,23 +55,58 @@ class Codec(Protocol):
 
 
 class TrainableCodec(Codec, Protocol):
-    """A codec that can be trained here: its encoder is weight-normalised, its layers are accessible."""
+    """A codec that can be trained here: its encoder is weight-normalised."""
 
-    start_deviation: float
-    """Standard deviation of every encoder layer's output at the start of training."""
-
-    def rvq_layers(self) -> list[Any]:
-        """The layers in use, as modules of the official class."""
+    start_deviation: float  # of every encoder layer's output at the start of training
 
     def quantizer_trainer(self, decay: float, dead_usage: float) -> QuantizerTrainer:
         """The training rule of its codebooks."""
 
 
+class Adapter:
+    """What the adapters share: the shape of the codec, and the quantizer's layers, each of the package's class."""
+
+    def __init__(self, model: Any, layers: list[Any], n_layers: int | None, architecture: dict[str, Any]) -> None:
+        """Raises `DataError` if more layers are asked for than the model has."""
+        if n_layers is not None and n_layers > len(layers):
+            raise DataError(f"the checkpoint has {len(layers)} RVQ layers, not {n_layers}; ask for fewer layers")
+        self.model: nn.Module = model.eval()
+        self._model, self._layers, self._architecture = model, layers[:n_layers], architecture
+        self.n_layers = len(self._layers)
+
+    def rvq_layers(self) -> list[Any]:
+        return self._layers
+
+    def architecture(self) -> dict[str, Any]:
+        return dict(self._architecture)
+
+    def decode_latent(self, latent: Tensor) -> Tensor:
+        return self._model.decoder(latent)
+
+
+class FactorisedAdapter(Adapter):
+    """DAC's part: the layers search in few dimensions and project what they find to the latent's."""
+
+    def quantize(self, latent: Tensor) -> Tensor:
+        return self._model.quantizer(latent, self.n_layers)[1]
+
+    def decode(self, codes: Tensor) -> Tensor:
+        return self.decode_latent(self._model.quantizer.from_codes(codes)[0])
+
+    def codebooks(self) -> CodebookTensors:
+        raw = [layer.codebook.weight.detach().clone() for layer in self._layers]
+        return CodebookTensors([project(layer.out_proj, r) for layer, r in zip(self._layers, raw, strict=True)], raw)
+
+
+def project(projection: Any, rows: Tensor) -> Tensor:
+    """Rows [K, d] through a 1x1 convolution, without gradient: [K, D]."""
+    return projection(rows.t()[None])[0].t().detach().contiguous()
+
+
 class Encoded(NamedTuple):
     """Codes and the latent that they quantize; [L, F] and [D, F], with a leading batch axis for a batch."""
 
-    codes: Tensor
-    """int64."""
+    codes: Tensor  # int64
     latent: Tensor
 
 
@@ -93,19 +125,15 @@ def encode(codec: Codec, waveform: Any, sample_rate: int) -> Encoded:
 
     waveform: mono samples, a NumPy array or a tensor. No gradient. Raises `DataError` if it is not one-dimensional.
     """
-    import numpy as np
     import torch
-
-    from phonoscope.audio import resample
-    from phonoscope.errors import DataError
 
     samples = np.asarray(waveform, dtype=np.float32)
     if samples.ndim != 1:
         raise DataError(f"a waveform is mono samples [T], not {list(samples.shape)}; average or choose a channel")
     audio = torch.from_numpy(resample(samples, sample_rate, codec.sample_rate))
     with torch.inference_mode():
-        batch = encode_batch(codec, audio[None].to(device_of(codec)))
-    return Encoded(batch.codes[0], batch.latent[0])
+        codes, latent = encode_batch(codec, audio[None].to(device_of(codec)))
+    return Encoded(codes[0], latent[0])
 
 
 def encode_batch(codec: Codec, audio: Tensor) -> Encoded:

@@ -22,30 +22,24 @@ PACKAGED = Path(__file__).parent / "packaged"
 
 
 def load_codec(source: str | Path, n_layers: int | None = None, *, kind: str | None = None) -> Codec:
-    """A codec that is ready to encode.
+    """A codec that is ready to encode, with its first `n_layers` RVQ layers (default: all).
 
-    Args:
-        source: the name of a packaged model, a folder that `save_codec` wrote, a folder or Hub id in transformers'
-            form, or, together with `kind`, the official checkpoint of a package. A `Path` is never taken for a name.
-        n_layers: RVQ layers to use; by default all.
-        kind: the kind of an official checkpoint, such as `encodec`.
+    source: the name of a packaged model, a folder that `save_codec` wrote, a folder or Hub id in transformers' form,
+    or, with its `kind` (such as `encodec`), the official checkpoint of a package. A `Path` is never taken for a name.
     Raises: `DataError` if the source is missing, broken, of another shape, or has fewer layers; `EnvironmentFault` if a
         Hub id cannot be fetched.
     """
     if kind is not None:
         return load_official(kind, source, n_layers)
     path = Path(source).expanduser()
-    if isinstance(source, str):
-        if source in packaged_names():
-            return load_packaged(source, n_layers)
-        if not path.exists():
-            if source.count("/") != 1 or source.startswith(("/", ".", "~")):
-                raise DataError(f"{source}: no such folder, and no packaged codec; packaged are {_packaged()}")
+    if isinstance(source, str) and source in packaged_names():
+        return load_packaged(source, n_layers)
+    if isinstance(source, str) and not path.exists():
+        if source.count("/") == 1 and not source.startswith(("/", ".", "~")):
             return codec_kind("transformers").load(source, n_layers)
+        raise DataError(f"{source}: no such folder, and no packaged codec; packaged are {_packaged()}")
     if path.is_file():
         raise DataError(f"{path}: an official checkpoint needs its kind, one of {', '.join(kind_names())}")
-    if _is_transformers(path):
-        return codec_kind("transformers").load(str(path), n_layers)
     return _load_saved(path, n_layers)
 
 
@@ -61,12 +55,14 @@ def save_codec(codec: Codec, kind: str, folder: Path, *, half: bool = False) -> 
 
 
 def _load_saved(folder: Path, n_layers: int | None) -> Codec:
-    """A codec that `save_codec` wrote."""
+    """A codec that `save_codec` wrote, or one in transformers' form."""
     import torch
 
-    kind, architecture = _read_config(folder)
+    config = _read_config(folder)
+    if "model_type" in config:
+        return codec_kind("transformers").load(str(folder), n_layers)
     try:
-        codec: Codec = codec_kind(kind).build(architecture, n_layers)
+        codec = codec_kind(config["kind"]).build(dict(config["architecture"]), n_layers)
     except (KeyError, TypeError, ValueError, ParamsError) as error:
         raise DataError(f"{folder / 'config.json'}: not a codec's config ({error!r})") from error
     tensors, _ = read_safetensors(folder / "model.safetensors")
@@ -74,28 +70,17 @@ def _load_saved(folder: Path, n_layers: int | None) -> Codec:
     for name in [name for name in state if name.endswith(".embed")]:
         sizes = state.get(name.removesuffix("embed") + "cluster_size", torch.zeros(len(state[name])))
         state[name + "_avg"] = state[name] * sizes[:, None]
-    load_strict(codec, state, folder / "model.safetensors")
-    return codec
+    return load_strict(codec, state, folder / "model.safetensors")
 
 
-def _read_config(folder: Path) -> tuple[str, dict[str, Any]]:
-    """Kind and architecture from config.json."""
+def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        return config["kind"], dict(config["architecture"])
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: not a codec's config ({error!r})") from error
-
-
-def _is_transformers(folder: Path) -> bool:
-    """Whether a folder's config.json is one of transformers."""
-    try:
-        return "model_type" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError, RecursionError):
-        return False
 
 
 def packaged_names() -> list[str]:
@@ -111,17 +96,15 @@ def load_packaged(name: str, n_layers: int | None = None) -> Codec:
     """A packaged model by name. Raises `DataError` that lists the packaged models if there is none of this name."""
     if name not in packaged_names():
         raise DataError(f"no packaged model {name!r}; packaged are {_packaged()}")
-    _check_sum(PACKAGED / name / "model.safetensors")
+    _check_sum(name)
     return _load_saved(PACKAGED / name, n_layers)
 
 
-def _check_sum(weights: Path) -> None:
-    """Raise `DataError` unless packaged weights have the SHA-256 that stands in `SHA256SUMS` beside their folder."""
-    listing = weights.parents[1] / "SHA256SUMS"
-    lines = [line.split() for line in listing.read_text(encoding="utf-8").splitlines()] if listing.is_file() else []
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if [digest, weights.relative_to(listing.parent).as_posix()] not in lines:
+def _check_sum(name: str) -> None:
+    """Raise `DataError` unless a packaged model's weights have the SHA-256 that stands in `SHA256SUMS`."""
+    weights, listing = PACKAGED / name / "model.safetensors", PACKAGED / "SHA256SUMS"
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    if not listing.is_file() or f"{digest}  {name}/{weights.name}" not in listing.read_text("utf-8").splitlines():
         raise DataError(
             f"{weights}: SHA-256 is {digest}, which {listing.name} does not have; `git checkout` the file, or, if you "
             f"trained it again, write its `sha256sum` into {listing}"
@@ -131,8 +114,7 @@ def _check_sum(weights: Path) -> None:
 def load_official(kind: str, checkpoint: str | Path, n_layers: int | None = None) -> Codec:
     """An official checkpoint, in the form in which the kind's package publishes it; nothing is unpickled.
 
-    Raises: `DataError` naming the file if it is missing, truncated or of another shape; `ParamsError` for an unknown
-        kind; `EnvironmentFault` if a Hub id cannot be fetched.
+    Raises `DataError` naming a file that cannot be used, `ParamsError` for an unknown kind, and `EnvironmentFault`.
     """
     maker, path = codec_kind(kind), Path(checkpoint).expanduser()
     if maker.trainable and not path.is_absolute() and not path.exists():
@@ -141,14 +123,12 @@ def load_official(kind: str, checkpoint: str | Path, n_layers: int | None = None
 
 
 def random_codec(kind: str, n_layers: int | None = None, architecture: dict[str, Any] | None = None) -> Any:
-    """A codec with random weights: of the small architecture of its kind, or of the one given.
-
-    Raises `ParamsError` if the kind has no small model and no architecture is given.
-    """
+    """A codec with random weights, of the architecture given or the small one of its kind. Raises `ParamsError`."""
     maker = codec_kind(kind)
-    if architecture is None and maker.small is None:
+    chosen = architecture or maker.small
+    if chosen is None:
         raise ParamsError(f"kind: {kind} has no small model; give an architecture")
-    return maker.build(dict(maker.small or {}) if architecture is None else architecture, n_layers)
+    return maker.build(dict(chosen), n_layers)
 
 
 def open_codec(name: str, config: CodecConfig) -> Any:
@@ -165,18 +145,18 @@ def open_codec(name: str, config: CodecConfig) -> Any:
     if config.checkpoint != "packaged":
         return load_official(config.kind, config.checkpoint, config.layers)
     codec = load_packaged(name, config.layers)
-    kind, _ = _read_config(PACKAGED / name)
+    kind = _read_config(PACKAGED / name)["kind"]
     if kind != config.kind:
         raise DataError(f"{name}: kind is {config.kind}, but the packaged {name} is of kind {kind}")
     return codec
 
 
-def load_strict(codec: Codec, state: Any, path: Path) -> None:
-    """Put weights into a codec and set it to evaluation. Raises `DataError` naming the file if they do not fit."""
+def load_strict(codec: Any, state: Any, path: Path) -> Any:
+    """The codec with these weights, set to evaluation. Raises `DataError` naming the file if they do not fit."""
     try:
         codec.model.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        reason = " ".join(lines[1:2] or lines)
-        raise DataError(f"{path}: the weights do not fit the model ({reason[:200]})") from error
+        lines = [line.strip() for line in str(error).splitlines()]  # torch's first line names the class only
+        raise DataError(f"{path}: the weights do not fit the model ({' '.join(lines[1:2] or lines)[:200]})") from error
     codec.model.eval()
+    return codec

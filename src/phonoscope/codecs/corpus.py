@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from scipy.stats import entropy
 
 from phonoscope.audio import read_audio
-from phonoscope.codecs.base import bitrate_bps, encode, frame_rate_hz
+from phonoscope.codecs.base import Codec, bitrate_bps, encode, frame_rate_hz
 from phonoscope.codecs.quality import clip_quality, quality_table
 from phonoscope.compute import parallel_map
 from phonoscope.data.codebooks import Codebooks
@@ -24,18 +24,9 @@ from phonoscope.data.tokens import Tokens
 from phonoscope.files import write_parquet
 from phonoscope.shards import resumable, shard_key
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phonoscope.codecs.base import Codec
-
 SHARD_UTTERANCES = 64
-OpenCodec = Callable[[], "Codec"]
-"""Opens the codec, once a process."""
-_Row = tuple[str, str, str]
-"""utterance, path, sha256."""
-
-
+OpenCodec = Callable[[], Codec]  # opens the codec, once a process
+_Row = tuple[str, str, str]  # utterance, path, sha256
 TOKENS_FILE, CODEBOOKS_FILE, MEANS_FILE = "tokens.parquet", "codebooks.safetensors", "latents.parquet"
 
 
@@ -51,12 +42,11 @@ def encode_corpus(
     name: str = "",
     workers: int = 1,
 ) -> list[NDArray[np.int64]]:
-    """Encode every utterance of a manifest, and write into `folder`:
+    """Encode every utterance of a manifest, and write into `folder`: `data.Tokens`, `data.Codebooks`, the time-means of
+    all latents (`data.latents.read_mean_latents`) and the frame latents of the utterances `keep_latents`.
 
-    tokens.parquet (`data.Tokens`), codebooks.safetensors (`data.Codebooks`), latents.parquet (time-means of all
-    utterances, `data.latents.read_mean_latents`), and the frame latents of the utterances `keep_latents`
-    (`data.Latents`). Finished shards wait in `kept`; they are made again if `weights` (files of the codec), `name` or
-    the audio change. Returns code counts, [K] a layer.
+    Finished shards wait in `kept`; they are made again if `weights` (files of the codec), `name` or the audio change.
+    Returns code counts, [K] a layer.
     """
     codec = open_codec()
     rows = list(zip(*(manifest[column] for column in ("utterance", "path", "sha256")), strict=True))
@@ -84,7 +74,6 @@ def _key(shared: str, sampled: Collection[str], shard: Sequence[_Row]) -> str:
 def _encode_shard(
     open_codec: OpenCodec, audio: Path, sampled: Collection[str], shard: Sequence[_Row], folder: Path
 ) -> None:
-    """Write tokens, mean latents and frame latents of some utterances."""
     codec, codes, latents = open_codec(), {}, {}
     for utterance, path, _ in shard:
         encoded = encode(codec, *read_audio(audio / path))
@@ -101,13 +90,12 @@ def score_codec(
 ) -> pd.DataFrame:
     """Bit rate, code usage and reconstruction quality: layer (0 for the whole codec), metric, value, n.
 
-    Args:
-        clips: audio at the codec's rate, [T] each, decoded from the first l layers for every l.
-        counts: how often each code of each layer occurs, [K] a layer.
+    clips: audio at the codec's rate, [T] each. counts: how often each code of each layer occurs, [K] a layer.
     """
     scores = parallel_map(partial(_score, open_codec), clips, workers=workers, description="reconstruct")
-    bitrate = {"layer": 0, "metric": "bitrate_bps", "value": bitrate_bps(open_codec()), "n": int(counts[0].sum())}
-    return pd.concat([pd.DataFrame([bitrate]), usage_table(counts), quality_table(scores)], ignore_index=True)
+    usage = usage_table(counts)
+    bitrate = usage.iloc[:1].assign(layer=0, metric="bitrate_bps", value=bitrate_bps(open_codec()))
+    return pd.concat([bitrate, usage, quality_table(scores)], ignore_index=True)
 
 
 def _score(open_codec: OpenCodec, samples: NDArray[np.float32]) -> list[tuple[int, str, float | None]]:
@@ -118,13 +106,10 @@ def usage_table(counts: Sequence[NDArray[np.int64]]) -> pd.DataFrame:
     """Perplexity, normalised entropy and used codes of every layer: layer, metric, value, n (frames)."""
     rows = []
     for layer, uses in enumerate(counts, start=1):
-        nats = float(entropy(uses))
-        values = {
-            "perplexity": float(np.exp(nats)),
-            "normalised_entropy": nats / np.log(len(uses)),
-            "used_codes": float((uses > 0).sum()),
-        }
+        nats, frames = float(entropy(uses)), int(uses.sum())
         rows += [
-            {"layer": layer, "metric": metric, "value": value, "n": int(uses.sum())} for metric, value in values.items()
+            (layer, "perplexity", float(np.exp(nats)), frames),
+            (layer, "normalised_entropy", nats / np.log(len(uses)), frames),
+            (layer, "used_codes", float((uses > 0).sum()), frames),
         ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["layer", "metric", "value", "n"])

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 STFT_WINDOWS = (1024, 512, 256, 128)
-LOG_FLOOR = 1e-4
+LOG_FLOOR = 1e-4  # of magnitudes: without it, the log of silence would outweigh all speech
 N_MELS = 40
 LOG_MEL_MEAN, LOG_MEL_SCALE = -2.0, 4.0  # of speech, roughly: Adam moves a bias only by its learning rate per step
 
@@ -27,6 +27,7 @@ def multi_scale_stft_loss(reference: Tensor, estimate: Tensor) -> Tensor:
     total = reference.new_zeros(())
     for window in STFT_WINDOWS:
         target, output = magnitude(reference, window), magnitude(estimate, window)
+        # by clip, so that a loud one does not hide the others
         convergence = (target - output).norm(dim=(1, 2)) / target.norm(dim=(1, 2)).clamp(min=1e-3)
         log_l1 = ((target + LOG_FLOOR).log() - (output + LOG_FLOOR).log()).abs().mean(dim=(1, 2))
         total = total + (convergence + log_l1).mean()
@@ -50,6 +51,7 @@ def _mel_filters(sample_rate: int, n_fft: int) -> Tensor:
 def log_mel(audio: Tensor, sample_rate: int, hop: int) -> Tensor:
     """Log-mel energies, roughly standardised, centred on the codec's frames: [B, T] -> [B, N_MELS, T // hop]."""
     n_fft = 1024
+    # window i is then centred on the middle of codec frame i; torch's own centring is on its first sample
     padded = F.pad(audio, ((n_fft - hop) // 2, (n_fft - hop) // 2))
     hann = torch.hann_window(n_fft, device=audio.device)
     power = torch.stft(padded, n_fft, hop, window=hann, center=False, return_complex=True).abs().square()

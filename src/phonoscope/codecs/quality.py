@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from phonoscope.audio import load_librosa
+from phonoscope.codecs.base import device_of, encode_batch
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
-
-STOI_MIN_S = 0.6
-"""Shortest clip with a score in seconds: STOI needs 30 frames of 12.8 ms that carry speech."""
+STOI_MIN_S = 0.6  # shortest clip with a score: STOI needs 30 frames of 12.8 ms that carry speech
 
 
 def si_sdr_db(reference: NDArray[np.float32], estimate: NDArray[np.float32]) -> float:
@@ -38,14 +37,13 @@ def mel_distance_db(reference: NDArray[np.float32], estimate: NDArray[np.float32
         return librosa.feature.melspectrogram(y=samples, sr=sample_rate, n_fft=n_fft, hop_length=hop, n_mels=80)
 
     target, output = mel(reference), mel(estimate)
+    # one floor for both, by the reference's peak: silence in the estimate must not count for more than it is heard
     floor = max(float(target.max()) * 1e-8, 1e-12)
     return float(np.abs(10 * np.log10(np.maximum(target, floor)) - 10 * np.log10(np.maximum(output, floor))).mean())
 
 
 def stoi(reference: NDArray[np.float32], estimate: NDArray[np.float32], sample_rate: int) -> float | None:
     """Short-time objective intelligibility (Taal et al. 2011), or None if too little of the clip carries speech."""
-    import warnings
-
     from pystoi import stoi as pystoi
 
     if len(reference) < STOI_MIN_S * sample_rate:
@@ -66,27 +64,21 @@ def clip_quality(codec: Any, samples: NDArray[np.float32]) -> list[tuple[int, st
     """
     import torch
 
-    from phonoscope.codecs.base import device_of, encode_batch
-
     scores: list[tuple[int, str, float | None]] = []
     with torch.inference_mode():
         codes = encode_batch(codec, torch.from_numpy(samples)[None].to(device_of(codec))).codes
         for layers in range(1, codec.n_layers + 1):
             decoded = codec.decode(codes[:, :layers])[0, 0].cpu().numpy()
-            n = min(len(decoded), codes.shape[2] * codec.hop_length)
-            reference, estimate = samples[:n], decoded[:n]
-            scores += [
-                (layers, "si_sdr_db", si_sdr_db(reference, estimate)),
-                (layers, "mel_distance_db", mel_distance_db(reference, estimate, codec.sample_rate)),
-                (layers, "stoi", stoi(reference, estimate, codec.sample_rate)),
-            ]
+            n = min(len(decoded), codes.shape[2] * codec.hop_length)  # samples after the last frame have no code
+            pair = samples[:n], decoded[:n]
+            scores.append((layers, "si_sdr_db", si_sdr_db(*pair)))
+            scores.append((layers, "mel_distance_db", mel_distance_db(*pair, codec.sample_rate)))
+            scores.append((layers, "stoi", stoi(*pair, codec.sample_rate)))
     return scores
 
 
 def quality_table(clips: Sequence[list[tuple[int, str, float | None]]]) -> pd.DataFrame:
     """Means over clips as a tidy table: layer (layers kept), metric, value, and n, the number of clips with a score."""
-    import pandas as pd
-
     scores = pd.DataFrame([row for clip in clips for row in clip], columns=["layer", "metric", "value"]).dropna()
     means = scores.groupby(["metric", "layer"], sort=False)["value"].agg(["mean", "size"]).reset_index()
     return means.rename(columns={"mean": "value", "size": "n"})[["layer", "metric", "value", "n"]]

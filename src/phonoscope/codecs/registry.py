@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from phonoscope.codecs.base import Codec
     from phonoscope.config.codecs import CodecConfig
 
-NO_CHECKPOINT = ("packaged", "scratch", "untrained")
-"""Values of `checkpoint` that stand for the small model of a kind."""
+NO_CHECKPOINT = ("packaged", "scratch", "untrained")  # they stand for the small model of a kind
 
 
 @dataclass(frozen=True)
@@ -30,14 +29,10 @@ class CodecKind:
     """A model with random weights, from its architecture and the number of RVQ layers in use (None: all)."""
     load: Callable[[str, int | None], Codec]
     """A model from an official checkpoint: a path or a Hub id, and the number of RVQ layers in use."""
-    small: Mapping[str, Any] | None = None
-    """Architecture of the small model that is trained here; None: models of this kind are only loaded."""
-    small_layers: int = 0
-    """RVQ layers of the small model."""
-    official: Mapping[str, Any] | None = None
-    """Architecture of the official model."""
-    distils: bool = False
-    """Whether RVQ layer 1 can be distilled from a teacher."""
+    small: Mapping[str, Any] | None = None  # architecture that is trained here; None: models are only loaded
+    small_layers: int = 0  # its RVQ layers
+    official: Mapping[str, Any] | None = None  # architecture of the official model
+    distils: bool = False  # whether RVQ layer 1 can be distilled from a teacher
 
     @property
     def trainable(self) -> bool:
@@ -65,12 +60,10 @@ def check_config(config: CodecConfig) -> None:
     if config.distill and not kind.distils:
         able = ", ".join(name for name in kind_names() if codec_kind(name).distils)
         raise ParamsError(f"distill: needs kind {able}, not {config.kind}")
-    if not kind.trainable:
-        if config.checkpoint in NO_CHECKPOINT or config.untrained:
-            raise ParamsError(f"checkpoint: kind {config.kind} needs a checkpoint: a local folder or a Hub id")
-        if config.adapt_steps not in ("auto", 0):
-            raise ParamsError(f"adapt_steps: codecs of kind {config.kind} cannot be trained here; set it to 0")
-    elif config.checkpoint in NO_CHECKPOINT and config.layers > kind.small_layers:
-        raise ParamsError(
-            f"layers: the small {config.kind} has {kind.small_layers} RVQ layers, not {config.layers}; lower layers"
-        )
+    if not kind.trainable and (config.checkpoint in NO_CHECKPOINT or config.untrained):
+        raise ParamsError(f"checkpoint: kind {config.kind} needs a checkpoint: a local folder or a Hub id")
+    if not kind.trainable and config.adapt_steps not in ("auto", 0):
+        raise ParamsError(f"adapt_steps: codecs of kind {config.kind} cannot be trained here; set it to 0")
+    if kind.trainable and config.checkpoint in NO_CHECKPOINT and config.layers > kind.small_layers:
+        has = f"the small {config.kind} has {kind.small_layers} RVQ layers"
+        raise ParamsError(f"layers: {has}, not {config.layers}; lower layers")

@@ -8,9 +8,10 @@ same step because it replaces only `embed`, not the running sum. Here the buffer
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,20 +36,29 @@ class Quantized:
     codebook: Tensor | None
 
 
-class QuantizerTrainer(Protocol):
+class QuantizerTrainer(ABC):
     """Trains one kind of residual quantizer inside an official model."""
 
+    def __init__(self, layers: Sequence[nn.Module], decay: float, dead_usage: float) -> None:
+        self.layers: list[Any] = list(layers)
+        self.decay, self.dead_usage = decay, dead_usage
+
+    @abstractmethod
     def start(self, latents: Tensor, seed: int) -> None:
         """Set every layer's codebook from data: latents [N, D]."""
 
+    @abstractmethod
     def __call__(self, latent: Tensor, keep: Tensor, generator: torch.Generator) -> Quantized:
         """Quantize latent [B, D, F], decoding the first keep[b] layers of clip b, and update the codebooks."""
 
     def state(self) -> dict[str, Tensor]:
         """State beyond the model's weights, for an exact resume."""
+        return {}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Restore what `state` returned."""
+        for name, tensor in self.state().items():
+            tensor.copy_(state[name])
 
 
 def kmeans(vectors: Tensor, clusters: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -58,15 +68,15 @@ def kmeans(vectors: Tensor, clusters: int, seed: int) -> tuple[Tensor, Tensor]:
 
     points = vectors.detach().cpu().double().numpy()
     if len(points) < clusters:
+        # scikit-learn refuses fewer points than clusters; the jitter keeps two centroids from being one code
         rng = np.random.default_rng(seed)
         extra = points[rng.integers(len(points), size=clusters - len(points))]
         points = np.concatenate([points, extra + rng.normal(scale=1e-3 * points.std() + 1e-8, size=extra.shape)])
+    # one random start and few iterations: training moves the codes anyway
     with threadpool_limits(limits=1):  # with another number of threads, sums differ in the last bits
         result = KMeans(clusters, init="random", n_init=1, max_iter=12, random_state=seed).fit(points)
-    return (
-        torch.as_tensor(result.cluster_centers_, dtype=vectors.dtype, device=vectors.device),
-        torch.as_tensor(result.labels_[: len(vectors)], device=vectors.device).long(),
-    )
+    centroids = torch.as_tensor(result.cluster_centers_, dtype=vectors.dtype, device=vectors.device)
+    return centroids, torch.as_tensor(result.labels_[: len(vectors)], device=vectors.device).long()
 
 
 def _usage(codes: Tensor, size: int) -> Tensor:
@@ -77,22 +87,22 @@ def _random_rows(vectors: Tensor, count: int, generator: torch.Generator) -> Ten
     return vectors[torch.randint(len(vectors), (count,), generator=generator).to(vectors.device)]
 
 
-class EmaRvqTrainer:
+class EmaRvqTrainer(QuantizerTrainer):
     """Trains EnCodec's and SpeechTokenizer's `VectorQuantization` layers, whose codebooks are EMAs."""
 
     def __init__(self, layers: Sequence[nn.Module], decay: float, dead_usage: float) -> None:
+        super().__init__(layers, decay, dead_usage)
         self.books: list[Any] = [layer._codebook for layer in layers]
-        self.decay = decay
-        self.dead_usage = dead_usage
 
     def start(self, latents: Tensor, seed: int) -> None:
         residual = latents
         for index, book in enumerate(self.books):
             centroids, labels = kmeans(residual, book.codebook_size, seed + index)
+            # one vector a code, not the k-means counts: the first updates then replace the start quickly
             book.embed.copy_(centroids)
             book.cluster_size.fill_(1.0)
             book.embed_avg.copy_(centroids)
-            book.inited.fill_(1.0)
+            book.inited.fill_(1.0)  # or the package would start from its first batch again
             residual = residual - centroids[labels]
 
     def __call__(self, latent: Tensor, keep: Tensor, generator: torch.Generator) -> Quantized:
@@ -106,8 +116,8 @@ class EmaRvqTrainer:
             kept = (keep > index).to(residual.dtype)[:, None, None]  # quantizer dropout: 0 for clips of fewer layers
             commitment = commitment + ((residual - row).square() * kept).mean()
             total = total + row * kept
-            if index == 0:
-                first = row
+            first = row if index == 0 else first
+            # after `row` is read: the pass decodes the codes from before its own update
             self._update(book, residual.detach().reshape(-1, residual.shape[-1]), code.reshape(-1), generator)
             residual = residual - row
             codes.append(code)
@@ -122,21 +132,17 @@ class EmaRvqTrainer:
     def _update(self, book: Any, vectors: Tensor, codes: Tensor, generator: torch.Generator) -> None:
         uniform = len(vectors) / book.codebook_size
         ema_update(book.cluster_size, book.embed_avg, vectors, codes, self.decay)
+        # relative to uniform usage, so that the threshold means the same at every batch and codebook size
         dead = book.cluster_size < self.dead_usage * uniform
         if dead.any():
-            # the accumulators are replaced, or the next line would undo it
+            # the accumulators are replaced, or the next line would undo it; at uniform usage, a new code has time
+            # to win vectors before it is dead again
             book.embed_avg[dead] = _random_rows(vectors, int(dead.sum()), generator) * uniform
             book.cluster_size[dead] = uniform
         book.embed.copy_(ema_codes(book.cluster_size, book.embed_avg))
 
-    def state(self) -> dict[str, Tensor]:
-        return {}
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        return None
-
-
-def set_weight_norm_conv(conv: Any, weight: Tensor, bias: Tensor) -> None:
+def _set_weight_norm_conv(conv: Any, weight: Tensor, bias: Tensor) -> None:
     """Give a weight-normed 1x1 convolution the weight [out, in] and the bias [out]."""
     with torch.no_grad():
         conv.weight_v.copy_(weight[..., None])
@@ -144,25 +150,25 @@ def set_weight_norm_conv(conv: Any, weight: Tensor, bias: Tensor) -> None:
         conv.bias.copy_(bias)
 
 
-class DacRvqTrainer:
+class DacRvqTrainer(QuantizerTrainer):
     """Trains DAC's `VectorQuantize` layers, whose codebooks learn by gradient (arXiv:2306.06546, section 3.2)."""
 
     def __init__(self, layers: Sequence[nn.Module], decay: float, dead_usage: float) -> None:
-        self.layers: list[Any] = list(layers)
-        self.decay = decay
-        self.dead_usage = dead_usage
-        sizes = [layer.codebook_size for layer in self.layers]
-        self.usage = torch.full((len(sizes), sizes[0]), 1.0)  # EMA, relative to uniform usage
+        super().__init__(layers, decay, dead_usage)
+        self.usage = torch.full((len(self.layers), self.layers[0].codebook_size), 1.0)  # EMA, relative to uniform usage
 
     def start(self, latents: Tensor, seed: int) -> None:
         """Projections from the residual's leading principal directions, codes from spherical k-means within them."""
         residual = latents
         for index, layer in enumerate(self.layers):
             mean = residual.mean(dim=0)
+            # the two maps share orthonormal directions: going in and out again is a projection and loses nothing else
             directions = torch.linalg.svd(residual - mean, full_matrices=False)[2][: layer.codebook_dim]
-            set_weight_norm_conv(layer.in_proj, directions, -directions @ mean)
-            set_weight_norm_conv(layer.out_proj, directions.t(), mean)
+            _set_weight_norm_conv(layer.in_proj, directions, -directions @ mean)
+            _set_weight_norm_conv(layer.out_proj, directions.t(), mean)
             projected = (residual - mean) @ directions.t()
+            # DAC searches by direction but decodes the row as it is: cluster unit vectors, then take the mean of the
+            # members at their own length
             centroids, labels = kmeans(F.normalize(projected), layer.codebook_size, seed + index)
             counts = _usage(labels, layer.codebook_size).to(latents.device)
             sums = torch.zeros_like(centroids).index_add_(0, labels, projected)
@@ -178,13 +184,13 @@ class DacRvqTrainer:
         commitment = codebook = latent.new_zeros(())
         codes = []
         for index, layer in enumerate(self.layers):
+            # straight-through within the layer; the residual keeps the path, so every layer's losses reach the encoder
             quantized, commitment_loss, codebook_loss, code, projected = layer(residual)
             kept = (keep > index).to(latent.dtype)
             commitment = commitment + (commitment_loss * kept).mean()
             codebook = codebook + (codebook_loss * kept).mean()
             total = total + quantized * kept[:, None, None]
-            if index == 0:
-                first = quantized
+            first = quantized if index == 0 else first
             residual = residual - quantized
             self._replace_dead(index, projected.detach().transpose(1, 2).flatten(0, 1), code, generator)
             codes.append(code)
@@ -202,6 +208,3 @@ class DacRvqTrainer:
 
     def state(self) -> dict[str, Tensor]:
         return {"usage": self.usage}
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        self.usage.copy_(state["usage"])

@@ -5,29 +5,17 @@ A codec in this state is the untrained control of the probes, and the point from
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from phonoscope.codecs.base import device_of
-from phonoscope.compute import derive_seed
-
-if TYPE_CHECKING:
-    from phonoscope.codecs.base import TrainableCodec
-    from phonoscope.codecs.clips import Clips
+from phonoscope.codecs.base import TrainableCodec, device_of
+from phonoscope.codecs.clips import Clips
 
 MIN_DEVIATION = 1e-4
-SCALING_BATCHES = 4
-"""Batches of clips that set the scale of the encoder's layers."""
-START_VECTORS = 24_000
-"""Latents that the k-means start of the codebooks sees."""
-
-
-def start_untrained(codec: TrainableCodec, clips: Clips) -> None:
-    """Start a codec with random weights from data alone, without a gradient step: the untrained control."""
-    scale_encoder(codec, clips)
-    start_codebooks(codec, latents_of(codec, clips), derive_seed(clips.seed, "kmeans"))
+SCALING_BATCHES = 4  # of clips, that set the scale of the encoder's layers
+START_VECTORS = 24_000  # latents that the k-means start of the codebooks sees
 
 
 def scale_encoder(codec: TrainableCodec, clips: Clips) -> None:
@@ -47,11 +35,11 @@ def latents_of(codec: TrainableCodec, clips: Clips, first_step: int = 0) -> Tens
     """About `START_VECTORS` latents [N, D] of the clips that training draws from `first_step` on."""
     codec.model.eval()
     batches = max(1, START_VECTORS // (clips.clip_frames * clips.batch_size))
+    parts = []
     with torch.no_grad():
-        parts = [
-            codec.latent(clips.draw(first_step + index)[0].to(device_of(codec))[:, None]).transpose(1, 2).flatten(0, 1)
-            for index in range(batches)
-        ]
+        for step in range(first_step, first_step + batches):
+            audio = clips.draw(step)[0].to(device_of(codec))
+            parts.append(codec.latent(audio[:, None]).transpose(1, 2).flatten(0, 1))
     return torch.cat(parts)
 
 
@@ -64,6 +52,7 @@ def initialise_from_data(encoder: nn.Module, audio: Tensor, deviation: float) ->
 
     def standardise(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         mean = output.mean(dim=(0, 2))
+        # a channel that is constant on these clips would blow up any difference on others
         scale = deviation / output.std(dim=(0, 2)).clamp(min=MIN_DEVIATION)
         module.weight_g.mul_(scale[:, None, None])
         module.bias.copy_((module.bias - mean) * scale)

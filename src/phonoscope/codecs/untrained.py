@@ -15,7 +15,6 @@ from phonoscope.audio import read_audio, resample
 from phonoscope.codecs.base import device_of
 from phonoscope.codecs.checkpoints import load_codec, random_codec, save_codec
 from phonoscope.codecs.clips import Clips
-from phonoscope.codecs.registry import codec_kind
 from phonoscope.codecs.start import scale_encoder, start_codebooks
 from phonoscope.compute import derive_seed, parallel_map, setup_torch
 from phonoscope.data import Latents
@@ -27,15 +26,8 @@ if TYPE_CHECKING:
     from phonoscope.config.codecs import TrainingConfig
     from phonoscope.config.compute import ComputeConfig
 
-START_LATENTS = 8_192
-"""Latents that the k-means start of the codebooks sees."""
-START_UTTERANCES = 64
-"""Utterances that the scale of the layers is set by."""
-
-
-def can_start(kind: str) -> bool:
-    """Whether a codec of this kind can be built with random weights."""
-    return codec_kind(kind).trainable
+START_LATENTS = 8_192  # that the k-means start of the codebooks sees
+START_UTTERANCES = 64  # that the scale of the layers is set by
 
 
 def untrained_codes(
@@ -50,8 +42,8 @@ def untrained_codes(
 ) -> tuple[dict[str, NDArray[np.int16]], list[NDArray[Any]]]:
     """Codes [L, F] of audio files by name, and one codebook [K, D] a layer, of a codec with random weights.
 
-    It has the architecture of the codec saved in the folder `trained`.
-    Layers are scaled by the data as before a first training step, and codebooks set by k-means.
+    It has the architecture of the codec in the folder `trained`. Its layers are scaled by the data as before a first
+    training step, its codebooks set by k-means.
     """
     setup_torch(compute, derive_seed(seed, "untrained"))
     architecture = load_codec(trained, layers).architecture()
@@ -59,8 +51,8 @@ def untrained_codes(
     names = list(files)[:: max(1, len(files) // START_UTTERANCES)]
     scale_encoder(model, Clips.of(model, [_audio(files[name], model.sample_rate) for name in names], training))
     with TemporaryDirectory(prefix="phonoscope-untrained-") as folder:
-        save_codec(model, kind, Path(folder))
-        latents = file_latents(Path(folder), files, compute, layers=layers)
+        save_codec(model, kind, Path(folder))  # worker processes open it from there
+        latents = _latents(Path(folder), files, compute, layers)
     chosen = evenly_spaced(len(latents.values), START_LATENTS, "floor")
     start_codebooks(model, torch.from_numpy(latents.values[chosen]), derive_seed(seed, "kmeans"))
     with torch.inference_mode():
@@ -71,8 +63,7 @@ def untrained_codes(
     return codes, [book.numpy() for book in model.codebooks().vectors]
 
 
-def file_latents(folder: Path, files: Mapping[str, Path], compute: ComputeConfig, *, layers: int) -> Latents:
-    """The latents of audio files by name, from the codec saved in `folder`."""
+def _latents(folder: Path, files: Mapping[str, Path], compute: ComputeConfig, layers: int) -> Latents:
     weights = folder.resolve()  # a worker that is kept from an earlier call may have another working directory
     workers = compute.workers if device_of(_model(weights, layers, compute)).type == "cpu" else 1
     encode = partial(_latent, weights, layers, compute)
@@ -83,8 +74,7 @@ def file_latents(folder: Path, files: Mapping[str, Path], compute: ComputeConfig
 @lru_cache(maxsize=1)
 def _model(folder: Path, layers: int, compute: ComputeConfig) -> Any:
     """A codec on its device, loaded once a process."""
-    device = setup_torch(compute, 0)
-    codec = load_codec(folder, layers)
+    device, codec = setup_torch(compute, 0), load_codec(folder, layers)
     codec.model.to(device)
     return codec
 
@@ -92,10 +82,10 @@ def _model(folder: Path, layers: int, compute: ComputeConfig) -> Any:
 def _latent(folder: Path, layers: int, compute: ComputeConfig, file: Path) -> NDArray[np.float32]:
     """The latent of one file, [frames, dims]; only frames that lie wholly inside the audio."""
     codec = _model(folder, layers, compute)
-    audio = torch.from_numpy(_audio(file, codec.sample_rate))[None]
+    audio = torch.from_numpy(_audio(file, codec.sample_rate))
     with torch.inference_mode():
-        latent = codec.latent(audio[:, None].to(device_of(codec)))[0]
-    return latent[:, : audio.shape[-1] // codec.hop_length].T.float().cpu().numpy()
+        latent = codec.latent(audio[None, None].to(device_of(codec)))[0]
+    return latent[:, : len(audio) // codec.hop_length].T.float().cpu().numpy()
 
 
 def _audio(file: Path, rate_hz: int) -> NDArray[np.float32]:

@@ -44,14 +44,13 @@ def run(params: Params, codec: str) -> StageReport:
 
 def _clips(params: Params, codec: str, model: Any) -> Clips:
     """Clips of the corpus's train split, with the teacher's features if the codec is distilled."""
-    from phonoscope.codecs.clips import Clips
+    from phonoscope.codecs.clips import Clips, teacher_features
     from phonoscope.data import Manifest, Split
     from phonoscope.pipeline.speech import waveforms
 
     audio = waveforms(Manifest.load(paths.MANIFEST), Split.load(paths.SPLIT).train, model.sample_rate)
     teacher = None
     if params.codec(codec).distill and not params.codec(codec).untrained:
-        from phonoscope.codecs.teacher import teacher_features
         from phonoscope.whisper.model import encoder_features, load_whisper
 
         whisper, layer = load_whisper(params.whisper.checkpoint), params.training.teacher_layer

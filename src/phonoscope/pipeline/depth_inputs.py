@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 
 def depth_inputs(params: Params, codec: str, ready: PosedCodec) -> CodecInputs:
     """Everything of a codec that section depth asks for. Raises `ParamsError` if `encode` kept too few latents."""
-    from phonoscope.codecs.untrained import can_start, untrained_codes
+    from phonoscope.codecs.registry import codec_kind
+    from phonoscope.codecs.untrained import untrained_codes
     from phonoscope.data import Latents
     from phonoscope.probes import CodecInputs
 
@@ -37,7 +38,7 @@ def depth_inputs(params: Params, codec: str, ready: PosedCodec) -> CodecInputs:
             )
         latent = frames.vectors(latents, ready.manifest)
     kind = params.codec(codec).kind
-    if "untrained" in wanted and not can_start(kind):
+    if "untrained" in wanted and not codec_kind(kind).trainable:
         log.warning("%s: left out the untrained codec; one of kind %s cannot be started", codec, kind)
     elif "untrained" in wanted:
         given = paths.codec_model(codec), kind, files, params.training, params.compute

@@ -1,24 +1,9 @@
 """Vector quantizers: EMA codebooks, their usage, and the diagnosis of anyone's quantizer from its checkpoint."""
 
-from __future__ import annotations
-
 from phonoscope.vq.codebooks import EmaCodebook
-from phonoscope.vq.diagnosis import Diagnosis, Fault, diagnose
-from phonoscope.vq.quantizers import Quantized, Quantizer, build_quantizer
-from phonoscope.vq.states import QuantizerState, load_tensors, read_state
-from phonoscope.vq.usage import CodeUsage, perplexity
+from phonoscope.vq.diagnosis import Diagnosis, diagnose
+from phonoscope.vq.quantizers import Quantizer, build_quantizer
+from phonoscope.vq.states import read_state
+from phonoscope.vq.usage import CodeUsage
 
-__all__ = [
-    "CodeUsage",
-    "Diagnosis",
-    "EmaCodebook",
-    "Fault",
-    "Quantized",
-    "Quantizer",
-    "QuantizerState",
-    "build_quantizer",
-    "diagnose",
-    "load_tensors",
-    "perplexity",
-    "read_state",
-]
+__all__ = ["CodeUsage", "Diagnosis", "EmaCodebook", "Quantizer", "build_quantizer", "diagnose", "read_state"]

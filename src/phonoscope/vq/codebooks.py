@@ -19,19 +19,15 @@ from vector_quantize_pytorch.vector_quantize_pytorch import kmeans, sample_vecto
 from phonoscope.compute import derive_seed
 from phonoscope.ema import ema_codes, ema_update, smoothed_shares
 
-UNSCALED_DEAD = 1e-3
-"""EMA count below which `UnscaledCodebook` restarts a code."""
+UNSCALED_DEAD = 1e-3  # EMA count below which `UnscaledCodebook` restarts a code
 
 
 class Assigned(NamedTuple):
     """Nearest codes of vectors [N, D]."""
 
-    rows: Tensor
-    """[N, D]: the codes' vectors, without gradient, before any update."""
-    codes: Tensor
-    """[N], int64."""
-    restarted: int
-    """Dead codes that were replaced."""
+    rows: Tensor  # [N, D]: the codes' vectors, without gradient, before any update
+    codes: Tensor  # [N], int64
+    restarted: int  # dead codes that were replaced
 
 
 @contextmanager
@@ -47,8 +43,13 @@ class EmaCodebook(nn.Module):
 
     Every `dead_window` updates, codes with less than `dead_usage` of uniform usage over the window are replaced by
     random vectors of the batch; 0 turns this off. `unit_codes` keeps all codes on the unit sphere.
-    Buffers: embed, embed_avg [K, D]; cluster_size, window_usage [K]; step.
     """
+
+    embed: Tensor  # [K, D]
+    embed_avg: Tensor  # [K, D]
+    cluster_size: Tensor  # [K]
+    window_usage: Tensor  # [K]
+    step: Tensor
 
     def __init__(
         self, dim: int, codes: int, *, decay: float, unit_codes: bool, dead_window: int, dead_usage: float, seed: int
@@ -56,11 +57,6 @@ class EmaCodebook(nn.Module):
         super().__init__()
         self.decay, self.unit_codes, self.seed = decay, unit_codes, seed
         self.dead_window, self.dead_usage = dead_window, dead_usage
-        self.embed: Tensor
-        self.embed_avg: Tensor
-        self.cluster_size: Tensor
-        self.window_usage: Tensor
-        self.step: Tensor
         with seeded(seed, "start"):
             rows = F.normalize(torch.randn(codes, dim), dim=-1)
         self.register_buffer("embed", rows)
@@ -95,13 +91,13 @@ class EmaCodebook(nn.Module):
 
     def _learn(self, points: Tensor, codes: Tensor) -> int:
         """One step of the moving averages, the codes and the replacement; returns the number of codes replaced."""
+        # a window counts whole batches alike; the EMA would weigh the last ones most, and call rare codes dead
         self.window_usage += ema_update(self.cluster_size, self.embed_avg, points, codes, self.decay)
         self.step += 1
         self.embed.copy_(self._codes())
         return self._replace_dead(points)
 
     def _codes(self) -> Tensor:
-        """The codes [K, D] that the accumulators ask for."""
         return self._on_sphere(ema_codes(self.cluster_size, self.embed_avg))
 
     def _on_sphere(self, vectors: Tensor) -> Tensor:

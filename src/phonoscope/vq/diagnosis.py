@@ -8,31 +8,24 @@ print(result)                                                 # result.faults, r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from phonoscope.errors import DataError
-from phonoscope.vq.observe import (
-    Observed,
-    count_codes,
-    observe_counts,
-    observe_vectors,
-    read_counts,
-    read_vectors,
-)
-from phonoscope.vq.states import LIVE, Book, QuantizerState, checked, load_tensors, read_state
+from phonoscope.vq.observe import Observed, as_tensor, observe_counts, observe_vectors, read_counts, read_vectors
+from phonoscope.vq.states import LIVE, Book, QuantizerState, load_tensors, read_state
 from phonoscope.vq.usage import active_codes, perplexity
 
-if TYPE_CHECKING:
-    import pandas as pd
-
+# verdicts and their meanings, the gravest first
 VERDICTS = {
     "not_finite": "the codebook holds values that are not finite",
     "unscaled_ema": "the EMA update lacks the factor n, so used codes are n times their centroids",
@@ -43,39 +36,29 @@ VERDICTS = {
     "dead_codes": "most codes are never used",
     "healthy": "no known fault",
 }
-"""Verdicts and their meanings, the gravest first."""
 
 DEAD_USAGE = 0.01  # a dead code has less than this share of uniform usage
 COPY_TOLERANCE = 1e-3  # distance of a duplicate, as a share of the median norm
 RATIO_TOLERANCE = 1.5  # two norms are near within this factor
 SCALE_TOLERANCE = 10.0  # codes within this factor of the inputs' norm are on their scale
-MOST_DUPLICATES = 0.1  # share of the codes
-MOST_DEAD = 0.5  # share of the codes
+MOST_DUPLICATES, MOST_DEAD = 0.1, 0.5  # shares of the codes
 COLLAPSED = 0.01  # perplexity as a share of the codes
 VECTORS_FOR_COLLAPSE = 100  # fewer vectors say nothing about collapse
 VECTORS_A_CODE_FOR_DEAD = 5  # fewer vectors per code say nothing about dead codes
+# numbers that the text shows, with their headings
 COLUMNS = {
-    "codes": "codes",
-    "perplexity_ema": "perplexity (EMA)",
-    "perplexity_dataset": "perplexity (dataset)",
-    "dead_ema": "dead (EMA)",
-    "unused_dataset": "unused (dataset)",
-    "duplicates": "duplicates",
-    "code_norm_median": "code norm",
-    "norm_over_centroid": "/ centroid",
-    "norm_over_input": "/ input",
+    "codes": "codes", "perplexity_ema": "perplexity (EMA)", "perplexity_dataset": "perplexity (dataset)",
+    "dead_ema": "dead (EMA)", "unused_dataset": "unused (dataset)", "duplicates": "duplicates",
+    "code_norm_median": "code norm", "norm_over_centroid": "/ centroid", "norm_over_input": "/ input",
     "verdict": "verdict",
-}
-"""Numbers that the text shows, with their headings."""
+}  # fmt: skip
 
 
 class Fault(NamedTuple):
     """One fault of one layer."""
 
-    layer: int
-    """From 1."""
-    name: str
-    """One of `VERDICTS`."""
+    layer: int  # from 1
+    name: str  # one of `VERDICTS`
     reason: str
 
     def __str__(self) -> str:
@@ -86,14 +69,11 @@ class Fault(NamedTuple):
 class Diagnosis:
     """The faults of a quantizer, and the numbers that they rest on."""
 
-    layout: str
-    """Whose form the checkpoint has."""
+    layout: str  # whose form the checkpoint has
     layers: list[dict[str, Any]]
     """Numbers of each layer, JSON-able, with its own verdict; None stands for a number that could not be measured."""
-    faults: list[Fault]
-    """By layer, and within a layer the gravest first."""
-    not_judged: list[str]
-    """Questions that neither state nor data answer, and why."""
+    faults: list[Fault]  # by layer, and within a layer the gravest first
+    not_judged: list[str]  # questions that neither state nor data answer, and why
 
     @property
     def verdict(self) -> str:
@@ -106,8 +86,6 @@ class Diagnosis:
 
     def table(self) -> pd.DataFrame:
         """The numbers, one row per layer."""
-        import pandas as pd
-
         return pd.DataFrame(self.layers).set_index("layer")
 
     def to_dict(self) -> dict[str, Any]:
@@ -145,87 +123,69 @@ def diagnose(
     Raises: `DataError`, naming the file if there is one, for an unknown layout or data that do not fit.
     """
     if isinstance(quantizer, str | Path):
-        path = Path(quantizer)
-        state = _named(path, read_state, load_tensors(path))
+        with _named(quantizer):
+            state = read_state(load_tensors(Path(quantizer)))
     elif isinstance(quantizer, Mapping):
         state = read_state(quantizer)
     else:
         state = _state_of_arrays(quantizer, cluster_sizes, sums)
     if vectors is not None and codes is not None:
         raise DataError("give either vectors or codes")
+    observed: list[Observed] = []
     if vectors is not None:
-        return diagnose_state(state, _observe(state, vectors, observe_vectors, read_vectors, _tensor))
+        with _named(vectors):
+            observed = observe_vectors(state, read_vectors(vectors))
     if codes is not None:
-        return diagnose_state(state, _observe(state, codes, observe_counts, read_counts, _counts))
-    return diagnose_state(state)
+        with _named(codes):
+            observed = observe_counts(state, read_counts(codes))
+    return diagnose_state(state, observed)
 
 
 def _state_of_arrays(books: Any, sizes: Any, sums: Any) -> QuantizerState:
     """The state of codebooks given as arrays; a single one stands for one layer."""
-    given = [group if isinstance(group, list | tuple) else [group] for group in (books, sizes, sums)]
-    layers = []
-    for index, vectors in enumerate(given[0]):
-        size, total = (
-            None if group[0] is None else _tensor(group[index]).double() if index < len(group) else None
-            for group in given[1:]
-        )
-        layers.append(checked(Book(f"layer_{index + 1}", _tensor(vectors).double(), size, total)))
-    if not layers:
+    books, sizes, sums = (
+        [None if array is None else as_tensor(array).double() for array in group]
+        for group in (group if isinstance(group, list | tuple) else [group] for group in (books, sizes, sums))
+    )
+    if not books:
         raise DataError("no codebook was given")
-    return QuantizerState("arrays", layers)
+    layers = islice(zip_longest(books, sizes, sums), len(books))
+    return QuantizerState("arrays", [Book(f"layer_{n}", *parts) for n, parts in enumerate(layers, start=1)])
 
 
-def _observe(state: QuantizerState, data: Any, observe: Callable[..., Any], read: Any, convert: Any) -> list[Observed]:
-    """Usage by the dataset of a file or an array. Raises `DataError` naming the file."""
-    if not isinstance(data, str | Path):
-        return observe(state, convert(data))
-    path = Path(data)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file of data")
-    return _named(path, lambda: observe(state, read(path)))
-
-
-def _named(path: Path, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function; its `DataError` gets the file's name in front."""
+@contextmanager
+def _named(source: Any) -> Iterator[None]:
+    """Put a file's name in front of the message of a `DataError`; an array has none."""
     try:
-        return function(*arguments)
+        yield
     except DataError as error:
-        message = str(error)
-        raise DataError(message if message.startswith(str(path)) else f"{path}: {message}") from error
-
-
-def _tensor(array: Any) -> Tensor:
-    return array if isinstance(array, Tensor) else torch.as_tensor(np.asarray(array))
-
-
-def _counts(codes: Any) -> list[Tensor]:
-    return count_codes(_tensor(codes).cpu().numpy())
+        if not isinstance(source, str | Path) or str(error).startswith(str(Path(source))):
+            raise
+        raise DataError(f"{Path(source)}: {error}") from error
 
 
 def diagnose_state(state: QuantizerState, observed: Sequence[Observed] = ()) -> Diagnosis:
     """As `diagnose`, from a state and usage that may cover only the first layers, or none."""
     layers: list[dict[str, Any]] = []
     faults: list[Fault] = []
-    for index, book in enumerate(state.books):
-        numbers = measure(book, observed[index] if index < len(observed) else None)
+    pairs = islice(zip_longest(state.books, observed), len(state.books))
+    for layer, (book, seen) in enumerate(pairs, start=1):
+        numbers = measure(book, seen)
         named = judge(numbers)
-        numbers["verdict"] = next((name for name, _ in named), "healthy")
-        faults += [Fault(index + 1, name, reason) for name, reason in named]
-        layers.append({"layer": index + 1, **numbers})
+        faults += [Fault(layer, name, reason) for name, reason in named]
+        layers.append({"layer": layer, **numbers, "verdict": named[0][0] if named else "healthy"})
     return Diagnosis(state.layout, layers, faults, _not_judged(state, observed))
 
 
 def _not_judged(state: QuantizerState, observed: Sequence[Observed]) -> list[str]:
     """Questions that the state and the data leave open, and why."""
     missing = []
-    stale = any(book.sizes is not None for book in state.books if not book.updated)
+    stale = any(book.sizes is not None and not book.updated for book in state.books)
     if any(not book.updated for book in state.books[len(observed) :]):
         why = "the checkpoint's cluster sizes were never updated" if stale else "the checkpoint has no cluster sizes"
         missing.append(f"usage: {why}; give data")
-    pairs = list(zip(state.books, observed, strict=False))
-    if any(
-        not book.updated and seen.counts.sum() < VECTORS_A_CODE_FOR_DEAD * len(book.vectors) for book, seen in pairs
-    ):
+    silent = [(book, seen) for book, seen in zip(state.books, observed, strict=False) if not book.updated]
+    if any(seen.counts.sum() < VECTORS_A_CODE_FOR_DEAD * len(book.vectors) for book, seen in silent):
         missing.append(f"dead codes: the data have fewer than {VECTORS_A_CODE_FOR_DEAD} vectors per code")
     needs_sums = any((book.sums is None or not book.updated) and not book.unit for book in state.books)
     if needs_sums and not any(seen.norm for seen in observed):
@@ -259,45 +219,47 @@ def measure(book: Book, seen: Observed | None = None) -> dict[str, Any]:
 def _ema_usage(book: Book) -> dict[str, Any]:
     """Usage by the EMA counts, and the codes' norms over those of their centroids (sums over counts)."""
     keys = ("ema_count", "perplexity_ema", "dead_ema", "centroid_norm_median", "norm_over_centroid")
+    numbers: dict[str, Any] = dict.fromkeys(keys)
     sizes = book.sizes
     if sizes is None or not book.updated:
-        return dict.fromkeys(keys)
-    dead = sizes < DEAD_USAGE * sizes.mean()
-    centroid = ratio = None
+        return numbers
+    dead = int((sizes < DEAD_USAGE * sizes.mean()).sum())
+    numbers |= {"ema_count": float(sizes.sum()), "perplexity_ema": float(perplexity(sizes)), "dead_ema": dead}
     live = sizes > LIVE
     if book.sums is not None and bool(live.any()):
         centroids = book.sums[live].norm(dim=1) / sizes[live]
-        centroid = float(centroids.median())
-        ratio = None if book.unit else float((book.vectors[live].norm(dim=1) / centroids.clamp(min=1e-12)).median())
-    usage = (float(sizes.sum()), float(perplexity(sizes)), int(dead.sum()))
-    return dict(zip(keys, (*usage, centroid, ratio), strict=True))
+        numbers["centroid_norm_median"] = float(centroids.median())
+        if not book.unit:  # unit codes keep their length, whatever the sums are
+            ratios = book.vectors[live].norm(dim=1) / centroids.clamp(min=1e-12)
+            numbers["norm_over_centroid"] = float(ratios.median())
+    return numbers
 
 
 def _dataset_usage(seen: Observed | None, code_norm: float | None) -> dict[str, Any]:
+    """Usage by a dataset, and the codes' median norm over that of the layer's inputs."""
     usage = ("vectors", "perplexity_dataset", "active_dataset", "unused_dataset", "dead_dataset")
     keys = (*usage, "input_norm_median", "norm_over_input")
     if seen is None:
         return dict.fromkeys(keys)
     counts, active = seen.counts, int(active_codes(seen.counts))
     unused = len(counts) - active
-    numbers = (int(counts.sum()), float(perplexity(counts)), active, unused, max(0, unused - _unseen(counts)))
-    over = code_norm / seen.norm if seen.norm and code_norm is not None else None
-    return dict(zip(keys, (*numbers, seen.norm, over), strict=True))
-
-
-def _unseen(counts: Tensor) -> int:
-    """A lower bound on codes in use that the data do not contain yet (Chao 1984, bias-corrected)."""
+    # a lower bound on codes in use that the data do not contain yet (Chao 1984, bias-corrected): a small dataset must
+    # not make a healthy codebook look dead
     once, twice = int((counts == 1).sum()), int((counts == 2).sum())
-    return once * (once - 1) // (2 * (twice + 1))
+    dead = max(0, unused - once * (once - 1) // (2 * (twice + 1)))
+    over = code_norm / seen.norm if seen.norm and code_norm is not None else None
+    numbers = (int(counts.sum()), float(perplexity(counts)), active, unused, dead, seen.norm, over)
+    return dict(zip(keys, numbers, strict=True))
 
 
 def _duplicates(rows: Tensor, batch: int = 2048) -> int:
     """The number of rows [K, d] that nearly equal an earlier row."""
     within = COPY_TOLERANCE * float(rows.norm(dim=1).median())
-    later = 0
+    later = 0  # in batches: all distances of a large codebook do not fit into memory
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
         near = torch.cdist(part, rows) <= within
+        # below the diagonal, so that of a group of copies the first is not counted
         later += int(near.tril(diagonal=start - 1).any(dim=1).sum())
     return later
 
@@ -326,7 +288,8 @@ def _scale_faults(numbers: dict[str, Any]) -> list[tuple[str, str]]:
         return [("inconsistent_sums", f"code norms are {by_sums:.3g} times those of their centroids, not once")]
     if by_inputs is None:
         return []
-    # without sums: against the inputs, the ratio is n times the length of a centroid, which is well below 1
+    # without sums: against the inputs, the ratio is n times the length of a centroid, which is below 1, as a mean of
+    # vectors is shorter than they are; hence the wide range below 2n
     if by_sums is None and n is not None and max(SCALE_TOLERANCE, n / 20) < by_inputs < 2 * n:
         against = f"code norms are {by_inputs:.4g} times those of the inputs, and n is {n:.4g}"
         return [("unscaled_ema", f"{against}; {remedy}")]
@@ -340,6 +303,7 @@ def _usage_faults(numbers: dict[str, Any]) -> list[tuple[str, str]]:
     """Collapse and dead codes: by the dataset if it is large enough, else by the EMA counts."""
     codes, vectors = numbers["codes"], numbers["vectors"] or 0
     faults = []
+    # at least 2 codes; but of a codebook of 2, both in use are no collapse
     limit = min(max(2.0, COLLAPSED * codes), codes / 2)
     of = "dataset" if vectors >= VECTORS_FOR_COLLAPSE else "ema"
     value = numbers[f"perplexity_{of}"]

@@ -6,12 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from phonoscope.data.tokens import Tokens
 from phonoscope.errors import DataError
 from phonoscope.vq.states import QuantizerState, load_tensors
 
@@ -41,6 +43,7 @@ def observe_vectors(state: QuantizerState, vectors: Tensor) -> list[Observed]:
             raise DataError("the projection before the first layer gives values that are not finite")
     observed = []
     for book in state.books:
+        # the codes live behind the layer's own projection, so their norms compare with the inputs' there
         inputs = book.project_in(residual) if book.project_in else residual
         codes = book.search(residual)
         counts = torch.bincount(codes, minlength=len(book.vectors))
@@ -87,44 +90,53 @@ def observe_counts(state: QuantizerState, counts: Sequence[Tensor]) -> list[Obse
     return observed
 
 
-def count_codes(codes: np.ndarray) -> list[Tensor]:
-    """Counts of each layer's codes [N, L] (or [N] for one layer). Raises `DataError` if they are not codes."""
-    if codes.ndim == 1:
-        codes = codes[:, None]
+def as_tensor(array: Any) -> Tensor:
+    return array if isinstance(array, Tensor) else torch.as_tensor(np.asarray(array))
+
+
+def read_counts(data: Any) -> list[Tensor]:
+    """Counts of each layer's codes: of an array [N, L] (or [N] for one layer), or a token table (.parquet).
+
+    Only the columns code_1, code_2, ... of the table are read, one at a time. Raises `DataError`.
+    """
+    if isinstance(data, str | Path):
+        return _counts_of_table(_existing(data))
+    codes = as_tensor(data).cpu().numpy()
+    codes = codes[:, None] if codes.ndim == 1 else codes
     if codes.ndim != 2 or not codes.size or not np.issubdtype(codes.dtype, np.integer) or codes.min() < 0:
         raise DataError(f"codes are non-negative integers [N, L], not {codes.dtype} {list(codes.shape)}")
     return [torch.from_numpy(np.bincount(column)) for column in codes.T]
 
 
-def read_counts(path: Path) -> list[Tensor]:
-    """Counts of each layer's codes in a token table (.parquet with code_1, code_2, ...), read batch by batch."""
-    import pyarrow as pa
+def _counts_of_table(path: Path) -> list[Tensor]:
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
-            names = [f"code_{layer}" for layer in range(1, len(file.schema_arrow.names) + 1)]
-            columns = [name for name in names if name in file.schema_arrow.names]
-            totals: list[Tensor] = [torch.zeros(0, dtype=torch.int64) for _ in columns]
-            for batch in file.iter_batches(columns=columns):
-                for index, name in enumerate(columns):
-                    codes = batch.column(name).to_numpy(zero_copy_only=False)
-                    totals[index] = _added(totals[index], torch.from_numpy(np.bincount(codes, minlength=1)))
-    except (pa.ArrowInvalid, ValueError, TypeError) as error:
+            names = file.schema_arrow.names
+            columns = [name for name in Tokens(path, (0,) * len(names), 0.0).code_columns if name in names]
+            counts = [torch.from_numpy(np.bincount(file.read([name])[name].to_numpy())) for name in columns]
+    except (ValueError, TypeError) as error:  # of Arrow, or of NumPy for what is no code
         raise DataError(f"not a table of tokens ({error})") from error
-    if not columns or not totals[0].sum():
+    if not counts or not counts[0].sum():
         raise DataError("not a table of tokens: it has no codes in columns code_1, code_2, ...")
-    return totals
+    return counts
 
 
-def _added(first: Tensor, second: Tensor) -> Tensor:
-    """The sum of two counts of different lengths."""
-    length = max(len(first), len(second))
-    return F.pad(first, (0, length - len(first))) + F.pad(second, (0, length - len(second)))
+def _existing(file: str | Path) -> Path:
+    if not Path(file).is_file():
+        raise DataError("no such file of data")
+    return Path(file)
 
 
-def read_vectors(path: Path) -> Tensor:
-    """Encoder outputs [..., D] of a .npy or .safetensors file as [N, D]; tensors `train` and `eval` are joined."""
+def read_vectors(data: Any) -> Tensor:
+    """Encoder outputs: an array [N, D], or a .npy or .safetensors file of arrays [..., D] as [N, D].
+
+    Tensors `train` and `eval` of a file are joined. Raises `DataError`.
+    """
+    if not isinstance(data, str | Path):
+        return as_tensor(data)
+    path = _existing(data)
     if path.suffix == ".npy":
         try:
             parts = [torch.from_numpy(np.load(path))]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -29,18 +29,12 @@ CODEBOOKS = {"ema": EmaCodebook, "ema_unscaled": UnscaledCodebook}
 class Quantized:
     """One pass of vectors [..., D] through a quantizer of L layers."""
 
-    quantized: Tensor
-    """[..., D], with a gradient to the input."""
-    codes: Tensor
-    """[..., L], int64."""
-    commitment: Tensor
-    """Scalar: mean over layers of the squared distance to the codes, which take no gradient."""
-    distance: Tensor
-    """[L]: mean Euclidean distance of the (residual) inputs to their codes."""
-    perplexity_batch: Tensor
-    """[L]: perplexity of the codes of this pass."""
-    restarted: list[int]
-    """Per layer: dead codes replaced in this pass."""
+    quantized: Tensor  # [..., D], with a gradient to the input
+    codes: Tensor  # [..., L], int64
+    commitment: Tensor  # scalar: mean over layers of the squared distance to the codes, which take no gradient
+    distance: Tensor  # [L]: mean Euclidean distance of the (residual) inputs to their codes
+    perplexity_batch: Tensor  # [L]: perplexity of the codes of this pass
+    restarted: list[int]  # per layer: dead codes replaced in this pass
 
 
 class Quantizer(nn.Module):
@@ -51,10 +45,8 @@ class Quantizer(nn.Module):
 
     def __init__(self, books: Sequence[EmaCodebook], dim: int, *, unit_inputs: bool, rotation: bool) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(books)
-        self.books = list(books)
-        self.dim = dim
-        self.rotation = rotation
+        self.layers, self.books = nn.ModuleList(books), list(books)
+        self.dim, self.rotation = dim, rotation
         self.register_buffer("unit_inputs", torch.tensor(unit_inputs))
 
     def prepare(self, vectors: Tensor) -> Tensor:
@@ -63,9 +55,8 @@ class Quantizer(nn.Module):
         Raises `DataError` if there is none, one is not finite, or they have another dimension.
         """
         if vectors.shape[-1] != self.dim or vectors.numel() == 0:
-            raise DataError(
-                f"the quantizer takes vectors of {self.dim} dimensions, not an array of {tuple(vectors.shape)}"
-            )
+            shape = tuple(vectors.shape)
+            raise DataError(f"the quantizer takes vectors of {self.dim} dimensions, not an array of {shape}")
         wrong = vectors.numel() - int(torch.isfinite(vectors).sum())
         if wrong:
             reason = f"{wrong} of {vectors.numel()} values are not finite"
@@ -91,29 +82,26 @@ class Quantizer(nn.Module):
         """Quantize vectors [..., D]. Raises `DataError` as `prepare` does."""
         inputs = self.prepare(vectors)
         residual = flat = inputs.reshape(-1, self.dim)
-        passes, commitments, distances = [], [], []
+        passes, residuals = [], []
         for book in self.books:
-            assigned = book.assign(residual.detach(), update=self.training and not frozen)
-            residual = residual - assigned.rows.to(residual.dtype)
-            commitments.append(residual.square().mean())
-            distances.append(residual.detach().norm(dim=-1).mean())
-            passes.append(assigned)
-        total = (flat - residual).detach()
+            passes.append(book.assign(residual.detach(), update=self.training and not frozen))
+            # not detached: each layer's commitment pulls the encoder by what is left after that layer
+            residual = residual - passes[-1].rows.to(residual.dtype)
+            residuals.append(residual)
+        quantized = (flat - residual).detach()
+        if flat.requires_grad:
+            # once, over the sum of the layers: a gradient passed on by every layer would be multiplied by their number
+            quantized = rotate_to(flat, quantized) if self.rotation else straight_through(flat, quantized)
         codes = torch.stack([assigned.codes for assigned in passes], dim=-1)
         counts = [torch.bincount(codes[:, i], minlength=len(book.embed)) for i, book in enumerate(self.books)]
         return Quantized(
-            quantized=self._with_gradient(flat, total).reshape(inputs.shape),
+            quantized=quantized.reshape(inputs.shape),
             codes=codes.reshape(*inputs.shape[:-1], -1),
-            commitment=torch.stack(commitments).mean(),
-            distance=torch.stack(distances),
+            commitment=torch.stack([left.square().mean() for left in residuals]).mean(),
+            distance=torch.stack([left.detach().norm(dim=-1).mean() for left in residuals]),
             perplexity_batch=torch.stack([perplexity(count) for count in counts]),
             restarted=[assigned.restarted for assigned in passes],
         )
-
-    def _with_gradient(self, inputs: Tensor, quantized: Tensor) -> Tensor:
-        if not inputs.requires_grad:
-            return quantized
-        return rotate_to(inputs, quantized) if self.rotation else straight_through(inputs, quantized)
 
     def codebooks(self) -> list[Tensor]:
         """Copies of the codes of every layer, [K, D]."""
@@ -159,16 +147,12 @@ def build_quantizer(
         raise ParamsError(f"dead_window {dead_window}, dead_usage {dead_usage}: neither may be negative")
     if unit_codes and (kind != "ema" or layers > 1):
         raise ParamsError("unit_codes: only for kind ema with one layer; unit codes do not add up to a residual")
-    books = [
-        CODEBOOKS[kind](
-            dim,
-            codes,
-            decay=decay,
-            unit_codes=unit_codes,
-            dead_window=dead_window,
-            dead_usage=dead_usage,
-            seed=derive_seed(seed, "layer", layer),
-        )
-        for layer in range(layers)
-    ]
+    update: dict[str, Any] = {
+        "decay": decay,
+        "unit_codes": unit_codes,
+        "dead_window": dead_window,
+        "dead_usage": dead_usage,
+    }
+    seeds = [derive_seed(seed, "layer", layer) for layer in range(layers)]
+    books = [CODEBOOKS[kind](dim, codes, **update, seed=layer_seed) for layer_seed in seeds]
     return Quantizer(books, dim, unit_inputs=unit_inputs or unit_codes, rotation=rotation)

@@ -24,14 +24,11 @@ UNIT_TOLERANCE = 1e-2  # bfloat16 keeps two to three digits
 
 @dataclass(frozen=True)
 class Projection:
-    """A linear map before the search or after it: weight [d_out, d_in], bias [d_out].
+    """A linear map before the search or after it."""
 
-    norm: weight and bias [d_out] of a layer norm that follows.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    norm: tuple[Tensor, Tensor] | None = None
+    weight: Tensor  # [d_out, d_in]
+    bias: Tensor  # [d_out]
+    norm: tuple[Tensor, Tensor] | None = None  # weight and bias [d_out] of a layer norm that follows
 
     def tensors(self) -> list[Tensor]:
         return [self.weight, self.bias, *(self.norm or ())]
@@ -43,18 +40,26 @@ class Projection:
 
 @dataclass(frozen=True)
 class Book:
-    """One layer's codebook, in float64.
-
-    vectors: [K, d]. sizes: [K] EMA counts. sums: [K, d] EMA sums. cosine: codes are compared by direction.
-    """
+    """One layer's codebook, in float64. Raises `DataError` if its buffers do not fit each other."""
 
     name: str
-    vectors: Tensor
-    sizes: Tensor | None = None
-    sums: Tensor | None = None
-    cosine: bool = False
+    vectors: Tensor  # [K, d]
+    sizes: Tensor | None = None  # [K] EMA counts
+    sums: Tensor | None = None  # [K, d] EMA sums
+    cosine: bool = False  # codes are compared by direction
     project_in: Projection | None = None
     project_out: Projection | None = None
+
+    def __post_init__(self) -> None:
+        codes = list(self.vectors.shape)
+        if len(codes) != 2 or 0 in codes:
+            raise DataError(f"{self.name}: a codebook is [codes, dimensions], not {tuple(codes)}")
+        if self.sizes is not None and len(self.sizes) != codes[0]:
+            raise DataError(f"{self.name}: {codes[0]} codes, but {len(self.sizes)} cluster sizes")
+        if self.sizes is not None and bool((self.sizes < 0).any()):
+            raise DataError(f"{self.name}: a cluster size is negative")
+        if self.sums is not None and list(self.sums.shape) != codes:
+            raise DataError(f"{self.name}: EMA sums are {list(self.sums.shape)}, the codes {codes}")
 
     @cached_property
     def updated(self) -> bool:
@@ -99,10 +104,8 @@ class QuantizerState:
 
     layout: str
     books: list[Book]
-    unit_inputs: bool = False
-    """Inputs are L2-normalised before the search."""
-    project_in: Projection | None = None
-    """A map before the first layer, shared by all."""
+    unit_inputs: bool = False  # inputs are L2-normalised before the search
+    project_in: Projection | None = None  # a map before the first layer, shared by all
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -110,20 +113,16 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
     Only tensors and plain containers are read; nothing is unpickled. Raises `DataError` naming the file.
     """
-    file = _weights_in(path) if path.is_dir() else path
-    if file.suffix == ".safetensors" and file.is_file():
-        return read_safetensors(file)[0]
-    content = read_torch(file)
-    return dict(_flat(content, ""))
-
-
-def _weights_in(folder: Path) -> Path:
-    files = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES)
-    named = [file for file in files if file.name == "model.safetensors"] or files
-    if len(named) != 1:
-        names = ", ".join(file.name for file in files) or "none"
-        raise DataError(f"{folder}: expected one file of weights in this folder, found {names}; name the file")
-    return named[0]
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
+        named = [file for file in files if file.name == "model.safetensors"] or files
+        if len(named) != 1:
+            names = ", ".join(file.name for file in files) or "none"
+            raise DataError(f"{path}: expected one file of weights in this folder, found {names}; name the file")
+        path = named[0]
+    if path.suffix == ".safetensors" and path.is_file():
+        return read_safetensors(path)[0]
+    return dict(_flat(read_torch(path), ""))
 
 
 def _flat(content: Any, prefix: str) -> Iterator[tuple[str, Tensor]]:
@@ -141,11 +140,10 @@ def read_state(tensors: Mapping[str, Tensor]) -> QuantizerState:
         raise DataError(f"no codebook among its {len(tensors)} tensors; known layouts: {KNOWN}")
     # by number, so that layer 10 follows layer 9
     named.sort(key=lambda pair: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", pair[0])])
-    books = [checked(book) for _, book in named]
     unit = any(bool(tensor.any()) for name, tensor in tensors.items() if name.rpartition(".")[2] == "unit_inputs")
     stack = re.fullmatch(r"(.*?)layers\.\d+\._codebook\.embed", named[0][0])
     shared = _linear(tensors, f"{stack[1]}project_in") if stack else None
-    return QuantizerState(_layout(named[0][0], tensors), books, unit, shared)
+    return QuantizerState(_layout(named[0][0], tensors), [book for _, book in named], unit, shared)
 
 
 def _book(tensors: Mapping[str, Tensor], name: str) -> Book | None:
@@ -172,25 +170,20 @@ def _book(tensors: Mapping[str, Tensor], name: str) -> Book | None:
 
 
 def _ema(tensors: Mapping[str, Tensor], name: str, sizes: str, sums: list[str]) -> Book:
-    """Buffers of one codebook; a leading axis of one head is dropped."""
+    """Buffers of one codebook; of several tensors of sums, the one that has the codes' shape."""
     vectors, size = _one_head(tensors[name]), tensors.get(sizes)
-    present = [_one_head(tensors[key]) for key in sums if key in tensors]
-    fitting = [tensor for tensor in present if tensor.shape == vectors.shape]
+    present = (_one_head(tensors[key]) for key in sums if key in tensors)
+    fitting = next((tensor for tensor in present if tensor.shape == vectors.shape), None)
     owner = name.rpartition(".")[0]
-    sides: list[Projection | None] = [None, None]
+    sides: dict[str, Any] = {}
     if owner.endswith("_codebook"):
-        sides = [_linear(tensors, f"{owner.removesuffix('_codebook')}{side}") for side in ("project_in", "project_out")]
-    return Book(
-        name,
-        vectors,
-        None if size is None else size.double().reshape(-1),
-        fitting[0] if fitting else None,
-        project_in=sides[0],
-        project_out=sides[1],
-    )
+        parent = owner.removesuffix("_codebook")
+        sides = {side: _linear(tensors, f"{parent}{side}") for side in ("project_in", "project_out")}
+    return Book(name, vectors, None if size is None else size.double().reshape(-1), fitting, **sides)
 
 
 def _one_head(tensor: Tensor) -> Tensor:
+    """The tensor without a leading axis of one head."""
     return (tensor[0] if tensor.ndim == 3 and len(tensor) == 1 else tensor).double()
 
 
@@ -231,19 +224,6 @@ def _projection(tensors: Mapping[str, Tensor], name: str) -> Projection | None:
     if length is not None:
         matrix = F.normalize(matrix) * length.double().reshape(-1, 1)
     return Projection(matrix, bias.double().reshape(-1))
-
-
-def checked(book: Book) -> Book:
-    """The codebook itself. Raises `DataError` if its buffers do not fit each other."""
-    if book.vectors.ndim != 2 or 0 in book.vectors.shape:
-        raise DataError(f"{book.name}: a codebook is [codes, dimensions], not {tuple(book.vectors.shape)}")
-    if book.sizes is not None and len(book.sizes) != len(book.vectors):
-        raise DataError(f"{book.name}: {len(book.vectors)} codes, but {len(book.sizes)} cluster sizes")
-    if book.sizes is not None and bool((book.sizes < 0).any()):
-        raise DataError(f"{book.name}: a cluster size is negative")
-    if book.sums is not None and book.sums.shape != book.vectors.shape:
-        raise DataError(f"{book.name}: EMA sums are {list(book.sums.shape)}, the codes {list(book.vectors.shape)}")
-    return book
 
 
 def _layout(name: str, tensors: Mapping[str, Tensor]) -> str:

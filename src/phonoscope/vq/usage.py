@@ -45,8 +45,7 @@ class CodeUsage:
     """Counts of the codes of a dataset, batch by batch."""
 
     def __init__(self, layers: int, codes: int) -> None:
-        self.counts = torch.zeros(layers, codes, dtype=torch.int64)
-        """[layers, codes]"""
+        self.counts = torch.zeros(layers, codes, dtype=torch.int64)  # [layers, codes]
 
     def add(self, codes: Tensor) -> None:
         """Count codes [..., layers]. Raises `DataError` if one is outside the codebook."""
@@ -54,8 +53,7 @@ class CodeUsage:
         flat = codes.detach().reshape(-1, layers).cpu().long()
         if len(flat) and not 0 <= int(flat.min()) <= int(flat.max()) < size:
             raise DataError(f"codes run from {int(flat.min())} to {int(flat.max())}, but the codebook has {size}")
-        for layer in range(layers):
-            self.counts[layer] += torch.bincount(flat[:, layer], minlength=size)
+        self.counts += torch.stack([torch.bincount(column, minlength=size) for column in flat.t()])
 
     def perplexity_dataset(self) -> Tensor:
         """[layers]. Raises `DataError` before anything was added."""

@@ -6,84 +6,47 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phonoscope.codecs.base import CodebookTensors
+from phonoscope.codecs.base import FactorisedAdapter
+from phonoscope.codecs.checkpoints import load_strict
 from phonoscope.codecs.registry import CodecKind
 from phonoscope.errors import DataError
+from phonoscope.files import read_torch
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from phonoscope.codecs.rvq import DacRvqTrainer
 
+# the small DAC: 16 kHz, 50 Hz, 12 layers of 1024 codes of 8 dimensions
 SMALL = {
     "sample_rate": 16_000, "encoder_dim": 8, "encoder_rates": [4, 4, 4, 5], "latent_dim": 128, "decoder_dim": 128,
     "decoder_rates": [5, 4, 4, 4], "n_codebooks": 12, "codebook_size": 1024, "codebook_dim": 8,
     "quantizer_dropout": 0.5,
 }  # fmt: skip
-"""The small DAC: 16 kHz, 50 Hz, 12 layers of 1024 codes of 8 dimensions."""
-
-OFFICIAL = {
-    "sample_rate": 16_000, "encoder_dim": 64, "encoder_rates": [2, 4, 5, 8], "latent_dim": 1024, "decoder_dim": 1536,
-    "decoder_rates": [8, 5, 4, 2], "n_codebooks": 12, "codebook_size": 1024, "codebook_dim": 8,
-    "quantizer_dropout": 0.5,
+# `weights_16khz.pth`, as its package's conf/final/16khz.yml builds it
+OFFICIAL = SMALL | {
+    "encoder_dim": 64, "encoder_rates": [2, 4, 5, 8], "latent_dim": 1024, "decoder_dim": 1536,
+    "decoder_rates": [8, 5, 4, 2],
 }  # fmt: skip
-"""`weights_16khz.pth`, as its package's conf/final/16khz.yml builds it."""
 
 
-class DacCodec:
+class DacCodec(FactorisedAdapter):
     """The adapter over `dac.model.DAC`."""
 
-    start_deviation = 0.3
-    """Standard deviation of every encoder layer at the start; beyond 0.3 the Snake activation folds its input over."""
+    start_deviation = 0.3  # beyond it, the Snake activation folds its input over
 
     def __init__(self, model: Any, architecture: dict[str, Any], n_layers: int | None = None) -> None:
-        """Raises `DataError` if more layers are asked for than the model has."""
-        self.model: nn.Module = model.eval()
-        self._model = model
-        has = int(architecture["n_codebooks"])
-        self.n_layers = n_layers or has
-        if self.n_layers > has:
-            raise DataError(f"the checkpoint has {has} RVQ layers, not {self.n_layers}; ask for fewer layers")
-        self.sample_rate = int(architecture["sample_rate"])
-        self.hop_length = int(self._model.hop_length)
+        super().__init__(model, list(model.quantizer.quantizers), n_layers, architecture)
+        self.sample_rate, self.hop_length = int(architecture["sample_rate"]), int(model.hop_length)
         self.codebook_size = int(architecture["codebook_size"])
-        self._architecture = architecture
-
-    def rvq_layers(self) -> list[Any]:
-        """The layers in use, each an official `VectorQuantize`."""
-        return list(self._model.quantizer.quantizers)[: self.n_layers]
 
     def quantizer_trainer(self, decay: float, dead_usage: float) -> DacRvqTrainer:
-        """The training rule of its codebooks, which learn by gradient."""
         from phonoscope.codecs.rvq import DacRvqTrainer
 
-        return DacRvqTrainer(self.rvq_layers(), decay, dead_usage)
+        return DacRvqTrainer(self._layers, decay, dead_usage)
 
     def latent(self, audio: Tensor) -> Tensor:
         return self._model.encoder(self._model.preprocess(audio, self.sample_rate))
-
-    def quantize(self, latent: Tensor) -> Tensor:
-        return self._model.quantizer(latent, self.n_layers)[1]
-
-    def decode_latent(self, latent: Tensor) -> Tensor:
-        return self._model.decoder(latent)
-
-    def decode(self, codes: Tensor) -> Tensor:
-        return self.decode_latent(self._model.quantizer.from_codes(codes)[0])
-
-    def codebooks(self) -> CodebookTensors:
-        import torch
-
-        with torch.no_grad():
-            raw = [layer.codebook.weight.detach().clone() for layer in self.rvq_layers()]
-            vectors = [
-                layer.out_proj(rows.t()[None])[0].t().contiguous()
-                for layer, rows in zip(self.rvq_layers(), raw, strict=True)
-            ]
-        return CodebookTensors(vectors=vectors, raw=raw)
-
-    def architecture(self) -> dict[str, Any]:
-        return dict(self._architecture)
 
 
 def build(architecture: dict[str, Any], n_layers: int | None = None) -> DacCodec:
@@ -100,9 +63,6 @@ def load(checkpoint: str, n_layers: int | None = None) -> DacCodec:
     """
     from dac.model.dac import DAC
 
-    from phonoscope.codecs.checkpoints import load_strict
-    from phonoscope.files import read_torch
-
     path = Path(checkpoint).expanduser()
     content, known = read_torch(path), inspect.signature(DAC).parameters
     try:
@@ -111,8 +71,7 @@ def load(checkpoint: str, n_layers: int | None = None) -> DacCodec:
         codec = build(architecture, n_layers)
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: not a DAC checkpoint ({error!r}); give an official weights*.pth") from error
-    load_strict(codec, weights, path)
-    return codec
+    return load_strict(codec, weights, path)
 
 
 KIND = CodecKind(build, load, small=SMALL, small_layers=12, official=OFFICIAL)

@@ -5,20 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from phonoscope.codecs.checkpoints import load_strict
 from phonoscope.codecs.registry import CodecKind
 from phonoscope.codecs.seanet import SeanetCodec
+from phonoscope.files import read_torch
 
+# the small EnCodec: causal, 24 kHz, 75 Hz, 8 layers of 1024 codes
 SMALL = {
     "sample_rate": 24_000, "n_filters": 8, "dimension": 64, "ratios": [8, 5, 4, 2], "lstm": 1, "n_q": 8, "bins": 1024,
     "true_skip": True,
 }  # fmt: skip
-"""The small EnCodec: causal, 24 kHz, 75 Hz, 8 layers of 1024 codes."""
-
+# `encodec_model_24khz`, as its package builds it
 OFFICIAL = {
     "sample_rate": 24_000, "n_filters": 32, "dimension": 128, "ratios": [8, 5, 4, 2], "lstm": 2, "n_q": 32,
     "bins": 1024, "true_skip": False,
 }  # fmt: skip
-"""`encodec_model_24khz`, as its package builds it."""
 
 
 def build(architecture: dict[str, Any], n_layers: int | None = None) -> SeanetCodec:
@@ -41,13 +42,9 @@ def build(architecture: dict[str, Any], n_layers: int | None = None) -> SeanetCo
 
 def load(checkpoint: str, n_layers: int | None = None) -> SeanetCodec:
     """The official 24 kHz model from a file `encodec_24khz-*.th`. Raises `DataError` naming the file."""
-    from phonoscope.codecs.checkpoints import load_strict
-    from phonoscope.files import read_torch
-
     path = Path(checkpoint).expanduser()
-    weights, codec = read_torch(path), build(OFFICIAL, n_layers)
-    load_strict(codec, weights, path)
-    return codec
+    weights = read_torch(path)
+    return load_strict(build(OFFICIAL, n_layers), weights, path)
 
 
 KIND = CodecKind(build, load, small=SMALL, small_layers=8, official=OFFICIAL)

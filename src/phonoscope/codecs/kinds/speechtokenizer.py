@@ -6,19 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+from phonoscope.codecs.checkpoints import load_strict
 from phonoscope.codecs.registry import CodecKind
 from phonoscope.codecs.seanet import SeanetCodec
 from phonoscope.errors import DataError
+from phonoscope.files import read_torch
 
+# the small SpeechTokenizer, in the keys of its official config.json: 16 kHz, 50 Hz, 8 layers of 1024 codes
 SMALL = {
     "n_filters": 8, "strides": [8, 5, 4, 2], "dimension": 64, "semantic_dimension": 384, "bidirectional": True,
     "dilation_base": 2, "residual_kernel_size": 3, "n_residual_layers": 1, "lstm_layers": 1, "activation": "ELU",
     "codebook_size": 1024, "n_q": 8, "sample_rate": 16_000,
 }  # fmt: skip
-"""The small SpeechTokenizer, in the keys of its official config.json: 16 kHz, 50 Hz, 8 layers of 1024 codes."""
-
+# `speechtokenizer_hubert_avg`, as its config.json builds it
 OFFICIAL = SMALL | {"n_filters": 64, "dimension": 1024, "semantic_dimension": 768, "lstm_layers": 2}
-"""`speechtokenizer_hubert_avg`, as its config.json builds it."""
 
 
 def build(architecture: dict[str, Any], n_layers: int | None = None) -> SeanetCodec:
@@ -33,9 +34,6 @@ def load(checkpoint: str, n_layers: int | None = None) -> SeanetCodec:
 
     Raises `DataError` naming the file.
     """
-    from phonoscope.codecs.checkpoints import load_strict
-    from phonoscope.files import read_torch
-
     path = Path(checkpoint).expanduser()
     folder = path if path.is_dir() else path.parent
     weights = next(iter(sorted(folder.glob("*.pt"))), folder / "SpeechTokenizer.pt") if path.is_dir() else path
@@ -46,8 +44,7 @@ def load(checkpoint: str, n_layers: int | None = None) -> SeanetCodec:
         raise DataError(f"{config}: no such file; SpeechTokenizer's config.json lies beside its .pt") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{config}: not SpeechTokenizer's config ({error!r})") from error
-    load_strict(codec, read_torch(weights), weights)
-    return codec
+    return load_strict(codec, read_torch(weights), weights)
 
 
 KIND = CodecKind(build, load, small=SMALL, small_layers=8, official=OFFICIAL, distils=True)
