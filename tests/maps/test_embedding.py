@@ -5,7 +5,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from phonoscope.config.maps import MapsConfig
-from phonoscope.maps.embedding import MOST, CodeMap, map_codes
+from phonoscope.geometry.maps import MOST, CodeMap, map_codes
 
 from .planted import CODES, KINDS, codebook
 

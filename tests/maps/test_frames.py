@@ -7,7 +7,7 @@ import pytest
 from phonoscope.config.maps import MapsConfig
 from phonoscope.data import Labels
 from phonoscope.errors import DataError
-from phonoscope.maps.frames import SampledFrames, sample_frames
+from phonoscope.geometry.maps import SampledFrames, sample_frames
 
 from .planted import PHONES, kind_of, planted_labels, planted_tokens
 

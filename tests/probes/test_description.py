@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from phonoscope.probes.description import assign_blocks, linear_log2, online_costs
-from phonoscope.probes.information import count_pairs
+from phonoscope.probes.tables import count_pairs
 
 
 def test_blocks_hold_whole_utterances_and_end_at_their_shares() -> None:

@@ -6,16 +6,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, r2_score
 
 from phonoscope.config.probes import BootstrapConfig, ClassifierConfig, ProbeConfig
+from phonoscope.data import Labels, Tokens
 from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors, write_safetensors
-from phonoscope.probes import ProbeResult
-from phonoscope.probes.schema import COLUMNS, CONTROLS, PROBES
+from phonoscope.probes import ProbeResult, read_frames, run
+from phonoscope.probes.pose import group_utterances
+from phonoscope.probes.schema import COLUMNS
 from phonoscope.probes.scores import ClassStatistics
 from phonoscope.probes.store import TaskResult
+from phonoscope.probes.tasks import find_tasks
 
 from .planted import Corpus, make_corpus
 
@@ -61,10 +65,9 @@ def test_rows_are_complete_and_finite(result: ProbeResult) -> None:
     keys = list(table[list(COLUMNS[:7])].itertuples(index=False, name=None))
     assert set(keys) == expected
     assert len(keys) == len(expected)
-    assert set(table["probe"]) <= PROBES.keys()
     assert np.isfinite(table["value"]).all()
     assert set(table["converged"]) == {"true"}
-    control = table["probe"].isin(CONTROLS)
+    control = table["probe"].isin(CONFIG.probes[2:])
     assert table.loc[control, ["low", "high", "null"]].isna().all(axis=None)
     scored = table[~control]
     assert ((scored["low"] <= scored["value"]) & (scored["value"] <= scored["high"])).all()
@@ -106,6 +109,33 @@ def test_controls_equal_their_definition_on_the_frames(corpus: Corpus, result: P
     assert value(result, 1, "r2", "pitch", "majority") <= 0
     expected = mean_absolute_error(unheard["f0"], np.full(len(unheard), voiced["f0"].mean()))
     assert value(result, 1, "mae", "pitch", "majority") == pytest.approx(expected, abs=1e-9)
+
+
+def test_counting_as_the_table_is_read_gives_the_bits_of_all_frames_at_once(
+    corpus: Corpus, result: ProbeResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "_counts_suffice", lambda config: False)
+        whole = corpus.probe(CONFIG)
+    monkeypatch.setitem(Tokens.batches.__kwdefaults__, "batch_frames", 700)
+    for streamed in (result, corpus.probe(CONFIG)):
+        pd.testing.assert_frame_equal(streamed.table, whole.table, check_exact=True)
+        for task, saved in whole.tasks.items():
+            (expected, facts), (tensors, metadata) = saved.to_tensors(), streamed.tasks[task].to_tensors()
+            assert metadata == facts
+            assert all(torch.equal(tensors[name], tensor) for name, tensor in expected.items())
+
+
+def test_frames_that_are_never_scored_are_counted_and_forgotten(corpus: Corpus) -> None:
+    tasks = find_tasks(CONFIG.tasks)
+    labels = Labels.from_frames(corpus.names, corpus.phone, corpus.f0_hz)
+    groups = group_utterances(tasks, corpus.manifest, corpus.split, CONFIG)
+    frames = read_frames(corpus.tokens, labels, corpus.manifest, tasks, groups)
+    assert len(frames.utterances) == corpus.frames_of(corpus.evaluation).sum()
+    assert len(groups.first) == 1  # train, all of it sampled
+    spoken = ~corpus.frames_of(corpus.evaluation) & (np.array(corpus.phone) != "SIL")
+    ((_, table),) = frames.counted["phone"][0]
+    assert table.frames.tolist() == np.bincount(corpus.codes[spoken, 0], minlength=64).tolist()
 
 
 def test_planted_structure_is_recovered(result: ProbeResult) -> None:

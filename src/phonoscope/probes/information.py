@@ -7,18 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from phonoscope.compute import derive_seed
+from phonoscope.probes.tables import count_pairs
 from phonoscope.stats import permute_labels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
-
-
-def count_pairs(codes: NDArray[np.integer], labels: NDArray[np.integer], shape: tuple[int, int]) -> NDArray[np.int64]:
-    """Frames by code and class, `shape`; both inputs are [n]."""
-    flat = codes.astype(np.int64) * shape[1] + labels
-    return np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape)
 
 
 def pointwise_bits(counts: NDArray[Any]) -> Array:
@@ -60,7 +55,7 @@ def mutual_information(
     labels are independent, and the null's spread over draws, which is not.
     `shape` is (codes, classes).
     """
-    from scipy.stats import norm
+    from scipy.stats import entropy, norm
 
     counts = count_pairs(codes, labels, shape)
     plug_in = plug_in_bits(counts)
@@ -73,10 +68,5 @@ def mutual_information(
     variance = (surplus**2).sum() * present / (present - 1) / len(codes) ** 2
     variance += np.var(nulls, ddof=1) * (1 + 1 / draws)
     value, spread = plug_in - float(np.mean(nulls)), float(norm.isf((1 - confidence) / 2) * np.sqrt(variance))
-    return Information(value, value - spread, value + spread, float(np.mean(nulls)), _entropy_bits(counts.sum(axis=0)))
-
-
-def _entropy_bits(totals: NDArray[Any]) -> float:
-    from scipy.stats import entropy
-
-    return float(entropy(totals, base=2))
+    bits = float(entropy(counts.sum(axis=0), base=2))
+    return Information(value, value - spread, value + spread, float(np.mean(nulls)), bits)

@@ -16,15 +16,18 @@ from phonoscope.errors import DataError
 from phonoscope.probes.examples import Scores
 from phonoscope.probes.inputs import CodecInputs, Input, TableInput
 from phonoscope.probes.measures import Measure, Probing, description_measures, information_measures
-from phonoscope.probes.pose import Posed
+from phonoscope.probes.pose import Posed, group_utterances, pose, sample_utterances
+from phonoscope.probes.reading import read_frames
 from phonoscope.probes.schema import CLASS_COLUMNS, COLUMNS, CONFUSION_COLUMNS
 from phonoscope.probes.store import TaskResult
+from phonoscope.probes.tasks import find_classifications, find_tasks
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
     from phonoscope.config.probes import ProbeConfig
+    from phonoscope.data import Labels, Manifest, Split, Tokens
     from phonoscope.probes.solvers import Probe
 
 logger = logging.getLogger(__name__)
@@ -64,6 +67,41 @@ class _Done(NamedTuple):
     linear: Scores | None
 
 
+def probe_tokens(
+    tokens: Tokens,
+    codebooks: Sequence[NDArray[Any]],
+    labels: Labels,
+    manifest: Manifest,
+    split: Split,
+    config: ProbeConfig,
+    *,
+    codec: str,
+    workers: int = 1,
+) -> ProbeResult:
+    """Every measure that a token table and its codebooks, one [codes, dims] a layer, allow.
+
+    Where counts by code and class are enough, the table is streamed, and only frames that are scored are kept.
+    Raises `DataError` if no task can be posed, and `ParamsError` for an unknown task.
+    """
+    tasks = list(dict.fromkeys([*find_tasks(config.tasks), *find_classifications(config.information)]))
+    groups = group_utterances(tasks, manifest, split, config) if _counts_suffice(config) else None
+    frames = read_frames(tokens, labels, manifest, tasks, groups)
+    return run_probes(
+        pose(frames, manifest, split, config),
+        CodecInputs(frames.codes, codebooks),
+        config,
+        codec=codec,
+        sample=sample_utterances(manifest, split, config),
+        workers=workers,
+    )
+
+
+def _counts_suffice(config: ProbeConfig) -> bool:
+    """Whether no train frame need be known: nulls permute frames, code lengths and means are by utterance."""
+    by_frame = config.information or config.measures or config.label_null or "pooled" in config.probes
+    return not by_frame and set(config.inputs) <= {"layer", "codes"}
+
+
 def run_probes(
     posed: Sequence[Posed],
     inputs: CodecInputs,
@@ -100,7 +138,7 @@ def _jobs(posed: Sequence[Posed], inputs: CodecInputs, config: ProbeConfig) -> I
                 informed = one.informed and name in ("layer", "untrained")
                 source = inputs.make(name, layer) if probed or informed else None
                 if source is not None:
-                    yield _Job(one, name, layer, source, probed, informed)
+                    yield _Job(one.at(layer), name, layer, source, probed, informed)
 
 
 def _measure(job: _Job, sample: NDArray[np.bool_] | None, config: ProbeConfig) -> _Done:
@@ -172,24 +210,26 @@ def _saved(fitted: Sequence[tuple[_Job, Scores]]) -> dict[str, TaskResult]:
 
 
 def _task_result(parts: Mapping[int, tuple[_Job, Scores]]) -> TaskResult:
-    job = next(iter(parts.values()))[0]
-    examples, task = job.posed.examples, job.posed.task
-    train = examples.restricted(examples.folds[0].train)
-    unseen = {}
-    if examples.classes:
-        held_out = examples.restricted(examples.folds[0].evaluation).totals()
-        counts = zip(examples.classes, train.totals(), held_out, strict=True)
-        unseen = {name: int(frames) for name, seen, frames in counts if frames and not seen}
+    posed = next(iter(parts.values()))[0].posed
+    fold, classes, unseen = posed.examples.folds[0], posed.examples.classes, {}
+    if classes:
+        seen, held_out = (posed.examples.restricted(side).totals() for side in fold)
+        unseen = {
+            name: int(frames)
+            for name, known, frames in zip(classes, seen, held_out, strict=True)
+            if frames and not known
+        }
     if unseen:
-        logger.warning("%s: eval has classes that train lacks; their frames count as errors: %s", task.name, unseen)
-    # an input `layer` is a table, and the linear probe is a `Probe`
-    sources = [cast("TableInput", part.source) for part, _ in parts.values()]
-    probes = [cast("Probe", part.probe) for _, part in parts.values()]
+        logger.warning(
+            "%s: eval has classes that train lacks; their frames count as errors: %s", posed.task.name, unseen
+        )
+    jobs, scores = zip(*parts.values(), strict=True)
     return TaskResult(
         tuple(parts),
-        [source.targets_table(train.targets, train.classes) for source in sources],
-        probes,
-        [part.statistics for _, part in parts.values()],
-        job.posed.units,
+        # an input `layer` is a table, and the linear probe is a `Probe`
+        [cast("TableInput", job.source).table(job.posed.examples.restricted(fold.train)) for job in jobs],
+        [cast("Probe", each.probe) for each in scores],
+        [each.statistics for each in scores],
+        posed.units,
         unseen,
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from phonoscope.errors import DataError
+from phonoscope.probes.tables import count_pairs
 from phonoscope.stats import Interval, draw_resamples, interval
 
 if TYPE_CHECKING:
@@ -54,12 +55,9 @@ class ClassStatistics(_ByUtterance):
         shape: tuple[int, int],
     ) -> ClassStatistics:
         """Count frames; all three arrays are [n] and index `shape` = (utterances, classes)."""
-
-        def count(rows: NDArray[np.integer], columns: NDArray[np.integer]) -> NDArray[np.int64]:
-            return np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1]).reshape(shape)
-
         hit = true == predicted
-        return cls(count(utterances, true), count(utterances, predicted), count(utterances[hit], true[hit]))
+        pairs = ((utterances, true), (utterances, predicted), (utterances[hit], true[hit]))
+        return cls(*(count_pairs(*pair, shape) for pair in pairs))
 
     @property
     def frames(self) -> NDArray[np.int64]:
