@@ -15,7 +15,8 @@ from phonoscope.geometry import GeometryConfig, numerical_rank, pca, tsne
     [
         *(((40, 7), 3, sparse) for sparse in (False, True)),
         *(((12, 30), 3, sparse) for sparse in (False, True)),
-        *(((10, 2), 2, False), ((3, 8), 2, False)),
+        *(((10, 2), 2, sparse) for sparse in (False, True)),
+        *(((12, 3), 3, True), ((3, 8), 2, False)),
     ],
 )
 def test_pca_is_the_singular_value_decomposition(shape: tuple[int, int], components: int, sparse: bool) -> None:

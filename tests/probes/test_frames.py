@@ -12,13 +12,14 @@ from phonoscope.config.probes import ClassWeight
 from phonoscope.probes import frames, vectors
 from phonoscope.probes.frames import fit_probe_index, fit_ridge_frames
 from phonoscope.probes.solvers import Probe, fit_probe
+from phonoscope.probes.vectors import ArrayVectors
 
 from .planted import expand, make_table
 
 
-def fit_probe_frames(vectors: NDArray[Any], labels: NDArray[Any], **settings: Any) -> Probe:
+def fit_probe_frames(rows: NDArray[Any], labels: NDArray[Any], **settings: Any) -> Probe:
     names, index = np.unique(labels, return_inverse=True)
-    return fit_probe_index(vectors, index, names.tolist(), **settings)
+    return fit_probe_index(ArrayVectors(rows), index, names.tolist(), **settings)
 
 
 def test_both_paths_give_the_same_probe_of_two_classes() -> None:
@@ -59,4 +60,6 @@ def test_blocks_of_frames_give_what_scikit_learn_gives(
     values[::9] = np.nan
     keep = np.isfinite(values)
     ridge = Ridge(alpha=3.0).fit(StandardScaler().fit_transform(points[keep]), values[keep])
-    np.testing.assert_allclose(fit_ridge_frames(points, values, alpha=3.0).weight[0], ridge.coef_, rtol=1e-8)
+    np.testing.assert_allclose(
+        fit_ridge_frames(ArrayVectors(points), values, alpha=3.0).weight[0], ridge.coef_, rtol=1e-8
+    )

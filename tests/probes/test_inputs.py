@@ -70,6 +70,6 @@ def test_a_sum_of_codes_is_the_sum_of_their_vectors() -> None:
     books = [rng.normal(size=(8, 3)) for _ in range(3)]
     codes = rng.integers(8, size=(50, 3))
     summed = SummedCodes(codes, books[:2])
-    assert summed.shape == (50, 3)
+    assert summed.dims == 3
     np.testing.assert_allclose(summed.rows(slice(None)), books[0][codes[:, 0]] + books[1][codes[:, 1]])
     np.testing.assert_allclose(summed.rows(np.array([3, 40])), summed.rows(slice(None))[[3, 40]])

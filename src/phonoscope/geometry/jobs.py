@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from phonoscope.compute import derive_seed
 from phonoscope.config.geometry import GeometryConfig
 from phonoscope.errors import DataError
-from phonoscope.geometry.scores import PerClip, Score, cluster_scores, speaker_interval
+from phonoscope.geometry.scores import PerClip, Score, cluster_scores, mean_score
 from phonoscope.geometry.spaces import pca, tsne
 from phonoscope.geometry.words import probe_words, retrieve, word_sample
 
@@ -68,10 +67,10 @@ def score_representation(job: Job, config: GeometryConfig) -> JobResult:
     with threadpool_limits(1):
         entries, per_clip = _clusters(job, config)
         words = _words(job, config)
-        entries += [_mean(metric, job, values, config) for (metric, _), values in words.items()]
-        per_clip |= words
+        means = {metric: mean_score(metric, clips, job.speakers, config) for (metric, _), clips in words.items()}
+        entries += [Entry(FULL_SPACE, "word", score) for score in means.values()]
         sample, axes, projected = _project(job, config)
-        return JobResult([*entries, *projected], per_clip, sample, axes)
+        return JobResult([*entries, *projected], per_clip | words, sample, axes)
 
 
 def _clusters(job: Job, config: GeometryConfig) -> tuple[list[Entry], dict[tuple[str, str], PerClip]]:
@@ -95,11 +94,6 @@ def _words(job: Job, config: GeometryConfig) -> dict[tuple[str, str], PerClip]:
     return {(metric, "word"): values for metric, values in scores.items()}
 
 
-def _mean(metric: str, job: Job, clips: PerClip, config: GeometryConfig) -> Entry:
-    interval = speaker_interval(clips.values, np.asarray(job.speakers)[clips.rows], config)
-    return Entry(FULL_SPACE, "word", Score(metric, float(clips.values.mean()), len(clips.rows), *interval))
-
-
 def _project(job: Job, config: GeometryConfig) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]], list[Entry]]:
     """Rows with coordinates, the coordinates, and the scores in PCA and t-SNE. Explained variance is of all rows."""
     n = len(job.speakers)
@@ -118,21 +112,9 @@ def _project(job: Job, config: GeometryConfig) -> tuple[NDArray[np.int64], dict[
         if points is not None:
             spaces[f"tsne_{size}"] = points, sample
             axes |= {f"tsne{size}_{axis}": points[:, axis - 1] for axis in range(1, size + 1)}
+    # without null and interval, which the full space has
     for space, (coordinates, rows) in spaces.items():
-        entries += _clusters_of_points(space, coordinates, rows, job, config)
+        for label, values in job.labels.items():
+            result = cluster_scores(coordinates, [values[row] for row in rows], permute=False, config=config)
+            entries += [Entry(space, label, score) for score in result.scores]
     return sample, axes, entries
-
-
-def _clusters_of_points(
-    space: str, points: NDArray[Any], rows: NDArray[np.int64], job: Job, config: GeometryConfig
-) -> list[Entry]:
-    """Cluster scores of projected clips, without null and interval, which the full space has."""
-    return [
-        Entry(space, label, score)
-        for label, values in job.labels.items()
-        for score in cluster_scores(points, _at(values, rows), permute=False, config=config).scores
-    ]
-
-
-def _at(values: Sequence[str], rows: NDArray[np.int64]) -> list[str]:
-    return [values[row] for row in rows]

@@ -84,7 +84,10 @@ def cluster_scores(
     from sklearn.metrics import davies_bouldin_score, silhouette_samples
 
     kept, codes = usable(labels, what="label")
-    _check_vectors(vectors, len(labels))
+    if vectors.shape[0] != len(labels):
+        raise DataError(f"{vectors.shape[0]} vectors for {len(labels)} labels; give one label a vector")
+    if not np.isfinite(vectors if isinstance(vectors, np.ndarray) else vectors.data).all():
+        raise DataError("the vectors hold values that are not finite; check the codebooks and latents")
     rows = quadratic_sample(kept, codes, config)
     row_codes = codes[np.searchsorted(kept, rows)]
     silhouettes = PerClip(rows, silhouette_samples(vectors[rows], row_codes))
@@ -96,15 +99,8 @@ def cluster_scores(
         people = np.asarray(speakers)
         interval = speaker_interval(silhouettes.values, people[rows], config)
         jackknife = _davies_bouldin_interval(vectors[dense_rows], dense_codes, people[dense_rows], davies, config)
-    value = float(silhouettes.values.mean())
-    return ClusterScores(
-        [
-            Score("silhouette", value, len(rows), *interval, p_value),
-            Score("davies_bouldin", davies, len(dense_rows), *jackknife),
-        ],
-        silhouettes,
-        null,
-    )
+    silhouette = Score("silhouette", float(silhouettes.values.mean()), len(rows), *interval, p_value)
+    return ClusterScores([silhouette, Score("davies_bouldin", davies, len(dense_rows), *jackknife)], silhouettes, null)
 
 
 def usable(labels: Sequence[str] | NDArray[Any], *, what: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -115,15 +111,13 @@ def usable(labels: Sequence[str] | NDArray[Any], *, what: str) -> tuple[NDArray[
     names, codes, counts = np.unique(np.asarray(labels, dtype=object), return_inverse=True, return_counts=True)
     lone = [str(name) for name, count in zip(names, counts, strict=True) if count == 1 and name != ""]
     if lone:
-        logger.warning(
-            "%d of %d values of %s have one clip only and are left out: %s", len(lone), len(names), what, lone[:5]
-        )
+        counted = len(lone), len(names), what, lone[:5]
+        logger.warning("%d of %d values of %s have one clip only and are left out: %s", *counted)
     good = (counts > 1) & (names != "")
     if good.sum() < 2:
         present = ", ".join(map(str, names[good])) or "none"
-        raise DataError(
-            f"{what}: two values with two clips each are needed, there is {present}; take more clips or words"
-        )
+        needed = "two values with two clips each are needed"
+        raise DataError(f"{what}: {needed}, there is {present}; take more clips or words")
     kept = np.flatnonzero(good[codes])
     return kept, np.unique(codes[kept], return_inverse=True)[1]
 
@@ -144,13 +138,6 @@ def _sample(rows: NDArray[np.int64], codes: NDArray[np.int64], most: int, seed: 
 def dense(vectors: Any) -> NDArray[np.float64]:
     """The vectors as an array."""
     return vectors if isinstance(vectors, np.ndarray) else vectors.toarray()
-
-
-def _check_vectors(vectors: Any, n: int) -> None:
-    if vectors.shape[0] != n:
-        raise DataError(f"{vectors.shape[0]} vectors for {n} labels; give one label a vector")
-    if not np.isfinite(vectors if isinstance(vectors, np.ndarray) else vectors.data).all():
-        raise DataError("the vectors hold values that are not finite; check the codebooks and latents")
 
 
 def _permutation_null(
@@ -192,6 +179,12 @@ def speaker_interval(values: NDArray[np.float64], speakers: NDArray[Any], config
     seed = derive_seed(config.seed, "bootstrap")
     bounds = mean_interval(values, speakers, samples=samples, confidence=confidence, seed=seed)
     return NO_INTERVAL if bounds is None else (bounds.low, bounds.high)
+
+
+def mean_score(metric: str, clips: PerClip, speakers: Any, config: GeometryConfig) -> Score:
+    """The mean of per-clip values with its interval; `speakers` are those of all rows, not only of the clips."""
+    interval = speaker_interval(clips.values, np.asarray(speakers)[clips.rows], config)
+    return Score(metric, float(clips.values.mean()), len(clips.rows), *interval)
 
 
 def _davies_bouldin_interval(

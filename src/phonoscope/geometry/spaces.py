@@ -28,10 +28,11 @@ def pca(vectors: Any, components: int, seed: int) -> tuple[NDArray[np.float64], 
 
     n, dims = vectors.shape
     c = min(components, n - 1, dims)
+    if c == dims:
+        vectors = dense(vectors)  # arpack, the solver of sparse matrices, finds fewer components than there are columns
     solver = ("covariance_eigh" if dims <= n else "full") if isinstance(vectors, np.ndarray) else "arpack"
     model = PCA(n_components=c, svd_solver=solver, random_state=seed)
-    coordinates = model.fit_transform(vectors)
-    return coordinates, model.explained_variance_ratio_
+    return model.fit_transform(vectors), model.explained_variance_ratio_
 
 
 def tsne(vectors: NDArray[np.float64], components: int, config: GeometryConfig) -> NDArray[np.float32] | None:

@@ -49,15 +49,10 @@ def linear_log2(counts: Array, codebook: NDArray[Any], *, C: float, max_iter: in
 
     A frame of each class, spread over codes as the others are, is added, so that a class not seen yet has a price.
     """
+    from scipy.special import log_softmax
+
     prior = counts.sum(axis=1, keepdims=True) / counts.sum()
     names = tuple(f"{column:06d}" for column in range(counts.shape[1]))
     table = ClassTable(names, counts + prior)
     probe = fit_probe(table, codebook, C=C, class_weight="none", max_iter=max_iter, tolerance=tolerance)
-    return log2_softmax(probe.outputs(codebook))
-
-
-def log2_softmax(logits: Array) -> Array:
-    """Logits [n, classes] as log2 probabilities."""
-    from scipy.special import log_softmax
-
-    return log_softmax(logits, axis=1) / np.log(2)
+    return log_softmax(probe.outputs(codebook), axis=1) / np.log(2)

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phonoscope.errors import DataError
-from phonoscope.probes.solvers import Probe, Problem, class_weights, minimise
-from phonoscope.probes.vectors import ArrayVectors, FrameVectors
+from phonoscope.probes.solvers import Probe, Problem, minimise, seen_classes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phonoscope.config.probes import ClassWeight
+    from phonoscope.probes.vectors import FrameVectors
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 HELD_BYTES = 2**28
@@ -28,7 +28,7 @@ HELD_BYTES = 2**28
 
 
 def fit_probe_index(
-    vectors: FrameVectors | NDArray[Any],
+    vectors: FrameVectors,
     index: NDArray[np.integer],
     classes: Sequence[str],
     *,
@@ -43,37 +43,25 @@ def fit_probe_index(
     Frames of a negative index are left out. Single `precision` takes half the time, and reaches a `tolerance` of 1e-4.
     Raises `DataError` if fewer than two classes have frames.
     """
-    vectors, keep = _as_vectors(vectors), index >= 0
-    totals = np.bincount(index[keep], minlength=len(classes))
-    seen = np.flatnonzero(totals)
-    if len(seen) < 2:
-        raise DataError(f"a probe needs frames of at least two classes; there are {len(seen)}")
-    column, weight = np.full(len(classes), -1), class_weights(totals[seen], class_weight)
-    column[seen] = np.arange(len(seen))
+    keep = index >= 0
+    seen, weights, names = seen_classes(np.bincount(index[keep], minlength=len(classes)), classes, class_weight)
+    labels = np.searchsorted(seen, index)
     mean, scale = standardise(vectors, keep)
-    problem = _problem(vectors, keep, column[index], weight, mean, scale, precision)
-    coefficients, bias, objective, converged, iterations = minimise(problem, C, max_iter, tolerance)
-    names = tuple(name for name, total in zip(classes, totals, strict=True) if total)
-    return Probe(coefficients, bias, mean, scale, names, objective, converged, iterations)
-
-
-def _problem(
-    vectors: FrameVectors,
-    keep: NDArray[np.bool_],
-    labels: NDArray[np.int64],
-    weights: Array,
-    mean: Array,
-    scale: Array,
-    precision: type[np.floating],
-) -> Problem:
-    """The objective of the classifier; every evaluation is a pass over the frames."""
-    mass, centre, spread, axes = _weighted_axes(vectors, keep, labels, weights, mean, scale)
+    # weighted moments of the standardised frames, for their centre and principal axes
+    mass, first, second = 0.0, np.zeros(len(mean)), np.zeros((len(mean), len(mean)))
+    for rows, block in vectors.blocks(keep):
+        scaled, weight = (block - mean) / scale, weights[labels[rows]]
+        mass += weight.sum()
+        first += weight @ scaled
+        second += (scaled * weight[:, None]).T @ scaled
+    variance, axes = _positive(second - np.outer(first, first) / mass)
+    centre, spread = first / mass, np.sqrt(variance)
     # standardise, centre and rotate in one product
     origin, turn = mean + scale * centre, axes / scale[:, None]
 
     def read() -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
-        for index, block in vectors.blocks(keep):
-            yield labels[index], ((block - origin) @ turn).astype(precision)
+        for rows, block in vectors.blocks(keep):
+            yield labels[rows], ((block - origin) @ turn).astype(precision)
 
     held = list(read()) if keep.sum() * len(spread) * np.dtype(precision).itemsize <= HELD_BYTES else None
     weight_of = weights.astype(precision)
@@ -87,6 +75,7 @@ def _problem(
             truth = logits[np.arange(len(labelled)), labelled]
             odds = np.exp(logits, out=logits)
             total, weight = odds.sum(axis=1), weight_of[labelled]
+            # the loss is summed in double: L-BFGS stalls on differences that single precision rounds away
             loss += float(weight.astype(np.float64) @ (np.log(total.astype(np.float64)) - truth))
             # gradient of the logits: weight * (softmax - one-hot)
             odds *= (weight / total)[:, None]
@@ -95,27 +84,7 @@ def _problem(
             gradient[-1] += odds.sum(axis=0)
         return loss, gradient
 
-    return Problem(data, axes, spread, centre, mass, len(weights))
-
-
-def _weighted_axes(
-    vectors: FrameVectors,
-    keep: NDArray[np.bool_],
-    labels: NDArray[np.int64],
-    weights: Array,
-    mean: Array,
-    scale: Array,
-) -> tuple[float, Array, Array, Array]:
-    """Total weight, weighted centre [dims], spread along [rank] and directions [dims, rank] of the principal axes."""
-    mass, first = 0.0, np.zeros(len(mean))
-    second = np.zeros((len(mean), len(mean)))
-    for index, block in vectors.blocks(keep):
-        scaled, weight = (block - mean) / scale, weights[labels[index]]
-        mass += weight.sum()
-        first += weight @ scaled
-        second += (scaled * weight[:, None]).T @ scaled
-    variance, axes = _positive(second - np.outer(first, first) / mass)
-    return mass, first / mass, np.sqrt(variance), axes
+    return minimise(Problem(data, axes, spread, centre, mass, mean, scale, names), C, max_iter, tolerance)
 
 
 def _positive(matrix: Array) -> tuple[Array, Array]:
@@ -135,16 +104,17 @@ def standardise(vectors: FrameVectors, keep: NDArray[np.bool_]) -> tuple[Array, 
     return scaler.mean_, scaler.scale_
 
 
-def fit_ridge_frames(vectors: FrameVectors | NDArray[Any], values: NDArray[Any], *, alpha: float = 0.0) -> Probe:
+def fit_ridge_frames(vectors: FrameVectors, values: NDArray[Any], *, alpha: float = 0.0) -> Probe:
     """As `fit_ridge`, on frames: `vectors` [n, dims] and `values` [n], those not finite left out.
 
     Raises `DataError` if no value is finite.
     """
-    vectors, keep = _as_vectors(vectors), np.isfinite(values)
+    keep = np.isfinite(values)
     if not keep.any():
         raise DataError("a regression needs at least one frame, and has none")
     mean, scale = standardise(vectors, keep)
-    centred = np.asarray(values, dtype=np.float64) - values[keep].mean(dtype=np.float64)
+    average = values[keep].mean(dtype=np.float64)
+    centred = np.asarray(values, dtype=np.float64) - average
     moments, products = np.zeros((len(mean), len(mean))), np.zeros(len(mean))
     for index, block in vectors.blocks(keep):
         scaled = (block - mean) / scale
@@ -154,9 +124,5 @@ def fit_ridge_frames(vectors: FrameVectors | NDArray[Any], values: NDArray[Any],
     weight = axes @ ((axes.T @ products) / (variance + alpha))
     # sum of squares of centred - scaled @ weight, from the moments alone
     residual = centred[keep] @ centred[keep] - 2 * weight @ products + weight @ moments @ weight
-    bias = np.array([values[keep].mean(dtype=np.float64)])
-    return Probe(weight[None], bias, mean, scale, (), float(residual + alpha * weight @ weight), True, 1)
-
-
-def _as_vectors(vectors: FrameVectors | NDArray[Any]) -> FrameVectors:
-    return vectors if isinstance(vectors, FrameVectors) else ArrayVectors(vectors)
+    objective = float(residual + alpha * weight @ weight)
+    return Probe(weight[None], np.array([average]), mean, scale, (), objective, True, 1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from phonoscope.errors import DataError
 from phonoscope.probes.tables import ClassTable, Table, ValueTable, count_pairs
-from phonoscope.probes.vectors import IndexedVectors
+from phonoscope.probes.vectors import ArrayVectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +47,7 @@ class LabelledFrames:
         bounds = np.searchsorted(self.utterances[order], np.arange(len(manifest) + 1))
         return {name: order[bounds[i] : bounds[i + 1]] for i, name in enumerate(manifest.utterances)}
 
-    def vectors(self, latents: Latents, manifest: Manifest) -> IndexedVectors:
+    def vectors(self, latents: Latents, manifest: Manifest) -> ArrayVectors:
         """The latent of every frame; frames of other utterances have none that could be used.
 
         Raises `DataError` if an utterance has another number of frames.
@@ -58,7 +58,7 @@ class LabelledFrames:
                 place = latents.places[name]
                 _require_frames(name, place.stop - place.start, len(rows))
                 index[rows] = np.arange(place.start, place.stop)
-        return IndexedVectors(latents.values, index)
+        return ArrayVectors(latents.values, index)
 
     def rows_of(self, codes: Mapping[str, NDArray[np.integer]], manifest: Manifest) -> NDArray[np.int16]:
         """Codes [L, F] of some utterances as rows, [n, L]; 0 for other utterances. Raises `DataError`."""

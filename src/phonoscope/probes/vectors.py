@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
-Rows = "slice | NDArray[np.int64]"
 BLOCK_FRAMES = 8_192
 
 
@@ -24,8 +23,8 @@ class FrameVectors(ABC):
 
     @property
     @abstractmethod
-    def shape(self) -> tuple[int, int]:
-        """(frames, dims)"""
+    def dims(self) -> int:
+        """Numbers of a vector."""
 
     @abstractmethod
     def rows(self, index: slice | NDArray[np.int64]) -> Array:
@@ -41,31 +40,17 @@ class FrameVectors(ABC):
 
 @dataclass(frozen=True)
 class ArrayVectors(FrameVectors):
-    """An array or memory map [frames, dims]."""
+    """Rows of an array or memory map [m, dims]: frame i has row i, or row `index[i]`; -1 is for frames without one."""
 
     array: NDArray[Any]
+    index: NDArray[np.int64] | None = None
 
     @property
-    def shape(self) -> tuple[int, int]:
-        return self.array.shape[0], self.array.shape[1]
+    def dims(self) -> int:
+        return self.array.shape[1]
 
     def rows(self, index: slice | NDArray[np.int64]) -> Array:
-        return np.asarray(self.array[index], dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class IndexedVectors(FrameVectors):
-    """Rows of an array or memory map [m, dims]: frame i has row `index[i]`. Frames with index -1 have no vector."""
-
-    array: NDArray[Any]
-    index: NDArray[np.int64]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return len(self.index), self.array.shape[1]
-
-    def rows(self, index: slice | NDArray[np.int64]) -> Array:
-        return np.asarray(self.array[self.index[index]], dtype=np.float64)
+        return np.asarray(self.array[index if self.index is None else self.index[index]], dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -79,12 +64,12 @@ class SummedCodes(FrameVectors):
     codebooks: Sequence[NDArray[Any]]
 
     @property
-    def shape(self) -> tuple[int, int]:
-        return len(self.codes), self.codebooks[0].shape[1]
+    def dims(self) -> int:
+        return self.codebooks[0].shape[1]
 
     def rows(self, index: slice | NDArray[np.int64]) -> Array:
         codes = np.asarray(self.codes[index])
-        total = np.zeros((len(codes), self.shape[1]))
+        total = np.zeros((len(codes), self.dims))
         for layer, codebook in enumerate(self.codebooks):
             total += codebook[codes[:, layer]]
         return total
@@ -99,16 +84,17 @@ class ProjectedVectors(FrameVectors):
     axes: Array
 
     @property
-    def shape(self) -> tuple[int, int]:
-        return self.vectors.shape[0], self.axes.shape[1]
+    def dims(self) -> int:
+        return self.axes.shape[1]
 
     def rows(self, index: slice | NDArray[np.int64]) -> Array:
         return (self.vectors.rows(index) - self.mean) @ self.axes
 
 
 def principal_axes(vectors: FrameVectors, keep: NDArray[np.bool_], dims: int) -> ProjectedVectors:
-    """The vectors on the first principal components of the frames where `keep` [frames] is true, in two passes."""
-    count, mean = int(keep.sum()), np.zeros(vectors.shape[1])
+    """The vectors on the first principal components of the frames where `keep` [frames] is true."""
+    # two passes: mean of squares less square of the mean would cancel where the mean is large
+    count, mean = int(keep.sum()), np.zeros(vectors.dims)
     for _, block in vectors.blocks(keep):
         mean += block.sum(axis=0) / count
     scatter = np.zeros((len(mean), len(mean)))
@@ -119,8 +105,7 @@ def principal_axes(vectors: FrameVectors, keep: NDArray[np.bool_], dims: int) ->
 
 def utterance_means(vectors: FrameVectors, utterances: NDArray[np.integer], count: int) -> Array:
     """The mean vector of each utterance [count, dims]; `utterances` [frames] are their indices. Zero without frames."""
-    total = np.zeros((count, vectors.shape[1]))
+    total = np.zeros((count, vectors.dims))
     for index, block in vectors.blocks(np.ones(len(utterances), dtype=bool)):
         np.add.at(total, utterances[index], block)
-    frames = np.bincount(utterances, minlength=count)
-    return total / np.maximum(frames, 1)[:, None]
+    return total / np.maximum(np.bincount(utterances, minlength=count), 1)[:, None]
