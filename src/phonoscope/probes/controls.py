@@ -1,4 +1,4 @@
-"""What a probe's score is read against: permuted codebook, look-up, majority class, matched dimensions."""
+"""What a probe's score is read against: a permuted codebook, and look-up by code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phonoscope.probes.solvers import class_weights
-from phonoscope.stats import weighted_pca
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,23 +21,6 @@ def permute_rows(codebook: NDArray[Any], used: NDArray[np.bool_], seed: int) -> 
     permuted = codebook.copy()
     permuted[codes] = codebook[np.random.default_rng(seed).permutation(codes)]
     return permuted
-
-
-def reduce_rows(codebook: NDArray[Any], weights: NDArray[Any], dims: int) -> NDArray[np.float64]:
-    """Project rows [codes, dims_in] on their first `dims` principal components, each code weighing `weights` [codes].
-
-    At most `dims` columns: fewer if the rows have fewer dimensions.
-    """
-    mean, axes = weighted_pca(codebook, weights, dims)
-    return (codebook - mean) @ axes
-
-
-def control_labels(totals: NDArray[np.integer], size: int, seed: int) -> NDArray[np.int64]:
-    """The control task of Hewitt and Liang (2019): a random class for each of `size` codes. Shape [size].
-
-    Classes are drawn by their frequency, `totals` [classes]. Nothing but memory of the codes can solve it.
-    """
-    return np.random.default_rng(seed).choice(len(totals), size=size, p=totals / totals.sum())
 
 
 def lookup_classes(table: ClassTable) -> NDArray[np.int64]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phonoscope.probes import controls
+from phonoscope.probes.controls import permute_rows
 from phonoscope.probes.frames import fit_probe_index, fit_ridge_frames
 from phonoscope.probes.mlp import MlpProbe, fit_mlp, fit_mlp_index
 from phonoscope.probes.solvers import Probe, fit_probe, fit_ridge
 from phonoscope.probes.tables import ClassTable, ValueTable, count_pairs
 from phonoscope.probes.vectors import FrameVectors, SummedCodes, principal_axes, utterance_means
+from phonoscope.stats import weighted_pca
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,8 +42,7 @@ class TableInput:
         if examples.classes:
             counts = count_pairs(codes, targets, (size, len(examples.classes)))
             return ClassTable(examples.classes, sum((part.counts for _, part in examples.counted), counts))
-        parts = [part for _, part in examples.counted]
-        return reduce(_add_values, parts, ValueTable.from_frames(codes, targets, size))
+        return sum((part for _, part in examples.counted), ValueTable.from_frames(codes, targets, size))
 
     def fit_linear(self, train: Examples, config: ProbeConfig) -> Probe:
         if train.classes:
@@ -59,19 +58,16 @@ class TableInput:
         return probe.predict(self.codebook)[self.codes[keep]]
 
     def reduced(self, train: Examples, dims: int) -> TableInput:
-        return replace(self, codebook=controls.reduce_rows(self.codebook, self.table(train).frames, dims))
+        mean, axes = weighted_pca(self.codebook, self.table(train).frames, dims)
+        return replace(self, codebook=(self.codebook - mean) @ axes)
 
     def permuted(self, train: Examples, seed: int) -> TableInput:
         """The same frames on a codebook whose rows are permuted over the codes that the train frames use."""
-        return replace(self, codebook=controls.permute_rows(self.codebook, self.table(train).frames > 0, seed))
+        return replace(self, codebook=permute_rows(self.codebook, self.table(train).frames > 0, seed))
 
     def means(self, utterances: NDArray[np.integer], count: int) -> Array:
         histograms = count_pairs(utterances, self.codes, (count, len(self.codebook)))
         return histograms @ self.codebook.astype(np.float64) / np.maximum(histograms.sum(axis=1), 1)[:, None]
-
-
-def _add_values(first: ValueTable, second: ValueTable) -> ValueTable:
-    return ValueTable(first.count + second.count, first.total + second.total, first.squares + second.squares)
 
 
 @dataclass(frozen=True)

@@ -155,8 +155,10 @@ class Probing:
 
         None where the codes in training have one random class, as those of a collapsed layer may.
         """
-        size, seed = len(source.codebook), derive_seed(self.seed, "control")
-        relabelled = self.examples.relabelled(controls.control_labels(self.examples.totals(), size, seed)[source.codes])
+        # drawn by the classes' frequency: nothing but memory of the codes can tell them
+        rng, totals = np.random.default_rng(derive_seed(self.seed, "control")), self.examples.totals()
+        of_code = rng.choice(len(totals), size=len(source.codebook), p=totals / totals.sum())
+        relabelled = self.examples.relabelled(of_code[source.codes])
         if not relabelled.can_be_scored():
             return
         control = score(relabelled, source, fit)

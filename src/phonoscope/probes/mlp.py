@@ -27,20 +27,17 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class MlpProbe:
-    """A fitted network on standardised vectors: `weight @ relu(hidden_weight @ z + hidden_bias) + bias`."""
+    """A fitted network: `weight @ relu(hidden_weight @ ((vector - mean) / scale) + hidden_bias) + bias`.
+
+    `hidden_weight` is [hidden, dims], `weight` [classes, hidden].
+    """
 
     hidden_weight: Array
-    """[hidden, dims]"""
     hidden_bias: Array
-    """[hidden]"""
     weight: Array
-    """[classes, hidden]"""
     bias: Array
-    """[classes]"""
     mean: Array
-    """[dims]"""
     scale: Array
-    """[dims]"""
     classes: tuple[str, ...]
 
     def outputs(self, vectors: NDArray[Any]) -> Array:

@@ -62,9 +62,8 @@ class _Job(NamedTuple):
         return self.posed.task.name, self.posed.split, self.input, self.layer
 
 
-class _Done(NamedTuple):
-    measures: list[Measure]
-    linear: Scores | None
+Done = tuple[list[Measure], Scores | None]
+"""The measures of a job, and the scores of its linear probe."""
 
 
 def probe_tokens(
@@ -122,7 +121,7 @@ def run_probes(
     measure = partial(_measure, sample=sample, config=config)
     done = parallel_map(measure, jobs, workers=workers, description=f"probe {codec}")
     for job, result in zip(jobs, done, strict=True):
-        if not all(measure.converged for measure in result.measures):
+        if not all(measure.converged for measure in result[0]):
             logger.warning("%s %s, %s %d: a fit has not converged; it needs more iterations", *job.head)
     return _result(codec, jobs, done)
 
@@ -141,7 +140,7 @@ def _jobs(posed: Sequence[Posed], inputs: CodecInputs, config: ProbeConfig) -> I
                     yield _Job(one.at(layer), name, layer, source, probed, informed)
 
 
-def _measure(job: _Job, sample: NDArray[np.bool_] | None, config: ProbeConfig) -> _Done:
+def _measure(job: _Job, sample: NDArray[np.bool_] | None, config: ProbeConfig) -> Done:
     task, everyone = job.posed.task, job.posed.examples
     seed = derive_seed(config.seed, task.name, job.posed.split, job.layer)
     sampled = everyone if sample is None else everyone.restricted(sample)
@@ -163,18 +162,18 @@ def _measure(job: _Job, sample: NDArray[np.bool_] | None, config: ProbeConfig) -
             described = "mdl" in config.measures and not task.values and job.posed.split == "utterances"
             if described and isinstance(job.source, TableInput):
                 measures += description_measures(informed, job.source, config, seed)
-    return _Done(measures, linear)
+    return measures, linear
 
 
-def _result(codec: str, jobs: Sequence[_Job], done: Sequence[_Done]) -> ProbeResult:
+def _result(codec: str, jobs: Sequence[_Job], done: Sequence[Done]) -> ProbeResult:
     import pandas as pd
 
     rows = [
         (codec, *job.head, *measure[:-1], str(measure.converged).lower())
-        for job, result in zip(jobs, done, strict=True)
-        for measure in result.measures
+        for job, (measures, _) in zip(jobs, done, strict=True)
+        for measure in measures
     ]
-    fitted = [(job, result.linear) for job, result in zip(jobs, done, strict=True) if result.linear]
+    fitted = [(job, linear) for job, (_, linear) in zip(jobs, done, strict=True) if linear]
     classes = [row for job, scores in fitted for row in _class_rows(codec, job, scores.confusion)]
     pairs = [row for job, scores in fitted for row in _pair_rows(codec, job, scores.confusion)]
     return ProbeResult(
@@ -210,20 +209,15 @@ def _saved(fitted: Sequence[tuple[_Job, Scores]]) -> dict[str, TaskResult]:
 
 
 def _task_result(parts: Mapping[int, tuple[_Job, Scores]]) -> TaskResult:
-    posed = next(iter(parts.values()))[0].posed
-    fold, classes, unseen = posed.examples.folds[0], posed.examples.classes, {}
-    if classes:
-        seen, held_out = (posed.examples.restricted(side).totals() for side in fold)
-        unseen = {
-            name: int(frames)
-            for name, known, frames in zip(classes, seen, held_out, strict=True)
-            if frames and not known
-        }
-    if unseen:
-        logger.warning(
-            "%s: eval has classes that train lacks; their frames count as errors: %s", posed.task.name, unseen
-        )
     jobs, scores = zip(*parts.values(), strict=True)
+    posed, unseen = jobs[0].posed, {}
+    fold, classes = posed.examples.folds[0], posed.examples.classes
+    if classes:
+        counts = zip(classes, *(posed.examples.restricted(side).totals() for side in fold), strict=True)
+        unseen = {name: int(frames) for name, seen, frames in counts if frames and not seen}
+    if unseen:
+        message = "%s: eval has classes that train lacks; their frames count as errors: %s"
+        logger.warning(message, posed.task.name, unseen)
     return TaskResult(
         tuple(parts),
         # an input `layer` is a table, and the linear probe is a `Probe`

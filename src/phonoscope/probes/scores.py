@@ -36,14 +36,11 @@ class _ByUtterance:
 
 @dataclass(frozen=True)
 class ClassStatistics(_ByUtterance):
-    """Frames by utterance and class: labelled so, predicted so, and both."""
+    """Frames by utterance and class, [utterances, classes] each: labelled so, predicted so, and both."""
 
     true: NDArray[np.int64]
-    """[utterances, classes]"""
     predicted: NDArray[np.int64]
-    """[utterances, classes]"""
     correct: NDArray[np.int64]
-    """[utterances, classes]"""
 
     @classmethod
     def from_frames(

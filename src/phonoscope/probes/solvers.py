@@ -34,14 +34,13 @@ class Probe:
     C * loss + penalty for a classifier, the residual sum of squares + penalty for a regression.
     """
 
-    weight: NDArray[np.float64]
+    weight: Array
     """[outputs, dims]"""
-    bias: NDArray[np.float64]
+    bias: Array
     """[outputs]"""
-    mean: NDArray[np.float64]
+    mean: Array
     """[dims]"""
-    scale: NDArray[np.float64]
-    """[dims]"""
+    scale: Array
     classes: tuple[str, ...]
     objective: float
     converged: bool

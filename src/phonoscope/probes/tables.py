@@ -48,14 +48,11 @@ class ClassTable:
 
 @dataclass(frozen=True)
 class ValueTable:
-    """Count, sum and sum of squares of a value by code."""
+    """Count, sum and sum of squares of a value by code, [codes] each."""
 
     count: NDArray[np.int64]
-    """[codes]"""
     total: NDArray[np.float64]
-    """[codes]"""
     squares: NDArray[np.float64]
-    """[codes]"""
 
     @classmethod
     def from_frames(cls, codes: NDArray[np.integer], values: NDArray[np.floating], size: int) -> ValueTable:
@@ -63,6 +60,9 @@ class ValueTable:
         table = cls(np.zeros(size, dtype=np.int64), np.zeros(size), np.zeros(size))
         table.add(codes, values)
         return table
+
+    def __add__(self, other: ValueTable) -> ValueTable:
+        return ValueTable(self.count + other.count, self.total + other.total, self.squares + other.squares)
 
     def add(self, codes: NDArray[np.integer], values: NDArray[np.floating]) -> None:
         """Add more frames, in place."""
