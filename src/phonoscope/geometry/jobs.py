@@ -65,25 +65,20 @@ def score_representation(job: Job, config: GeometryConfig) -> JobResult:
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
-        entries, per_clip = _clusters(job, config)
-        words = _words(job, config)
-        means = {metric: mean_score(metric, clips, job.speakers, config) for (metric, _), clips in words.items()}
-        entries += [Entry(FULL_SPACE, "word", score) for score in means.values()]
+        entries: list[Entry] = []
+        per_clip = {}
+        for label, values in job.labels.items():
+            result = cluster_scores(job.vectors, values, speakers=job.speakers, permute=label in NULLS, config=config)
+            entries += [Entry(FULL_SPACE, label, score) for score in (*result.scores, result.null) if score]
+            per_clip["silhouette", label] = result.silhouettes
+        for metric, clips in _words(job, config).items():
+            entries.append(Entry(FULL_SPACE, "word", mean_score(metric, clips, job.speakers, config)))
+            per_clip[metric, "word"] = clips
         sample, axes, projected = _project(job, config)
-        return JobResult([*entries, *projected], per_clip | words, sample, axes)
+        return JobResult([*entries, *projected], per_clip, sample, axes)
 
 
-def _clusters(job: Job, config: GeometryConfig) -> tuple[list[Entry], dict[tuple[str, str], PerClip]]:
-    """Cluster scores in the full space by every label."""
-    entries, per_clip = [], {}
-    for label, values in job.labels.items():
-        result = cluster_scores(job.vectors, values, speakers=job.speakers, permute=label in NULLS, config=config)
-        entries += [Entry(FULL_SPACE, label, score) for score in (*result.scores, result.null) if score]
-        per_clip["silhouette", label] = result.silhouettes
-    return entries, per_clip
-
-
-def _words(job: Job, config: GeometryConfig) -> dict[tuple[str, str], PerClip]:
+def _words(job: Job, config: GeometryConfig) -> dict[str, PerClip]:
     """Retrieval and probe of the word, where enough speakers say it."""
     words, scores = job.labels["word"], {}
     try:
@@ -91,7 +86,7 @@ def _words(job: Job, config: GeometryConfig) -> dict[tuple[str, str], PerClip]:
         scores["probe_accuracy"] = probe_words(job.vectors, words, job.speakers, config)
     except DataError as error:
         logger.warning("view %s, %s: %s", job.view, job.name, error)
-    return {(metric, "word"): values for metric, values in scores.items()}
+    return scores
 
 
 def _project(job: Job, config: GeometryConfig) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]], list[Entry]]:

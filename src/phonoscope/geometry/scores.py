@@ -91,6 +91,7 @@ def cluster_scores(
     rows = quadratic_sample(kept, codes, config)
     row_codes = codes[np.searchsorted(kept, rows)]
     silhouettes = PerClip(rows, silhouette_samples(vectors[rows], row_codes))
+    # centroids of sparse vectors are dense: those take the sample only
     dense_rows, dense_codes = (kept, codes) if isinstance(vectors, np.ndarray) else (rows, row_codes)
     davies = float(davies_bouldin_score(dense(vectors[dense_rows]), dense_codes))
     p_value, null = _permutation_null(vectors, rows, row_codes, config) if permute else (None, None)
@@ -143,18 +144,16 @@ def dense(vectors: Any) -> NDArray[np.float64]:
 def _permutation_null(
     vectors: Any, rows: NDArray[np.int64], codes: NDArray[np.int64], config: GeometryConfig
 ) -> tuple[float | None, Score | None]:
-    """One-sided p-value of the silhouette under permuted labels (the observed one counts), and the null's interval.
-
-    Labels are permuted over the clips; the distances stay.
-    """
+    """One-sided p-value of the silhouette under permuted labels (the observed one counts), and the null's interval."""
     from scipy.stats import permutation_test
     from sklearn.metrics import pairwise_distances, silhouette_score
 
     chosen = _sample(np.arange(len(rows)), codes, config.permutation_clips, derive_seed(config.seed, "null"))
     if not 2 <= len(np.unique(codes[chosen])) < len(chosen):
         return None, None  # a sample in which every label occurs once has no silhouette
+    # labels move, vectors do not: one matrix of distances serves all permutations
     distances = pairwise_distances(vectors[rows[chosen]])
-    np.fill_diagonal(distances, 0)
+    np.fill_diagonal(distances, 0)  # rounding leaves more, which scikit-learn refuses
     test = permutation_test(
         (codes[chosen],),
         lambda permuted: silhouette_score(distances, permuted, metric="precomputed"),
