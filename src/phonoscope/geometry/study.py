@@ -15,10 +15,9 @@ from phonoscope.config.geometry import GeometryConfig
 from phonoscope.data.codebooks import Codebooks
 from phonoscope.data.tokens import Tokens
 from phonoscope.errors import DataError
-from phonoscope.geometry.jobs import FULL_SPACE, Entry, Job, JobResult, score_representation
+from phonoscope.geometry.jobs import FULL_SPACE, Entry, Job, JobResult, numerical_rank, score_representation
 from phonoscope.geometry.pooling import Pooled, compact_width, pool
 from phonoscope.geometry.scores import PerClip, Score, mean_score, usable
-from phonoscope.geometry.spaces import numerical_rank
 from phonoscope.geometry.views import choose_views
 from phonoscope.geometry.words import random_ranking, word_sample
 from phonoscope.stats import evenly_spaced

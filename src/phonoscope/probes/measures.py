@@ -10,9 +10,8 @@ import numpy as np
 
 from phonoscope.compute import derive_seed
 from phonoscope.probes import controls
-from phonoscope.probes.description import assign_blocks, linear_log2, online_costs
 from phonoscope.probes.examples import Examples, Fitted, Fitter, Scores, score
-from phonoscope.probes.information import mutual_information
+from phonoscope.probes.information import assign_blocks, linear_log2, mutual_information, online_costs
 from phonoscope.probes.inputs import Input, TableInput
 from phonoscope.probes.scores import paired_difference
 from phonoscope.probes.tables import count_pairs
