@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances
 
 from phonoscope.codecs import random_codec
+from phonoscope.config.geometry import FOUR
 from phonoscope.data import Codebooks, Tokens
 from phonoscope.data.latents import mean_latent_table
 from phonoscope.errors import DataError
@@ -20,7 +21,6 @@ from phonoscope.geometry.scores import dense
 
 from .planted import affine_codebooks, make_tokens, plain_codebooks
 
-FOUR = ("codes_mean", "codes_concat", "latent_sum", "projections_concat")
 OFFICIAL_16_KHZ = {
     "sample_rate": 16_000, "encoder_dim": 2, "encoder_rates": [2, 4, 5, 8], "latent_dim": 1024, "decoder_dim": 16,
     "decoder_rates": [8, 5, 4, 2], "n_codebooks": 12, "codebook_size": 1024, "codebook_dim": 8,
@@ -37,9 +37,9 @@ def dac() -> Any:
     return codec
 
 
-def as_stored(codec: Any) -> Codebooks:
-    books = codec.codebooks()
-    return Codebooks.from_arrays(books.vectors, books.raw)
+@pytest.fixture(scope="module")
+def books(dac: Any) -> Codebooks:
+    return Codebooks.from_arrays(dac.codebooks().vectors, dac.codebooks().raw)
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +49,9 @@ def spoken() -> dict[str, NDArray[Any]]:
 
 
 def test_pooled_histograms_are_means_of_the_official_frame_level_vectors(
-    dac: Any, spoken: dict[str, NDArray[Any]]
+    dac: Any, books: Codebooks, spoken: dict[str, NDArray[Any]]
 ) -> None:
-    pooled = pool(make_tokens(spoken, 1024), as_stored(dac))
+    pooled = pool(make_tokens(spoken, 1024), books)
     assert pooled.dims == {"codes_mean": 8, "codes_concat": 96, "latent_sum": 1024, "projections_concat": 12_288}
     assert pooled.rank_bounds == {"codes_mean": 8, "codes_concat": 96, "latent_sum": 96, "projections_concat": 96}
     assert not pooled.same_as
@@ -74,8 +74,10 @@ def test_pooled_histograms_are_means_of_the_official_frame_level_vectors(
 
 
 @pytest.mark.parametrize("name", ["latent_sum", "projections_concat", "layer_3"])
-def test_compact_vectors_keep_every_distance_and_cosine(dac: Any, spoken: dict[str, NDArray[Any]], name: str) -> None:
-    tokens, books = make_tokens(spoken, 1024), as_stored(dac)
+def test_compact_vectors_keep_every_distance_and_cosine(
+    books: Codebooks, spoken: dict[str, NDArray[Any]], name: str
+) -> None:
+    tokens = make_tokens(spoken, 1024)
     wide, compact = (pool(tokens, books, representations=[name], compact=flag) for flag in (False, True))
     assert compact[name].shape == (5, 9 if name == "layer_3" else 97)
     assert wide[name].shape == (5, wide.dims[name])

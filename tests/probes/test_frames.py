@@ -33,12 +33,6 @@ def test_both_paths_give_the_same_probe_of_two_classes() -> None:
     np.testing.assert_array_equal(by_frame.predict(codebook), by_table.predict(codebook))
 
 
-def test_an_unfinished_fit_says_so() -> None:
-    rng = np.random.default_rng(2)
-    labels = rng.choice(["a", "b", "c"], size=300)
-    assert not fit_probe_frames(rng.normal(size=(300, 5)), labels, max_iter=1).converged
-
-
 @pytest.mark.parametrize("class_weight", ["balanced", "none"])
 def test_blocks_of_frames_give_what_scikit_learn_gives(
     class_weight: ClassWeight, monkeypatch: pytest.MonkeyPatch

@@ -57,9 +57,8 @@ def mutual_information(
     """Mutual information of codes and labels, both [n], in units [n] (utterances or speakers) that are independent.
 
     The bias is taken to be the mean over `draws` of `permute_labels`. The interval is normal; its standard error is
-    that of the pointwise information summed by unit, the estimator's influence function, which is 0 where codes and
-    labels are independent, and the null's spread over draws, which is not.
-    `shape` is (codes, classes).
+    that of the pointwise information summed by unit, the estimator's influence function, and the null's spread over
+    draws. `shape` is (codes, classes).
     """
     from scipy.stats import entropy, norm
 
@@ -69,9 +68,11 @@ def mutual_information(
         plug_in_bits(count_pairs(codes, permute_labels(labels, units, derive_seed(seed, "labels", draw)), shape))
         for draw in range(draws)
     ]
+    # frames of a unit are not independent: what counts is the variance of sums over units
     surplus = np.bincount(units, weights=pointwise_bits(counts)[codes, labels] - plug_in)
     present = max(len(np.unique(units)), 2)
     variance = (surplus**2).sum() * present / (present - 1) / len(codes) ** 2
+    # under independence the influence is 0, the estimate's error is not: it is that of the nulls and of their mean
     variance += np.var(nulls, ddof=1) * (1 + 1 / draws)
     value, spread = plug_in - float(np.mean(nulls)), float(norm.isf((1 - confidence) / 2) * np.sqrt(variance))
     bits = float(entropy(counts.sum(axis=0), base=2))

@@ -85,21 +85,20 @@ def read_frames(
     """
     groups = groups or Groups(np.full(len(manifest), -1), np.empty(0, dtype=np.int64))
     shape, sizes = len(groups.first), np.array(tokens.sizes)
-    columns = {task: (_Values if task.values else _Classes)(shape, tokens.sizes) for task in tasks}
+    columns = {task.name: (_Values if task.values else _Classes)(shape, tokens.sizes) for task in tasks}
     utterances, codes = [], []
     for frames in tokens.batches(manifest.utterances, labels):
         group = groups.of[frames.utterances]
         kept = group < 0
         # group and code in one number: the row of a table of all groups
         rows = (group[:, None] * sizes + frames.codes)[~kept]
-        for task, column in columns.items():
-            targets, names = task.read(frames, manifest)
-            column.add(targets, names, kept, rows)
+        for task in tasks:
+            columns[task.name].add(*task.read(frames, manifest), kept, rows)
         utterances.append(frames.utterances[kept])
         codes.append(frames.codes[kept].astype(np.int16))
     if not codes:
         raise DataError(f"{tokens.name}: no frames of the manifest's utterances")
-    united = {task.name: column.united() for task, column in columns.items()}
+    united = {name: column.united() for name, column in columns.items()}
     counted = {
         name: [tuple(zip(groups.first.tolist(), tables, strict=True)) for tables in layers]
         for name, (_, _, layers) in united.items()

@@ -82,7 +82,8 @@ def probe_tokens(
     Where counts by code and class are enough, the table is streamed, and only frames that are scored are kept.
     Raises `DataError` if no task can be posed, and `ParamsError` for an unknown task.
     """
-    tasks = list(dict.fromkeys([*find_tasks(config.tasks), *find_classifications(config.information)]))
+    named = [*find_tasks(config.tasks), *find_classifications(config.information)]
+    tasks = list({task.name: task for task in named}.values())
     groups = group_utterances(tasks, manifest, split, config) if _counts_suffice(config) else None
     frames = read_frames(tokens, labels, manifest, tasks, groups)
     return run_probes(
