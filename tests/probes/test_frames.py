@@ -9,10 +9,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from phonoscope.config.probes import ClassWeight
-from phonoscope.probes import frames, vectors
-from phonoscope.probes.frames import fit_probe_index, fit_ridge_frames
+from phonoscope.probes import frames
+from phonoscope.probes.frames import ArrayVectors, fit_probe_index, fit_ridge_frames
 from phonoscope.probes.solvers import Probe, fit_probe
-from phonoscope.probes.vectors import ArrayVectors
 
 from .planted import expand, make_table
 
@@ -37,7 +36,7 @@ def test_both_paths_give_the_same_probe_of_two_classes() -> None:
 def test_blocks_of_frames_give_what_scikit_learn_gives(
     class_weight: ClassWeight, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vectors, "BLOCK_FRAMES", 64)
+    monkeypatch.setattr(frames, "BLOCK_FRAMES", 64)
     monkeypatch.setattr(frames, "HELD_BYTES", 0)
     rng = np.random.default_rng(4)
     points = rng.normal(size=(500, 5)) * [1, 10, 0.1, 1, 1] + [0, 3, 50, 0, 0]

@@ -8,8 +8,8 @@ from phonoscope.config.probes import ClassifierConfig, MlpConfig, ProbeConfig
 from phonoscope.probes import fit_probe
 from phonoscope.probes.controls import lookup_classes
 from phonoscope.probes.examples import Examples
+from phonoscope.probes.frames import ArrayVectors, SummedCodes
 from phonoscope.probes.inputs import FrameInput, TableInput
-from phonoscope.probes.vectors import ArrayVectors, SummedCodes
 
 Pair = tuple[TableInput, FrameInput, Examples]
 CONFIG = ProbeConfig(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from phonoscope.errors import DataError
+from phonoscope.probes.frames import ArrayVectors
 from phonoscope.probes.inputs import FrameInput, Input
 from phonoscope.probes.scores import ClassStatistics, Statistics, ValueStatistics
 from phonoscope.probes.tables import count_pairs
-from phonoscope.probes.vectors import ArrayVectors
 from phonoscope.stats import permute_labels
 
 if TYPE_CHECKING:

@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phonoscope.probes.controls import permute_rows
-from phonoscope.probes.frames import fit_probe_index, fit_ridge_frames
+from phonoscope.probes.frames import (
+    FrameVectors,
+    SummedCodes,
+    fit_probe_index,
+    fit_ridge_frames,
+    principal_axes,
+    utterance_means,
+)
 from phonoscope.probes.mlp import MlpProbe, fit_mlp, fit_mlp_index
 from phonoscope.probes.solvers import Probe, fit_probe, fit_ridge
 from phonoscope.probes.tables import ClassTable, ValueTable, count_pairs
-from phonoscope.probes.vectors import FrameVectors, SummedCodes, principal_axes, utterance_means
 from phonoscope.stats import weighted_pca
 
 if TYPE_CHECKING:

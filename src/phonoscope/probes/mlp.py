@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phonoscope.config.probes import ClassWeight, MlpConfig
+    from phonoscope.probes.frames import FrameVectors
     from phonoscope.probes.tables import ClassTable
-    from phonoscope.probes.vectors import FrameVectors
 
     Draw = Callable[[np.random.Generator], tuple[torch.Tensor, torch.Tensor]]
     """A batch: standardised vectors [m, dims] and the weight of every class for each, [m, classes]."""

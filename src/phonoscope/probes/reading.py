@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from phonoscope.errors import DataError
+from phonoscope.probes.frames import ArrayVectors
 from phonoscope.probes.tables import ClassTable, Table, ValueTable, count_pairs
-from phonoscope.probes.vectors import ArrayVectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

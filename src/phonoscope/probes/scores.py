@@ -49,7 +49,7 @@ class ClassStatistics(_ByUtterance):
         """Count frames; all three arrays are [n] and index `shape` = (utterances, classes)."""
         hit = true == predicted
         pairs = ((utterances, true), (utterances, predicted), (utterances[hit], true[hit]))
-        return cls(*(count_pairs(*pair, shape) for pair in pairs))
+        return cls(*(count_pairs(rows, columns, shape) for rows, columns in pairs))
 
     @property
     def frames(self) -> NDArray[np.int64]:
