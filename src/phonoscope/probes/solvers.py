@@ -80,7 +80,7 @@ def seen_classes(
     seen = np.flatnonzero(totals)
     if len(seen) < 2:
         raise DataError(f"a probe needs frames of at least two classes; there are {len(seen)}")
-    return seen, class_weights(totals[seen], class_weight), tuple(classes[i] for i in seen)
+    return seen, class_weights(totals[seen], class_weight), tuple(classes[i] for i in seen.tolist())
 
 
 class TrainRows(NamedTuple):
@@ -179,8 +179,14 @@ def minimise(problem: Problem, C: float, max_iter: int, tolerance: float) -> Pro
         gradient = C * slope + penalty * beta
         return (C * loss + 0.5 * np.vdot(beta, penalty * beta)) / unit, (step * gradient).ravel() / unit
 
-    options = {"maxiter": max_iter, "maxfun": 2 * max_iter + 20, "gtol": tolerance, "ftol": 0.0, "maxcor": 20}
-    result = minimize(objective, np.zeros(step.size), jac=True, method="L-BFGS-B", options=options)
+    result = minimize(
+        objective,
+        np.zeros(step.size),
+        args=(),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": max_iter, "maxfun": 2 * max_iter + 20, "gtol": tolerance, "ftol": 0.0, "maxcor": 20},
+    )
     beta = step * result.x.reshape(step.shape)
     weight = problem.axes @ beta[:-1]
     # the intercepts of the centred coordinates, brought back; softmax leaves their common part free
