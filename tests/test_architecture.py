@@ -26,7 +26,7 @@ from tools.write_pipeline import written
 IMPORTS = Imports()
 MODULES = [name for name in IMPORTS.files if name]
 BASE = {"errors", "paths", "files", "audio", "compute", "stats", "drawing", "shards", "ema", "events", "config", "data"}
-PARTS = {"corpus", "alignment", "codecs", "whisper", "probes", "geometry", "sae", "vq", "encoders", "maps"}
+PARTS = {"corpus", "alignment", "codecs", "whisper", "probes", "geometry", "sae", "vq", "encoders"}
 STUDIES = {"causal", "studies", "report"}
 """They join parts."""
 LEVELS = {"tracking": 1, "pipeline": 3, "commands": 4, "cli": 5, "__main__": 6}

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from phonoscope.config.probes import BootstrapConfig, DepthConfig, MlpConfig, ProbeConfig
 from phonoscope.data import Labels, Manifest, Split, Tokens
 from phonoscope.probes import CodecInputs, LabelledFrames, ProbeResult, Task, pose, read_frames, run_probes
+from phonoscope.probes.frames import ArrayVectors
 from phonoscope.probes.pose import sample_utterances
-from phonoscope.probes.vectors import ArrayVectors
 
 PHONES = ("AA", "B", "M", "S")
 SPEAKERS = tuple(f"s{i}" for i in range(6))

@@ -14,8 +14,7 @@ from scipy.special import softmax
 from phonoscope import paths
 from phonoscope.config.probes import ProbeConfig
 from phonoscope.data import Alignment, Codebooks, Interval, Labels, Manifest, Split, Tokens
-from phonoscope.probes import ClassTable, CodecInputs, ProbeResult, pose, read_frames, run_probes
-from phonoscope.probes.tasks import find_tasks
+from phonoscope.probes import ClassTable, ProbeResult, probe_tokens
 
 RATE_HZ = 100.0
 
@@ -64,9 +63,8 @@ class Corpus:
 
     def probe(self, config: ProbeConfig, codec: str = "toy", workers: int = 1) -> ProbeResult:
         labels = Labels.from_frames(self.names, self.phone, self.f0_hz)
-        frames = read_frames(self.tokens, labels, self.manifest, find_tasks(config.tasks))
-        posed = pose(frames, self.manifest, self.split, config)
-        return run_probes(posed, CodecInputs(frames.codes, self.codebooks), config, codec=codec, workers=workers)
+        data = self.tokens, self.codebooks, labels, self.manifest, self.split
+        return probe_tokens(*data, config, codec=codec, workers=workers)
 
     def checkout(self, codec: str) -> None:
         """Write all files that stage `probe` reads."""

@@ -2,14 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA
 
 from phonoscope.probes.controls import (
     lookup_classes,
     lookup_values,
-    majority_class,
     permute_rows,
-    reduce_rows,
     smoothed_lookup_classes,
 )
 from phonoscope.probes.tables import ClassTable, ValueTable
@@ -18,7 +15,6 @@ TABLE = ClassTable(("b", "c", "m"), np.array([[10, 0, 90], [1, 9, 40], [0, 0, 0]
 
 
 def test_readout_for_accuracy_is_the_most_frequent_class() -> None:
-    assert majority_class(TABLE) == 2
     np.testing.assert_array_equal(lookup_classes(TABLE), [2, 2, 2, 0, 2])  # code 2 is unseen: the majority
 
 
@@ -55,13 +51,3 @@ def test_permutation_keeps_the_rows_of_the_used_codes_together() -> None:
     assert (permuted[used] != codebook[used]).any()
     np.testing.assert_array_equal(permuted, permute_rows(codebook, used, seed=1))
     assert (permuted != permute_rows(codebook, used, seed=2)).any()
-
-
-def test_reduction_is_pca_of_the_frames() -> None:
-    rng = np.random.default_rng(2)
-    codebook = (rng.normal(size=(30, 6)) * [5, 3, 2, 1, 1, 1]).astype(np.float32)
-    weights = rng.integers(0, 8, size=30)
-    reduced = reduce_rows(codebook, weights, 2)
-    expected = PCA(2).fit(np.repeat(codebook.astype(np.float64), weights, axis=0)).transform(codebook)
-    np.testing.assert_allclose(np.abs(reduced), np.abs(expected), atol=1e-6)
-    assert reduce_rows(codebook, weights, 8).shape == (30, 6)

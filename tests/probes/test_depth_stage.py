@@ -75,11 +75,6 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def outputs() -> dict[str, bytes]:
-    files = [paths.depth_metrics("mine"), paths.depth_classes("mine"), paths.confusion("mine")]
-    return {file.as_posix(): file.read_bytes() for file in files}
-
-
 def test_the_stage_probes_every_input(checkout: Path, params: Params) -> None:
     report = depth.run(params, "mine")
     rows = pd.read_csv(paths.depth_metrics("mine"))
@@ -93,9 +88,10 @@ def test_the_stage_probes_every_input(checkout: Path, params: Params) -> None:
     assert report.metrics["phone.layer.macro_f1.layer_1"] == pytest.approx(
         probed.loc[(probed["input"] == "layer") & (probed["layer"] == 1), "value"].item()
     )
-    first = outputs()
+    files = [paths.depth_metrics("mine"), paths.depth_classes("mine"), paths.confusion("mine")]
+    first = [file.read_bytes() for file in files]
     depth.run(params.model_copy(update={"compute": ComputeConfig(device="cpu", workers=2)}), "mine")
-    assert outputs() == first
+    assert [file.read_bytes() for file in files] == first
 
 
 @pytest.mark.parametrize(

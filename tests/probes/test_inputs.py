@@ -2,18 +2,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 
-from phonoscope.config.probes import ClassifierConfig, MlpConfig
+from phonoscope.config.probes import ClassifierConfig, MlpConfig, ProbeConfig
 from phonoscope.probes import fit_probe
 from phonoscope.probes.controls import lookup_classes
+from phonoscope.probes.examples import Examples
+from phonoscope.probes.frames import ArrayVectors, SummedCodes
 from phonoscope.probes.inputs import FrameInput, TableInput
-from phonoscope.probes.vectors import ArrayVectors, SummedCodes
 
-Pair = tuple[TableInput, FrameInput, NDArray[np.int64]]
-CLASSES = ("a", "b", "c")
-CONFIG = ClassifierConfig(max_iter=300, tolerance=1e-5)
-MLP = MlpConfig(hidden=8, steps=300, batch_size=512)
+Pair = tuple[TableInput, FrameInput, Examples]
+CONFIG = ProbeConfig(
+    classifier=ClassifierConfig(max_iter=300, tolerance=1e-5), mlp=MlpConfig(hidden=8, steps=300, batch_size=512)
+)
 
 
 @pytest.fixture(scope="module")
@@ -25,44 +26,44 @@ def pair() -> Pair:
     logits = 3 * codebook[codes] @ rng.normal(size=(5, 3)) + rng.gumbel(size=(len(codes), 3))
     labels = logits.argmax(axis=1)
     labels[::10] = -1
-    return TableInput(codes, codebook), FrameInput(ArrayVectors(codebook[codes])), labels
+    utterances = np.arange(len(labels)) // 100
+    examples = Examples(labels, ("a", "b", "c"), utterances, np.arange(200), [])
+    return TableInput(codes, codebook), FrameInput(ArrayVectors(codebook[codes])), examples
 
 
 def test_the_linear_probe_is_the_same_on_both_paths(pair: Pair) -> None:
-    table, frames, labels = pair
-    fits = [source.fit_linear(labels, CLASSES, CONFIG) for source in (table, frames)]
+    table, frames, examples = pair
+    fits = [source.fit_linear(examples, CONFIG) for source in (table, frames)]
     assert fits[0].classes == fits[1].classes
     np.testing.assert_allclose(fits[1].mean, fits[0].mean, atol=1e-9)
     assert fits[1].objective == pytest.approx(fits[0].objective, rel=1e-5)
-    keep = labels >= 0
-    np.testing.assert_array_equal(frames.predict(fits[1], keep), table.predict(fits[0], keep))
+    np.testing.assert_array_equal(frames.predict(fits[1], examples.kept), table.predict(fits[0], examples.kept))
 
 
 def test_the_network_finds_the_same_on_both_paths(pair: Pair) -> None:
-    table, frames, labels = pair
-    keep = labels >= 0
-    predicted = [
-        source.predict(source.fit_mlp(labels, CLASSES, MLP, "balanced", seed=0), keep) for source in (table, frames)
-    ]
-    accuracies = [float((part == labels[keep]).mean()) for part in predicted]
+    table, frames, examples = pair
+    keep = examples.kept
+    predicted = [source.predict(source.fit_mlp(examples, CONFIG, seed=0), keep) for source in (table, frames)]
+    accuracies = [float((part == examples.targets[keep]).mean()) for part in predicted]
     assert accuracies[1] == pytest.approx(accuracies[0], abs=0.01)
     assert (predicted[0] == predicted[1]).mean() > 0.95
 
 
 def test_reduction_and_means_are_the_same_on_both_paths(pair: Pair) -> None:
-    table, frames, labels = pair
-    keep, utterances = labels >= 0, np.arange(len(labels)) // 100
-    reduced = [source.reduced(keep, 2) for source in (table, frames)]
+    table, frames, examples = pair
+    reduced = [source.reduced(examples, 2) for source in (table, frames)]
     assert isinstance(reduced[0], TableInput)
     assert isinstance(reduced[1], FrameInput)
-    by_table, by_frame = reduced[0].codebook[table.codes], reduced[1].vectors.rows(slice(None))
-    np.testing.assert_allclose(np.abs(by_frame), np.abs(by_table), atol=1e-5)
-    np.testing.assert_allclose(frames.means(utterances, 200), table.means(utterances, 200), atol=1e-6)
+    vectors = table.codebook.astype(np.float64)[table.codes]
+    expected = PCA(2).fit(vectors[examples.kept]).transform(vectors)
+    for points in (reduced[0].codebook[table.codes], reduced[1].vectors.rows(slice(None))):
+        np.testing.assert_allclose(np.abs(points), np.abs(expected), atol=1e-5)
+    np.testing.assert_allclose(frames.means(examples.utterances, 200), table.means(examples.utterances, 200), atol=1e-6)
 
 
 def test_one_hot_codes_read_out_the_table(pair: Pair) -> None:
-    table, _, labels = pair
-    counts = table.table(labels, CLASSES)
+    table, _, examples = pair
+    counts = table.table(examples)
     probe = fit_probe(counts, np.eye(20), C=1e4, class_weight="none", max_iter=2_000)
     np.testing.assert_array_equal(probe.predict(np.eye(20)), lookup_classes(counts))
 
@@ -72,6 +73,6 @@ def test_a_sum_of_codes_is_the_sum_of_their_vectors() -> None:
     books = [rng.normal(size=(8, 3)) for _ in range(3)]
     codes = rng.integers(8, size=(50, 3))
     summed = SummedCodes(codes, books[:2])
-    assert summed.shape == (50, 3)
+    assert summed.dims == 3
     np.testing.assert_allclose(summed.rows(slice(None)), books[0][codes[:, 0]] + books[1][codes[:, 1]])
     np.testing.assert_allclose(summed.rows(np.array([3, 40])), summed.rows(slice(None))[[3, 40]])

@@ -1,25 +1,35 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, r2_score
 
 from phonoscope.config.probes import BootstrapConfig, ClassifierConfig, ProbeConfig
+from phonoscope.data import Labels, Tokens
 from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors, write_safetensors
-from phonoscope.probes import ProbeResult
-from phonoscope.probes.schema import COLUMNS, CONTROLS, PROBES
+from phonoscope.probes import ProbeResult, read_frames, run
+from phonoscope.probes.pose import group_utterances
+from phonoscope.probes.schema import COLUMNS
 from phonoscope.probes.scores import ClassStatistics
 from phonoscope.probes.store import TaskResult
+from phonoscope.probes.tasks import find_tasks
 
 from .planted import Corpus, make_corpus
 
 CONFIG = ProbeConfig(bootstrap=BootstrapConfig(samples=200), codebook_permutations=2, matched_dims=2)
+
+
+def brief(*probes: str, tasks: tuple[str, ...] = ("phone",), **changes: object) -> ProbeConfig:
+    """Some probes of the first layer."""
+    return CONFIG.model_copy(update={"tasks": tasks, "layers": (1,), "probes": probes, **changes})
 
 
 def random_codebook(size: int = 64, dims: int = 12, seed: int = 0) -> NDArray[np.float32]:
@@ -51,20 +61,15 @@ def test_rows_are_complete_and_finite(result: ProbeResult) -> None:
     table = result.table
     assert tuple(table.columns) == COLUMNS
     measures = {"phone": ("macro_f1", "accuracy"), "speaker": ("macro_f1", "accuracy"), "pitch": ("r2", "mae")}
-    expected = {
+    kinds = [(task, measure) for task, names in measures.items() for measure in names]
+    expected = [
         ("toy", task, "utterances", "layer", layer, probe, measure)
-        for task, names in measures.items()
-        for measure in names
-        for layer in (1, 2)
-        for probe in CONFIG.probes
-    }
-    keys = list(table[list(COLUMNS[:7])].itertuples(index=False, name=None))
-    assert set(keys) == expected
-    assert len(keys) == len(expected)
-    assert set(table["probe"]) <= PROBES.keys()
+        for (task, measure), layer, probe in product(kinds, (1, 2), CONFIG.probes)
+    ]
+    assert sorted(table[list(COLUMNS[:7])].itertuples(index=False, name=None)) == sorted(expected)
     assert np.isfinite(table["value"]).all()
     assert set(table["converged"]) == {"true"}
-    control = table["probe"].isin(CONTROLS)
+    control = table["probe"].isin(CONFIG.probes[2:])
     assert table.loc[control, ["low", "high", "null"]].isna().all(axis=None)
     scored = table[~control]
     assert ((scored["low"] <= scored["value"]) & (scored["value"] <= scored["high"])).all()
@@ -108,6 +113,33 @@ def test_controls_equal_their_definition_on_the_frames(corpus: Corpus, result: P
     assert value(result, 1, "mae", "pitch", "majority") == pytest.approx(expected, abs=1e-9)
 
 
+def test_counting_as_the_table_is_read_gives_the_bits_of_all_frames_at_once(
+    corpus: Corpus, result: ProbeResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "_counts_suffice", lambda config: False)
+        whole = corpus.probe(CONFIG)
+    monkeypatch.setitem(Tokens.batches.__kwdefaults__, "batch_frames", 700)
+    for streamed in (result, corpus.probe(CONFIG)):
+        pd.testing.assert_frame_equal(streamed.table, whole.table, check_exact=True)
+        for task, saved in whole.tasks.items():
+            (expected, facts), (tensors, metadata) = saved.to_tensors(), streamed.tasks[task].to_tensors()
+            assert metadata == facts
+            assert all(torch.equal(tensors[name], tensor) for name, tensor in expected.items())
+
+
+def test_frames_that_are_never_scored_are_counted_and_forgotten(corpus: Corpus) -> None:
+    tasks = find_tasks(CONFIG.tasks)
+    labels = Labels.from_frames(corpus.names, corpus.phone, corpus.f0_hz)
+    groups = group_utterances(tasks, corpus.manifest, corpus.split, CONFIG)
+    frames = read_frames(corpus.tokens, labels, corpus.manifest, tasks, groups)
+    assert len(frames.utterances) == corpus.frames_of(corpus.evaluation).sum()
+    assert len(groups.first) == 1  # train, all of it sampled
+    spoken = ~corpus.frames_of(corpus.evaluation) & (np.array(corpus.phone) != "SIL")
+    ((_, table),) = frames.counted["phone"][0]
+    assert table.frames.tolist() == np.bincount(corpus.codes[spoken, 0], minlength=64).tolist()
+
+
 def test_planted_structure_is_recovered(result: ProbeResult) -> None:
     phone = value(result, 1, "macro_f1")
     assert phone > 0.7  # chance is 0.17
@@ -125,7 +157,7 @@ def test_a_speaker_who_is_heard_in_the_codes_is_recognised_on_eval(corpus: Corpu
     codes = corpus.codes.copy()
     codes[:, 0] = order[corpus.utterance] * 16 + codes[:, 0] % 16
     speakers = {name: f"s{speaker}" for name, speaker in zip(corpus.utterances, order, strict=True)}
-    result = replace(corpus, codes=codes, speakers=speakers).probe(CONFIG)
+    result = replace(corpus, codes=codes, speakers=speakers).probe(brief("linear", "lookup", tasks=("speaker",)))
     assert value(result, 1, "accuracy", "speaker", "lookup") == 1
     assert value(result, 1, "macro_f1", "speaker") > 0.5  # 4 x 16 random rows in 12 dimensions; chance is 0.25
     statistics = result.tasks["speaker"].statistics[0]
@@ -144,7 +176,7 @@ def test_a_layer_without_information_is_at_chance(result: ProbeResult) -> None:
 def test_on_a_random_codebook_the_probe_is_its_permuted_control(corpus: Corpus) -> None:
     """Same codes, same labels, rows that know nothing of them: no gain from geometry, though lookup is high."""
     blind = replace(corpus, codebooks=[random_codebook(seed=s) for s in (8, 9)])
-    result = blind.probe(CONFIG.model_copy(update={"codebook_permutations": 6}))
+    result = blind.probe(brief("linear", "permuted", "lookup", codebook_permutations=6))
     linear = value(result, 1, "macro_f1")
     assert linear == pytest.approx(value(result, 1, "macro_f1", probe="permuted"), abs=0.12)
     assert value(result, 1, "macro_f1", probe="lookup") > linear + 0.2
@@ -153,13 +185,13 @@ def test_on_a_random_codebook_the_probe_is_its_permuted_control(corpus: Corpus) 
 def test_few_dimensions_alone_push_a_probe_below_the_lookup(corpus: Corpus, result: ProbeResult) -> None:
     """The dimension confound: identical information, random rows of 4, 16 and K dimensions, and rows reduced to 2."""
     books = [random_codebook(dims=dims, seed=dims) for dims in (4, 16, 64)]
-    results = [replace(corpus, codebooks=[rows, rows]).probe(CONFIG) for rows in books]
+    results = [replace(corpus, codebooks=[rows, rows]).probe(brief("linear", "lookup")) for rows in books]
     values = [value(result, 1, "accuracy") for result in results]
     (lookup,) = {value(result, 1, "accuracy", probe="lookup") for result in results}
     assert values[0] < 0.7 * lookup
     assert values[0] < values[1] < values[2]
     assert values[2] == pytest.approx(lookup, abs=0.02)
-    whole = corpus.probe(CONFIG.model_copy(update={"matched_dims": 12}))
+    whole = corpus.probe(brief("linear", "matched", matched_dims=12))
     full = value(whole, 1, "accuracy")
     assert value(whole, 1, "accuracy", probe="matched") == pytest.approx(full, abs=0.02)
     assert value(result, 1, "accuracy", probe="matched") < full - 0.1
@@ -177,7 +209,7 @@ def test_classes_that_train_lacks_count_as_errors(
     phones = np.array(corpus.phone, dtype=object)
     changed = corpus.frames_of(corpus.evaluation) & (phones == "P0")
     phones[changed] = "AX"
-    other = replace(corpus, phone=phones.tolist()).probe(CONFIG)
+    other = replace(corpus, phone=phones.tolist()).probe(brief("linear"))
     assert other.tasks["phone"].unseen == {"AX": int(changed.sum())}
     assert "AX" in caplog.text
     assert value(other, 1, "accuracy") < value(result, 1, "accuracy")
@@ -187,15 +219,16 @@ def test_classes_that_train_lacks_count_as_errors(
 
 def test_tasks_that_cannot_be_posed_are_left_out(corpus: Corpus, caplog: pytest.LogCaptureFixture) -> None:
     alone = replace(corpus, speakers=dict.fromkeys(corpus.utterances, "s"), f0_hz=np.full_like(corpus.f0_hz, np.nan))
-    assert list(alone.probe(CONFIG).tasks) == ["phone"]
+    config = brief("linear", tasks=CONFIG.tasks)
+    assert list(alone.probe(config).tasks) == ["phone"]
     assert "speaker: left out" in caplog.text
     assert "pitch: left out" in caplog.text
     with pytest.raises(DataError, match="no task can be posed"):
-        replace(alone, phone=[None] * len(corpus.phone)).probe(CONFIG)
+        replace(alone, phone=[None] * len(corpus.phone)).probe(config)
 
 
 def test_unconverged_fits_are_flagged(corpus: Corpus, caplog: pytest.LogCaptureFixture) -> None:
-    result = corpus.probe(CONFIG.model_copy(update={"classifier": ClassifierConfig(max_iter=2)}))
+    result = corpus.probe(brief("linear", tasks=("phone", "pitch"), classifier=ClassifierConfig(max_iter=2)))
     assert score(result, 1, "accuracy")["converged"] == "false"
     assert score(result, 1, "r2", "pitch")["converged"] == "true"
     assert "phone utterances, layer 1: a fit has not converged" in caplog.text

@@ -10,12 +10,7 @@ from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, r2_sc
 
 from phonoscope.config.probes import BootstrapConfig
 from phonoscope.errors import DataError
-from phonoscope.probes.scores import (
-    ClassStatistics,
-    ValueStatistics,
-    paired_difference,
-    paired_ratio,
-)
+from phonoscope.probes.scores import ClassStatistics, ValueStatistics, paired_difference, paired_ratio
 from phonoscope.stats import draw_resamples, interval
 
 CLASSES = 5

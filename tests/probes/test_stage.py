@@ -22,7 +22,7 @@ PARAMS = Path(__file__).parents[2] / "params.yaml"
 CONFIG = ProbeConfig(bootstrap=BootstrapConfig(samples=50))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def params() -> Params:
     return load_params(PARAMS).model_copy(update={"probe": CONFIG})
 

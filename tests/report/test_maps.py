@@ -4,7 +4,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import to_hex
 
-from phonoscope.maps.embedding import CodeMap
+from phonoscope.geometry.maps import CodeMap
 from phonoscope.report.maps import COLUMNS, PALE, Panel, draw_classes, draw_values, table
 
 MAP = CodeMap(np.arange(3), np.array([[-0.5, 0.0], [0.0, 0.2], [0.5, 0.0]]), 2, 0.87, 1)

@@ -58,10 +58,10 @@ def probe_tables(
 
 
 def _probe(foreign: ForeignTokens, split: Split, config: ProbeConfig, codec: str, workers: int) -> ProbeResult:
-    frames = read_frames(foreign.tokens, foreign.labels, foreign.manifest, known_tasks(config, "probe"))
-    posed, sample = pose(frames, foreign.manifest, split, config), sample_utterances(foreign.manifest, split, config)
-    inputs = CodecInputs(frames.codes, foreign.codebooks)
-    return run_probes(posed, inputs, config, codec=codec, sample=sample, workers=workers)
+    from phonoscope.probes import probe_tokens
+
+    data = foreign.tokens, foreign.codebooks, foreign.labels, foreign.manifest
+    return probe_tokens(*data, split, config, codec=codec, workers=workers)
 
 
 def _records(result: ProbeResult) -> list[dict[str, Any]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from phonoscope.config.geometry import GeometryConfig
+from phonoscope.geometry.jobs import numerical_rank, pca, tsne
 from phonoscope.geometry.pooling import Pooled, pool, pool_codes
 from phonoscope.geometry.scores import ClusterScores, cluster_scores
-from phonoscope.geometry.spaces import numerical_rank, pca, tsne
 from phonoscope.geometry.study import GeometryResult, study_codec
 from phonoscope.geometry.words import probe_words, retrieve
 

@@ -1,9 +1,8 @@
-"""One representation of one view: its scores in every space."""
+"""One representation of one view: its scores in every space, and the spaces: PCA, t-SNE, numerical rank."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,8 +10,7 @@ import numpy as np
 from phonoscope.compute import derive_seed
 from phonoscope.config.geometry import GeometryConfig
 from phonoscope.errors import DataError
-from phonoscope.geometry.scores import PerClip, Score, cluster_scores, speaker_interval
-from phonoscope.geometry.spaces import pca, tsne
+from phonoscope.geometry.scores import PerClip, Score, cluster_scores, dense, mean_score
 from phonoscope.geometry.words import probe_words, retrieve, word_sample
 
 if TYPE_CHECKING:
@@ -23,6 +21,8 @@ logger = logging.getLogger(__name__)
 FULL_SPACE = "full"
 NULLS = ("word", "speaker")
 """Labels whose silhouette is tested against permutations."""
+RANK_TOLERANCE = 1e-6
+"""Singular values below this share of the largest count as 0: codebooks are float32, whose rounding is near 1e-7."""
 
 
 class Job(NamedTuple):
@@ -66,25 +66,20 @@ def score_representation(job: Job, config: GeometryConfig) -> JobResult:
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
-        entries, per_clip = _clusters(job, config)
-        words = _words(job, config)
-        entries += [_mean(metric, job, values, config) for (metric, _), values in words.items()]
-        per_clip |= words
+        entries: list[Entry] = []
+        per_clip = {}
+        for label, values in job.labels.items():
+            result = cluster_scores(job.vectors, values, speakers=job.speakers, permute=label in NULLS, config=config)
+            entries += [Entry(FULL_SPACE, label, score) for score in (*result.scores, result.null) if score]
+            per_clip["silhouette", label] = result.silhouettes
+        for metric, clips in _words(job, config).items():
+            entries.append(Entry(FULL_SPACE, "word", mean_score(metric, clips, job.speakers, config)))
+            per_clip[metric, "word"] = clips
         sample, axes, projected = _project(job, config)
         return JobResult([*entries, *projected], per_clip, sample, axes)
 
 
-def _clusters(job: Job, config: GeometryConfig) -> tuple[list[Entry], dict[tuple[str, str], PerClip]]:
-    """Cluster scores in the full space by every label."""
-    entries, per_clip = [], {}
-    for label, values in job.labels.items():
-        result = cluster_scores(job.vectors, values, speakers=job.speakers, permute=label in NULLS, config=config)
-        entries += [Entry(FULL_SPACE, label, score) for score in (*result.scores, result.null) if score]
-        per_clip["silhouette", label] = result.silhouettes
-    return entries, per_clip
-
-
-def _words(job: Job, config: GeometryConfig) -> dict[tuple[str, str], PerClip]:
+def _words(job: Job, config: GeometryConfig) -> dict[str, PerClip]:
     """Retrieval and probe of the word, where enough speakers say it."""
     words, scores = job.labels["word"], {}
     try:
@@ -92,12 +87,7 @@ def _words(job: Job, config: GeometryConfig) -> dict[tuple[str, str], PerClip]:
         scores["probe_accuracy"] = probe_words(job.vectors, words, job.speakers, config)
     except DataError as error:
         logger.warning("view %s, %s: %s", job.view, job.name, error)
-    return {(metric, "word"): values for metric, values in scores.items()}
-
-
-def _mean(metric: str, job: Job, clips: PerClip, config: GeometryConfig) -> Entry:
-    interval = speaker_interval(clips.values, np.asarray(job.speakers)[clips.rows], config)
-    return Entry(FULL_SPACE, "word", Score(metric, float(clips.values.mean()), len(clips.rows), *interval))
+    return scores
 
 
 def _project(job: Job, config: GeometryConfig) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]], list[Entry]]:
@@ -118,21 +108,49 @@ def _project(job: Job, config: GeometryConfig) -> tuple[NDArray[np.int64], dict[
         if points is not None:
             spaces[f"tsne_{size}"] = points, sample
             axes |= {f"tsne{size}_{axis}": points[:, axis - 1] for axis in range(1, size + 1)}
+    # without null and interval, which the full space has
     for space, (coordinates, rows) in spaces.items():
-        entries += _clusters_of_points(space, coordinates, rows, job, config)
+        for label, values in job.labels.items():
+            result = cluster_scores(coordinates, [values[row] for row in rows], permute=False, config=config)
+            entries += [Entry(space, label, score) for score in result.scores]
     return sample, axes, entries
 
 
-def _clusters_of_points(
-    space: str, points: NDArray[Any], rows: NDArray[np.int64], job: Job, config: GeometryConfig
-) -> list[Entry]:
-    """Cluster scores of projected clips, without null and interval, which the full space has."""
-    return [
-        Entry(space, label, score)
-        for label, values in job.labels.items()
-        for score in cluster_scores(points, _at(values, rows), permute=False, config=config).scores
-    ]
+def pca(vectors: Any, components: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Coordinates [n, c] and shares of variance [c] on the first components, at most `components` of them.
+
+    Exact solvers only: by covariance where there are more clips than dimensions.
+    """
+    from sklearn.decomposition import PCA
+
+    n, dims = vectors.shape
+    c = min(components, n - 1, dims)
+    if c == dims:
+        vectors = dense(vectors)  # arpack, the solver of sparse matrices, finds fewer components than there are columns
+    solver = ("covariance_eigh" if dims <= n else "full") if isinstance(vectors, np.ndarray) else "arpack"
+    model = PCA(n_components=c, svd_solver=solver, random_state=seed)
+    return model.fit_transform(vectors), model.explained_variance_ratio_
 
 
-def _at(values: Sequence[str], rows: NDArray[np.int64]) -> list[str]:
-    return [values[row] for row in rows]
+def tsne(vectors: NDArray[np.float64], components: int, config: GeometryConfig) -> NDArray[np.float32] | None:
+    """t-SNE coordinates [n, components] by cosine distance, perplexity min(configured, n - 1), PCA start, seeded.
+
+    None, logged, where there are not more clips than components, or fewer dimensions.
+    """
+    from sklearn.manifold import TSNE
+
+    n, dims = vectors.shape
+    if n <= components or dims < components:
+        logger.warning("t-SNE to %d dimensions is left out: %d clips of %d dimensions", components, n, dims)
+        return None
+    if n - 1 < config.perplexity:
+        logger.warning("t-SNE: %d clips allow no perplexity of %d; %d is taken", n, config.perplexity, n - 1)
+    perplexity = float(min(config.perplexity, n - 1))
+    model = TSNE(components, perplexity=perplexity, metric="cosine", init="pca", random_state=config.seed)
+    return model.fit_transform(vectors)
+
+
+def numerical_rank(vectors: Any) -> int:
+    """Rank of the vectors about their mean [n, dims], with singular values below 1e-6 of the largest counting as 0."""
+    array = dense(vectors)
+    return int(np.linalg.matrix_rank(array - array.mean(axis=0), rtol=RANK_TOLERANCE))

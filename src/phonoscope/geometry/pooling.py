@@ -50,9 +50,6 @@ class Pooled:
         alias = self.same_as.get(name)
         return self.vectors[name] if alias is None else self.vectors[alias.of] * alias.factor
 
-    def __len__(self) -> int:
-        return len(self.utterances)
-
     def take(self, rows: NDArray[np.int64]) -> Pooled:
         """Only the clips at these rows."""
         return replace(
@@ -93,7 +90,11 @@ def pool(
     poolings = {name: pooling_of(name, codebooks, compact=compact) for name in computed if name not in UNPOOLED}
     utterances = tokens.utterances if utterances is None else list(utterances)
     frames, sums = _accumulate(tokens, codebooks, utterances, poolings, histogram="histogram" in computed)
-    kept = _with_frames(utterances, frames, tokens)
+    kept, empty = np.flatnonzero(frames), [utterances[row] for row in np.flatnonzero(frames == 0)]
+    if not len(kept):
+        raise DataError(f"{tokens.name}: none of {len(utterances)} clips has a frame")
+    if empty:
+        logger.warning("%d clips have no frame, too short or not encoded, and are left out: %s", len(empty), empty[:5])
     utterances, frames = [utterances[row] for row in kept], frames[kept]
     vectors = {name: _per_frame(sums.pop(name)[kept], frames, poolings.get(name)) for name in list(sums)}
     if "latent" in computed:
@@ -102,8 +103,8 @@ def pool(
         vectors["latent"] = read_mean_latents(latents, utterances)
     sizes = {name: _size(name, codebooks, vectors) for name in names}
     return Pooled(
-        utterances=utterances,
-        frames=frames,
+        utterances,
+        frames,
         vectors={name: vectors[name] for name in computed},
         dims={name: dims for name, (dims, _) in sizes.items()},
         rank_bounds={name: bound for name, (_, bound) in sizes.items()},
@@ -157,6 +158,7 @@ def _accumulate(
     stacked, owners = [], []
     for batch in tokens.batches(utterances):
         rows, local = np.unique(batch.utterances, return_inverse=True)
+        # a clip's histogram, then one product with the rows: a frame-level vector is never made
         ones = np.ones(len(local))
         counts = [
             csr_array((ones, (local, codes)), shape=(len(rows), size))
@@ -170,7 +172,8 @@ def _accumulate(
             stacked.append(hstack(counts, format="csr"))
             owners.append(rows)
     if histogram and stacked:
-        owner = np.concatenate(owners)  # a clip may lie in two batches
+        # a clip may lie in two batches: its rows are added up by a product, which keeps them sparse
+        owner = np.concatenate(owners)
         gather = csr_array((np.ones(len(owner)), (owner, np.arange(len(owner)))), shape=(n, len(owner)))
         sums["histogram"] = csr_array(gather @ vstack(stacked, format="csr"))
     return frames, sums
@@ -184,13 +187,3 @@ def _per_frame(sums: Vectors, frames: NDArray[np.int64], pooling: Pooling | None
         return diags_array(1 / frames, format="csr") @ sums
     sums /= frames[:, None]
     return np.column_stack([sums, np.full(len(sums), pooling.offset)]) if pooling.offset else sums
-
-
-def _with_frames(utterances: Sequence[str], frames: NDArray[np.int64], tokens: Tokens) -> NDArray[np.int64]:
-    """Rows of the clips that have a frame. Raises `DataError` if there is none."""
-    empty = [name for name, count in zip(utterances, frames, strict=True) if not count]
-    if len(empty) == len(utterances):
-        raise DataError(f"{tokens.name}: none of {len(utterances)} clips has a frame")
-    if empty:
-        logger.warning("%d clips have no frame, too short or not encoded, and are left out: %s", len(empty), empty[:5])
-    return np.flatnonzero(frames)

@@ -7,18 +7,17 @@ frame-level vector is h_l @ rows_l, summed over layers or put side by side.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from phonoscope.config.geometry import FOUR
 from phonoscope.data.codebooks import Codebooks
 from phonoscope.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-FROM_ROWS = ("codes_mean", "codes_concat", "latent_sum", "projections_concat")
 
 
 @dataclass(frozen=True)
@@ -77,67 +76,58 @@ def pooling_of(name: str, codebooks: Codebooks, *, compact: bool = False) -> Poo
     """The rows of a representation. `compact` keeps all inner products, and with them Euclidean distances and cosines,
     in at most L d + 1 dimensions. Raises `DataError` for a name that no codebook gives.
     """
-    n, dims = codebooks.layers, codebooks.dims
+    layers, dims, maps = codebooks.layers, codebooks.dims, codebooks.affine_maps if compact else None
     widths = [rows.shape[1] for rows in codebooks.raw]
     raw = {layer: rows.astype(np.float64) for layer, rows in enumerate(codebooks.raw)}
     vectors = {layer: rows.astype(np.float64) for layer, rows in enumerate(codebooks.vectors)}
     if name == "codes_mean":
         if len(set(widths)) > 1:
             raise DataError(f"codes_mean needs stored rows of one width; the layers have {widths} dimensions")
-        return Pooling({layer: rows / n for layer, rows in raw.items()}, False, widths[0], widths[0])
+        return Pooling({layer: rows / layers for layer, rows in raw.items()}, False, widths[0], widths[0])
     if name == "codes_concat":
         return Pooling(raw, True, sum(widths), sum(widths))
     if name == "latent_sum":
-        wide = Pooling(vectors, False, dims, min(dims, sum(widths)))
-        return _compact_sum(wide, codebooks) if compact else wide
+        return _compact_sum(Pooling(vectors, False, dims, min(dims, sum(widths))), maps)
     if name == "projections_concat":
-        wide = Pooling(vectors, True, n * dims, sum(min(dims, width) for width in widths))
-        return _compact_concat(wide, codebooks) if compact else wide
-    layer = _layer_index(name, codebooks)
-    wide = Pooling({layer: vectors[layer]}, True, dims, min(dims, widths[layer]))
-    return _compact_concat(wide, codebooks) if compact else wide
-
-
-def _layer_index(name: str, codebooks: Codebooks) -> int:
+        return _compact_concat(Pooling(vectors, True, layers * dims, sum(min(dims, width) for width in widths)), maps)
     kind, _, number = name.rpartition("_")
-    if kind != "layer" or not number.isdecimal() or not 1 <= int(number) <= codebooks.layers:
-        there = ", ".join([*FROM_ROWS, "latent", "histogram", f"layer_1 ... layer_{codebooks.layers}"])
+    if kind != "layer" or not number.isdecimal() or not 1 <= int(number) <= layers:
+        there = ", ".join([*FOUR, "latent", "histogram", f"layer_1 ... layer_{layers}"])
         raise DataError(f"no representation {name!r}; there are {there}")
-    return int(number) - 1
+    layer = int(number) - 1
+    return _compact_concat(Pooling({layer: vectors[layer]}, True, dims, min(dims, widths[layer])), maps)
 
 
-def _compact_sum(wide: Pooling, codebooks: Codebooks) -> Pooling:
+Maps = Sequence["NDArray[np.float64]"]
+"""As `Codebooks.affine_maps`: the last row of each is its bias."""
+
+
+def _compact_sum(wide: Pooling, maps: Maps | None) -> Pooling:
     """The sum in a basis of the span of all layers' maps and of the sum of their biases."""
-    maps = codebooks.affine_maps
     if maps is None:
         return wide
     bias = np.sum([each[-1] for each in maps], axis=0)
-    basis = span_basis([*(each[:-1] for each in maps), bias[None]], codebooks.dims)
-    if basis is None:
-        return wide
-    return Pooling({i: rows @ basis for i, rows in wide.rows.items()}, False, wide.dims, wide.bound)
+    basis = _span_basis([*(each[:-1] for each in maps), bias[None]])
+    return wide if basis is None else replace(wide, rows={i: rows @ basis for i, rows in wide.rows.items()})
 
 
-def _compact_concat(wide: Pooling, codebooks: Codebooks) -> Pooling:
+def _compact_concat(wide: Pooling, maps: Maps | None) -> Pooling:
     """Each block in a basis of its map; the biases' parts at right angles to the maps are one number for all blocks."""
-    maps = codebooks.affine_maps
-    if maps is None:
-        return wide
     rows, squares = {}, 0.0
     for layer, block in wide.rows.items():
-        basis = span_basis([maps[layer]], codebooks.dims)
-        if basis is None:
+        basis = None if maps is None else _span_basis([maps[layer]])
+        if maps is None or basis is None:
             return wide
         rows[layer] = block @ basis[:, :-1]
         squares += float(maps[layer][-1] @ basis[:, -1]) ** 2
-    return Pooling(rows, True, wide.dims, wide.bound, float(np.sqrt(squares)))
+    return replace(wide, rows=rows, offset=float(np.sqrt(squares)))
 
 
-def span_basis(maps: Sequence[NDArray[np.float64]], dims: int) -> NDArray[np.float64] | None:
+def _span_basis(maps: Maps) -> NDArray[np.float64] | None:
     """An orthonormal basis [D, r] of the span of the maps' rows, the last map's last row entering last.
 
     This is the Q of A^T = QR for the stacked rows A, so R^T is a factor of their Gram matrix A A^T = R^T R, and vectors
     in the span keep every inner product in these r coordinates. None where r would not be below D.
     """
     rows = np.vstack(list(maps))
-    return None if len(rows) >= dims else np.linalg.qr(rows.T)[0]
+    return None if len(rows) >= rows.shape[1] else np.linalg.qr(rows.T)[0]

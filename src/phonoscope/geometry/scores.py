@@ -84,10 +84,14 @@ def cluster_scores(
     from sklearn.metrics import davies_bouldin_score, silhouette_samples
 
     kept, codes = usable(labels, what="label")
-    _check_vectors(vectors, len(labels))
+    if vectors.shape[0] != len(labels):
+        raise DataError(f"{vectors.shape[0]} vectors for {len(labels)} labels; give one label a vector")
+    if not np.isfinite(vectors if isinstance(vectors, np.ndarray) else vectors.data).all():
+        raise DataError("the vectors hold values that are not finite; check the codebooks and latents")
     rows = quadratic_sample(kept, codes, config)
     row_codes = codes[np.searchsorted(kept, rows)]
     silhouettes = PerClip(rows, silhouette_samples(vectors[rows], row_codes))
+    # centroids of sparse vectors are dense: those take the sample only
     dense_rows, dense_codes = (kept, codes) if isinstance(vectors, np.ndarray) else (rows, row_codes)
     davies = float(davies_bouldin_score(dense(vectors[dense_rows]), dense_codes))
     p_value, null = _permutation_null(vectors, rows, row_codes, config) if permute else (None, None)
@@ -96,15 +100,8 @@ def cluster_scores(
         people = np.asarray(speakers)
         interval = speaker_interval(silhouettes.values, people[rows], config)
         jackknife = _davies_bouldin_interval(vectors[dense_rows], dense_codes, people[dense_rows], davies, config)
-    value = float(silhouettes.values.mean())
-    return ClusterScores(
-        [
-            Score("silhouette", value, len(rows), *interval, p_value),
-            Score("davies_bouldin", davies, len(dense_rows), *jackknife),
-        ],
-        silhouettes,
-        null,
-    )
+    silhouette = Score("silhouette", float(silhouettes.values.mean()), len(rows), *interval, p_value)
+    return ClusterScores([silhouette, Score("davies_bouldin", davies, len(dense_rows), *jackknife)], silhouettes, null)
 
 
 def usable(labels: Sequence[str] | NDArray[Any], *, what: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -115,15 +112,13 @@ def usable(labels: Sequence[str] | NDArray[Any], *, what: str) -> tuple[NDArray[
     names, codes, counts = np.unique(np.asarray(labels, dtype=object), return_inverse=True, return_counts=True)
     lone = [str(name) for name, count in zip(names, counts, strict=True) if count == 1 and name != ""]
     if lone:
-        logger.warning(
-            "%d of %d values of %s have one clip only and are left out: %s", len(lone), len(names), what, lone[:5]
-        )
+        counted = len(lone), len(names), what, lone[:5]
+        logger.warning("%d of %d values of %s have one clip only and are left out: %s", *counted)
     good = (counts > 1) & (names != "")
     if good.sum() < 2:
         present = ", ".join(map(str, names[good])) or "none"
-        raise DataError(
-            f"{what}: two values with two clips each are needed, there is {present}; take more clips or words"
-        )
+        needed = "two values with two clips each are needed"
+        raise DataError(f"{what}: {needed}, there is {present}; take more clips or words")
     kept = np.flatnonzero(good[codes])
     return kept, np.unique(codes[kept], return_inverse=True)[1]
 
@@ -146,28 +141,19 @@ def dense(vectors: Any) -> NDArray[np.float64]:
     return vectors if isinstance(vectors, np.ndarray) else vectors.toarray()
 
 
-def _check_vectors(vectors: Any, n: int) -> None:
-    if vectors.shape[0] != n:
-        raise DataError(f"{vectors.shape[0]} vectors for {n} labels; give one label a vector")
-    if not np.isfinite(vectors if isinstance(vectors, np.ndarray) else vectors.data).all():
-        raise DataError("the vectors hold values that are not finite; check the codebooks and latents")
-
-
 def _permutation_null(
     vectors: Any, rows: NDArray[np.int64], codes: NDArray[np.int64], config: GeometryConfig
 ) -> tuple[float | None, Score | None]:
-    """One-sided p-value of the silhouette under permuted labels (the observed one counts), and the null's interval.
-
-    Labels are permuted over the clips; the distances stay.
-    """
+    """One-sided p-value of the silhouette under permuted labels (the observed one counts), and the null's interval."""
     from scipy.stats import permutation_test
     from sklearn.metrics import pairwise_distances, silhouette_score
 
     chosen = _sample(np.arange(len(rows)), codes, config.permutation_clips, derive_seed(config.seed, "null"))
     if not 2 <= len(np.unique(codes[chosen])) < len(chosen):
         return None, None  # a sample in which every label occurs once has no silhouette
+    # labels move, vectors do not: one matrix of distances serves all permutations
     distances = pairwise_distances(vectors[rows[chosen]])
-    np.fill_diagonal(distances, 0)
+    np.fill_diagonal(distances, 0)  # rounding leaves more, which scikit-learn refuses
     test = permutation_test(
         (codes[chosen],),
         lambda permuted: silhouette_score(distances, permuted, metric="precomputed"),
@@ -192,6 +178,12 @@ def speaker_interval(values: NDArray[np.float64], speakers: NDArray[Any], config
     seed = derive_seed(config.seed, "bootstrap")
     bounds = mean_interval(values, speakers, samples=samples, confidence=confidence, seed=seed)
     return NO_INTERVAL if bounds is None else (bounds.low, bounds.high)
+
+
+def mean_score(metric: str, clips: PerClip, speakers: Any, config: GeometryConfig) -> Score:
+    """The mean of per-clip values with its interval; `speakers` are those of all rows, not only of the clips."""
+    interval = speaker_interval(clips.values, np.asarray(speakers)[clips.rows], config)
+    return Score(metric, float(clips.values.mean()), len(clips.rows), *interval)
 
 
 def _davies_bouldin_interval(

@@ -15,10 +15,9 @@ from phonoscope.config.geometry import GeometryConfig
 from phonoscope.data.codebooks import Codebooks
 from phonoscope.data.tokens import Tokens
 from phonoscope.errors import DataError
-from phonoscope.geometry.jobs import FULL_SPACE, Entry, Job, JobResult, score_representation
+from phonoscope.geometry.jobs import FULL_SPACE, Entry, Job, JobResult, numerical_rank, score_representation
 from phonoscope.geometry.pooling import Pooled, compact_width, pool
-from phonoscope.geometry.scores import PerClip, Score, speaker_interval, usable
-from phonoscope.geometry.spaces import numerical_rank
+from phonoscope.geometry.scores import PerClip, Score, mean_score, usable
 from phonoscope.geometry.views import choose_views
 from phonoscope.geometry.words import random_ranking, word_sample
 from phonoscope.stats import evenly_spaced
@@ -72,6 +71,11 @@ class _View(NamedTuple):
     ranks: dict[str, tuple[int, int]]
     """By representation: rank, and clips it was measured on."""
 
+    def source(self, name: str) -> str:
+        """The representation that was computed for this one: itself, or the one that it coincides with."""
+        alias = self.pooled.same_as.get(name)
+        return name if alias is None else alias.of
+
 
 def study_codec(
     tokens: Tokens,
@@ -107,9 +111,8 @@ def study_codec(
     jobs.sort(key=lambda job: -len(job.speakers) * (1 + job.drawn))  # the longest first, so that workers end together
     results = parallel_map(partial(score_representation, config=config), jobs, workers=workers, description="geometry")
     for view in views:
-        view.results.update(
-            {job.name: result for job, result in zip(jobs, results, strict=True) if job.view == view.name}
-        )
+        results_of = zip(jobs, results, strict=True)
+        view.results.update({job.name: result for job, result in results_of if job.view == view.name})
         view.ranks.update(_ranks(view, tokens, codebooks))
     return _result(views, codec, config)
 
@@ -137,15 +140,14 @@ def _jobs(view: _View, config: GeometryConfig) -> Iterator[Job]:
             logger.warning("no scores by %s: %s", label, error)
             continue
         labels[label] = [str(value) for value in np.where(np.isin(np.arange(len(values)), kept), values, "")]
-    aliases, speakers = view.pooled.same_as, view.clips["speaker"].astype(str).tolist()
-    drawn = {aliases[name].of if name in aliases else name for name in config.projections}
+    speakers, drawn = view.clips["speaker"].astype(str).tolist(), {view.source(name) for name in config.projections}
     for name, vectors in view.pooled.vectors.items():
         yield Job(view.name, name, vectors, labels, speakers, name in drawn)
 
 
 def _ranks(view: _View, tokens: Tokens, codebooks: Codebooks) -> dict[str, tuple[int, int]]:
     """Ranks measured at full width, where nothing is left out beforehand."""
-    rows = evenly_spaced(len(view.pooled), RANK_CLIPS)
+    rows = evenly_spaced(len(view.clips), RANK_CLIPS)
     sample = view.pooled.take(rows)
     pooled_names = [name for name in sample.vectors if name != "latent"]
     wide = pool(tokens, codebooks, sample.utterances, pooled_names).vectors if pooled_names else {}
@@ -176,42 +178,33 @@ def _points(view: _View, name: str, result: JobResult) -> pd.DataFrame:
 
 def _rows(view: _View, name: str, config: GeometryConfig) -> Iterator[tuple[Any, ...]]:
     """Rows of one representation, from the column `representation` on; an alias repeats the rows of its source."""
-    alias = view.pooled.same_as.get(name)
-    source, dims = alias.of if alias else name, view.pooled.dims[name]
-    entries = [*view.results[source].entries, *_references(view, name, source), *_differences(view, name, config)]
+    source, dims = view.source(name), view.pooled.dims[name]
+    entries = [*view.results[source].entries, *_references(view, name), *_differences(view, name, config)]
     for space, label, score, against in entries:
-        head = name, alias.of if alias else "", dims, space, label, score.metric, against
+        head = name, source if source != name else "", dims, space, label, score.metric, against
         yield (*head, score.value, score.ci_low, score.ci_high, score.p_value, score.n)
 
 
-def _references(view: _View, name: str, source: str) -> Iterator[Entry]:
+def _references(view: _View, name: str) -> Iterator[Entry]:
     """Reference values: rank with its bound, the accuracy of always saying one word, and random retrieval."""
-    rank, clips = view.ranks[source]
-    bound = min(view.pooled.rank_bounds[name], clips - 1)
-    shares = view.clips["word"].value_counts(normalize=True)
+    (rank, clips), n = view.ranks[view.source(name)], len(view.clips)
+    words, speakers = (view.clips[column].astype(str) for column in ("word", "speaker"))
     yield Entry(FULL_SPACE, "", Score("rank", rank, clips))
-    yield Entry(FULL_SPACE, "", Score("rank_bound", bound, clips))
-    yield Entry(FULL_SPACE, "word", Score("chance", float(shares.max()), len(view.clips)))
-    if view.clips["speaker"].nunique() > 1:
-        expected = random_ranking(view.clips["word"].astype(str).tolist(), view.clips["speaker"].astype(str).tolist())
+    yield Entry(FULL_SPACE, "", Score("rank_bound", min(view.pooled.rank_bounds[name], clips - 1), clips))
+    yield Entry(FULL_SPACE, "word", Score("chance", float(words.value_counts(normalize=True).max()), n))
+    if speakers.nunique() > 1:
+        expected = random_ranking(words.tolist(), speakers.tolist())
         for metric, value in zip(("map_at_r_null", "nn_accuracy_null"), expected, strict=True):
-            yield Entry(FULL_SPACE, "word", Score(metric, value, len(view.clips)))
+            yield Entry(FULL_SPACE, "word", Score(metric, value, n))
 
 
 def _differences(view: _View, name: str, config: GeometryConfig) -> Iterator[Entry]:
     """Paired differences to other representations, with intervals over speakers."""
-    aliases = view.pooled.same_as
     for other in [other for first, other in PAIRS if first == name and other in view.pooled.dims]:
-        ours, theirs = (aliases[each].of if each in aliases else each for each in (name, other))
-        if ours == theirs:
-            continue
-        for metric, label in COMPARED:
-            pair = [view.results[each].per_clip.get((metric, label)) for each in (ours, theirs)]
-            if pair[0] is not None and pair[1] is not None:
-                yield Entry(FULL_SPACE, label, _difference(metric, pair[0], pair[1], view, config), other)
-
-
-def _difference(metric: str, first: PerClip, second: PerClip, view: _View, config: GeometryConfig) -> Score:
-    values, speakers = first.values - second.values, view.clips["speaker"].to_numpy()[first.rows]
-    interval = speaker_interval(values, speakers, config)
-    return Score(f"{metric}_difference", float(values.mean()), len(values), *interval)
+        pair = [view.results[view.source(each)].per_clip for each in (name, other)]
+        for metric, label in COMPARED if view.source(name) != view.source(other) else ():
+            ours, theirs = (clips.get((metric, label)) for clips in pair)
+            if ours is not None and theirs is not None:
+                difference = PerClip(ours.rows, ours.values - theirs.values)
+                score = mean_score(f"{metric}_difference", difference, view.clips["speaker"], config)
+                yield Entry(FULL_SPACE, label, score, other)

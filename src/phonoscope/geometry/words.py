@@ -61,10 +61,12 @@ def _queries(
     from sklearn.metrics import pairwise_distances
 
     distances = pairwise_distances(vectors[queries], vectors)
+    # the query's own speaker, and with it the query, goes to the end of every ranking
     others = owners[queries][:, None] != owners
     distances[~others] = np.inf
     relevant = (codes[queries][:, None] == codes) & others
     n_relevant = relevant.sum(axis=1)
+    # stable: clips at one distance rank in their own order on every machine
     order = np.argsort(distances, axis=1, kind="stable")[:, : max(n_relevant.max(), 1)]
     hits = np.take_along_axis(relevant, order, axis=1)
     ranks = np.arange(1, hits.shape[1] + 1)

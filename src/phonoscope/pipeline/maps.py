@@ -26,7 +26,7 @@ def run(params: Params) -> StageReport:
     from phonoscope.data import Labels, Manifest, Tokens
     from phonoscope.drawing import write_figures
     from phonoscope.files import write_csv
-    from phonoscope.maps.frames import sample_frames
+    from phonoscope.geometry.maps import sample_frames
     from phonoscope.report import maps
 
     config = params.maps
@@ -47,7 +47,7 @@ def _panel(work: tuple[str, int, NDArray[np.int64]], config: MapsConfig) -> Pane
     import numpy as np
 
     from phonoscope.data import Codebooks
-    from phonoscope.maps.embedding import map_codes
+    from phonoscope.geometry.maps import map_codes
     from phonoscope.report.maps import Panel
 
     codec, layer, codes = work

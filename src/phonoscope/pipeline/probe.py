@@ -11,13 +11,22 @@ from phonoscope.pipeline.base import StageReport, stage
 @stage("probe", per="codecs", params=["probe"])
 def run(params: Params, codec: str) -> StageReport:
     """Write models/probes/<codec>/<task>.safetensors and metrics/probes/<codec>.csv."""
-    from phonoscope.pipeline.probe_inputs import pose_codec
-    from phonoscope.probes import CodecInputs, run_probes
+    from phonoscope.data import Codebooks, Labels, Manifest, Split, Tokens
+    from phonoscope.pipeline.probe_inputs import known_tasks
+    from phonoscope.probes import probe_tokens
 
-    config, workers = params.probe, params.compute.workers
-    ready = pose_codec(codec, config, "probe")
-    inputs = CodecInputs(ready.frames.codes, ready.codebooks)
-    result = run_probes(ready.posed, inputs, config, codec=codec, sample=ready.sample, workers=workers)
+    config, books = params.probe, Codebooks.load(paths.codebooks(codec))
+    known_tasks(config, "probe")
+    result = probe_tokens(
+        Tokens.load(paths.tokens(codec)),
+        books.vectors if config.vectors == "sum" else books.raw,
+        Labels.load(paths.ALIGNMENTS),
+        Manifest.load(paths.MANIFEST),
+        Split.load(paths.SPLIT),
+        config,
+        codec=codec,
+        workers=params.compute.workers,
+    )
     with atomic_dir(paths.probes(codec)) as folder:
         for task, probes in result.tasks.items():
             write_safetensors(folder / f"{task}.safetensors", *probes.to_tensors())

@@ -1,4 +1,4 @@
-"""What the stages `probe` and `depth` read: a codec's tokens and codebooks, and the tasks posed on them."""
+"""What stage `depth` reads: a codec's tokens and codebooks, and the tasks posed on them; and the tasks by name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class PosedCodec(NamedTuple):
 def pose_codec(codec: str, config: ProbeConfig, section: str) -> PosedCodec:
     """Read one codec's tokens and labels, and pose the tasks of a section of the parameters."""
     from phonoscope.data import Codebooks, Labels, Manifest, Split, Tokens
-    from phonoscope.probes.pose import pose, read_frames, sample_utterances
+    from phonoscope.probes import pose, read_frames
+    from phonoscope.probes.pose import sample_utterances
 
     tasks = known_tasks(config, section)
     manifest, split = Manifest.load(paths.MANIFEST), Split.load(paths.SPLIT)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from phonoscope.config.probes import DepthConfig, ProbeConfig
 from phonoscope.probes.arrays import probe
 from phonoscope.probes.inputs import CodecInputs
-from phonoscope.probes.pose import LabelledFrames, pose, read_frames
-from phonoscope.probes.run import ProbeResult, run_probes
+from phonoscope.probes.pose import pose
+from phonoscope.probes.reading import LabelledFrames, read_frames
+from phonoscope.probes.run import ProbeResult, probe_tokens, run_probes
 from phonoscope.probes.scores import paired_difference
 from phonoscope.probes.solvers import Probe, fit_probe, fit_ridge
 from phonoscope.probes.tables import ClassTable, ValueTable
@@ -33,6 +34,7 @@ __all__ = [
     "paired_difference",
     "pose",
     "probe",
+    "probe_tokens",
     "read_frames",
     "register",
     "run_probes",

@@ -68,8 +68,7 @@ def probe(
         if row.max(initial=0) >= len(book):
             raise DataError(f"layer {layer} has code {row.max()}, but its codebook has {len(book)} rows")
     names, index = np.unique(owners, return_inverse=True)
-    held_out = _held_out(names, evaluation, config.seed)
-    classes: tuple[str, ...] = ()
+    held_out, classes = _held_out(names, evaluation, config.seed), ()
     if targets.dtype.kind != "f":
         distinct, targets = np.unique(targets.astype(str), return_inverse=True)
         empty = int(distinct[0] == "")  # sorts first

@@ -1,4 +1,4 @@
-"""What a probe's score is read against: permuted codebook, look-up, majority class, matched dimensions."""
+"""What a probe's score is read against: a permuted codebook, and look-up by code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phonoscope.probes.solvers import class_weights
-from phonoscope.stats import weighted_pca
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,38 +23,16 @@ def permute_rows(codebook: NDArray[Any], used: NDArray[np.bool_], seed: int) -> 
     return permuted
 
 
-def reduce_rows(codebook: NDArray[Any], weights: NDArray[Any], dims: int) -> NDArray[np.float64]:
-    """Project rows [codes, dims_in] on their first `dims` principal components, each code weighing `weights` [codes].
-
-    At most `dims` columns: fewer if the rows have fewer dimensions.
-    """
-    mean, axes = weighted_pca(codebook, weights, dims)
-    return (codebook - mean) @ axes
-
-
-def control_labels(totals: NDArray[np.integer], size: int, seed: int) -> NDArray[np.int64]:
-    """The control task of Hewitt and Liang (2019): a random class for each of `size` codes. Shape [size].
-
-    Classes are drawn by their frequency, `totals` [classes]. Nothing but memory of the codes can solve it.
-    """
-    return np.random.default_rng(seed).choice(len(totals), size=size, p=totals / totals.sum())
-
-
-def majority_class(table: ClassTable) -> int:
-    """Index of the most frequent class; the first of equals."""
-    return int(table.counts.sum(axis=0).argmax())
-
-
 def lookup_classes(table: ClassTable) -> NDArray[np.int64]:
-    """Most frequent class of each code: argmax P(class | code), the read-out for accuracy. Returns shape [codes].
+    """Most frequent class of each code [codes]: argmax P(class | code), the read-out for accuracy.
 
     Codes without a frame get the majority class.
     """
-    return np.where(table.counts.sum(axis=1) > 0, table.counts.argmax(axis=1), majority_class(table))
+    return np.where(table.frames > 0, table.counts.argmax(axis=1), table.counts.sum(axis=0).argmax())
 
 
 def smoothed_lookup_classes(table: ClassTable, class_weight: ClassWeight) -> NDArray[np.int64]:
-    """Read-out under the probe's class weights, for macro-F1: argmax_c weight_c P(c) P(code | c). Returns [codes].
+    """Read-out under the probe's class weights, for macro-F1 [codes]: argmax_c weight_c P(c) P(code | c).
 
     P(code | c) is Dirichlet-smoothed towards the frequency of the code in all classes, so that a rare class does not
     win a code by a single frame. Codes without a frame get the majority class.
@@ -64,17 +41,17 @@ def smoothed_lookup_classes(table: ClassTable, class_weight: ClassWeight) -> NDA
     totals, marginal = counts.sum(axis=0), counts.sum(axis=1) / counts.sum()
     strength = _smoothing_strength(counts)
     likelihood = (counts + strength * marginal[:, None]) / (totals + strength)
-    weight = np.zeros(len(totals))
-    seen = totals > 0
+    weight, seen = np.zeros(len(totals)), totals > 0
     weight[seen] = class_weights(table.counts.sum(axis=0)[seen], class_weight)
     scores = weight * totals * likelihood
-    return np.where(marginal > 0, scores.argmax(axis=1), majority_class(table))
+    return np.where(marginal > 0, scores.argmax(axis=1), totals.argmax())
 
 
 def _smoothing_strength(counts: NDArray[np.float64]) -> float:
     """Pseudo-frames a class that maximise the leave-one-out likelihood of the frames' codes given their classes."""
     from scipy.optimize import minimize_scalar
 
+    # all frames of a cell are left out alike, so that the sum over frames is one over the cells in use
     code, label = np.nonzero(counts)
     seen, totals = counts[code, label], counts.sum(axis=0)[label]
     others = counts.sum(axis=1)[code] / counts.sum()

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from phonoscope.errors import DataError
-from phonoscope.probes.information import count_pairs
+from phonoscope.probes.frames import ArrayVectors
 from phonoscope.probes.inputs import FrameInput, Input
 from phonoscope.probes.scores import ClassStatistics, Statistics, ValueStatistics
-from phonoscope.probes.vectors import ArrayVectors
+from phonoscope.probes.tables import count_pairs
 from phonoscope.stats import permute_labels
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Fold(NamedTuple):
 
 @dataclass(frozen=True)
 class Examples:
-    """Targets of all frames. A classification if there are `classes`, a regression if there are none."""
+    """Targets of frames. A classification if there are `classes`, a regression if there are none."""
 
     targets: NDArray[Any]
     """[n], indices into `classes`, negative for frames left out; or values, NaN for frames left out."""
@@ -41,8 +41,11 @@ class Examples:
     """Unit of each utterance that is resampled, [utterances]: the utterance itself, or its speaker."""
     folds: list[Fold]
     """Over utterances."""
+    counted: tuple[tuple[int, Any], ...] = ()
+    """Frames beside the n, which are known by count alone: tables of one layer's codes (`ClassTable`, `ValueTable`),
+    each with an utterance that stands for all of its utterances."""
     kept: NDArray[np.bool_] = field(init=False, repr=False)
-    """Which frames have a target, [n]."""
+    """Which of the n frames have a target, [n]."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kept", self.targets >= 0 if self.classes else np.isfinite(self.targets))
@@ -51,17 +54,14 @@ class Examples:
         """The unit of each frame [n]."""
         return self.units[self.utterances]
 
-    def masked(self, keep: NDArray[np.bool_]) -> Examples:
-        """The frames where `keep` [n] is true; the others are left out."""
-        return replace(self, targets=np.where(keep, self.targets, -1 if self.classes else np.nan))
-
     def restricted(self, sample: NDArray[np.bool_]) -> Examples:
-        """The frames of the utterances where `sample` [utterances] is true."""
-        return self.masked(sample[self.utterances])
+        """The frames of the utterances where `sample` [utterances] is true; the others are left out."""
+        targets = np.where(sample[self.utterances], self.targets, -1 if self.classes else np.nan)
+        return replace(self, targets=targets, counted=tuple(part for part in self.counted if sample[part[0]]))
 
     def relabelled(self, targets: NDArray[Any]) -> Examples:
-        """The same frames with other targets [n]."""
-        return replace(self, targets=targets).masked(self.kept)
+        """The same frames with other classes [n]."""
+        return replace(self, targets=np.where(self.kept, targets, -1))
 
     def permuted(self, seed: int) -> Examples:
         """The null: each unit's targets from another unit."""
@@ -79,13 +79,26 @@ class Examples:
 
     def totals(self) -> NDArray[np.int64]:
         """Frames by class, [classes]."""
-        return np.bincount(self.targets[self.kept], minlength=len(self.classes))
+        totals = np.bincount(self.targets[self.kept], minlength=len(self.classes))
+        return sum((table.counts.sum(axis=0) for _, table in self.counted), totals)
+
+    def mean(self) -> float:
+        """Mean of the values."""
+        values = self.targets[self.kept]
+        if not self.counted:
+            return float(values.mean(dtype=np.float64)) if len(values) else 0.0
+        # F0 is float32, whose sums in float64 are exact: the mean of tables is to the last bit that of the frames
+        total = values.sum() + sum(table.total.sum() for _, table in self.counted)
+        return float(total / max(len(values) + sum(table.count.sum() for _, table in self.counted), 1))
 
     def sides(self) -> Iterator[tuple[Examples, NDArray[np.bool_]]]:
         """Train examples and eval frames [n] of each fold that can be scored: train has two classes, or a value."""
         for fold in self.folds:
             train, evaluation = self.restricted(fold.train), self.kept & fold.evaluation[self.utterances]
-            enough = (train.totals() > 0).sum() > 1 if self.classes else train.kept.any()
+            if self.classes:
+                enough = (train.totals() > 0).sum() > 1
+            else:
+                enough = train.kept.any() or any(table.count.any() for _, table in train.counted)
             if enough and evaluation.any():
                 yield train, evaluation
 
@@ -131,7 +144,8 @@ def score(examples: Examples, source: Input, fit: Fitter) -> Scores:
     """
     units, classes = examples.evaluated(), len(examples.classes)
     row = np.searchsorted(units, examples.frame_units())
-    origin = float(examples.targets[examples.kept].mean()) if examples.kept.any() else 0.0
+    # R2 is made of sums of squares: about a value near the mean they lose no digits
+    origin = 0.0 if classes else examples.mean()
     total: Scores | None = None
     for train, evaluation in examples.sides():
         fitted = fit(source, train)

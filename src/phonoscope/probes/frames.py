@@ -8,14 +8,16 @@ scikit-learn, on the same frames.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from phonoscope.errors import DataError
-from phonoscope.probes.solvers import Probe, Problem, class_weights, minimise
-from phonoscope.probes.vectors import ArrayVectors, FrameVectors
+from phonoscope.probes.solvers import Probe, Problem, minimise, seen_classes
+from phonoscope.stats import leading_axes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,12 +25,106 @@ if TYPE_CHECKING:
     from phonoscope.config.probes import ClassWeight
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+BLOCK_FRAMES = 8_192
 HELD_BYTES = 2**28
 """Largest size of frames, in bytes, that are held in memory between the passes of L-BFGS."""
 
 
+class FrameVectors(ABC):
+    """The vectors of many frames, read some rows at a time."""
+
+    @property
+    @abstractmethod
+    def dims(self) -> int:
+        """Numbers of a vector."""
+
+    @abstractmethod
+    def rows(self, index: slice | NDArray[np.int64]) -> Array:
+        """Some frames' vectors, [m, dims]."""
+
+    def blocks(self, keep: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.int64], Array]]:
+        """The frames where `keep` [frames] is true, block by block: their indices [m] and vectors [m, dims]."""
+        for start in range(0, len(keep), BLOCK_FRAMES):
+            kept = np.flatnonzero(keep[start : start + BLOCK_FRAMES])
+            if len(kept):
+                yield start + kept, self.rows(slice(start, start + BLOCK_FRAMES))[kept]
+
+
+@dataclass(frozen=True)
+class ArrayVectors(FrameVectors):
+    """Rows of an array or memory map [m, dims]: frame i has row i, or row `index[i]`; -1 is for frames without one."""
+
+    array: NDArray[Any]
+    index: NDArray[np.int64] | None = None
+
+    @property
+    def dims(self) -> int:
+        return self.array.shape[1]
+
+    def rows(self, index: slice | NDArray[np.int64]) -> Array:
+        return np.asarray(self.array[index if self.index is None else self.index[index]], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class SummedCodes(FrameVectors):
+    """The sum of the code vectors of the first layers: the input of a decoder that uses these layers.
+
+    `codes` is an array or memory map [frames, layers or more], `codebooks` one [codes, dims] a layer.
+    """
+
+    codes: NDArray[np.integer]
+    codebooks: Sequence[NDArray[Any]]
+
+    @property
+    def dims(self) -> int:
+        return self.codebooks[0].shape[1]
+
+    def rows(self, index: slice | NDArray[np.int64]) -> Array:
+        codes = np.asarray(self.codes[index])
+        total = np.zeros((len(codes), self.dims))
+        for layer, codebook in enumerate(self.codebooks):
+            total += codebook[codes[:, layer]]
+        return total
+
+
+@dataclass(frozen=True)
+class ProjectedVectors(FrameVectors):
+    """Other vectors, less `mean` [dims], on `axes` [dims, axes]."""
+
+    vectors: FrameVectors
+    mean: Array
+    axes: Array
+
+    @property
+    def dims(self) -> int:
+        return self.axes.shape[1]
+
+    def rows(self, index: slice | NDArray[np.int64]) -> Array:
+        return (self.vectors.rows(index) - self.mean) @ self.axes
+
+
+def principal_axes(vectors: FrameVectors, keep: NDArray[np.bool_], dims: int) -> ProjectedVectors:
+    """The vectors on the first principal components of the frames where `keep` [frames] is true."""
+    # two passes: mean of squares less square of the mean would cancel where the mean is large
+    count, mean = int(keep.sum()), np.zeros(vectors.dims)
+    for _, block in vectors.blocks(keep):
+        mean += block.sum(axis=0) / count
+    scatter = np.zeros((len(mean), len(mean)))
+    for _, block in vectors.blocks(keep):
+        scatter += (block - mean).T @ (block - mean)
+    return ProjectedVectors(vectors, mean, leading_axes(scatter, dims))
+
+
+def utterance_means(vectors: FrameVectors, utterances: NDArray[np.integer], count: int) -> Array:
+    """The mean vector of each utterance [count, dims]; `utterances` [frames] are their indices. Zero without frames."""
+    total = np.zeros((count, vectors.dims))
+    for index, block in vectors.blocks(np.ones(len(utterances), dtype=bool)):
+        np.add.at(total, utterances[index], block)
+    return total / np.maximum(np.bincount(utterances, minlength=count), 1)[:, None]
+
+
 def fit_probe_index(
-    vectors: FrameVectors | NDArray[Any],
+    vectors: FrameVectors,
     index: NDArray[np.integer],
     classes: Sequence[str],
     *,
@@ -43,37 +139,25 @@ def fit_probe_index(
     Frames of a negative index are left out. Single `precision` takes half the time, and reaches a `tolerance` of 1e-4.
     Raises `DataError` if fewer than two classes have frames.
     """
-    vectors, keep = _as_vectors(vectors), index >= 0
-    totals = np.bincount(index[keep], minlength=len(classes))
-    seen = np.flatnonzero(totals)
-    if len(seen) < 2:
-        raise DataError(f"a probe needs frames of at least two classes; there are {len(seen)}")
-    column, weight = np.full(len(classes), -1), class_weights(totals[seen], class_weight)
-    column[seen] = np.arange(len(seen))
+    keep = index >= 0
+    seen, weights, names = seen_classes(np.bincount(index[keep], minlength=len(classes)), classes, class_weight)
+    labels = np.searchsorted(seen, index)
     mean, scale = standardise(vectors, keep)
-    problem = _problem(vectors, keep, column[index], weight, mean, scale, precision)
-    coefficients, bias, objective, converged, iterations = minimise(problem, C, max_iter, tolerance)
-    names = tuple(name for name, total in zip(classes, totals, strict=True) if total)
-    return Probe(coefficients, bias, mean, scale, names, objective, converged, iterations)
-
-
-def _problem(
-    vectors: FrameVectors,
-    keep: NDArray[np.bool_],
-    labels: NDArray[np.int64],
-    weights: Array,
-    mean: Array,
-    scale: Array,
-    precision: type[np.floating],
-) -> Problem:
-    """The objective of the classifier; every evaluation is a pass over the frames."""
-    mass, centre, spread, axes = _weighted_axes(vectors, keep, labels, weights, mean, scale)
+    # weighted moments of the standardised frames, for their centre and principal axes
+    mass, first, second = 0.0, np.zeros(len(mean)), np.zeros((len(mean), len(mean)))
+    for rows, block in vectors.blocks(keep):
+        scaled, weight = (block - mean) / scale, weights[labels[rows]]
+        mass += weight.sum()
+        first += weight @ scaled
+        second += (scaled * weight[:, None]).T @ scaled
+    variance, axes = _positive(second - np.outer(first, first) / mass)
+    centre, spread = first / mass, np.sqrt(variance)
     # standardise, centre and rotate in one product
     origin, turn = mean + scale * centre, axes / scale[:, None]
 
     def read() -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
-        for index, block in vectors.blocks(keep):
-            yield labels[index], ((block - origin) @ turn).astype(precision)
+        for rows, block in vectors.blocks(keep):
+            yield labels[rows], ((block - origin) @ turn).astype(precision)
 
     held = list(read()) if keep.sum() * len(spread) * np.dtype(precision).itemsize <= HELD_BYTES else None
     weight_of = weights.astype(precision)
@@ -87,6 +171,7 @@ def _problem(
             truth = logits[np.arange(len(labelled)), labelled]
             odds = np.exp(logits, out=logits)
             total, weight = odds.sum(axis=1), weight_of[labelled]
+            # the loss is summed in double: L-BFGS stalls on differences that single precision rounds away
             loss += float(weight.astype(np.float64) @ (np.log(total.astype(np.float64)) - truth))
             # gradient of the logits: weight * (softmax - one-hot)
             odds *= (weight / total)[:, None]
@@ -95,27 +180,7 @@ def _problem(
             gradient[-1] += odds.sum(axis=0)
         return loss, gradient
 
-    return Problem(data, axes, spread, centre, mass, len(weights))
-
-
-def _weighted_axes(
-    vectors: FrameVectors,
-    keep: NDArray[np.bool_],
-    labels: NDArray[np.int64],
-    weights: Array,
-    mean: Array,
-    scale: Array,
-) -> tuple[float, Array, Array, Array]:
-    """Total weight, weighted centre [dims], spread along [rank] and directions [dims, rank] of the principal axes."""
-    mass, first = 0.0, np.zeros(len(mean))
-    second = np.zeros((len(mean), len(mean)))
-    for index, block in vectors.blocks(keep):
-        scaled, weight = (block - mean) / scale, weights[labels[index]]
-        mass += weight.sum()
-        first += weight @ scaled
-        second += (scaled * weight[:, None]).T @ scaled
-    variance, axes = _positive(second - np.outer(first, first) / mass)
-    return mass, first / mass, np.sqrt(variance), axes
+    return minimise(Problem(data, axes, spread, centre, mass, mean, scale, names), C, max_iter, tolerance)
 
 
 def _positive(matrix: Array) -> tuple[Array, Array]:
@@ -135,16 +200,17 @@ def standardise(vectors: FrameVectors, keep: NDArray[np.bool_]) -> tuple[Array, 
     return scaler.mean_, scaler.scale_
 
 
-def fit_ridge_frames(vectors: FrameVectors | NDArray[Any], values: NDArray[Any], *, alpha: float = 0.0) -> Probe:
+def fit_ridge_frames(vectors: FrameVectors, values: NDArray[Any], *, alpha: float = 0.0) -> Probe:
     """As `fit_ridge`, on frames: `vectors` [n, dims] and `values` [n], those not finite left out.
 
     Raises `DataError` if no value is finite.
     """
-    vectors, keep = _as_vectors(vectors), np.isfinite(values)
+    keep = np.isfinite(values)
     if not keep.any():
         raise DataError("a regression needs at least one frame, and has none")
     mean, scale = standardise(vectors, keep)
-    centred = np.asarray(values, dtype=np.float64) - values[keep].mean(dtype=np.float64)
+    average = values[keep].mean(dtype=np.float64)
+    centred = np.asarray(values, dtype=np.float64) - average
     moments, products = np.zeros((len(mean), len(mean))), np.zeros(len(mean))
     for index, block in vectors.blocks(keep):
         scaled = (block - mean) / scale
@@ -154,9 +220,5 @@ def fit_ridge_frames(vectors: FrameVectors | NDArray[Any], values: NDArray[Any],
     weight = axes @ ((axes.T @ products) / (variance + alpha))
     # sum of squares of centred - scaled @ weight, from the moments alone
     residual = centred[keep] @ centred[keep] - 2 * weight @ products + weight @ moments @ weight
-    bias = np.array([values[keep].mean(dtype=np.float64)])
-    return Probe(weight[None], bias, mean, scale, (), float(residual + alpha * weight @ weight), True, 1)
-
-
-def _as_vectors(vectors: FrameVectors | NDArray[Any]) -> FrameVectors:
-    return vectors if isinstance(vectors, FrameVectors) else ArrayVectors(vectors)
+    objective = float(residual + alpha * weight @ weight)
+    return Probe(weight[None], np.array([average]), mean, scale, (), objective, True, 1)

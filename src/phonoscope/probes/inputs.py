@@ -2,121 +2,74 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phonoscope.probes import controls
-from phonoscope.probes.frames import fit_probe_index, fit_ridge_frames
-from phonoscope.probes.information import count_pairs
+from phonoscope.probes.controls import permute_rows
+from phonoscope.probes.frames import (
+    FrameVectors,
+    SummedCodes,
+    fit_probe_index,
+    fit_ridge_frames,
+    principal_axes,
+    utterance_means,
+)
 from phonoscope.probes.mlp import MlpProbe, fit_mlp, fit_mlp_index
 from phonoscope.probes.solvers import Probe, fit_probe, fit_ridge
-from phonoscope.probes.tables import ClassTable, ValueTable
-from phonoscope.probes.vectors import FrameVectors, SummedCodes, principal_axes, utterance_means
+from phonoscope.probes.tables import ClassTable, ValueTable, count_pairs
+from phonoscope.stats import weighted_pca
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phonoscope.config.probes import ClassifierConfig, ClassWeight, MlpConfig
+    from phonoscope.config.probes import ProbeConfig
+    from phonoscope.probes.examples import Examples
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 AnyProbe = Probe | MlpProbe
 
 
-class Input(ABC):
-    """The vectors of n frames, and how probes are fitted to them.
-
-    `labels` [n] index `classes`, negative for frames that are left out; `keep` is [n].
-    """
-
-    @abstractmethod
-    def fit_linear(self, labels: NDArray[np.integer], classes: Sequence[str], config: ClassifierConfig) -> Probe:
-        """The linear probe. Raises `DataError` if fewer than two classes have frames."""
-
-    @abstractmethod
-    def fit_mlp(
-        self,
-        labels: NDArray[np.integer],
-        classes: Sequence[str],
-        config: MlpConfig,
-        class_weight: ClassWeight,
-        seed: int,
-    ) -> MlpProbe:
-        """The probe with one hidden layer. Raises `DataError` if fewer than two classes have frames."""
-
-    @abstractmethod
-    def fit_values(self, values: NDArray[np.floating], alpha: float = 0.0) -> Probe:
-        """Ridge regression of values [n], NaN for frames that are left out. Raises `DataError` if none is left."""
-
-    @abstractmethod
-    def predict(self, probe: AnyProbe, keep: NDArray[np.bool_]) -> NDArray[Any]:
-        """Indices into `probe.classes`, or for a regression the values, of the frames kept."""
-
-    @abstractmethod
-    def reduced(self, keep: NDArray[np.bool_], dims: int) -> Input:
-        """The same frames on the first principal components of those kept; at most `dims`."""
-
-    @abstractmethod
-    def means(self, utterances: NDArray[np.integer], count: int) -> Array:
-        """The mean vector of each utterance [count, dims]; `utterances` [n] holds that of each frame."""
-
-
 @dataclass(frozen=True)
-class TableInput(Input):
-    """Frames whose vector is one of finitely many rows: the fast path."""
+class TableInput:
+    """Frames whose vector is one of finitely many rows: the fast path. Methods are those of `FrameInput`."""
 
     codes: NDArray[np.integer]
     """[n]"""
     codebook: NDArray[Any]
     """[codes, dims]"""
 
-    def table(self, labels: NDArray[np.integer], classes: Sequence[str]) -> ClassTable:
-        """Frames by code and class."""
-        keep = labels >= 0
-        return ClassTable(
-            tuple(classes), count_pairs(self.codes[keep], labels[keep], (len(self.codebook), len(classes)))
-        )
+    def table(self, examples: Examples) -> Any:
+        """All that a linear probe can learn from the examples: a `ClassTable`, of values a `ValueTable`."""
+        size, keep = len(self.codebook), examples.kept
+        codes, targets = self.codes[keep], examples.targets[keep]
+        if examples.classes:
+            counts = count_pairs(codes, targets, (size, len(examples.classes)))
+            return ClassTable(examples.classes, sum((part.counts for _, part in examples.counted), counts))
+        return sum((part for _, part in examples.counted), ValueTable.from_frames(codes, targets, size))
 
-    def value_table(self, values: NDArray[np.floating]) -> ValueTable:
-        """Count, sum and sum of squares of the values by code."""
-        keep = np.isfinite(values)
-        return ValueTable.from_frames(self.codes[keep], values[keep], len(self.codebook))
+    def fit_linear(self, train: Examples, config: ProbeConfig) -> Probe:
+        if train.classes:
+            return fit_probe(self.table(train), self.codebook, **config.classifier.model_dump())
+        return fit_ridge(self.table(train), self.codebook, alpha=config.alpha)
 
-    def targets_table(self, targets: NDArray[Any], classes: Sequence[str]) -> ClassTable | ValueTable:
-        """The table of a classification, or without classes of a regression."""
-        return self.table(targets, classes) if classes else self.value_table(targets)
-
-    def permuted(self, keep: NDArray[np.bool_], seed: int) -> TableInput:
-        """The same frames on a codebook whose rows are permuted over the codes that the frames kept use."""
-        used = np.bincount(self.codes[keep], minlength=len(self.codebook)) > 0
-        return replace(self, codebook=controls.permute_rows(self.codebook, used, seed))
-
-    def fit_linear(self, labels: NDArray[np.integer], classes: Sequence[str], config: ClassifierConfig) -> Probe:
-        return fit_probe(self.table(labels, classes), self.codebook, **config.model_dump())
-
-    def fit_mlp(
-        self,
-        labels: NDArray[np.integer],
-        classes: Sequence[str],
-        config: MlpConfig,
-        class_weight: ClassWeight,
-        seed: int,
-    ) -> MlpProbe:
-        table = self.table(labels, classes)
-        return fit_mlp(table, self.codebook, config, class_weight=class_weight, seed=seed)
-
-    def fit_values(self, values: NDArray[np.floating], alpha: float = 0.0) -> Probe:
-        return fit_ridge(self.value_table(values), self.codebook, alpha=alpha)
+    def fit_mlp(self, train: Examples, config: ProbeConfig, seed: int) -> MlpProbe:
+        weight = config.classifier.class_weight
+        return fit_mlp(self.table(train), self.codebook, config.mlp, class_weight=weight, seed=seed)
 
     def predict(self, probe: AnyProbe, keep: NDArray[np.bool_]) -> NDArray[Any]:
+        # once for each code, however many frames there are
         return probe.predict(self.codebook)[self.codes[keep]]
 
-    def reduced(self, keep: NDArray[np.bool_], dims: int) -> TableInput:
-        frames = np.bincount(self.codes[keep], minlength=len(self.codebook))
-        return replace(self, codebook=controls.reduce_rows(self.codebook, frames, dims))
+    def reduced(self, train: Examples, dims: int) -> TableInput:
+        mean, axes = weighted_pca(self.codebook, self.table(train).frames, dims)
+        return replace(self, codebook=(self.codebook - mean) @ axes)
+
+    def permuted(self, train: Examples, seed: int) -> TableInput:
+        """The same frames on a codebook whose rows are permuted over the codes that the train frames use."""
+        return replace(self, codebook=permute_rows(self.codebook, self.table(train).frames > 0, seed))
 
     def means(self, utterances: NDArray[np.integer], count: int) -> Array:
         histograms = count_pairs(utterances, self.codes, (count, len(self.codebook)))
@@ -124,41 +77,43 @@ class TableInput(Input):
 
 
 @dataclass(frozen=True)
-class FrameInput(Input):
+class FrameInput:
     """Frames with one vector each, read block by block."""
 
     vectors: FrameVectors
 
-    def fit_linear(self, labels: NDArray[np.integer], classes: Sequence[str], config: ClassifierConfig) -> Probe:
+    def fit_linear(self, train: Examples, config: ProbeConfig) -> Probe:
+        """The linear probe. Raises `DataError` if fewer than two classes have frames, or no value is there."""
+        if not train.classes:
+            return fit_ridge_frames(self.vectors, train.targets, alpha=config.alpha)
+        settings = config.classifier.model_dump()
         # single precision: half the time, and enough for a tolerance of 1e-4
-        return fit_probe_index(self.vectors, labels, classes, precision=np.float32, **config.model_dump())
+        return fit_probe_index(self.vectors, train.targets, train.classes, precision=np.float32, **settings)
 
-    def fit_mlp(
-        self,
-        labels: NDArray[np.integer],
-        classes: Sequence[str],
-        config: MlpConfig,
-        class_weight: ClassWeight,
-        seed: int,
-    ) -> MlpProbe:
-        return fit_mlp_index(self.vectors, labels, classes, config, class_weight=class_weight, seed=seed)
-
-    def fit_values(self, values: NDArray[np.floating], alpha: float = 0.0) -> Probe:
-        return fit_ridge_frames(self.vectors, values, alpha=alpha)
+    def fit_mlp(self, train: Examples, config: ProbeConfig, seed: int) -> MlpProbe:
+        """The probe with one hidden layer. Raises `DataError` if fewer than two classes have frames."""
+        weight = config.classifier.class_weight
+        return fit_mlp_index(self.vectors, train.targets, train.classes, config.mlp, class_weight=weight, seed=seed)
 
     def predict(self, probe: AnyProbe, keep: NDArray[np.bool_]) -> NDArray[Any]:
+        """Indices into `probe.classes`, or for a regression the values, of the frames kept; `keep` is [n]."""
         return np.concatenate([probe.predict(block) for _, block in self.vectors.blocks(keep)])
 
-    def reduced(self, keep: NDArray[np.bool_], dims: int) -> FrameInput:
-        return FrameInput(principal_axes(self.vectors, keep, dims))
+    def reduced(self, train: Examples, dims: int) -> FrameInput:
+        """The same frames on the first principal components of the train frames; at most `dims`."""
+        return FrameInput(principal_axes(self.vectors, train.kept, dims))
 
     def means(self, utterances: NDArray[np.integer], count: int) -> Array:
+        """The mean vector of each utterance [count, dims]; `utterances` [n] holds that of each frame."""
         return utterance_means(self.vectors, utterances, count)
+
+
+Input = TableInput | FrameInput
 
 
 @dataclass(frozen=True)
 class CodecInputs:
-    """Everything of a codec that can be probed. Rows are the frames of the token table, in its order."""
+    """Everything of a codec that can be probed. Rows are the labelled frames, in the order of the token table."""
 
     codes: NDArray[np.integer]
     """[n, layers], an array or memory map."""

@@ -10,11 +10,11 @@ import numpy as np
 
 from phonoscope.compute import derive_seed
 from phonoscope.probes import controls
-from phonoscope.probes.description import assign_blocks, linear_log2, online_costs
 from phonoscope.probes.examples import Examples, Fitted, Fitter, Scores, score
-from phonoscope.probes.information import count_pairs, mutual_information
+from phonoscope.probes.information import assign_blocks, linear_log2, mutual_information, online_costs
 from phonoscope.probes.inputs import Input, TableInput
 from phonoscope.probes.scores import paired_difference
+from phonoscope.probes.tables import count_pairs
 from phonoscope.stats import draw_resamples, interval
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Probing:
         if (name in BY_CODE and not table) or (name in CLASSES_ONLY and not self.examples.classes):
             return
         if name in ("permuted", "matched_permuted"):
-            yield from self._permuted(name)
+            yield from self._permuted(matched=name == "matched_permuted")
         elif name in ("lookup", "majority"):
             yield from self._readouts(name)
         else:
@@ -70,8 +70,7 @@ class Probing:
 
     def _fitted(self, name: str) -> Iterator[Measure]:
         """Scores with intervals and null, and selectivity."""
-        examples, source, null = self.examples, self.source, self.null
-        fit = self._fitter(name)
+        examples, source, null, fit = self.examples, self.source, self.null, partial(self._fit, name)
         if name == "pooled":
             null = null and null.pooled(source)[0]
             examples, source = examples.pooled(source)
@@ -87,57 +86,53 @@ class Probing:
         if wanted and isinstance(source, TableInput) and examples.classes:
             yield from self._selectivity(name, result, nulls, fit, source)
 
-    def _fitter(self, name: str) -> Fitter:
-        config = self.config
+    def _fit(self, name: str, source: Input, train: Examples) -> Fitted:
+        """Fit the probe of a name; predictions are indices into the examples' classes, some of which train may lack."""
+        if name == "matched":
+            source = source.reduced(train, self.config.matched_dims)
+        probe: AnyProbe
+        if name == "mlp":
+            probe = source.fit_mlp(train, self.config, derive_seed(self.seed, "mlp"))
+        else:
+            probe = source.fit_linear(train, self.config)
+        column = np.array([train.classes.index(name) for name in probe.classes])
 
-        def linear(source: Input, train: Examples) -> Fitted:
-            probe: AnyProbe
-            if train.classes:
-                probe = source.fit_linear(train.targets, train.classes, config.classifier)
-            else:
-                probe = source.fit_values(train.targets, config.alpha)
-            return _fitted(probe, source, train)
+        def predict(keep: NDArray[np.bool_]) -> NDArray[Any]:
+            predicted = source.predict(probe, keep)
+            return column[predicted] if train.classes else np.asarray(predicted, dtype=np.float64)
 
-        def matched(source: Input, train: Examples) -> Fitted:
-            return linear(source.reduced(train.kept, config.matched_dims), train)
+        return Fitted(predict, bool(getattr(probe, "converged", True)), probe)
 
-        def mlp(source: Input, train: Examples) -> Fitted:
-            weight, seed = config.classifier.class_weight, derive_seed(self.seed, "mlp")
-            return _fitted(source.fit_mlp(train.targets, train.classes, config.mlp, weight, seed), source, train)
-
-        return {"linear": linear, "pooled": linear, "matched": matched, "mlp": mlp}[name]
-
-    def _permuted(self, name: str) -> Iterator[Measure]:
+    def _permuted(self, *, matched: bool) -> Iterator[Measure]:
         """Mean score over codebooks with permuted rows, which have lost their geometry."""
-        linear, draws = self._fitter("linear"), range(1, self.config.codebook_permutations + 1)
 
         def fit(draw: int, source: Input, train: Examples) -> Fitted:
-            reader = source.reduced(train.kept, self.config.matched_dims) if name == "matched_permuted" else source
+            # the same components and the same draws as the probe that this is the control of
+            reader = source.reduced(train, self.config.matched_dims) if matched else source
             assert isinstance(reader, TableInput)
-            return linear(reader.permuted(train.kept, derive_seed(self.control_seed, "permuted", draw)), train)
+            seed = derive_seed(self.control_seed, "permuted", draw)
+            return self._fit("linear", reader.permuted(train, seed), train)
 
+        draws = range(1, self.config.codebook_permutations + 1)
         results = [score(self.examples, self.source, partial(fit, draw)) for draw in draws]
         values, converged = [_values(result.statistics) for result in results], all(r.converged for r in results)
         for metric in values[0]:
-            yield Measure(name, metric, float(np.mean([value[metric] for value in values])), converged=converged)
+            mean = float(np.mean([value[metric] for value in values]))
+            yield Measure("matched_permuted" if matched else "permuted", metric, mean, converged=converged)
 
     def _readouts(self, name: str) -> Iterator[Measure]:
         """Scores of the best prediction by code for each metric, or of the one best prediction for all frames."""
-        weight = self.config.classifier.class_weight
 
         def fit(metric: str, source: Input, train: Examples) -> Fitted:
             if name == "majority":
-                best = np.bincount(train.targets[train.kept]).argmax() if train.classes else _mean(train)
+                best = train.totals().argmax() if train.classes else train.mean()
                 return Fitted(lambda keep: np.full(int(keep.sum()), best))
             assert isinstance(source, TableInput)
-            by_code: NDArray[Any]
-            if not train.classes:
-                by_code = controls.lookup_values(source.value_table(train.targets))
-            elif metric == "macro_f1":
-                by_code = controls.smoothed_lookup_classes(source.table(train.targets, train.classes), weight)
-            else:
-                by_code = controls.lookup_classes(source.table(train.targets, train.classes))
-            return Fitted(lambda keep: by_code[source.codes[keep]])
+            table, by_code = source.table(train), controls.lookup_classes if train.classes else controls.lookup_values
+            if metric == "macro_f1":
+                by_code = partial(controls.smoothed_lookup_classes, class_weight=self.config.classifier.class_weight)
+            best_of = by_code(table)
+            return Fitted(lambda keep: best_of[source.codes[keep]])
 
         for metric in ("macro_f1", "accuracy") if self.examples.classes else ("r2", "mae"):
             result = score(self.examples, self.source, partial(fit, metric))
@@ -159,9 +154,9 @@ class Probing:
 
         None where the codes in training have one random class, as those of a collapsed layer may.
         """
-        of_code = controls.control_labels(
-            self.examples.totals(), len(source.codebook), derive_seed(self.seed, "control")
-        )
+        # drawn by the classes' frequency: nothing but memory of the codes can tell them
+        rng, totals = np.random.default_rng(derive_seed(self.seed, "control")), self.examples.totals()
+        of_code = rng.choice(len(totals), size=len(source.codebook), p=totals / totals.sum())
         relabelled = self.examples.relabelled(of_code[source.codes])
         if not relabelled.can_be_scored():
             return
@@ -174,23 +169,8 @@ class Probing:
         yield Measure(name, "selectivity", *estimate, null, result.converged and control.converged)
 
 
-def _fitted(probe: AnyProbe, source: Input, train: Examples) -> Fitted:
-    """Predictions of a probe as indices into the examples' classes; training may lack classes."""
-    column = np.array([train.classes.index(name) for name in probe.classes])
-
-    def predict(keep: NDArray[np.bool_]) -> NDArray[Any]:
-        predicted = source.predict(probe, keep)
-        return column[predicted] if train.classes else np.asarray(predicted, dtype=np.float64)
-
-    return Fitted(predict, bool(getattr(probe, "converged", True)), probe)
-
-
 def _values(statistics: Statistics) -> dict[str, float]:
     return {metric: float(value[0]) for metric, value in statistics.scores().items()}
-
-
-def _mean(train: Examples) -> float:
-    return float(train.targets[train.kept].mean(dtype=np.float64))
 
 
 def information_measures(examples: Examples, source: TableInput, config: ProbeConfig, seed: int) -> list[Measure]:
@@ -205,7 +185,7 @@ def information_measures(examples: Examples, source: TableInput, config: ProbeCo
     )
     scales = {"mi_bits": 1.0, "mi_share": 1 / result.entropy}
     return [
-        Measure("table", name, scale * result.value, scale * result.low, scale * result.high, scale * result.null)
+        Measure("table", name, *(scale * part for part in (result.value, result.low, result.high, result.null)))
         for name, scale in scales.items()
     ]
 
@@ -238,6 +218,7 @@ def _code_length(examples: Examples, source: TableInput, config: ProbeConfig, se
     tables = [count_pairs(codes[part], labels[part], shape) for part in parts]
     settings = config.classifier.model_dump(include={"C", "max_iter", "tolerance"})
     costs = online_costs(tables, lambda counts: linear_log2(counts, source.codebook, **settings))
+    # a frame's cost depends on its block, code and class alone: units are billed by look-up
     spent = np.zeros(len(sizes))
     for part, cost in zip(parts, costs, strict=True):
         spent += np.bincount(units[part], weights=cost[codes[part], labels[part]], minlength=len(sizes))

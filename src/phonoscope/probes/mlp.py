@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phonoscope.errors import DataError
 from phonoscope.probes.frames import standardise
-from phonoscope.probes.solvers import class_weights, standardisation
+from phonoscope.probes.solvers import seen_classes, train_rows
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
     from phonoscope.config.probes import ClassWeight, MlpConfig
+    from phonoscope.probes.frames import FrameVectors
     from phonoscope.probes.tables import ClassTable
-    from phonoscope.probes.vectors import FrameVectors
 
     Draw = Callable[[np.random.Generator], tuple[torch.Tensor, torch.Tensor]]
     """A batch: standardised vectors [m, dims] and the weight of every class for each, [m, classes]."""
@@ -28,20 +27,17 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class MlpProbe:
-    """A fitted network on standardised vectors: `weight @ relu(hidden_weight @ z + hidden_bias) + bias`."""
+    """A fitted network: `weight @ relu(hidden_weight @ ((vector - mean) / scale) + hidden_bias) + bias`.
+
+    `hidden_weight` is [hidden, dims], `weight` [classes, hidden].
+    """
 
     hidden_weight: Array
-    """[hidden, dims]"""
     hidden_bias: Array
-    """[hidden]"""
     weight: Array
-    """[classes, hidden]"""
     bias: Array
-    """[classes]"""
     mean: Array
-    """[dims]"""
     scale: Array
-    """[dims]"""
     classes: tuple[str, ...]
 
     def outputs(self, vectors: NDArray[Any]) -> Array:
@@ -63,14 +59,9 @@ def fit_mlp(
     """
     import torch
 
-    seen, used = table.counts.sum(axis=0) > 0, table.counts.sum(axis=1) > 0
-    counts = table.counts[used][:, seen]
-    mean, scale = standardisation(codebook[used], counts.sum(axis=1))
-    targets = counts * class_weights(_enough(counts.sum(axis=0)), class_weight)
-    rows = torch.from_numpy((codebook[used] - mean) / scale).float()
-    weights = torch.from_numpy(targets / targets.sum()).float()
-    classes = [name for name, keep in zip(table.classes, seen, strict=True) if keep]
-    return _train(lambda rng: (rows, weights), mean, scale, classes, config, seed)
+    rows, targets, mean, scale, classes = train_rows(table, codebook, class_weight)
+    batch = torch.from_numpy(rows).float(), torch.from_numpy(targets / targets.sum()).float()
+    return _train(lambda rng: batch, mean, scale, classes, config, seed)
 
 
 def fit_mlp_index(
@@ -88,27 +79,19 @@ def fit_mlp_index(
     """
     import torch
 
-    totals = np.bincount(index[index >= 0], minlength=len(classes))
-    seen = np.flatnonzero(totals)
-    column = np.full(len(classes), -1)
-    column[seen] = np.arange(len(seen))
-    each = np.diag(class_weights(_enough(totals[seen]), class_weight))
-    frames, labels = np.flatnonzero(index >= 0), column[index]
+    frames = np.flatnonzero(index >= 0)
+    seen, weights, names = seen_classes(np.bincount(index[frames], minlength=len(classes)), classes, class_weight)
+    # row c: the weight of class c at its column, 0 elsewhere
+    each, labels = np.diag(weights), np.searchsorted(seen, index)
     mean, scale = standardise(vectors, index >= 0)
 
     def draw(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        chosen = np.sort(rng.choice(frames, size=config.batch_size))
-        weights = each[labels[chosen]]
+        chosen = np.sort(rng.choice(frames, size=config.batch_size))  # sorted, for memory maps
+        targets = each[labels[chosen]]
         rows = (vectors.rows(chosen) - mean) / scale
-        return torch.from_numpy(rows).float(), torch.from_numpy(weights / weights.sum()).float()
+        return torch.from_numpy(rows).float(), torch.from_numpy(targets / targets.sum()).float()
 
-    return _train(draw, mean, scale, [name for name, total in zip(classes, totals, strict=True) if total], config, seed)
-
-
-def _enough(totals: NDArray[np.int64]) -> NDArray[np.int64]:
-    if len(totals) < 2:
-        raise DataError(f"a probe needs frames of at least two classes; there are {len(totals)}")
-    return totals
+    return _train(draw, mean, scale, names, config, seed)
 
 
 def _train(draw: Draw, mean: Array, scale: Array, classes: Sequence[str], config: MlpConfig, seed: int) -> MlpProbe:
@@ -121,9 +104,8 @@ def _train(draw: Draw, mean: Array, scale: Array, classes: Sequence[str], config
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         hidden, output = nn.Linear(len(mean), config.hidden), nn.Linear(config.hidden, len(classes))
-    optimiser = torch.optim.AdamW(
-        [*hidden.parameters(), *output.parameters()], lr=config.lr, weight_decay=config.weight_decay
-    )
+    parameters = [*hidden.parameters(), *output.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
     rng = np.random.default_rng(seed)
     for _ in range(config.steps):
@@ -135,6 +117,5 @@ def _train(draw: Draw, mean: Array, scale: Array, classes: Sequence[str], config
         optimiser.step()
         schedule.step()
     torch.set_num_threads(threads)
-    parts = (hidden.weight, hidden.bias, output.weight, output.bias)
-    first, first_bias, second, second_bias = (part.detach().double().numpy() for part in parts)
-    return MlpProbe(first, first_bias, second, second_bias, mean, scale, tuple(classes))
+    arrays = (part.detach().double().numpy() for part in parameters)
+    return MlpProbe(*arrays, mean, scale, tuple(classes))

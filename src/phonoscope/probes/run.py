@@ -16,15 +16,18 @@ from phonoscope.errors import DataError
 from phonoscope.probes.examples import Scores
 from phonoscope.probes.inputs import CodecInputs, Input, TableInput
 from phonoscope.probes.measures import Measure, Probing, description_measures, information_measures
-from phonoscope.probes.pose import Posed
+from phonoscope.probes.pose import Posed, group_utterances, pose, sample_utterances
+from phonoscope.probes.reading import read_frames
 from phonoscope.probes.schema import CLASS_COLUMNS, COLUMNS, CONFUSION_COLUMNS
 from phonoscope.probes.store import TaskResult
+from phonoscope.probes.tasks import find_classifications, find_tasks
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
     from phonoscope.config.probes import ProbeConfig
+    from phonoscope.data import Labels, Manifest, Split, Tokens
     from phonoscope.probes.solvers import Probe
 
 logger = logging.getLogger(__name__)
@@ -59,9 +62,44 @@ class _Job(NamedTuple):
         return self.posed.task.name, self.posed.split, self.input, self.layer
 
 
-class _Done(NamedTuple):
-    measures: list[Measure]
-    linear: Scores | None
+Done = tuple[list[Measure], Scores | None]
+"""The measures of a job, and the scores of its linear probe."""
+
+
+def probe_tokens(
+    tokens: Tokens,
+    codebooks: Sequence[NDArray[Any]],
+    labels: Labels,
+    manifest: Manifest,
+    split: Split,
+    config: ProbeConfig,
+    *,
+    codec: str,
+    workers: int = 1,
+) -> ProbeResult:
+    """Every measure that a token table and its codebooks, one [codes, dims] a layer, allow.
+
+    Where counts by code and class are enough, the table is streamed, and only frames that are scored are kept.
+    Raises `DataError` if no task can be posed, and `ParamsError` for an unknown task.
+    """
+    named = [*find_tasks(config.tasks), *find_classifications(config.information)]
+    tasks = list({task.name: task for task in named}.values())
+    groups = group_utterances(tasks, manifest, split, config) if _counts_suffice(config) else None
+    frames = read_frames(tokens, labels, manifest, tasks, groups)
+    return run_probes(
+        pose(frames, manifest, split, config),
+        CodecInputs(frames.codes, codebooks),
+        config,
+        codec=codec,
+        sample=sample_utterances(manifest, split, config),
+        workers=workers,
+    )
+
+
+def _counts_suffice(config: ProbeConfig) -> bool:
+    """Whether no train frame need be known: nulls permute frames, code lengths and means are by utterance."""
+    by_frame = config.information or config.measures or config.label_null or "pooled" in config.probes
+    return not by_frame and set(config.inputs) <= {"layer", "codes"}
 
 
 def run_probes(
@@ -84,7 +122,7 @@ def run_probes(
     measure = partial(_measure, sample=sample, config=config)
     done = parallel_map(measure, jobs, workers=workers, description=f"probe {codec}")
     for job, result in zip(jobs, done, strict=True):
-        if not all(measure.converged for measure in result.measures):
+        if not all(measure.converged for measure in result[0]):
             logger.warning("%s %s, %s %d: a fit has not converged; it needs more iterations", *job.head)
     return _result(codec, jobs, done)
 
@@ -100,10 +138,10 @@ def _jobs(posed: Sequence[Posed], inputs: CodecInputs, config: ProbeConfig) -> I
                 informed = one.informed and name in ("layer", "untrained")
                 source = inputs.make(name, layer) if probed or informed else None
                 if source is not None:
-                    yield _Job(one, name, layer, source, probed, informed)
+                    yield _Job(one.at(layer), name, layer, source, probed, informed)
 
 
-def _measure(job: _Job, sample: NDArray[np.bool_] | None, config: ProbeConfig) -> _Done:
+def _measure(job: _Job, sample: NDArray[np.bool_] | None, config: ProbeConfig) -> Done:
     task, everyone = job.posed.task, job.posed.examples
     seed = derive_seed(config.seed, task.name, job.posed.split, job.layer)
     sampled = everyone if sample is None else everyone.restricted(sample)
@@ -125,18 +163,18 @@ def _measure(job: _Job, sample: NDArray[np.bool_] | None, config: ProbeConfig) -
             described = "mdl" in config.measures and not task.values and job.posed.split == "utterances"
             if described and isinstance(job.source, TableInput):
                 measures += description_measures(informed, job.source, config, seed)
-    return _Done(measures, linear)
+    return measures, linear
 
 
-def _result(codec: str, jobs: Sequence[_Job], done: Sequence[_Done]) -> ProbeResult:
+def _result(codec: str, jobs: Sequence[_Job], done: Sequence[Done]) -> ProbeResult:
     import pandas as pd
 
     rows = [
         (codec, *job.head, *measure[:-1], str(measure.converged).lower())
-        for job, result in zip(jobs, done, strict=True)
-        for measure in result.measures
+        for job, (measures, _) in zip(jobs, done, strict=True)
+        for measure in measures
     ]
-    fitted = [(job, result.linear) for job, result in zip(jobs, done, strict=True) if result.linear]
+    fitted = [(job, linear) for job, (_, linear) in zip(jobs, done, strict=True) if linear]
     classes = [row for job, scores in fitted for row in _class_rows(codec, job, scores.confusion)]
     pairs = [row for job, scores in fitted for row in _pair_rows(codec, job, scores.confusion)]
     return ProbeResult(
@@ -172,24 +210,21 @@ def _saved(fitted: Sequence[tuple[_Job, Scores]]) -> dict[str, TaskResult]:
 
 
 def _task_result(parts: Mapping[int, tuple[_Job, Scores]]) -> TaskResult:
-    job = next(iter(parts.values()))[0]
-    examples, task = job.posed.examples, job.posed.task
-    train = examples.restricted(examples.folds[0].train)
-    unseen = {}
-    if examples.classes:
-        held_out = examples.restricted(examples.folds[0].evaluation).totals()
-        counts = zip(examples.classes, train.totals(), held_out, strict=True)
+    jobs, scores = zip(*parts.values(), strict=True)
+    posed, unseen = jobs[0].posed, {}
+    fold, classes = posed.examples.folds[0], posed.examples.classes
+    if classes:
+        counts = zip(classes, *(posed.examples.restricted(side).totals() for side in fold), strict=True)
         unseen = {name: int(frames) for name, seen, frames in counts if frames and not seen}
     if unseen:
-        logger.warning("%s: eval has classes that train lacks; their frames count as errors: %s", task.name, unseen)
-    # an input `layer` is a table, and the linear probe is a `Probe`
-    sources = [cast("TableInput", part.source) for part, _ in parts.values()]
-    probes = [cast("Probe", part.probe) for _, part in parts.values()]
+        message = "%s: eval has classes that train lacks; their frames count as errors: %s"
+        logger.warning(message, posed.task.name, unseen)
     return TaskResult(
         tuple(parts),
-        [source.targets_table(train.targets, train.classes) for source in sources],
-        probes,
-        [part.statistics for _, part in parts.values()],
-        job.posed.units,
+        # an input `layer` is a table, and the linear probe is a `Probe`
+        [cast("TableInput", job.source).table(job.posed.examples.restricted(fold.train)) for job in jobs],
+        [cast("Probe", each.probe) for each in scores],
+        [each.statistics for each in scores],
+        posed.units,
         unseen,
     )

@@ -6,12 +6,13 @@ utterances, so a bootstrap resample is a vector of utterance multiplicities and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from phonoscope.errors import DataError
+from phonoscope.probes.tables import count_pairs
 from phonoscope.stats import Interval, draw_resamples, interval
 
 if TYPE_CHECKING:
@@ -26,40 +27,29 @@ class _ByUtterance:
     """Arrays whose first axis is the utterance; those of disjoint frames add up."""
 
     def __add__(self, other: Self) -> Self:
-        names = [field.name for field in fields(self)]  # type: ignore[arg-type]
-        return type(self)(*(getattr(self, name) + getattr(other, name) for name in names))
+        return type(self)(*(getattr(self, name) + getattr(other, name) for name in vars(self)))
 
     def select(self, rows: NDArray[np.integer]) -> Self:
         """Some utterances."""
-        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))  # type: ignore[arg-type]
+        return type(self)(*(array[rows] for array in vars(self).values()))
 
 
 @dataclass(frozen=True)
 class ClassStatistics(_ByUtterance):
-    """Frames by utterance and class: labelled so, predicted so, and both."""
+    """Frames by utterance and class, [utterances, classes] each: labelled so, predicted so, and both."""
 
     true: NDArray[np.int64]
-    """[utterances, classes]"""
     predicted: NDArray[np.int64]
-    """[utterances, classes]"""
     correct: NDArray[np.int64]
-    """[utterances, classes]"""
 
     @classmethod
     def from_frames(
-        cls,
-        utterances: NDArray[np.integer],
-        true: NDArray[np.integer],
-        predicted: NDArray[np.integer],
-        shape: tuple[int, int],
+        cls, utterances: NDArray[Any], true: NDArray[Any], predicted: NDArray[Any], shape: tuple[int, int]
     ) -> ClassStatistics:
         """Count frames; all three arrays are [n] and index `shape` = (utterances, classes)."""
-
-        def count(rows: NDArray[np.integer], columns: NDArray[np.integer]) -> NDArray[np.int64]:
-            return np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1]).reshape(shape)
-
         hit = true == predicted
-        return cls(count(utterances, true), count(utterances, predicted), count(utterances[hit], true[hit]))
+        pairs = ((utterances, true), (utterances, predicted), (utterances[hit], true[hit]))
+        return cls(*(count_pairs(rows, columns, shape) for rows, columns in pairs))
 
     @property
     def frames(self) -> NDArray[np.int64]:
@@ -120,7 +110,7 @@ class ValueStatistics(_ByUtterance):
             for part in (self.count, self.total, self.squares, self.absolute_error, self.squared_error)
         )
         with np.errstate(divide="ignore", invalid="ignore"):
-            spread = squares - total**2 / count
+            spread = squares - total**2 / count  # no digits are lost, since the values are about their mean
             r2 = np.where(spread > 0, 1 - squared / spread, np.where(squared > 0, 0.0, 1.0))
             return {"r2": np.where(count > 0, r2, np.nan), "mae": absolute / count}
 
@@ -135,15 +125,13 @@ def _resample(part: NDArray[Any], multiplicity: Array | None) -> Array:
 
 def _paired(
     first: Statistics, second: Statistics, metric: str, config: BootstrapConfig, seed: int
-) -> tuple[Array, Array, Array, Array]:
+) -> list[tuple[Array, Array]]:
+    """The value [1] and the draws [samples] of both, from the same resamples."""
     sizes = len(first.frames), len(second.frames)
     if sizes[0] != sizes[1]:
         raise DataError(f"a paired comparison needs the same utterances; there are {sizes[0]} and {sizes[1]}")
     resamples = draw_resamples(sizes[0], config.samples, seed)
-    values, draws = zip(
-        *((part.scores()[metric], part.scores(resamples)[metric]) for part in (first, second)), strict=True
-    )
-    return values[0], values[1], draws[0], draws[1]
+    return [(part.scores()[metric], part.scores(resamples)[metric]) for part in (first, second)]
 
 
 def paired_difference(
@@ -153,17 +141,14 @@ def paired_difference(
 
     Raises `DataError` if the number of utterances differs.
     """
-    a, b, draws_a, draws_b = _paired(first, second, metric, config, seed)
+    (a, draws_a), (b, draws_b) = _paired(first, second, metric, config, seed)
     return interval(float(a[0] - b[0]), draws_a - draws_b, config.confidence)
 
 
 def paired_ratio(
     first: Statistics, second: Statistics, metric: str, config: BootstrapConfig, *, seed: int = 0
 ) -> Interval:
-    """`first / second` in a metric, both resampled with the same utterances; infinite where `second` scores 0.
-
-    Raises `DataError` if the number of utterances differs.
-    """
-    a, b, draws_a, draws_b = _paired(first, second, metric, config, seed)
+    """As `paired_difference`: `first / second` in a metric; infinite where `second` scores 0."""
+    (a, draws_a), (b, draws_b) = _paired(first, second, metric, config, seed)
     with np.errstate(divide="ignore", invalid="ignore"):
         return interval(float((a / b)[0]), draws_a / draws_b, config.confidence)

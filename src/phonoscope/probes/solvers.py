@@ -9,9 +9,9 @@ which is scikit-learn's (`LogisticRegression`, lbfgs) on the expanded frames, z 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -34,14 +34,13 @@ class Probe:
     C * loss + penalty for a classifier, the residual sum of squares + penalty for a regression.
     """
 
-    weight: NDArray[np.float64]
+    weight: Array
     """[outputs, dims]"""
-    bias: NDArray[np.float64]
+    bias: Array
     """[outputs]"""
-    mean: NDArray[np.float64]
+    mean: Array
     """[dims]"""
-    scale: NDArray[np.float64]
-    """[dims]"""
+    scale: Array
     classes: tuple[str, ...]
     objective: float
     converged: bool
@@ -74,6 +73,37 @@ def class_weights(totals: NDArray[np.integer], class_weight: ClassWeight) -> Arr
     return totals.sum() / (len(totals) * totals) if class_weight == "balanced" else np.ones(len(totals))
 
 
+def seen_classes(
+    totals: NDArray[np.integer], classes: Sequence[str], class_weight: ClassWeight
+) -> tuple[NDArray[np.int64], Array, tuple[str, ...]]:
+    """Indices, weights and names of the classes that have frames. Raises `DataError` if there are fewer than two."""
+    seen = np.flatnonzero(totals)
+    if len(seen) < 2:
+        raise DataError(f"a probe needs frames of at least two classes; there are {len(seen)}")
+    return seen, class_weights(totals[seen], class_weight), tuple(classes[i] for i in seen.tolist())
+
+
+class TrainRows(NamedTuple):
+    """A class table as a small training set: a row for each code that has frames."""
+
+    rows: Array
+    """[codes in use, dims], standardised."""
+    targets: Array
+    """Soft targets [codes in use, classes]: the frames of a code share one row, so their loss terms add up."""
+    mean: Array
+    scale: Array
+    classes: tuple[str, ...]
+
+
+def train_rows(table: ClassTable, codebook: NDArray[Any], class_weight: ClassWeight) -> TrainRows:
+    """Raises `DataError` if fewer than two classes have frames."""
+    seen, weights, names = seen_classes(table.counts.sum(axis=0), table.classes, class_weight)
+    used = table.frames > 0
+    counts, rows = table.counts[used][:, seen], codebook[used]
+    mean, scale = standardisation(rows, counts.sum(axis=1))
+    return TrainRows((rows - mean) / scale, counts * weights, mean, scale, names)
+
+
 def fit_probe(
     table: ClassTable,
     codebook: NDArray[Any],
@@ -88,22 +118,25 @@ def fit_probe(
     Classes without a frame are left out of `Probe.classes`. With two classes the objective is scikit-learn's binary
     one, written as a symmetric softmax. Raises `DataError` if fewer than two classes have frames.
     """
-    codebook = np.asarray(codebook)
-    seen, used = table.counts.sum(axis=0) > 0, table.counts.sum(axis=1) > 0
-    if seen.sum() < 2:
-        raise DataError(f"a probe needs frames of at least two classes; there are {int(seen.sum())}")
-    counts = table.counts[used][:, seen]
-    mean, scale = standardisation(codebook[used], counts.sum(axis=1))
-    rows = (codebook[used] - mean) / scale
-    # soft targets: the frames of a code share one row, so their loss terms add up
-    targets = counts * class_weights(counts.sum(axis=0), class_weight)
-    weight, bias, objective, converged, iterations = _softmax_regression(rows, targets, C, max_iter, tolerance)
-    classes = tuple(name for name, keep in zip(table.classes, seen, strict=True) if keep)
-    return Probe(weight, bias, mean, scale, classes, objective, converged, iterations)
+    rows, targets, mean, scale, classes = train_rows(table, np.asarray(codebook), class_weight)
+    mass = targets.sum(axis=1)
+    centre = mass @ rows / mass.sum()
+    axes, spread = _principal_axes(rows - centre, mass)
+    features = np.column_stack([(rows - centre) @ axes, np.ones(len(rows))])
+
+    def data(beta: Array) -> tuple[float, Array]:
+        logits = features @ beta
+        logits -= logits.max(axis=1, keepdims=True)  # so that exp cannot overflow
+        odds = np.exp(logits)
+        total = odds.sum(axis=1)
+        loss = mass @ np.log(total) - np.vdot(targets, logits)
+        return loss, features.T @ (odds * (mass / total)[:, None] - targets)
+
+    problem = Problem(data, axes, spread, centre, mass.sum(), mean, scale, classes)
+    return minimise(problem, C, max_iter, tolerance)
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """The data term of a softmax regression, in coordinates along the principal axes of its vectors.
 
     The penalty is rotation-invariant and the intercept free of it, so standardised vectors are centred under the target
@@ -120,41 +153,24 @@ class Problem:
     """[dims]"""
     mass: float
     """Total weight."""
-    classes: int
+    mean: Array
+    scale: Array
+    classes: tuple[str, ...]
 
 
-def _softmax_regression(
-    rows: Array, targets: Array, C: float, max_iter: int, tolerance: float
-) -> tuple[Array, Array, float, bool, int]:
-    mass = targets.sum(axis=1)
-    centre = mass @ rows / mass.sum()
-    axes, spread = _principal_axes(rows - centre, mass)
-    features = np.column_stack([(rows - centre) @ axes, np.ones(len(rows))])
-
-    def data(beta: Array) -> tuple[float, Array]:
-        logits = features @ beta
-        logits -= logits.max(axis=1, keepdims=True)  # so that exp cannot overflow
-        odds = np.exp(logits)
-        total = odds.sum(axis=1)
-        loss = mass @ np.log(total) - np.vdot(targets, logits)
-        return loss, features.T @ (odds * (mass / total)[:, None] - targets)
-
-    return minimise(Problem(data, axes, spread, centre, mass.sum(), targets.shape[1]), C, max_iter, tolerance)
-
-
-def minimise(problem: Problem, C: float, max_iter: int, tolerance: float) -> tuple[Array, Array, float, bool, int]:
+def minimise(problem: Problem, C: float, max_iter: int, tolerance: float) -> Probe:
     """L-BFGS in the coordinates in which the objective's curvature at uniform predictions is the identity.
 
     The curvature of axis i is C * s_i^2 * p (1 - p) + penalty with p = 1 / classes. Without this L-BFGS needs ten times
-    the iterations. Returns weights [classes, dims], intercepts, objective, whether it converged, and iterations.
+    the iterations.
     """
     from scipy.optimize import minimize
 
-    spread, mass, classes = problem.spread, problem.mass, problem.classes
+    spread, mass, classes = problem.spread, problem.mass, len(problem.classes)
     # symmetric two-class weights (w/2, -w/2) have half the squared norm of the binary w
     penalty = np.append(np.full(len(spread), 2.0 if classes == 2 else 1.0), 0.0)[:, None]
     curvature = C * np.append(spread**2, mass)[:, None] * (classes - 1) / classes**2 + penalty
-    unit = C * mass * np.log(classes)  # the objective at zero
+    unit = C * mass * np.log(classes)  # the objective at zero: in this unit one tolerance suits any number of frames
     step = np.repeat(np.sqrt(unit / curvature), classes, axis=1)
 
     def objective(point: Array) -> tuple[float, Array]:
@@ -173,9 +189,11 @@ def minimise(problem: Problem, C: float, max_iter: int, tolerance: float) -> tup
     )
     beta = step * result.x.reshape(step.shape)
     weight = problem.axes @ beta[:-1]
+    # the intercepts of the centred coordinates, brought back; softmax leaves their common part free
     bias = beta[-1] - problem.centre @ weight
-    converged = bool(np.abs(result.jac).max() <= tolerance)
-    return weight.T, bias - bias.mean(), float(result.fun * unit), converged, int(result.nit)
+    bias -= bias.mean()
+    converged, total = bool(np.abs(result.jac).max() <= tolerance), float(result.fun * unit)
+    return Probe(weight.T, bias, problem.mean, problem.scale, problem.classes, total, converged, int(result.nit))
 
 
 def _principal_axes(centred: Array, mass: Array) -> tuple[Array, Array]:
@@ -184,8 +202,13 @@ def _principal_axes(centred: Array, mass: Array) -> tuple[Array, Array]:
 
     weighted = np.sqrt(mass)[:, None] * centred
     _, spread, axes = svd(weighted, full_matrices=False)
-    rank = int((spread > spread[0] * max(weighted.shape) * np.finfo(np.float64).eps).sum())
+    rank = int((spread > _rounding(spread, weighted)).sum())
     return axes[:rank].T, spread[:rank]
+
+
+def _rounding(spread: Array, matrix: Array) -> float:
+    """Singular values up to this are rounding errors: NumPy's rule for the rank of a matrix."""
+    return spread[0] * max(matrix.shape) * np.finfo(np.float64).eps
 
 
 def fit_ridge(table: ValueTable, codebook: NDArray[Any], *, alpha: float = 0.0) -> Probe:
@@ -206,10 +229,9 @@ def fit_ridge(table: ValueTable, codebook: NDArray[Any], *, alpha: float = 0.0) 
     design = root[:, None] * ((codebook[used] - mean) / scale)
     target = root * (table.total[used] / count - table.mean)
     left, spread, right = svd(design, full_matrices=False)
-    keep = spread > spread[0] * max(design.shape) * np.finfo(np.float64).eps
+    keep = spread > _rounding(spread, design)
     weight = right[keep].T @ (spread[keep] / (spread[keep] ** 2 + alpha) * (left[:, keep].T @ target))
-    within = (
-        table.squares[used].sum() - (table.total[used] ** 2 / count).sum()
-    )  # spread inside codes: no row explains it
+    # spread inside codes, which no row explains
+    within = table.squares[used].sum() - (table.total[used] ** 2 / count).sum()
     objective = within + ((target - design @ weight) ** 2).sum() + alpha * weight @ weight
     return Probe(weight[None], np.array([table.mean]), mean, scale, (), float(objective), True, 1)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from phonoscope.probes.scores import ClassStatistics, Statistics, ValueStatistics
 from phonoscope.probes.solvers import Probe
-from phonoscope.probes.tables import ClassTable, ValueTable
+from phonoscope.probes.tables import ClassTable, Table, ValueTable
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ class TaskResult:
     """One task on one codec, layer by layer."""
 
     layers: tuple[int, ...]
-    tables: Sequence[ClassTable | ValueTable]
+    tables: Sequence[Table]
     """Train tables."""
     probes: Sequence[Probe]
     statistics: Sequence[Statistics]
@@ -43,52 +43,41 @@ class TaskResult:
         arrays: dict[str, Any] = {}
         for layer, probe, table, statistics in zip(self.layers, self.probes, self.tables, self.statistics, strict=True):
             arrays |= {f"layer_{layer}.{name}": getattr(probe, name) for name in ARRAYS}
-            arrays |= {
-                f"layer_{layer}.table.{f.name}": getattr(table, f.name) for f in fields(table) if f.name != "classes"
-            }
-            arrays |= {_eval_key(f.name, layer): getattr(statistics, f.name) for f in fields(statistics)}
-        return {name: torch.from_numpy(array) for name, array in arrays.items()}, self._metadata()
-
-    def _metadata(self) -> dict[str, Any]:
-        table = self.tables[0]
-        return {
+            arrays |= {f"layer_{layer}.table.{name}": getattr(table, name) for name in _arrays(table)}
+            arrays |= {_eval_key(name, layer): getattr(statistics, name) for name in _arrays(statistics)}
+        metadata = {
             "layers": list(self.layers),
             "classes": list(self.probes[0].classes),
-            "columns": list(table.classes) if isinstance(table, ClassTable) else [],
+            "columns": list(getattr(self.tables[0], "classes", ())),
             "utterances": list(self.utterances),
             "unseen": self.unseen,
             "fits": [{name: getattr(probe, name) for name in FACTS} for probe in self.probes],
         }
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}, metadata
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> TaskResult:
         """Undo `to_tensors`."""
-        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-        layers, columns = tuple(metadata["layers"]), tuple(metadata["columns"])
-        classes = tuple(metadata["classes"])
+        arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
+        layers, columns, classes = (tuple(metadata[name]) for name in ("layers", "columns", "classes"))
+        kind = ClassStatistics if columns else ValueStatistics
+        tables: list[Table] = []
+        for layer in layers:
+            parts = {
+                name: arrays[f"layer_{layer}.table.{name}"] for name in _arrays(ClassTable if columns else ValueTable)
+            }
+            tables.append(ClassTable(columns, **parts) if columns else ValueTable(**parts))
+        probes = [
+            Probe(**{name: arrays[f"layer_{layer}.{name}"] for name in ARRAYS}, classes=classes, **facts)
+            for layer, facts in zip(layers, metadata["fits"], strict=True)
+        ]
+        statistics = [kind(**{name: arrays[_eval_key(name, layer)] for name in _arrays(kind)}) for layer in layers]
+        return cls(layers, tables, probes, statistics, tuple(metadata["utterances"]), dict(metadata["unseen"]))
 
-        def probe(layer: int) -> Probe:
-            parts: dict[str, Any] = {name: arrays[f"layer_{layer}.{name}"] for name in ARRAYS}
-            return Probe(**parts, classes=classes, **metadata["fits"][layers.index(layer)])
 
-        def table(layer: int) -> Any:
-            kind = ClassTable if columns else ValueTable
-            names = [f.name for f in fields(kind) if f.name != "classes"]
-            parts = {name: arrays[f"layer_{layer}.table.{name}"] for name in names}
-            return ClassTable(columns, **parts) if columns else ValueTable(**parts)
-
-        def statistics(layer: int) -> Statistics:
-            kind = ClassStatistics if columns else ValueStatistics
-            return kind(**{f.name: arrays[_eval_key(f.name, layer)] for f in fields(kind)})
-
-        return cls(
-            layers,
-            [table(layer) for layer in layers],
-            [probe(layer) for layer in layers],
-            [statistics(layer) for layer in layers],
-            tuple(metadata["utterances"]),
-            dict(metadata["unseen"]),
-        )
+def _arrays(kind: Any) -> list[str]:
+    """Names of the arrays of a table or of statistics."""
+    return [field.name for field in fields(kind) if field.name != "classes"]
 
 
 def _eval_key(name: str, layer: int) -> str:

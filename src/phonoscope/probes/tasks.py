@@ -116,23 +116,15 @@ def _pitch_band(frames: Frames, manifest: Manifest) -> Targets:
     return np.where(np.isfinite(frames.f0_hz), np.searchsorted(BAND_EDGES_HZ, frames.f0_hz), -1), names
 
 
-def _pitch(frames: Frames, manifest: Manifest) -> Targets:
-    """F0 in Hz of voiced frames."""
-    return frames.f0_hz, ()
-
-
-def _spoken(phone: str) -> str:
-    return "" if phone == SILENCE else phone
-
-
+_phones: dict[str, Any] = {"group": phone_group, "order": phone_order}
+# speakers that training has not heard
 _new_speakers: dict[str, Any] = {"unit": "speaker", "splits": ("speakers",), "of_utterance": True}
-"""Speakers that training has not heard."""
 
-register(Task("phone", "phone", _by_phone(_spoken), group=phone_group, order=phone_order))
-register(Task("phone_silence", "phone", _by_phone(str), group=phone_group, order=phone_order))
+register(Task("phone", "phone", _by_phone(lambda phone: "" if phone == SILENCE else phone), **_phones))
+register(Task("phone_silence", "phone", _by_phone(str), **_phones))
 register(Task("phone_group", "phone", _by_phone(phone_group)))
 register(Task("voicing", "f0_hz", _voicing))
-register(Task("pitch", "f0_hz", _pitch, values=True))
+register(Task("pitch", "f0_hz", lambda frames, manifest: (frames.f0_hz, ()), values=True))
 register(Task("pitch_band", "f0_hz", _pitch_band))
 # speakers known from training, with other utterances or other texts held out
 register(Task("speaker", "speaker", _by_utterance("speaker"), splits=("utterances", "texts"), of_utterance=True))

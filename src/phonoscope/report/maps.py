@@ -11,14 +11,14 @@ import pandas as pd
 
 from phonoscope.data.phones import GROUPS, OTHER, phone_group
 from phonoscope.drawing import HUES, new_figure, style
-from phonoscope.maps.embedding import MOST
+from phonoscope.geometry.maps import MOST
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from phonoscope.maps.embedding import CodeMap
+    from phonoscope.geometry.maps import CodeMap
 
 PALETTE = (*HUES[:6], "#F0E442", "#7A3B1D")
 """Okabe and Ito's hues, and brown."""

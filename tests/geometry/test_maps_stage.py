@@ -15,7 +15,7 @@ from phonoscope.data import Codebooks, Manifest
 from phonoscope.pipeline.maps import run
 from phonoscope.report.maps import COLUMNS
 
-from .planted import codebook, planted_labels, planted_tokens
+from .planted_maps import codebook, planted_labels, planted_tokens
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 FIGURES = ["phone", "pitch", "speaker"]

@@ -1,21 +1,22 @@
-"""Codes in the plane by t-SNE, and frames about their codes."""
+"""Maps of one RVQ layer: its codes in the plane by t-SNE, and a sample of frames about their codes."""
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phonoscope.data.tokens import concatenate, join
+from phonoscope.errors import DataError
 from phonoscope.stats import weighted_pca
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
     from phonoscope.config.maps import MapsConfig
-
-logger = logging.getLogger(__name__)
+    from phonoscope.data import Labels, Tokens
 
 FEWEST = 5
 """Codes; fewer are not worth a map."""
@@ -49,11 +50,10 @@ class CodeMap:
         Frames of one code have one and the same vector: they fill a disc about the code's place, and where in it one
         lies means nothing. Its area is proportional to its frames, up to `MOST`; of more frames the first are drawn.
         """
-        import pandas as pd
-
-        turn = pd.Series(codes).groupby(codes).cumcount().to_numpy()
+        turn = _turns(codes)
         drawn = np.flatnonzero(turn < MOST)
         radius, turn = float(np.sqrt(COVER / (np.pi * len(drawn)))), turn[drawn]
+        # a sunflower: the radius grows with the root of the turn, so that the dots' density is even
         offset = np.column_stack([np.cos(turn * GOLDEN), np.sin(turn * GOLDEN)]) * np.sqrt(turn + 0.5)[:, None]
         return drawn, self.places[np.searchsorted(self.codes, codes[drawn])] + radius * offset, radius
 
@@ -77,8 +77,53 @@ def map_codes(codebook: NDArray[Any], frames: NDArray[np.integer], config: MapsC
         rows = (vectors - mean) @ axes
         model = TSNE(perplexity=perplexity, init="pca", max_iter=config.max_iter, random_state=config.seed)
         places = model.fit_transform(rows).astype(np.float64)
-        trust = trustworthiness(rows, places, n_neighbors=min(NEIGHBOURS, (len(codes) - 1) // 2))
+        trust = float(trustworthiness(rows, places, n_neighbors=min(NEIGHBOURS, (len(codes) - 1) // 2)))
     low, high = places.min(axis=0), places.max(axis=0)
-    return CodeMap(
-        codes, (places - (low + high) / 2) / (high - low).max(), perplexity, float(trust), float(model.kl_divergence_)
-    )
+    places = (places - (low + high) / 2) / (high - low).max()
+    return CodeMap(codes, places, perplexity, trust, float(model.kl_divergence_))
+
+
+@dataclass(frozen=True)
+class SampledFrames:
+    """Frames in random order."""
+
+    labels: pd.DataFrame
+    """A row a frame: utterance, phone (None where unknown), f0_hz (NaN where unvoiced)."""
+    codes: dict[int, NDArray[np.int64]]
+    """By layer, the code of every frame."""
+
+
+def sample_frames(tokens: Tokens, labels: Labels, config: MapsConfig) -> SampledFrames:
+    """Draw frames of labelled utterances at random; layers that the codec lacks are left out.
+
+    The table is read batch by batch. Raises `DataError` if it has none of the layers.
+    """
+    import pandas as pd
+
+    layers = [layer for layer in config.layers if layer <= tokens.layers]
+    if not layers:
+        raise DataError(f"{tokens.name}: has none of the layers {list(config.layers)}")
+    names = labels.utterances
+    owners = np.concatenate([batch.utterances for batch in tokens.batches(names, layers=1)])
+    order = np.random.default_rng(config.seed).permutation(len(owners))
+    rows = np.sort(order[_turns(owners[order]) < config.per_utterance][: config.frames])
+    parts, start = [], 0
+    for batch in tokens.batches(names):
+        here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(batch))]
+        parts.append(batch.select(here - start))
+        start += len(batch)
+    # labels are joined to the frames drawn alone: the join is most of the reading time
+    drawn = join(concatenate(parts), names, labels, tokens.frame_rate_hz)
+    phones = np.array([*drawn.phone_names, None], dtype=object)[drawn.phones]
+    table = pd.DataFrame(
+        {"utterance": np.array(names, dtype=object)[drawn.utterances], "phone": phones, "f0_hz": drawn.f0_hz}
+    ).sample(frac=1, random_state=config.seed)
+    codes = {layer: drawn.codes[table.index, layer - 1] for layer in layers}
+    return SampledFrames(table.reset_index(drop=True), codes)
+
+
+def _turns(values: NDArray[np.integer]) -> NDArray[np.int64]:
+    """How many equal values stand before each, [n]."""
+    import pandas as pd
+
+    return pd.Series(values).groupby(values).cumcount().to_numpy()
