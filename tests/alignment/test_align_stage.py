@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 
 from phonoscope import paths
-from phonoscope.alignment import AlignmentConfig, Interval, read_textgrid
+from phonoscope.alignment.textgrid import read_textgrid
 from phonoscope.audio import write_flac
+from phonoscope.config.alignment import AlignmentConfig
 from phonoscope.corpus.espeak import synthesize
 from phonoscope.data import Labels
+from phonoscope.data.labels import Interval
 from phonoscope.errors import DataError
 from phonoscope.events import PhoneEvent
 from phonoscope.pipeline import align

@@ -5,7 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from phonoscope.alignment import Alignment, Interval, align_events
+from phonoscope.alignment.events import align_events
+from phonoscope.data.labels import Alignment, Interval
 from phonoscope.errors import DataError
 from phonoscope.events import PhoneEvent
 

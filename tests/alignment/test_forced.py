@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from phonoscope.alignment import force_align
+from phonoscope.alignment.forced import force_align
 from phonoscope.errors import DataError
 
 from .spoken import labels, speak

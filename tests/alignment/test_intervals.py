@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phonoscope.alignment import Interval
-from phonoscope.alignment.intervals import check_intervals, fill_gaps
+from phonoscope.alignment.intervals import check_intervals, fill_gaps, spoken_words
+from phonoscope.data.labels import Interval
 from phonoscope.errors import DataError
 
 
@@ -54,3 +54,16 @@ def test_fill_gaps_tiles_the_utterance(bounds: list[int], data: st.DataObject) -
     assert all(a.end_s == b.start_s and a.end_s > a.start_s for a, b in pairwise(filled))
     assert not any(a.label == b.label == "SIL" for a, b in pairwise(filled))
     assert [i for i in filled if i.label == "AA"] == [i for i in intervals if i.label == "AA"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Hello, World!", ["hello", "world"]),
+        ("“Don’t” — she said…", ["don't", "", "she", "said"]),
+        ("  ", []),
+        ("well-known (yes)", ["well-known", "yes"]),
+    ],
+)
+def test_a_transcript_has_one_entry_per_token(text: str, words: list[str]) -> None:
+    assert spoken_words(text) == words

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from phonoscope.alignment import AlignmentConfig, f0_track, frame_labels, sample_f0
+from phonoscope.alignment.pitch import f0_track
+from phonoscope.config.alignment import AlignmentConfig
+from phonoscope.data.labels import frame_labels, sample_f0
 
 from .spoken import speak
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from praatio import textgrid as praat
 
-from phonoscope.alignment import PHONES, Alignment, Interval, read_textgrid, write_textgrid
-from phonoscope.alignment.textgrid import find_textgrids
+from phonoscope.alignment.textgrid import find_textgrids, read_textgrid, write_textgrid
+from phonoscope.data.labels import Alignment, Interval
+from phonoscope.data.phones import PHONES
 from phonoscope.errors import DataError
 from tests.bytes import damaged
 

@@ -138,7 +138,7 @@ def test_trial_speech_is_what_fits_its_alignment(checkpoint: Path, checkout: Pat
     assert speech.with_phone("ZH", 99) == []
     noisy, again = speech.noisy(SETTINGS), trial_speech().noisy(SETTINGS)
     assert len(noisy.spoken) == SETTINGS.utterances
-    for one, samples, same in zip(noisy.spoken, noisy.samples_16k, again.samples_16k, strict=True):
+    for one, samples, same in zip(noisy.spoken, noisy.noisy, again.noisy, strict=True):
         np.testing.assert_array_equal(samples, same)
         ratio = np.sum(np.square(one.samples_16k)) / np.sum(np.square(samples - one.samples_16k))
         assert 10 * np.log10(ratio) == pytest.approx(SETTINGS.snr_db, abs=0.1)

@@ -8,7 +8,7 @@ from phonoscope.causal.interventions import Intervention, patch_clean, word_mask
 from phonoscope.causal.trials import Row, Setting, Spoken, Word, feature_trial, patching_trial
 from phonoscope.config.sites import Site
 from phonoscope.whisper import Whisper
-from phonoscope.whisper.patching import Outcome, Speech, run_clean, run_patched, speech_batches
+from phonoscope.whisper.patching import Outcome, Speech, run_patched, speech_batches
 
 from ..whisper.speech import noise
 
@@ -41,7 +41,7 @@ def test_the_encoder_started_again_in_the_middle_is_the_encoder(tiny: Whisper, s
     width = 24 if site == "encoder_all" else 8
     test = Intervention(speech, Site.parse(site), Axes(width), "none")
     assert same(test.run([part * 0 for part in test.contribution([0])]), whole)
-    assert same(run_clean(speech), whole)
+    assert same(run_patched(speech, {}), whole)
 
 
 @pytest.mark.parametrize("normalize", ["final", "none"])
@@ -50,7 +50,7 @@ def test_all_features_together_are_the_activations(tiny: Whisper, normalize: str
     speech, site = one_batch(tiny, [0, 1]), Site.parse("encoder_2")
     test = Intervention(speech, site, Axes(8), normalize)  # type: ignore[arg-type]
     (change,) = test.contribution(range(16))
-    raw = speech.rows(speech.streams[2])
+    raw = speech.streams[2][speech.mask]
     if normalize == "none":
         torch.testing.assert_close(change, raw)
     else:
@@ -72,10 +72,10 @@ def test_steering_is_as_long_as_asked_along_the_feature(tiny: Whisper) -> None:
 def test_patching_every_position_gives_the_clean_run(tiny: Whisper) -> None:
     clean, noisy = one_batch(tiny, [0, 1]), one_batch(tiny, [2, 3])
     everywhere = torch.ones_like(clean.mask)
-    assert not same(run_clean(noisy), run_clean(clean))
+    assert not same(run_patched(noisy, {}), run_patched(clean, {}))
     for site in ("encoder_0", "encoder_2", "encoder_3"):
-        assert same(patch_clean(clean, noisy, Site.parse(site), everywhere), run_clean(clean))
-        assert same(patch_clean(clean, noisy, Site.parse(site), ~everywhere), run_clean(noisy))
+        assert same(patch_clean(clean, noisy, Site.parse(site), everywhere), run_patched(clean, {}))
+        assert same(patch_clean(clean, noisy, Site.parse(site), ~everywhere), run_patched(noisy, {}))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def by_condition(rows: list[Row], name: str = "u0") -> dict[str, Row]:
 
 def test_words_are_counted_on_the_side_of_their_phones(tiny: Whisper) -> None:
     (speech,) = speech_batches(tiny, [noise(6400)], ["w1 w2"], context_s=1.0)
-    first, second, _ = run_clean(speech).log_probs[0].tolist()
+    first, second, _ = run_patched(speech, {}).log_probs[0].tolist()
     for phone, target, other in (("S", [first, second], []), ("OW", [second], [first]), ("Z", [], [first, second])):
         row = by_condition(feature_trial(setting(tiny), [spoken(0)], phone, 0, 1, 1.0))["clean"]
         assert (row.targets, row.others) == (len(target), len(other))
@@ -136,7 +136,9 @@ def test_patching_reports_every_part_of_the_sites_block(tiny: Whisper) -> None:
     assert list(by_condition(rows)) == ["clean", "noisy", *parts]
     assert all(row.targets == row.others == 1 for row in rows)
     (clean,) = speech_batches(tiny, [noise(6400, 1)], ["w1 w2"], context_s=1.0)
-    assert by_condition(rows, "u1")["clean"].target == pytest.approx(float(run_clean(clean).log_probs[0][1]), abs=1e-5)
+    assert by_condition(rows, "u1")["clean"].target == pytest.approx(
+        float(run_patched(clean, {}).log_probs[0][1]), abs=1e-5
+    )
     for condition, span in (("word.encoder_2", (12, 20)), ("elsewhere.encoder_2", (4, 12))):
         there, here = one_batch(tiny, [1]), one_batch(tiny, [6])
         alone = patch_clean(there, here, Site.parse("encoder_2"), word_mask(here, [span]))

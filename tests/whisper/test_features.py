@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from phonoscope.config.sites import Site
 from phonoscope.errors import DataError
 from phonoscope.whisper import Whisper, encoder_features, load_whisper
-from phonoscope.whisper.features import Batch, Block, agreement, extract, parts, text_spans
+from phonoscope.whisper.features import Batch, Block, agreement, extract, row_points, text_spans
 from phonoscope.whisper.transcript import TextTokens, prompt, token_batch
 from phonoscope.whisper.windows import batches, plan_windows, window_audio
 
@@ -79,7 +79,7 @@ def test_mlp_rows_hold_input_and_output_and_stacked_rows_every_layer(tiny: Whisp
     torch.testing.assert_close(block.fc2(torch.nn.functional.gelu(block.fc1(entering))), leaving, rtol=1e-2, atol=2e-2)
     for position, layer in enumerate((1, 2, 3)):
         np.testing.assert_array_equal(features["encoder_all"][:, position], features[f"encoder_{layer}"])
-    assert [parts(tiny, Site.parse(name)) for name in names] == [2, 3, 1, 1, 1]
+    assert [len(row_points(tiny, Site.parse(name))) for name in names] == [2, 3, 1, 1, 1]
 
 
 @pytest.mark.parametrize("pack", [False, True])
@@ -88,7 +88,7 @@ def test_the_decoder_is_taught_the_transcript(tiny: Whisper, pack: bool) -> None
     features = take(tiny, ["decoder_1"], utterances, texts=texts, pack=pack, context_s=30.0)["decoder_1"]
     heard = [np.concatenate([utterances[0], np.zeros(8000, np.float32), utterances[1]])] if pack else utterances
     mel = tiny.feature_extractor(heard, sampling_rate=16_000, return_tensors="pt").input_features
-    told = [texts[0] + texts[1]] if pack else texts
+    told = [texts[0].ids + texts[1].ids] if pack else [text.ids for text in texts]
     tokens = token_batch(tiny, told)[:, :-1]
     with torch.no_grad():
         states = tiny.model(mel, decoder_input_ids=tokens, output_hidden_states=True).decoder_hidden_states[1]

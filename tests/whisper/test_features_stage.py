@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from phonoscope import paths
-from phonoscope.alignment import Interval
 from phonoscope.audio import read_audio, resample, write_flac
 from phonoscope.config.params import Params
 from phonoscope.config.sites import Site
 from phonoscope.data import Features
+from phonoscope.data.labels import Interval
 from phonoscope.errors import DataError, ParamsError
 from phonoscope.pipeline import features
 from phonoscope.pipeline.listening import utterances

@@ -3,45 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from phonoscope.config.sites import Site
-from phonoscope.whisper.hooks import substitute
 from phonoscope.whisper.patching import Outcome, Speech, activations, first_block, run_patched, site_rows
-from phonoscope.whisper.sites import Normaliser, outputs
+from phonoscope.whisper.sites import Normaliser, outputs, substitute
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from phonoscope.config.whisper import Normalize
-
-
-class Dictionary(Protocol):
-    """A sparse autoencoder in the units of the site's features, as far as interventions need it."""
-
-    @property
-    def W_dec(self) -> Tensor:  # the field's name
-        """[features, outputs]: a feature's contribution is its activation times its row."""
-
-    def encode(self, x: Tensor) -> Tensor:
-        """[frames, inputs] to activations [frames, features]."""
+    from phonoscope.sae import SparseAutoencoder
 
 
 class Intervention:
-    """An encoder site of one batch of speech, with a dictionary's features on its frames."""
+    """An encoder site of one batch of speech, with the features of a dictionary on its frames."""
 
-    def __init__(self, speech: Speech, site: Site, dictionary: Dictionary, normalize: Normalize) -> None:
+    def __init__(self, speech: Speech, site: Site, dictionary: SparseAutoencoder, normalize: Normalize) -> None:
         self.speech, self.site, self._dictionary = speech, site, dictionary
         self._points = outputs(speech.whisper, site)
         self._normaliser = Normaliser(speech.whisper, site, normalize)
-        rows = site_rows(speech, site, normalize)
-        self._deviation = rows.deviation
-        self._features = dictionary.encode(rows.values)
-        self._raw = [speech.rows(states) for states in activations(speech, site, self._points)]
+        values, _, self._deviation = site_rows(speech, site, normalize)
+        self._features = dictionary.encode(values)
+        self._raw = [states[speech.mask] for states in activations(speech, site, self._points)]
 
     def contribution(self, features: Sequence[int]) -> list[Tensor]:
         """Contribution of features to the raw activations of every frame: [frames, width] for each output point."""
         chosen = list(features)
+        # the decoder is linear: what these features add is their part of the product, whatever the others are
         return self._raw_change(self._features[:, chosen] @ self._dictionary.W_dec[chosen])
 
     def steering(self, feature: int, length: float) -> list[Tensor]:
@@ -52,10 +41,9 @@ class Intervention:
 
     def run(self, change: Sequence[Tensor]) -> Outcome:
         """Whisper's output with a change added to the site's frames."""
+        # added to the activations, not to the reconstruction: the dictionary's error stays as it is in the clean run
         values = [raw + part for raw, part in zip(self._raw, change, strict=True)]
-        patches = {
-            point: substitute(value, self.speech.mask) for point, value in zip(self._points, values, strict=True)
-        }
+        patches = {point: substitute(part, self.speech.mask) for point, part in zip(self._points, values, strict=True)}
         return run_patched(self.speech, patches, first_block(self.site))
 
     def _raw_change(self, change: Tensor) -> list[Tensor]:

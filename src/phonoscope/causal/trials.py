@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from phonoscope.causal.interventions import Dictionary, Intervention, patch_clean, word_mask
+from phonoscope.causal.interventions import Intervention, patch_clean, word_mask
 from phonoscope.config.sites import Site
 from phonoscope.whisper.model import Whisper
-from phonoscope.whisper.patching import Outcome, Speech, run_clean, speech_batches
+from phonoscope.whisper.patching import Outcome, Speech, run_patched, speech_batches
 from phonoscope.whisper.sites import site_layers
 from phonoscope.whisper.wer import word_errors
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phonoscope.config.whisper import Normalize
+    from phonoscope.sae import SparseAutoencoder
 
 
 class Word(NamedTuple):
@@ -65,12 +66,16 @@ class Setting:
 
     whisper: Whisper
     site: Site
-    dictionary: Dictionary
+    dictionary: SparseAutoencoder
     normalize: Normalize
     context_s: float
 
+    def speech(self, spoken: Sequence[Spoken], samples_16k: Sequence[NDArray[np.float32]]) -> Iterator[Speech]:
+        texts = [one.text for one in spoken]
+        return speech_batches(self.whisper, samples_16k, texts, context_s=self.context_s)
 
-Targets = Callable[[Spoken, Word], bool]
+    def intervention(self, speech: Speech) -> Intervention:
+        return Intervention(speech, self.site, self.dictionary, self.normalize)
 
 
 def feature_trial(
@@ -82,18 +87,15 @@ def feature_trial(
     off every frame; steering adds its direction to every frame, `length` long in the units of the site's features, the
     control's as long. Target words are those with the phone.
     """
-
-    def hit(_spoken: Spoken, word: Word) -> bool:
-        return phone in word.phones
-
+    targets = {one.name: [word.number for word in one.words if phone in word.phones] for one in spoken}
     rows = []
-    for speech in _speech(setting, spoken):
-        test = Intervention(speech, setting.site, setting.dictionary, setting.normalize)
-        rows += _rows(speech, spoken, run_clean(speech), "clean", hit)
+    for speech in setting.speech(spoken, [one.samples_16k for one in spoken]):
+        test = setting.intervention(speech)
+        outcomes = {"clean": run_patched(speech, {})}
         for name, number in (("", feature), ("_control", control)):
-            ablated = [-part for part in test.contribution([number])]
-            rows += _rows(speech, spoken, test.run(ablated), f"ablate{name}", hit)
-            rows += _rows(speech, spoken, test.run(test.steering(number, length)), f"steer{name}", hit)
+            outcomes[f"ablate{name}"] = test.run([-part for part in test.contribution([number])])
+            outcomes[f"steer{name}"] = test.run(test.steering(number, length))
+        rows += _rows(speech, spoken, outcomes, targets)
     return rows
 
 
@@ -116,36 +118,26 @@ def patching_trial(
         noisy: the same utterances with noise, as long as `spoken`'s.
         targets: index of each utterance's target word in `Spoken.words`.
     """
-    chosen = {one.name: one.words[target] for one, target in zip(spoken, targets, strict=True)}
-
-    def hit(one: Spoken, word: Word) -> bool:
-        return word == chosen[one.name]
-
+    chosen = [one.words[target] for one, target in zip(spoken, targets, strict=True)]
+    numbers = {one.name: [word.number] for one, word in zip(spoken, chosen, strict=True)}
     rows = []
-    pairs = zip(_speech(setting, spoken), _speech(setting, spoken, noisy), strict=True)
-    for clean, noise in pairs:
-        rows += _rows(clean, spoken, run_clean(clean), "clean", hit)
-        rows += _rows(noise, spoken, run_clean(noise), "noisy", hit)
-        words = [chosen[spoken[number].name] for number in clean.numbers]
+    pairs = zip(setting.speech(spoken, [one.samples_16k for one in spoken]), setting.speech(spoken, noisy), strict=True)
+    for clean, noise in pairs:  # of one length, so the same utterances share a batch
+        words = [chosen[number] for number in clean.numbers]
         masks = {
             "word": word_mask(noise, [word[:2] for word in words]),
             "elsewhere": word_mask(noise, [_beside(word) for word in words]),
         }
+        outcomes = {"clean": run_patched(clean, {}), "noisy": run_patched(noise, {})}
         for condition, part in _parts(setting):
             where = masks.get(condition.split(".")[0], noise.mask)
-            rows += _rows(noise, spoken, patch_clean(clean, noise, part, where), condition, hit)
-        there, here = (Intervention(one, setting.site, setting.dictionary, setting.normalize) for one in (clean, noise))
+            outcomes[condition] = patch_clean(clean, noise, part, where)
+        there, here = setting.intervention(clean), setting.intervention(noise)
         for condition, group in (("features", features), ("features_control", controls)):
             change = [new - old for new, old in zip(there.contribution(group), here.contribution(group), strict=True)]
-            rows += _rows(noise, spoken, here.run(change), condition, hit)
+            outcomes[condition] = here.run(change)
+        rows += _rows(clean, spoken, outcomes, numbers)
     return rows
-
-
-def _speech(
-    setting: Setting, spoken: Sequence[Spoken], samples_16k: Sequence[NDArray[np.float32]] | None = None
-) -> Iterator[Speech]:
-    audio = [one.samples_16k for one in spoken] if samples_16k is None else samples_16k
-    return speech_batches(setting.whisper, audio, [one.text for one in spoken], context_s=setting.context_s)
 
 
 def _beside(word: Word) -> tuple[int, int]:
@@ -165,27 +157,23 @@ def _parts(setting: Setting) -> Iterator[tuple[str, Site]]:
                 yield part.name, part
 
 
-def _rows(speech: Speech, spoken: Sequence[Spoken], outcome: Outcome, condition: str, hit: Targets) -> list[Row]:
-    """Score every utterance of a batch."""
-    table = []
-    for at, number in enumerate(speech.numbers):
-        one, tokens = spoken[number], speech.tokens[at]
-        by_word = dict.fromkeys((word.number for word in one.words), 0.0)
-        for word, log_prob in zip(tokens.words, outcome.log_probs[at].tolist(), strict=False):  # the end is no word
-            if word in by_word:
-                by_word[word] += log_prob
-        sides = {side: [by_word[word.number] for word in one.words if hit(one, word) == side] for side in (True, False)}
-        errors, words = word_errors(one.text, outcome.texts[at])
-        table.append(
-            Row(
-                one.name,
-                condition,
-                sum(sides[True]),
-                len(sides[True]),
-                sum(sides[False]),
-                len(sides[False]),
-                errors,
-                words,
+def _rows(
+    speech: Speech,
+    spoken: Sequence[Spoken],
+    outcomes: Mapping[str, Outcome],
+    targets: Mapping[str, Collection[int]],
+) -> Iterator[Row]:
+    """Score every utterance of a batch under every condition; `targets`: numbers of the target words by utterance."""
+    for condition, (log_probs, texts) in outcomes.items():
+        for number, tokens, values, text in zip(speech.numbers, speech.tokens, log_probs, texts, strict=True):
+            one = spoken[number]
+            by_word = dict.fromkeys((word.number for word in one.words), 0.0)
+            for word, log_prob in zip(tokens.words, values.tolist(), strict=False):  # the end is no word
+                if word in by_word:
+                    by_word[word] += log_prob
+            target, other = (
+                [value for word, value in by_word.items() if (word in targets[one.name]) == side]
+                for side in (True, False)
             )
-        )
-    return table
+            sums = sum(target), len(target), sum(other), len(other)
+            yield Row(one.name, condition, *sums, *word_errors(one.text, text))

@@ -18,7 +18,7 @@ from phonoscope.config.whisper import WhisperConfig
 from phonoscope.data.features import Features, write_feature_index
 from phonoscope.data.labels import TimeLabels
 from phonoscope.files import write_json
-from phonoscope.whisper.features import Batch, Block, agreement, extract, parts
+from phonoscope.whisper.features import Batch, Block, agreement, extract, row_points
 from phonoscope.whisper.index import frame_index, token_index
 from phonoscope.whisper.model import FRAME_S, WINDOW_S, Whisper, frame_count, open_whisper
 from phonoscope.whisper.sites import site_layers
@@ -43,6 +43,10 @@ class Collection:
     settings: WhisperConfig
     compute: ComputeConfig
 
+    @property
+    def whisper(self) -> Whisper:
+        return open_whisper(self.settings.checkpoint, self.compute)
+
     def windows(self, *, pack: bool, context_s: float) -> list[Window]:
         """The utterances in windows."""
         lengths, speakers = zip(*((one.samples, one.speaker) for one in self.utterances), strict=True)
@@ -50,8 +54,7 @@ class Collection:
 
     def blocks(self, windows: Sequence[Window], sites: Sequence[Site]) -> Iterator[dict[Site, list[Block]]]:
         """Activations of windows at sites, batch by batch, spread over the workers."""
-        whisper = open_whisper(self.settings.checkpoint, self.compute)
-        workers = self.compute.workers if whisper.device.type == "cpu" else 1
+        workers = self.compute.workers if self.whisper.device.type == "cpu" else 1
         work = partial(_extract, self.settings, self.compute, sites)
         return parallel_iter(work, self._shards(windows), workers=workers, description="features")
 
@@ -72,15 +75,14 @@ def _extract(
 
 def write_features(collection: Collection, labels: TimeLabels, folder: Path) -> None:
     """Write the features of every site into `folder`/<site>."""
-    settings, utterances = collection.settings, collection.utterances
-    whisper = open_whisper(settings.checkpoint, collection.compute)
+    settings, utterances, whisper = collection.settings, collection.utterances, collection.whisper
     tokens = [tokenize(whisper, utterance.text) for utterance in utterances]
     windows = collection.windows(pack=settings.pack, context_s=settings.context_s)
     frames = frame_index(utterances, labels)
     stores = {}
     for site in collection.sites:
         index = token_index(whisper, utterances, tokens, windows) if site.is_decoder else frames
-        stores[site] = _Store(folder / site.name, whisper, site, utterances, index, settings)
+        stores[site] = _Store(folder / site.name, collection, site, index)
     for blocks in collection.blocks(windows, collection.sites):
         for site, store in stores.items():
             store.add(blocks[site])
@@ -91,35 +93,23 @@ def write_features(collection: Collection, labels: TimeLabels, folder: Path) -> 
 class _Store:
     """Files of one site's features; blocks may come in any order."""
 
-    def __init__(
-        self,
-        folder: Path,
-        whisper: Whisper,
-        site: Site,
-        utterances: Sequence[Utterance],
-        index: pd.DataFrame,
-        settings: WhisperConfig,
-    ) -> None:
-        self.folder, self._index, self._layers = folder, index, site_layers(whisper, site)
-        counts = index["utterance"].value_counts().reindex([utterance.name for utterance in utterances], fill_value=0)
+    def __init__(self, folder: Path, collection: Collection, site: Site, index: pd.DataFrame) -> None:
+        whisper = collection.whisper
+        self._folder, self._index, self._layers = folder, index, site_layers(whisper, site)
+        names = [utterance.name for utterance in collection.utterances]
+        counts = index["utterance"].value_counts().reindex(names, fill_value=0)
         self._starts = np.cumsum([0, *counts])
-        rows, width, depth = len(index), whisper.model.config.d_model, parts(whisper, site)
+        rows, width, depth = len(index), whisper.model.config.d_model, len(row_points(whisper, site))
         shape = (rows, depth, width) if depth > 1 else (rows, width)
         log.info("%s: %d rows, %.0f MB", site.name, rows, 2 * np.prod(shape) / 1e6)
         folder.mkdir()
+        # mapped: the activations of a corpus need not fit into memory
         self._values = np.lib.format.open_memmap(folder / "features.npy", mode="w+", dtype=np.float16, shape=shape)
         self._mean = np.zeros((rows, depth), dtype=np.float32)
         self._deviation = np.ones((rows, depth), dtype=np.float32)
-        self._config = {
-            "site": site.name,
-            "width": width,
-            "rows": rows,
-            "parts": depth,
-            "layers": list(self._layers),
-            "frame_s": FRAME_S,
-            "checkpoint": whisper.model_id,
-            **settings.model_dump(include={"normalize", "context_s", "pack"}),
-        }
+        self._config = {"site": site.name, "layers": list(self._layers), "checkpoint": whisper.model_id}
+        self._config |= {"width": width, "rows": rows, "parts": depth, "frame_s": FRAME_S}
+        self._config |= collection.settings.model_dump(include={"normalize", "context_s", "pack"})
 
     def add(self, blocks: Sequence[Block]) -> None:
         """Put blocks into their rows."""
@@ -137,10 +127,9 @@ class _Store:
             if len(self._layers) == 1:
                 index[name] = columns[:, 0]  # neither of an MLP's two parts is normalised
             else:
-                for layer, column in zip(self._layers, columns.T, strict=True):
-                    index[f"{name}_{layer}"] = column
-        write_feature_index(self.folder / "index.parquet", index)
-        write_json(self.folder / "features.json", self._config)
+                index[[f"{name}_{layer}" for layer in self._layers]] = columns
+        write_feature_index(self._folder / "index.parquet", index)
+        write_json(self._folder / "features.json", self._config)
 
 
 def size_metrics(collection: Collection) -> dict[str, float]:
@@ -165,18 +154,15 @@ def window_metrics(collection: Collection, utterances: Sequence[Utterance], fold
     chosen, spoken = set(utterances), collection.utterances
     full = collection.windows(pack=False, context_s=WINDOW_S)
     windows = [window for window in full if spoken[window.pieces[0].utterance] in chosen]
-    blocks: dict[Site, list[Block]] = {site: [] for site in sites}
-    for batch in collection.blocks(windows, sites):
-        for site, more in batch.items():
-            blocks[site] += more
+    taken = list(collection.blocks(windows, sites))
     scores: dict[str, float] = {}
     for site in sites:
+        blocks = [block for batch in taken for block in batch[site]]
         features = Features.load(folder / site.name)
         starts = features.starts()
-        first = [starts[spoken[block.utterance].name] + block.first for block in blocks[site]]
-        rows = [np.arange(len(block.values)) + row for block, row in zip(blocks[site], first, strict=True)]
-        whole = np.concatenate([block.values for block in blocks[site]])
-        windowed = features.values[np.concatenate(rows)]
-        close = agreement(whole.reshape(len(whole), -1), windowed.reshape(len(whole), -1))
+        first = [starts[spoken[block.utterance].name] + block.first for block in blocks]
+        rows = np.concatenate([row + np.arange(len(block.values)) for block, row in zip(blocks, first, strict=True)])
+        whole = np.concatenate([block.values for block in blocks])
+        close = agreement(whole.reshape(len(whole), -1), features.values[rows].reshape(len(whole), -1))
         scores |= {f"{site.name}.window_{name}": value for name, value in close.items()}
     return scores

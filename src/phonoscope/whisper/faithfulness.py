@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from phonoscope.config.sites import Site
 from phonoscope.errors import DataError
-from phonoscope.whisper.hooks import Patch, substitute
 from phonoscope.whisper.model import Whisper
 from phonoscope.whisper.patching import Speech, first_block, run_patched, site_rows, speech_batches
-from phonoscope.whisper.sites import Normaliser, Point, outputs, site_layers
+from phonoscope.whisper.sites import Normaliser, Patch, Point, outputs, site_layers, substitute
 from phonoscope.whisper.wer import word_error_rate
 
 if TYPE_CHECKING:
@@ -78,25 +77,21 @@ def _variants(
     import torch
 
     points, normaliser = outputs(speech.whisper, site), Normaliser(speech.whisper, site, normalize)
-    if site.is_decoder:
-        rebuilt: Patch = _rebuild(normaliser, reconstruct)
-        return {"clean": {}, "sae": {points[0]: rebuilt}, "zero": {points[0]: torch.zeros_like}}
-    rows = site_rows(speech, site, normalize)
-    whole = reconstruct(rows.values).chunk(len(points), dim=1)
-    values = [normaliser.undo(part, rows.mean[:, index], rows.deviation[:, index]) for index, part in enumerate(whole)]
-    return {
-        "clean": {},
-        "sae": {point: substitute(part, speech.mask) for point, part in zip(points, values, strict=True)},
-        "zero": {point: substitute(torch.zeros_like(values[0]), speech.mask) for point in points},
-    }
 
-
-def _rebuild(normaliser: Normaliser, reconstruct: Reconstruct) -> Patch:
-    """A patch that replaces all states by their reconstruction."""
-
-    def patch(states: torch.Tensor) -> torch.Tensor:
+    def rebuild(states: torch.Tensor) -> torch.Tensor:
         values, mean, deviation = normaliser.apply(states)
         rebuilt = reconstruct(values.reshape(-1, values.shape[-1])).reshape(states.shape)
         return normaliser.undo(rebuilt, mean, deviation)
 
-    return patch
+    if site.is_decoder:
+        # the states depend on the tokens so far, so they are rebuilt as they come, at every step of the transcription
+        return {"clean": {}, "sae": {points[0]: rebuild}, "zero": {points[0]: torch.zeros_like}}
+    values, mean, deviation = site_rows(speech, site, normalize)
+    whole = reconstruct(values).chunk(len(points), dim=1)
+    raw = [normaliser.undo(part, mean[:, index], deviation[:, index]) for index, part in enumerate(whole)]
+    zero = substitute(torch.zeros_like(raw[0]), speech.mask)
+    return {
+        "clean": {},
+        "sae": {point: substitute(part, speech.mask) for point, part in zip(points, raw, strict=True)},
+        "zero": dict.fromkeys(points, zero),
+    }

@@ -57,14 +57,14 @@ def token_index(
     """
     tables, start = {}, [whisper.tokenizer.decode([token]) for token in prompt(whisper)]
     for window in windows:
-        spans = text_spans(whisper, window, [tokens[piece.utterance] for piece in window.pieces])
-        for piece, (first, end) in zip(window.pieces, spans, strict=True):
-            text = tokens[piece.utterance]
-            lead = max(0, end - first - len(text.ids))
+        texts = [tokens[piece.utterance] for piece in window.pieces]
+        for piece, text, (first, end) in zip(window.pieces, texts, text_spans(whisper, window, texts), strict=True):
+            if not piece.whole:
+                continue
+            lead = end - first - len(text.ids)
             shown = [*start[:lead], *(str(whisper.tokenizer.decode([token])).strip() for token in text.ids)]
             columns = {"phone": "", "word": shown, "word_index": np.array([-1] * lead + [*text.words], dtype=np.int16)}
-            if piece.whole:
-                tables[piece.utterance] = _table(utterances[piece.utterance], np.arange(first, end), columns)
+            tables[piece.utterance] = _table(utterances[piece.utterance], np.arange(first, end), columns)
     return pd.concat([tables[utterance] for utterance in sorted(tables)], ignore_index=True)
 
 

@@ -178,22 +178,26 @@ def encoder_features(
         raise ValueError(f"context_s is {context_s}; it must be a multiple of 0.02 s, up to {WINDOW_S} s")
     if not all(len(samples) for samples in samples_16k):
         raise DataError("an utterance without samples has no Whisper features; leave it out")
-    pieces = [(i, piece) for i, samples in enumerate(samples_16k) for piece in _windows(samples, window)]
     frames: list[list[torch.Tensor]] = [[] for _ in samples_16k]
     with torch.no_grad():
-        for batch in _batches(pieces, batch_size):
-            hidden = _encode(whisper, [piece for _, piece in batch], window, layer)
-            for (utterance, piece), states in zip(batch, hidden, strict=True):
+        for utterances, pieces, hidden in _encode(whisper, samples_16k, window, batch_size, layer):
+            for utterance, piece, states in zip(utterances, pieces, hidden, strict=True):
                 frames[utterance].append(states[: frame_count(len(piece))])
     return [torch.cat(parts) for parts in frames]
 
 
-def _windows(samples: NDArray[np.float32], size: int) -> list[NDArray[np.float32]]:
-    return [samples[start : start + size] for start in range(0, len(samples), size)]
-
-
-def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
+def _encode(
+    whisper: Whisper, samples_16k: Sequence[NDArray[np.float32]], window: int, batch_size: int, last: int | None = None
+) -> Iterator[tuple[Sequence[int], Sequence[NDArray[np.float32]], torch.Tensor]]:
+    """Batches of windows of `window` samples: their utterances, their audio and the stream after block `last`."""
+    pieces = [
+        (utterance, samples[start : start + window])
+        for utterance, samples in enumerate(samples_16k)
+        for start in range(0, len(samples), window)
+    ]
+    for start in range(0, len(pieces), batch_size):
+        utterances, audio = zip(*pieces[start : start + batch_size], strict=True)
+        yield utterances, audio, run_blocks(whisper, embed(whisper, audio, window), last=last)
 
 
 def embed(whisper: Whisper, pieces: Sequence[NDArray[np.float32]], window: int) -> torch.Tensor:
@@ -222,10 +226,6 @@ def run_blocks(whisper: Whisper, states: torch.Tensor, first: int = 0, last: int
     return states
 
 
-def _encode(whisper: Whisper, pieces: Sequence[NDArray[np.float32]], window: int, layer: int) -> torch.Tensor:
-    return run_blocks(whisper, embed(whisper, pieces, window), last=layer)
-
-
 def transcribe(whisper: Whisper, samples_16k: Sequence[NDArray[np.float32]], *, batch_size: int = 16) -> list[str]:
     """Greedy English transcripts, deterministic, without timestamps; windows of 30 s are transcribed one by one.
 
@@ -234,13 +234,10 @@ def transcribe(whisper: Whisper, samples_16k: Sequence[NDArray[np.float32]], *, 
     """
     import torch
 
-    window, blocks = round(WINDOW_S * SAMPLE_RATE), whisper.model.config.encoder_layers
-    pieces = [(i, piece) for i, samples in enumerate(samples_16k) for piece in _windows(samples, window)]
     texts: list[list[str]] = [[] for _ in samples_16k]
     with torch.no_grad():
-        for batch in _batches(pieces, batch_size):
-            stream = _encode(whisper, [piece for _, piece in batch], window, blocks)
-            for (utterance, _), text in zip(batch, transcripts(whisper, Encoded(whisper, stream)), strict=True):
+        for utterances, _, stream in _encode(whisper, samples_16k, round(WINDOW_S * SAMPLE_RATE), batch_size):
+            for utterance, text in zip(utterances, transcripts(whisper, Encoded(whisper, stream)), strict=True):
                 texts[utterance].append(text)
     return [" ".join(parts).strip() for parts in texts]
 
@@ -255,7 +252,7 @@ class Encoded:
         from transformers import DynamicCache
 
         self.states: torch.Tensor = whisper.model.model.encoder.layer_norm(stream)
-        self._whisper, self._cross = whisper, DynamicCache()
+        self._decoder, self._cross = whisper.model.model.decoder, DynamicCache()
 
     def cache(self) -> EncoderDecoderCache:
         """A fresh decoder cache that shares the cross-attention keys."""
@@ -265,9 +262,8 @@ class Encoded:
 
     def decode(self, tokens: torch.Tensor, cache: EncoderDecoderCache | None = None) -> torch.Tensor:
         """The decoder's last hidden states [batch, positions, width] of tokens [batch, positions] after the cache's."""
-        decoder = self._whisper.model.model.decoder
         cache = self.cache() if cache is None else cache
-        output = decoder(tokens, encoder_hidden_states=self.states, past_key_values=cache, use_cache=True)
+        output = self._decoder(tokens, encoder_hidden_states=self.states, past_key_values=cache, use_cache=True)
         states: torch.Tensor = output.last_hidden_state
         return states
 

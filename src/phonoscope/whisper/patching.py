@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from phonoscope.config.sites import Site
-from phonoscope.whisper.hooks import Patch, capture, patched
 from phonoscope.whisper.model import FRAME_SAMPLES, Encoded, Whisper, embed, run_blocks, transcripts
-from phonoscope.whisper.sites import Normaliser, Point, inputs, site_layers
+from phonoscope.whisper.sites import Normaliser, Patch, Point, capture, inputs, patched, site_layers
 from phonoscope.whisper.transcript import TextTokens, log_probabilities, prompt, tokenize
-from phonoscope.whisper.windows import Window, batches, plan_windows, speech_mask, window_audio
+from phonoscope.whisper.windows import batches, plan_windows, speech_mask, window_audio
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +28,6 @@ class Speech:
     """Utterances alone in windows of one length, encoded once; patched runs start from here."""
 
     whisper: Whisper
-    windows: list[Window]
     numbers: list[int]
     """Indices of the given utterances."""
     tokens: list[TextTokens]
@@ -37,10 +35,6 @@ class Speech:
     """Residual stream [utterances, positions, width] before the first block, and after each block."""
     mask: torch.Tensor
     """Positions that carry speech, [utterances, positions]."""
-
-    def rows(self, point_states: torch.Tensor) -> torch.Tensor:
-        """The speech frames of [utterances, positions, width], one after another: [frames, width]."""
-        return point_states[self.mask]
 
 
 class Outcome(NamedTuple):
@@ -69,7 +63,7 @@ def speech_batches(
         for block in range(whisper.model.config.encoder_layers):
             streams.append(run_blocks(whisper, streams[-1], block, block + 1))
         tokens = [tokenize(whisper, texts[number]) for number in numbers]
-        yield Speech(whisper, batch, numbers, tokens, streams, speech_mask(batch).to(whisper.device))
+        yield Speech(whisper, numbers, tokens, streams, speech_mask(batch).to(whisper.device))
 
 
 def activations(speech: Speech, site: Site, points: Sequence[Point]) -> list[torch.Tensor]:
@@ -79,7 +73,7 @@ def activations(speech: Speech, site: Site, points: Sequence[Point]) -> list[tor
     first = first_block(site)
     with capture(points) as taken:
         run_blocks(speech.whisper, speech.streams[first], first, first + 1)
-    return [states[0] for states in taken]
+    return [taken[point] for point in points]
 
 
 def first_block(site: Site) -> int:
@@ -87,52 +81,37 @@ def first_block(site: Site) -> int:
     return 0 if site.is_decoder or site.layer is None else max(0, site.layer - 1)
 
 
-def run_patched(speech: Speech, patches: Mapping[Point, Patch], first: int) -> Outcome:
-    """Score and transcribe with the patches in place; the encoder starts again after block `first`."""
-    whisper = speech.whisper
+def run_patched(speech: Speech, patches: Mapping[Point, Patch], first: int | None = None) -> Outcome:
+    """Score and transcribe with the patches in place.
+
+    Args:
+        first: the encoder starts again after this block; default the last one, for speech as it is.
+    """
+    whisper, blocks = speech.whisper, speech.whisper.model.model.encoder.layers
+    first = len(blocks) if first is None else first
+    stream = speech.streams[first]
+    if first < len(blocks) and list(patches) == [Point(blocks[first], "output")]:
+        # a block whose whole output is replaced need not run
+        (patch,) = patches.values()
+        stream, first, patches = patch(speech.streams[first + 1]), first + 1, {}
     longest = max(len(tokens.ids) for tokens in speech.tokens)
-    stream, first, patches = _resume(speech, patches, first)
     with patched(patches):
         encoded = Encoded(whisper, run_blocks(whisper, stream, first))
-        log_probs = log_probabilities(whisper, encoded, speech.tokens)
+        log_probs = log_probabilities(whisper, encoded, [tokens.ids for tokens in speech.tokens])
         texts = transcripts(whisper, encoded, max_tokens=len(prompt(whisper)) + longest + MORE_TOKENS)
+    # in float64, since effects are small differences of sums of these
     return Outcome([row.double().cpu() for row in log_probs], texts)
 
 
-def run_clean(speech: Speech) -> Outcome:
-    """Score and transcribe the speech as it is."""
-    return run_patched(speech, {}, len(speech.streams) - 1)
+def site_rows(speech: Speech, site: Site, normalize: Normalize) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """An encoder site's normalised activations on the speech frames of a batch, as a dictionary takes them.
 
-
-def _resume(
-    speech: Speech, patches: Mapping[Point, Patch], first: int
-) -> tuple[torch.Tensor, int, Mapping[Point, Patch]]:
-    """Stream to start from, the block that it follows, and the patches left.
-
-    A block whose whole output is replaced need not run.
+    Returns: the activations [frames, inputs], several layers concatenated; and the mean and the deviation that
+    normalising took out of each point's activations, [frames, points].
     """
-    blocks = speech.whisper.model.model.encoder.layers
-    if first < len(blocks) and list(patches) == [Point(blocks[first], "output")]:
-        (patch,) = patches.values()
-        return patch(speech.streams[first + 1]), first + 1, {}
-    return speech.streams[first], first, patches
-
-
-class SiteRows(NamedTuple):
-    """A site's activations on the speech frames, as a dictionary takes them."""
-
-    values: torch.Tensor
-    """[frames, inputs]: several layers are concatenated."""
-    mean: torch.Tensor
-    """Mean that normalising took out of each point's activations, [frames, points]."""
-    deviation: torch.Tensor
-
-
-def site_rows(speech: Speech, site: Site, normalize: Normalize) -> SiteRows:
-    """The normalised activations of an encoder site on the speech frames of a batch."""
     import torch
 
     normaliser = Normaliser(speech.whisper, site, normalize)
     taken = activations(speech, site, inputs(speech.whisper, site))
-    values, mean, deviation = zip(*(normaliser.apply(speech.rows(states)) for states in taken), strict=True)
-    return SiteRows(torch.cat(values, dim=1), torch.stack(mean, dim=1), torch.stack(deviation, dim=1))
+    values, mean, deviation = zip(*(normaliser.apply(states[speech.mask]) for states in taken), strict=True)
+    return torch.cat(values, dim=1), torch.stack(mean, dim=1), torch.stack(deviation, dim=1)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from phonoscope.errors import DataError
 
@@ -14,17 +13,12 @@ if TYPE_CHECKING:
     from phonoscope.whisper.model import Encoded, Whisper
 
 
-@dataclass(frozen=True)
-class TextTokens:
+class TextTokens(NamedTuple):
     """A transcript's tokens, without prompt and end, and the word of each."""
 
     ids: tuple[int, ...]
     words: tuple[int, ...]
     """Index of the word of `text.split()`; -1 for a token without letter or digit."""
-
-    def __add__(self, other: TextTokens) -> TextTokens:
-        shift = max(self.words, default=-1) + 1
-        return TextTokens(self.ids + other.ids, self.words + tuple(w + shift if w >= 0 else w for w in other.words))
 
 
 def as_sentence(text: str) -> str:
@@ -44,9 +38,8 @@ def tokenize(whisper: Whisper, text: str) -> TextTokens:
     words: list[int] = []
     for index, word in enumerate(text.split()):  # Whisper's tokens never cross a space
         pieces = whisper.tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
-        spoken = [any(map(str.isalnum, whisper.tokenizer.decode([token]))) for token in pieces]
         ids += pieces
-        words += [index if sound else -1 for sound in spoken]
+        words += [index if any(map(str.isalnum, whisper.tokenizer.decode([token]))) else -1 for token in pieces]
     return TextTokens(tuple(ids), tuple(words))
 
 
@@ -58,7 +51,7 @@ def prompt(whisper: Whisper) -> list[int]:
     return [generation.decoder_start_token_id, *language, generation.no_timestamps_token_id]
 
 
-def token_batch(whisper: Whisper, transcripts: Sequence[TextTokens]) -> torch.Tensor:
+def token_batch(whisper: Whisper, transcripts: Sequence[Sequence[int]]) -> torch.Tensor:
     """Prompt, tokens and end of each transcript, filled with ends to one length: [transcripts, positions].
 
     Raises: `DataError` for a transcript that is longer than Whisper's text context.
@@ -66,20 +59,21 @@ def token_batch(whisper: Whisper, transcripts: Sequence[TextTokens]) -> torch.Te
     import torch
 
     end = whisper.model.generation_config.eos_token_id
-    rows = [[*prompt(whisper), *transcript.ids, end] for transcript in transcripts]
+    rows = [[*prompt(whisper), *ids, end] for ids in transcripts]
     longest, most = max(map(len, rows)), whisper.model.config.max_target_positions
     if longest > most + 1:  # the end is only predicted
         raise DataError(f"a window's transcript has {longest} tokens, Whisper's decoder takes {most}; shorten it")
     return torch.tensor([row + [end] * (longest - len(row)) for row in rows], device=whisper.device)
 
 
-def log_probabilities(whisper: Whisper, encoded: Encoded, transcripts: Sequence[TextTokens]) -> list[torch.Tensor]:
+def log_probabilities(whisper: Whisper, encoded: Encoded, transcripts: Sequence[Sequence[int]]) -> list[torch.Tensor]:
     """Log-probability, in nats, of every token of each window's transcript and of its end, teacher-forced.
 
     Returns: per window a tensor of shape [tokens + 1].
     """
     tokens = token_batch(whisper, transcripts)
+    # position i predicts token i + 1. Attention is causal, so the ends that fill a row change nothing before them
     states = encoded.decode(tokens[:, :-1])
     start = len(prompt(whisper)) - 1
     chosen = whisper.model.proj_out(states[:, start:]).log_softmax(-1).gather(2, tokens[:, start + 1 :, None])[..., 0]
-    return [row[: len(transcript.ids) + 1] for row, transcript in zip(chosen, transcripts, strict=True)]
+    return [row[: len(ids) + 1] for row, ids in zip(chosen, transcripts, strict=True)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,8 +17,7 @@ GAP_FRAMES = 25
 """Silence between utterances that share a window: half a second, as between the sentences of one speaker."""
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """An utterance in a window: its frames `skip` to `skip + frames` begin at the window's position `first`."""
 
     utterance: int
@@ -50,31 +48,25 @@ def plan_windows(
     """
     most, alone = (round(seconds * SAMPLE_RATE) // FRAME_SAMPLES for seconds in (WINDOW_S, context_s))
     windows: list[Window] = []
-    shared: dict[str, list[Piece]] = {}
+    packed: list[list[Piece]] = []
+    latest: dict[str, list[Piece]] = {}
     for utterance, (samples, group) in enumerate(zip(lengths, groups, strict=True)):
         frames = frame_count(samples)
         if frames > most:
             cuts = [Piece(utterance, 0, skip, min(most, frames - skip), whole=False) for skip in range(0, frames, most)]
             windows += [Window((cut,), most) for cut in cuts]
         elif not pack:
-            piece = Piece(utterance, 0, 0, frames, whole=True)
-            windows.append(Window((piece,), alone if frames <= alone else most))
+            windows.append(Window((Piece(utterance, 0, 0, frames, whole=True),), alone if frames <= alone else most))
         else:
-            windows += _share(shared.setdefault(group, []), utterance, frames, most)
-    windows += [Window(tuple(pieces), most) for pieces in shared.values() if pieces]
+            pieces = latest.get(group, [])
+            first = pieces[-1].first + pieces[-1].frames + GAP_FRAMES if pieces else 0
+            if not pieces or first + frames > most:
+                pieces, first = [], 0
+                latest[group] = pieces
+                packed.append(pieces)
+            pieces.append(Piece(utterance, first, 0, frames, whole=True))
+    windows += [Window(tuple(pieces), most) for pieces in packed]
     return sorted(windows, key=lambda window: (window.pieces[0].utterance, window.pieces[0].skip))
-
-
-def _share(pieces: list[Piece], utterance: int, frames: int, most: int) -> list[Window]:
-    """Add an utterance to a speaker's open window; returns the full window where it had no room."""
-    full = []
-    first = pieces[-1].first + pieces[-1].frames + GAP_FRAMES if pieces else 0
-    if first + frames > most:
-        full.append(Window(tuple(pieces), most))
-        pieces.clear()
-        first = 0
-    pieces.append(Piece(utterance, first, 0, frames, whole=True))
-    return full
 
 
 def batches(windows: Sequence[Window], seconds: float) -> Iterator[list[Window]]:

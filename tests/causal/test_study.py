@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from phonoscope.causal.controls import CANDIDATES, density_controls
+from phonoscope.causal.study import CANDIDATES, density_controls
 
 
 def test_controls_are_near_in_density_and_never_barred() -> None:
