@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from phonoscope.causal.speech import add_noise, babble
 from phonoscope.errors import DataError
 
-from ..whisper.speech import noise
+from ..whisper.checkout import noise
 
 
 @given(st.floats(-20, 60), st.integers(2, 5000), st.floats(1e-3, 1))

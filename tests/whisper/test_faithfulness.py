@@ -14,7 +14,7 @@ from phonoscope.errors import DataError
 from phonoscope.whisper import Whisper
 from phonoscope.whisper.faithfulness import faithfulness
 
-from .speech import SENTENCES, noise
+from .checkout import SENTENCES, noise
 
 Speech = list[NDArray[np.float32]]
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +11,11 @@ from numpy.typing import NDArray
 from phonoscope.config.sites import Site
 from phonoscope.errors import DataError
 from phonoscope.whisper import Whisper, encoder_features, load_whisper
-from phonoscope.whisper.features import Batch, Block, agreement, extract, row_points, text_spans
+from phonoscope.whisper.features import agreement, extract, row_points, text_spans
 from phonoscope.whisper.transcript import TextTokens, prompt, token_batch
-from phonoscope.whisper.windows import batches, plan_windows, window_audio
+from phonoscope.whisper.utterances import batches, plan_windows, window_audio
 
-from .speech import noise
+from .checkout import noise
 
 
 def take(
@@ -25,27 +26,20 @@ def take(
     texts: list[TextTokens] | None = None,
     pack: bool = False,
     context_s: float = 2.0,
-    normalize: str = "none",
+    normalize: Any = "none",
 ) -> dict[str, list[NDArray[np.float32]]]:
     """Features of whole utterances by site."""
     windows = plan_windows([len(u) for u in utterances], ["a"] * len(utterances), pack=pack, context_s=context_s)
     told = texts or [TextTokens((), ())] * len(utterances)
-    blocks: dict[str, list[Block]] = {name: [] for name in names}
+    rows: dict[str, list[list[NDArray[np.float16]]]] = {name: [[] for _ in utterances] for name in names}
     for batch in batches(windows, 60.0):
         audio = [window_audio(window, utterances.__getitem__) for window in batch]
         spoken = [[told[piece.utterance] for piece in window.pieces] for window in batch]
-        sites = [Site.parse(name) for name in names]
-        for site, pieces in extract(whisper, sites, Batch(batch, audio, spoken), normalize=normalize).items():  # type: ignore[arg-type]
-            blocks[site.name] += pieces
-    for pieces in blocks.values():
-        pieces.sort(key=lambda block: (block.utterance, block.first))
-    return {
-        name: [
-            np.concatenate([block.values for block in pieces if block.utterance == number]).astype(np.float32)
-            for number in range(len(utterances))
-        ]
-        for name, pieces in blocks.items()
-    }
+        taken = extract(whisper, [Site.parse(name) for name in names], batch, audio, spoken, normalize)
+        for site, blocks in taken.items():
+            for block in sorted(blocks, key=lambda block: block.first):
+                rows[site.name][block.utterance].append(block.values)
+    return {name: [np.concatenate(parts).astype(np.float32) for parts in own] for name, own in rows.items()}
 
 
 def test_rows_are_the_utterances_own_frames_and_no_padding(tiny: Whisper) -> None:

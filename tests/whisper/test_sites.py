@@ -10,7 +10,7 @@ from phonoscope.whisper.model import embed, run_blocks
 from phonoscope.whisper.sites import Normaliser, Point, capture, outputs, patched, substitute
 from phonoscope.whisper.transcript import token_batch
 
-from .speech import noise
+from .checkout import noise
 
 WINDOW = 30 * 16_000
 

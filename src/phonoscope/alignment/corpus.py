@@ -55,7 +55,10 @@ def plan(manifest: Manifest, events: pd.DataFrame, textgrids: Mapping[str, Path]
         for utterance, rows in events.groupby("utterance", observed=True, sort=False)
     }
     rows = zip(*(map(str, manifest[name]) for name in ("utterance", "path", "text", "accent")), strict=True)
-    return [Job(*row, spoken.get(row[0], ()), textgrids.get(row[0])) for row in rows]
+    return [
+        Job(utterance, path, text, accent, spoken.get(utterance, ()), textgrids.get(utterance))
+        for utterance, path, text, accent in rows
+    ]
 
 
 def align_utterance(samples: NDArray[np.float32], sample_rate: int, job: Job, config: AlignmentConfig) -> Alignment:

@@ -30,17 +30,9 @@ def f0_track(samples: NDArray[np.float32], sample_rate: int, config: AlignmentCo
     """
     librosa = load_librosa()
     audio = resample(samples, sample_rate, ANALYSIS_RATE_HZ)
-    f0_hz, voiced, _ = librosa.pyin(
-        audio,
-        fmin=config.f0_min_hz,
-        fmax=config.f0_max_hz,
-        sr=ANALYSIS_RATE_HZ,
-        frame_length=_FRAME,
-        hop_length=_HOP,
-        beta_parameters=_THRESHOLDS,
-        resolution=_RESOLUTION,
-        center=True,
-    )
+    band = {"fmin": config.f0_min_hz, "fmax": config.f0_max_hz, "sr": ANALYSIS_RATE_HZ, "resolution": _RESOLUTION}
+    frames = {"frame_length": _FRAME, "hop_length": _HOP, "center": True}
+    f0_hz, voiced, _ = librosa.pyin(audio, **band, **frames, beta_parameters=_THRESHOLDS)
     # pYIN judges periodicity alone, so a faint hum in a pause is voiced to it
     level = librosa.feature.rms(y=audio, frame_length=_LEVEL_FRAME, hop_length=_HOP, center=True)[0]
     loud = (level > level.max() * 10 ** (-config.f0_floor_db / 20)) & (level > 0)

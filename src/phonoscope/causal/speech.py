@@ -36,7 +36,7 @@ class TrialSpeech:
     """The eval utterances whose transcript and alignment have the same words."""
 
     def __init__(self, utterances: Sequence[Utterance], index: pd.DataFrame) -> None:
-        """index: labels of the frames (utterance, frame, phone, word_index, split), see `whisper.index`."""
+        """index: labels of the frames (utterance, frame, phone, word_index, split), see `whisper.collect`."""
         frames = dict(iter(index[index["split"] == "eval"].groupby("utterance", observed=True, sort=False)))
         self._voices = [one for one in utterances if one.split == "train"]
         aligned = [(one, _words(one.text, frames[one.name])) for one in utterances if one.name in frames]
@@ -117,10 +117,8 @@ def _words(text: str, frames: pd.DataFrame) -> tuple[Word, ...]:
     written = [number for number, word in enumerate(text.split()) if any(map(str.isalnum, word))]
     if len(written) != frames["word_index"].max() + 1:
         return ()
-    words = []
-    for index, number in enumerate(written):
-        rows = frames[frames["word_index"] == index]
-        if len(rows):  # a word shorter than a frame may have none
-            span = int(rows["frame"].min()), int(rows["frame"].max()) + 1
-            words.append(Word(*span, frozenset(rows["phone"].astype(str)), number))
+    words = []  # a word shorter than a frame may have no rows
+    for _, rows in frames[frames["word_index"] >= 0].groupby("word_index"):
+        span = int(rows["frame"].min()), int(rows["frame"].max()) + 1
+        words.append(Word(*span, frozenset(rows["phone"].astype(str)), written[rows["word_index"].iloc[0]]))
     return tuple(words)

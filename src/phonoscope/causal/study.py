@@ -28,12 +28,11 @@ if TYPE_CHECKING:
 
 CANDIDATES = 20
 """Number of features of the nearest density from which a control is drawn."""
-EFFECTS = ("effect", "control_effect", "difference")
-VERDICT_COLUMNS = (
+VERDICT_COLUMNS = [
     *("feature", "phone", "control", "intervention", "utterances", "words"),
-    *(f"{name}{suffix}" for name in EFFECTS for suffix in ("", "_low", "_high")),
+    *(f"{name}{suffix}" for name in ("effect", "control_effect", "difference") for suffix in ("", "_low", "_high")),
     *("wer_clean", "wer", "control_wer", "causal"),
-)
+]
 
 
 class Detector(NamedTuple):
@@ -72,7 +71,7 @@ class CausalStudy:
 def nothing_to_test(site: Site, reason: str) -> CausalStudy:
     """A study without trials, and the reason."""
     details = {"site": site.name, "features": [], "skipped": [reason]}
-    return CausalStudy(pd.DataFrame(columns=list(VERDICT_COLUMNS)), pd.DataFrame(columns=["part"]), details)
+    return CausalStudy(pd.DataFrame(columns=VERDICT_COLUMNS), pd.DataFrame(columns=["part"]), details)
 
 
 def open_setting(site: Site, folder: Path, whisper: WhisperConfig, compute: ComputeConfig) -> Setting:
@@ -102,14 +101,10 @@ def run_study(
     trials = choose_detectors(site, phones, features, speech, config)
     if not trials:
         return nothing_to_test(site, f"no phone has a detector and {LEAST} eval utterances")
+    groups = {"features": [one.feature for one in trials], "controls": [one.control for one in trials]}
     jobs: list[Callable[[Setting], list[Row]]] = [
         *(partial(feature_trial, spoken=spoken, **detector._asdict()) for detector, spoken in trials.items()),
-        partial(
-            patching_trial,
-            **speech.noisy(config)._asdict(),
-            features=[detector.feature for detector in trials],
-            controls=[detector.control for detector in trials],
-        ),
+        partial(patching_trial, **speech.noisy(config)._asdict(), **groups),
     ]
     *rows, patched = parallel_map(partial(_run, open_setting), jobs, workers=workers, description="causal")
     return summarise(site, config, dict(zip(trials, rows, strict=True)), patched)
@@ -169,14 +164,11 @@ def summarise(
 ) -> CausalStudy:
     """Verdicts of trials: rows by detector, and those of the patching."""
     by_detector = {detector: feature_verdicts(rows, config) for detector, rows in trials.items()}
-    verdicts = pd.DataFrame(
-        [
-            {**detector._asdict(), "intervention": name, "causal": beats_controls(verdict), **verdict}
-            for detector, both in by_detector.items()
-            for name, verdict in both.items()
-        ],
-        columns=list(VERDICT_COLUMNS),
-    )
+    verdicts = [
+        {**detector._asdict(), "intervention": name, "causal": beats_controls(verdict), **verdict}
+        for detector, both in by_detector.items()
+        for name, verdict in both.items()
+    ]
     skipped = [
         f"feature {detector.feature}, {name}: fewer than {LEAST} eval utterances hold words {which} /{detector.phone}/"
         for detector, both in by_detector.items()
@@ -193,7 +185,7 @@ def summarise(
         "skipped": skipped,
         "settings": config.model_dump(mode="json"),
     }
-    return CausalStudy(verdicts, table, details)
+    return CausalStudy(pd.DataFrame(verdicts, columns=VERDICT_COLUMNS), table, details)
 
 
 def _entry(detector: Detector, both: dict[str, dict[str, float]]) -> dict[str, Any]:

@@ -27,27 +27,14 @@ VERSION, SPEC, REVISION = 6, "WhisperSpec", 3
 DTYPES: list[np.dtype[Any]] = [np.dtype(code) for code in ("<f4", "i1", "<i2", "<i4", "<f2")]
 FIX = "convert the checkpoint again with ct2-transformers-converter --quantization float16"
 
-# applied in order: `self_attention` before `.attention`, the decoder's attention to the encoder
-_RENAMES = [
-    (r"^(encoder|decoder)/layer_(\d+)/", r"model.\1.layers.\2."),
-    (r"^(encoder|decoder)/", r"model.\1."),
-    (r"self_attention/layer_norm/", "self_attn_layer_norm/"),
-    (r"\.attention/layer_norm/", ".encoder_attn_layer_norm/"),
-    (r"ffn/layer_norm/", "final_layer_norm/"),
-    (r"ffn/linear_0/", "fc1/"),
-    (r"ffn/linear_1/", "fc2/"),
-    (r"self_attention/linear_0/", "self_attn.qkv/"),
-    (r"self_attention/linear_1/", "self_attn.out_proj/"),
-    (r"\.attention/linear_0/", ".encoder_attn.q_proj/"),
-    (r"\.attention/linear_1/", ".encoder_attn.kv/"),
-    (r"\.attention/linear_2/", ".encoder_attn.out_proj/"),
-    (r"position_encodings/encodings$", "embed_positions.weight"),
-    (r"model\.decoder\.embeddings/", "model.decoder.embed_tokens/"),
-    (r"model\.decoder\.projection/", "proj_out/"),
-    (r"/gamma$", ".weight"),
-    (r"/beta$", ".bias"),
-    (r"/(weight|bias)$", r".\1"),
-]
+_MODULES = {
+    "self_attention/layer_norm": "self_attn_layer_norm", "self_attention/linear_0": "self_attn.qkv",
+    "self_attention/linear_1": "self_attn.out_proj", "attention/layer_norm": "encoder_attn_layer_norm",
+    "attention/linear_0": "encoder_attn.q_proj", "attention/linear_1": "encoder_attn.kv",
+    "attention/linear_2": "encoder_attn.out_proj", "ffn/layer_norm": "final_layer_norm", "ffn/linear_0": "fc1",
+    "ffn/linear_1": "fc2", "position_encodings": "embed_positions", "embeddings": "embed_tokens",
+}  # fmt: skip
+_LEAVES = {"gamma": "weight", "beta": "bias", "encodings": "weight"}
 
 
 class _Reader:
@@ -118,11 +105,16 @@ def read_ct2(path: Path) -> Variables:
 
 def _target_names(name: str) -> list[str]:
     """The transformers names that one CTranslate2 variable is stacked from, in order."""
-    for pattern, replacement in _RENAMES:
-        name = re.sub(pattern, replacement, name)
-    stem, _, leaf = name.rpartition(".")
-    module, _, stack = stem.rpartition(".")
-    return [f"{module}.{part}_proj.{leaf}" for part in stack] if stack in ("qkv", "kv") else [name]
+    match = re.fullmatch(r"(encoder|decoder)/(?:layer_(\d+)/)?(.+)/(\w+)", name)
+    if match is None or match[3] == "projection":  # the one module outside encoder and decoder
+        return ["proj_out.weight" if match else name]
+    side, layer, module, leaf = match.groups()
+    module, leaf = _MODULES.get(module, module), _LEAVES.get(leaf, leaf)
+    block = f"model.{side}.layers.{layer}" if layer else f"model.{side}"
+    attention, _, stack = module.rpartition(".")
+    # CTranslate2 stacks the projections that share an input, to multiply once
+    parts = [f"{attention}.{part}_proj" for part in stack] if stack in ("qkv", "kv") else [module]
+    return [f"{block}.{part}.{leaf}" for part in parts]
 
 
 def to_transformers(variables: Variables) -> dict[str, torch.Tensor]:

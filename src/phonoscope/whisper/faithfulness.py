@@ -10,7 +10,7 @@ from phonoscope.errors import DataError
 from phonoscope.whisper.model import Whisper
 from phonoscope.whisper.patching import Speech, first_block, run_patched, site_rows, speech_batches
 from phonoscope.whisper.sites import Normaliser, Patch, Point, outputs, site_layers, substitute
-from phonoscope.whisper.wer import word_error_rate
+from phonoscope.whisper.transcript import word_error_rate
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ from phonoscope.errors import DataError
 from phonoscope.whisper.model import FRAME_SAMPLES, Whisper, embed, run_blocks
 from phonoscope.whisper.sites import Normaliser, Point, capture, inputs, outputs
 from phonoscope.whisper.transcript import TextTokens, prompt, token_batch
-from phonoscope.whisper.windows import Window
+from phonoscope.whisper.utterances import Piece, Window
 
 if TYPE_CHECKING:
     import torch
@@ -34,15 +34,6 @@ class Block(NamedTuple):
     deviation: NDArray[np.float32]
 
 
-class Batch(NamedTuple):
-    """Windows of one length that are encoded at once."""
-
-    windows: Sequence[Window]
-    audio: Sequence[NDArray[np.float32]]
-    texts: Sequence[Sequence[TextTokens]]
-    """Transcripts of each window's utterances, in order; only decoder sites need them."""
-
-
 def row_points(whisper: Whisper, site: Site) -> list[Point]:
     """Points of the vectors of a row: an MLP's input and output, else the outputs, which are the inputs."""
     between = outputs(whisper, site)
@@ -62,9 +53,17 @@ def text_spans(whisper: Whisper, window: Window, texts: Sequence[TextTokens]) ->
     return spans
 
 
-def extract(whisper: Whisper, sites: Sequence[Site], batch: Batch, *, normalize: Normalize) -> dict[Site, list[Block]]:
-    """The activations of one batch of windows at all sites, in float16; padding is left out.
+def extract(
+    whisper: Whisper,
+    sites: Sequence[Site],
+    windows: Sequence[Window],
+    audio: Sequence[NDArray[np.float32]],
+    texts: Sequence[Sequence[TextTokens]],
+    normalize: Normalize,
+) -> dict[Site, list[Block]]:
+    """The activations of windows of one length, encoded at once, at all sites, in float16; padding is left out.
 
+    `texts` are the transcripts of each window's utterances, in order; only decoder sites need them.
     Raises: `DataError` if an activation is not finite in float16.
     """
     import torch
@@ -72,15 +71,23 @@ def extract(whisper: Whisper, sites: Sequence[Site], batch: Batch, *, normalize:
     points = {site: row_points(whisper, site) for site in sites}
     every = [point for site in sites for point in points[site]]
     with torch.inference_mode(), capture(every) as taken:
-        stream = run_blocks(whisper, embed(whisper, batch.audio, batch.windows[0].positions * FRAME_SAMPLES))
+        stream = run_blocks(whisper, embed(whisper, audio, windows[0].positions * FRAME_SAMPLES))
         if any(site.is_decoder for site in sites):
             encoded = whisper.model.model.encoder.layer_norm(stream)
             # the last token is only predicted: the decoder never reads it
-            read = token_batch(whisper, [_joined(*pair) for pair in zip(batch.windows, batch.texts, strict=True)])
+            read = token_batch(whisper, [_joined(*pair) for pair in zip(windows, texts, strict=True)])
             whisper.model.model.decoder(read[:, :-1], encoder_hidden_states=encoded, use_cache=False)
-        return {
-            site: _blocks(whisper, site, [taken[point] for point in points[site]], batch, normalize) for site in sites
-        }
+        blocks: dict[Site, list[Block]] = {}
+        for site in sites:
+            normaliser = Normaliser(whisper, site, normalize)
+            parts = zip(*(normaliser.apply(taken[point]) for point in points[site]), strict=True)
+            states = [torch.stack(part, dim=2) for part in parts]
+            blocks[site] = [
+                _block(site, piece, *(part[row, start:end] for part in states))
+                for row, (window, told) in enumerate(zip(windows, texts, strict=True))
+                for piece, (start, end) in zip(window.pieces, _spans(whisper, site, window, told), strict=True)
+            ]
+        return blocks
 
 
 def _joined(window: Window, texts: Sequence[TextTokens]) -> list[int]:
@@ -88,26 +95,19 @@ def _joined(window: Window, texts: Sequence[TextTokens]) -> list[int]:
     return [token for piece, told in zip(window.pieces, texts, strict=True) if piece.whole for token in told.ids]
 
 
-def _blocks(
-    whisper: Whisper, site: Site, states: Sequence[torch.Tensor], batch: Batch, normalize: Normalize
-) -> list[Block]:
-    import torch
+def _spans(whisper: Whisper, site: Site, window: Window, texts: Sequence[TextTokens]) -> list[tuple[int, int]]:
+    if site.is_decoder:
+        return text_spans(whisper, window, texts)
+    return [(piece.first, piece.first + piece.frames) for piece in window.pieces]
 
-    normaliser = Normaliser(whisper, site, normalize)
-    values, mean, deviation = (torch.stack(part, dim=2) for part in zip(*map(normaliser.apply, states), strict=True))
-    blocks = []
-    for index, (window, texts) in enumerate(zip(batch.windows, batch.texts, strict=True)):
-        frames = [(piece.first, piece.first + piece.frames) for piece in window.pieces]
-        spans = text_spans(whisper, window, texts) if site.is_decoder else frames
-        for piece, (start, end) in zip(window.pieces, spans, strict=True):
-            # float16 halves the largest files of the pipeline; its largest number is 65,504
-            rows = values[index, start:end].to(torch.float16).cpu().numpy()
-            if not np.isfinite(rows).all():
-                raise DataError(f"{site.name}: activations beyond float16; normalise them by the final layer norm")
-            rows = rows if rows.shape[1] > 1 else rows[:, 0]
-            removed = (part[index, start:end].cpu().numpy() for part in (mean, deviation))
-            blocks.append(Block(piece.utterance, piece.skip, rows, *removed))
-    return blocks
+
+def _block(site: Site, piece: Piece, values: torch.Tensor, mean: torch.Tensor, deviation: torch.Tensor) -> Block:
+    # float16 halves the largest files of the pipeline; its largest number is 65,504
+    rows = values.half().cpu().numpy()
+    if not np.isfinite(rows).all():
+        raise DataError(f"{site.name}: activations beyond float16; normalise them by the final layer norm")
+    rows = rows if rows.shape[1] > 1 else rows[:, 0]
+    return Block(piece.utterance, piece.skip, rows, mean.cpu().numpy(), deviation.cpu().numpy())
 
 
 def agreement(one: NDArray[np.floating], other: NDArray[np.floating]) -> dict[str, float]:

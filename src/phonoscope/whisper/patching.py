@@ -10,7 +10,7 @@ from phonoscope.config.sites import Site
 from phonoscope.whisper.model import FRAME_SAMPLES, Encoded, Whisper, embed, run_blocks, transcripts
 from phonoscope.whisper.sites import Normaliser, Patch, Point, capture, inputs, patched, site_layers
 from phonoscope.whisper.transcript import TextTokens, log_probabilities, prompt, tokenize
-from phonoscope.whisper.windows import batches, plan_windows, speech_mask, window_audio
+from phonoscope.whisper.utterances import batches, plan_windows, speech_mask, window_audio
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from phonoscope.config.whisper import Normalize
 
+BATCH_S = 120.0  # seconds of windows that are encoded at once; bounds memory
 MORE_TOKENS = 10
 """Tokens that a transcript may exceed the longest reference by; a longer one is a loop, and is cut off."""
 
@@ -47,16 +48,11 @@ class Outcome(NamedTuple):
 
 
 def speech_batches(
-    whisper: Whisper,
-    samples_16k: Sequence[NDArray[np.float32]],
-    texts: Sequence[str],
-    *,
-    context_s: float,
-    batch_s: float = 120.0,
+    whisper: Whisper, samples_16k: Sequence[NDArray[np.float32]], texts: Sequence[str], *, context_s: float
 ) -> Iterator[Speech]:
     """Encode utterances, each alone in its window. One longer than 30 s is left out: its transcript cannot be cut."""
     windows = plan_windows([len(samples) for samples in samples_16k], [""] * len(texts), context_s=context_s)
-    for batch in batches([window for window in windows if window.pieces[0].whole], batch_s):
+    for batch in batches([window for window in windows if window.pieces[0].whole], BATCH_S):
         numbers = [window.pieces[0].utterance for window in batch]
         audio = [window_audio(window, lambda number: samples_16k[number]) for window in batch]
         streams = [embed(whisper, audio, batch[0].positions * FRAME_SAMPLES)]
