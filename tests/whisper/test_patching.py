@@ -12,7 +12,7 @@ from phonoscope.config.sites import Site
 from phonoscope.config.whisper import Normalize
 from phonoscope.errors import DataError
 from phonoscope.whisper import Whisper
-from phonoscope.whisper.faithfulness import faithfulness
+from phonoscope.whisper.patching import faithfulness
 
 from .checkout import SENTENCES, noise
 
