@@ -101,7 +101,7 @@ def run_study(
     trials = choose_detectors(site, phones, features, speech, config)
     if not trials:
         return nothing_to_test(site, f"no phone has a detector and {LEAST} eval utterances")
-    groups = {"features": [one.feature for one in trials], "controls": [one.control for one in trials]}
+    groups: dict[str, Any] = {"features": [one.feature for one in trials], "controls": [one.control for one in trials]}
     jobs: list[Callable[[Setting], list[Row]]] = [
         *(partial(feature_trial, spoken=spoken, **detector._asdict()) for detector, spoken in trials.items()),
         partial(patching_trial, **speech.noisy(config)._asdict(), **groups),

@@ -157,7 +157,7 @@ class _Store:
         self._values = np.lib.format.open_memmap(folder / "features.npy", mode="w+", dtype=np.float16, shape=shape)
         self._mean = np.zeros((rows, depth), dtype=np.float32)
         self._deviation = np.ones((rows, depth), dtype=np.float32)
-        self._config = {"site": site.name, "layers": list(self._layers), "checkpoint": whisper.model_id}
+        self._config: dict[str, Any] = {"site": site.name, "layers": list(self._layers), "checkpoint": whisper.model_id}
         self._config |= {"width": width, "rows": rows, "parts": depth, "frame_s": FRAME_S}
         self._config |= collection.settings.model_dump(include={"normalize", "context_s", "pack"})
 
