@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from phonoscope.alignment import Alignment, align_events
+from phonoscope.alignment.events import align_events
 from phonoscope.audio import resample
 from phonoscope.corpus.espeak import synthesize
+from phonoscope.data.labels import Alignment
 from phonoscope.events import PhoneEvent
 
 

@@ -3,21 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from phonoscope.alignment import force_align
+from phonoscope.alignment.forced import force_align
 from phonoscope.errors import DataError
 
 from .spoken import labels, speak
 
 
 @pytest.mark.parametrize(
-    ("text", "phones"),
-    [
-        ("seven", "S EH V AH N"),
-        ("Five.", "F AY V"),
-        ("yes, no!", "Y EH S N OW"),
-        ("it’s a boat", "IH T S AH B OW T"),
-        ("we sing", "W IY S IH NG"),
-    ],
+    ("text", "phones"), [("Five.", "F AY V"), ("yes, no!", "Y EH S N OW"), ("it’s a song", "IH T S AH S AO NG")]
 )
 def test_phones_are_the_dictionary_s(text: str, phones: str) -> None:
     audio = speak(text).at_16_khz

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phonoscope.alignment import Interval
-from phonoscope.alignment.intervals import check_intervals, fill_gaps
+from phonoscope.alignment.intervals import check_intervals, fill_gaps, spoken_words
+from phonoscope.data.labels import Interval
 from phonoscope.errors import DataError
 
 
@@ -35,13 +35,9 @@ def test_sorts_and_cuts_what_an_aligner_rounds_over_the_end() -> None:
 
 
 def test_fill_gaps_merges_silence() -> None:
-    filled = fill_gaps([Interval(0.1, 0.2, "SIL"), Interval(0.3, 0.4, "AA"), Interval(0.4, 0.5, "AA")], 0.6)
-    assert filled == [
-        Interval(0.0, 0.3, "SIL"),
-        Interval(0.3, 0.4, "AA"),
-        Interval(0.4, 0.5, "AA"),
-        Interval(0.5, 0.6, "SIL"),
-    ]
+    twice = [Interval(0.3, 0.4, "AA"), Interval(0.4, 0.5, "AA")]
+    filled = fill_gaps([Interval(0.1, 0.2, "SIL"), *twice], 0.6)
+    assert filled == [Interval(0.0, 0.3, "SIL"), *twice, Interval(0.5, 0.6, "SIL")]
 
 
 @given(st.lists(st.integers(0, 1000), max_size=20, unique=True).map(sorted), st.data())
@@ -54,3 +50,11 @@ def test_fill_gaps_tiles_the_utterance(bounds: list[int], data: st.DataObject) -
     assert all(a.end_s == b.start_s and a.end_s > a.start_s for a, b in pairwise(filled))
     assert not any(a.label == b.label == "SIL" for a, b in pairwise(filled))
     assert [i for i in filled if i.label == "AA"] == [i for i in intervals if i.label == "AA"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("  ", []), ("“Don’t” — She said…", ["don't", "", "she", "said"]), ("well-known (yes)", ["well-known", "yes"])],
+)
+def test_a_transcript_has_one_entry_per_token(text: str, words: list[str]) -> None:
+    assert spoken_words(text) == words

@@ -4,14 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phonoscope.causal.tables import (
-    LEAST,
-    beats_controls,
-    feature_verdicts,
-    features_beat_controls,
-    patching_table,
-    word_error_rate,
-)
+from phonoscope.causal.tables import LEAST, beats_controls, feature_verdicts, features_beat_controls, patching_table
 from phonoscope.config.causal import CausalConfig
 
 SETTINGS = CausalConfig(samples=200)
@@ -95,8 +88,3 @@ def test_the_restored_share_is_the_planted_one() -> None:
 def test_noise_that_takes_nothing_leaves_nothing_to_restore() -> None:
     table = patching_table(patched({"mlp_2": 0.5}).assign(target=-1.0, other=-1.0), SETTINGS)
     assert (table[["recovered", "recovered_all"]] == 0).all(axis=None)
-
-
-def test_word_error_rates_are_pooled() -> None:
-    rows = pd.DataFrame({"condition": ["a", "a", "b"], "errors": [1, 3, 5], "words": [2, 6, 0]})
-    assert word_error_rate(rows, "a") == 0.5

@@ -1,16 +1,26 @@
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
+
 import pytest
 import torch
 
-from phonoscope.causal.interventions import Intervention, patch_clean, word_mask
-from phonoscope.causal.trials import Row, Setting, Spoken, Word, feature_trial, patching_trial
+from phonoscope.causal.trials import (
+    Intervention,
+    Row,
+    Setting,
+    Spoken,
+    Word,
+    feature_trial,
+    patch_clean,
+    patching_trial,
+    word_mask,
+)
 from phonoscope.config.sites import Site
 from phonoscope.whisper import Whisper
-from phonoscope.whisper.patching import Outcome, Speech, run_clean, run_patched, speech_batches
+from phonoscope.whisper.patching import Outcome, Speech, run_patched, speech_batches
 
-from ..whisper.speech import noise
+from ..whisper.checkout import noise
 
 
 class Axes:
@@ -23,8 +33,8 @@ class Axes:
         return (x @ self.W_dec.T).clamp(min=0)
 
 
-def one_batch(whisper: Whisper, seeds: list[int], scale: float = 1.0) -> Speech:
-    audio = [noise(6400, seed) * np.float32(scale) for seed in seeds]
+def one_batch(whisper: Whisper, seeds: list[int]) -> Speech:
+    audio = [noise(6400, seed) for seed in seeds]
     (speech,) = speech_batches(whisper, audio, ["w1 w2"] * len(seeds), context_s=1.0)
     return speech
 
@@ -41,7 +51,7 @@ def test_the_encoder_started_again_in_the_middle_is_the_encoder(tiny: Whisper, s
     width = 24 if site == "encoder_all" else 8
     test = Intervention(speech, Site.parse(site), Axes(width), "none")
     assert same(test.run([part * 0 for part in test.contribution([0])]), whole)
-    assert same(run_clean(speech), whole)
+    assert same(run_patched(speech, {}), whole)
 
 
 @pytest.mark.parametrize("normalize", ["final", "none"])
@@ -50,7 +60,7 @@ def test_all_features_together_are_the_activations(tiny: Whisper, normalize: str
     speech, site = one_batch(tiny, [0, 1]), Site.parse("encoder_2")
     test = Intervention(speech, site, Axes(8), normalize)  # type: ignore[arg-type]
     (change,) = test.contribution(range(16))
-    raw = speech.rows(speech.streams[2])
+    raw = speech.streams[2][speech.mask]
     if normalize == "none":
         torch.testing.assert_close(change, raw)
     else:
@@ -72,10 +82,10 @@ def test_steering_is_as_long_as_asked_along_the_feature(tiny: Whisper) -> None:
 def test_patching_every_position_gives_the_clean_run(tiny: Whisper) -> None:
     clean, noisy = one_batch(tiny, [0, 1]), one_batch(tiny, [2, 3])
     everywhere = torch.ones_like(clean.mask)
-    assert not same(run_clean(noisy), run_clean(clean))
+    assert not same(run_patched(noisy, {}), run_patched(clean, {}))
     for site in ("encoder_0", "encoder_2", "encoder_3"):
-        assert same(patch_clean(clean, noisy, Site.parse(site), everywhere), run_clean(clean))
-        assert same(patch_clean(clean, noisy, Site.parse(site), ~everywhere), run_clean(noisy))
+        assert same(patch_clean(clean, noisy, Site.parse(site), everywhere), run_patched(clean, {}))
+        assert same(patch_clean(clean, noisy, Site.parse(site), ~everywhere), run_patched(noisy, {}))
 
 
 @pytest.mark.parametrize(
@@ -94,8 +104,8 @@ def spoken(seed: int) -> Spoken:
     return Spoken(f"u{seed}", "w1 w2", noise(6400, seed), words)
 
 
-def setting(whisper: Whisper, site: str = "encoder_2") -> Setting:
-    return Setting(whisper, Site.parse(site), Axes(8), "none", 1.0)
+def setting(whisper: Whisper, dictionary: Any = None) -> Setting:
+    return Setting(whisper, Site.parse("encoder_2"), dictionary or Axes(8), "none", 1.0)
 
 
 def by_condition(rows: list[Row], name: str = "u0") -> dict[str, Row]:
@@ -103,8 +113,7 @@ def by_condition(rows: list[Row], name: str = "u0") -> dict[str, Row]:
 
 
 def test_words_are_counted_on_the_side_of_their_phones(tiny: Whisper) -> None:
-    (speech,) = speech_batches(tiny, [noise(6400)], ["w1 w2"], context_s=1.0)
-    first, second, _ = run_clean(speech).log_probs[0].tolist()
+    first, second, _ = run_patched(one_batch(tiny, [0]), {}).log_probs[0].tolist()
     for phone, target, other in (("S", [first, second], []), ("OW", [second], [first]), ("Z", [], [first, second])):
         row = by_condition(feature_trial(setting(tiny), [spoken(0)], phone, 0, 1, 1.0))["clean"]
         assert (row.targets, row.others) == (len(target), len(other))
@@ -119,7 +128,7 @@ def test_a_silent_feature_does_nothing_and_the_control_is_treated_alike(tiny: Wh
             activations[:, 1] = 0
             return activations
 
-    quiet = Setting(tiny, Site.parse("encoder_2"), Deaf(8), "none", 1.0)
+    quiet = setting(tiny, Deaf(8))
     rows = by_condition(feature_trial(quiet, [spoken(0), spoken(1)], "IH", 0, 1, 1.5))
     swapped = by_condition(feature_trial(quiet, [spoken(0), spoken(1)], "IH", 1, 0, 1.5))
     assert rows["ablate_control"].target == pytest.approx(rows["clean"].target, abs=1e-6)
@@ -135,8 +144,8 @@ def test_patching_reports_every_part_of_the_sites_block(tiny: Whisper) -> None:
     parts = [*words, "attention_2", "mlp_2", "features", "features_control"]
     assert list(by_condition(rows)) == ["clean", "noisy", *parts]
     assert all(row.targets == row.others == 1 for row in rows)
-    (clean,) = speech_batches(tiny, [noise(6400, 1)], ["w1 w2"], context_s=1.0)
-    assert by_condition(rows, "u1")["clean"].target == pytest.approx(float(run_clean(clean).log_probs[0][1]), abs=1e-5)
+    second = float(run_patched(one_batch(tiny, [1]), {}).log_probs[0][1])
+    assert by_condition(rows, "u1")["clean"].target == pytest.approx(second, abs=1e-5)
     for condition, span in (("word.encoder_2", (12, 20)), ("elsewhere.encoder_2", (4, 12))):
         there, here = one_batch(tiny, [1]), one_batch(tiny, [6])
         alone = patch_clean(there, here, Site.parse("encoder_2"), word_mask(here, [span]))

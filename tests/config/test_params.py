@@ -89,6 +89,7 @@ def test_every_parameter_has_a_docstring(model: type[BaseModel]) -> None:
         ({"corpus.root": None}, ["corpus.root", "string", "None"]),
         ({"corpus.takes": 0, "corpus.sentences_per_speaker": 0}, ["corpus", "both 0"]),
         ({"alignment.f0_max_hz": 70}, ["alignment", "octave"]),
+        ({"alignment.method": "forced", "alignment.stress": "keep"}, ["alignment", "needs method given or events"]),
         ({"split.eval_fraction": 0}, ["split.eval_fraction", "greater than 0"]),
         ({"split.eval_fraction": 0.9}, ["split.eval_fraction", "less than or equal to 0.5"]),
         ({"codecs.dac.layers": 0}, ["codecs.dac.layers", "greater than or equal to 1"]),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phonoscope.alignment import Interval, frame_labels
+from phonoscope.data.labels import Interval, frame_labels
 
 
 def brute_force(intervals: list[tuple[int, int, str]], n_frames: int, rate: int) -> list[str]:

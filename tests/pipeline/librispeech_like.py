@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from phonoscope.alignment import Alignment, force_align, write_textgrid
+from phonoscope.alignment.forced import force_align
+from phonoscope.alignment.textgrid import write_textgrid
 from phonoscope.audio import read_audio, resample, write_flac
 from phonoscope.codecs.checkpoints import random_codec
 from phonoscope.codecs.registry import codec_kind
@@ -25,6 +26,7 @@ from phonoscope.codecs.start import initialise_from_data
 from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.items import AudioFile, RawItem
 from phonoscope.corpus.sources import fsdd
+from phonoscope.data.labels import Alignment
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from phonoscope.alignment import Alignment, Interval, read_textgrid
-from phonoscope.alignment.textgrid import find_textgrids
+from phonoscope.alignment.textgrid import find_textgrids, read_textgrid
 from phonoscope.audio import read_audio, write_flac
 from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.items import RawItem
 from phonoscope.corpus.sources import librispeech
+from phonoscope.data.labels import Alignment, Interval
 from tests.pipeline.librispeech_like import DIGITS, RATE_HZ, SUBSET, make_corpus
 
 WORDS = {"zero": ("Z", "IH1"), "one": ("W", "AH1")}

@@ -67,7 +67,7 @@ def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, to
     monkeypatch.setattr("phonoscope.pipeline.listening.utterances", lambda: [utterance])
     monkeypatch.setattr("phonoscope.whisper.utterances.eval_utterances", lambda spoken, count: spoken[:count])
     monkeypatch.setattr("phonoscope.whisper.utterances.read_16k", lambda utterance: 3)
-    monkeypatch.setattr("phonoscope.whisper.faithfulness.faithfulness", faithfulness)
+    monkeypatch.setattr("phonoscope.whisper.patching.faithfulness", faithfulness)
     return calls
 
 

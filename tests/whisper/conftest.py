@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from phonoscope.audio import resample
 from phonoscope.whisper import Whisper, load_whisper
 
+from .checkout import SENTENCES
 from .ct2_writer import ALIASES, ct2_bytes, tiny_model, to_variables
-from .speech import SENTENCES
 
 
 @pytest.fixture(scope="package")

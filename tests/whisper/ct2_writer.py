@@ -35,30 +35,16 @@ def ct2_bytes(
     return b"".join(parts)
 
 
-def tiny_model(vocabulary: int = 64, mels: int = 80, positions: int = 1500) -> WhisperForConditionalGeneration:
+def tiny_model() -> WhisperForConditionalGeneration:
     """Random weights, exactly representable in float16; encoder and decoder of different depth and width."""
     torch.manual_seed(0)
-    model = WhisperForConditionalGeneration(
-        WhisperConfig(
-            vocab_size=vocabulary,
-            num_mel_bins=mels,
-            d_model=8,
-            encoder_layers=3,
-            decoder_layers=2,
-            encoder_attention_heads=2,
-            decoder_attention_heads=4,
-            encoder_ffn_dim=12,
-            decoder_ffn_dim=20,
-            max_source_positions=positions,
-            max_target_positions=16,
-            pad_token_id=0,
-            bos_token_id=1,
-            eos_token_id=2,
-            decoder_start_token_id=3,
-            suppress_tokens=None,
-            begin_suppress_tokens=None,
-        )
-    )
+    encoder = {"encoder_layers": 3, "encoder_attention_heads": 2, "encoder_ffn_dim": 12}
+    decoder = {"decoder_layers": 2, "decoder_attention_heads": 4, "decoder_ffn_dim": 20}
+    sizes = {"vocab_size": 64, "num_mel_bins": 80, "max_source_positions": 1500, "max_target_positions": 16}
+    tokens = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 3}
+    barred = dict.fromkeys(("suppress_tokens", "begin_suppress_tokens"))
+    config = WhisperConfig(d_model=8, **sizes, **encoder, **decoder, **tokens, **barred)
+    model = WhisperForConditionalGeneration(config)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape).mul(0.5).half().float())

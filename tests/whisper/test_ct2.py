@@ -46,12 +46,8 @@ def test_a_key_bias_changes_nothing_because_softmax_does_not_see_it(tmp_path: Pa
 
 
 def test_reader_returns_what_was_written(tmp_path: Path) -> None:
-    variables: dict[str, Array] = {
-        "f32": np.array([1.5, -2.0], np.float32),
-        "i8": np.array([[-3]], np.int8),
-        "i32": np.array(7, np.int32),
-        **SMALL,
-    }
+    numbers = {"f32": np.array([1.5, -2.0], np.float32), "i8": np.array([[-3]], np.int8), "i32": np.array(7, np.int32)}
+    variables: dict[str, Array] = {**numbers, **SMALL}
     result = read_ct2(written(tmp_path, ct2_bytes(variables, {"alias": "i8"})))
     assert set(result) == {*variables, "alias"}
     for name, array in {**variables, "alias": variables["i8"]}.items():
@@ -76,10 +72,8 @@ def test_reader_returns_what_was_written(tmp_path: Path) -> None:
     ],
 )
 def test_broken_files_are_refused_with_file_and_reason(tmp_path: Path, data: bytes, reason: str) -> None:
-    path = written(tmp_path, data)
-    with pytest.raises(DataError, match=reason) as caught:
-        read_ct2(path)
-    assert str(path) in str(caught.value)
+    with pytest.raises(DataError, match=rf"model\.bin: .*{reason}"):
+        read_ct2(written(tmp_path, data))
 
 
 def test_every_truncation_and_a_missing_file_are_refused(tmp_path: Path) -> None:
@@ -121,11 +115,7 @@ def test_a_changed_byte_is_refused_or_read_but_never_crashes(
     ],
 )
 def test_a_model_that_does_not_fit_is_refused(tmp_path: Path, name: str, array: Array | None, reason: str) -> None:
-    variables = to_variables(tiny_model())
-    variables.pop(name, None)
-    if array is not None:
-        variables[name] = array
-    path = written(tmp_path, ct2_bytes(variables, ALIASES))
-    with pytest.raises(DataError, match=reason) as caught:
-        load_ct2(path)
-    assert str(path) in str(caught.value)
+    changed: dict[str, Array | None] = {**to_variables(tiny_model()), name: array}
+    kept = {name: array for name, array in changed.items() if array is not None}
+    with pytest.raises(DataError, match=rf"model\.bin: .*{reason}"):
+        load_ct2(written(tmp_path, ct2_bytes(kept, ALIASES)))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +11,11 @@ from numpy.typing import NDArray
 from phonoscope.config.sites import Site
 from phonoscope.errors import DataError
 from phonoscope.whisper import Whisper, encoder_features, load_whisper
-from phonoscope.whisper.features import Batch, Block, agreement, extract, parts, text_spans
+from phonoscope.whisper.features import agreement, extract, row_points, text_spans
 from phonoscope.whisper.transcript import TextTokens, prompt, token_batch
-from phonoscope.whisper.windows import batches, plan_windows, window_audio
+from phonoscope.whisper.utterances import batches, plan_windows, window_audio
 
-from .speech import noise
+from .checkout import noise
 
 
 def take(
@@ -25,27 +26,20 @@ def take(
     texts: list[TextTokens] | None = None,
     pack: bool = False,
     context_s: float = 2.0,
-    normalize: str = "none",
+    normalize: Any = "none",
 ) -> dict[str, list[NDArray[np.float32]]]:
     """Features of whole utterances by site."""
     windows = plan_windows([len(u) for u in utterances], ["a"] * len(utterances), pack=pack, context_s=context_s)
     told = texts or [TextTokens((), ())] * len(utterances)
-    blocks: dict[str, list[Block]] = {name: [] for name in names}
+    rows: dict[str, list[list[NDArray[np.float16]]]] = {name: [[] for _ in utterances] for name in names}
     for batch in batches(windows, 60.0):
         audio = [window_audio(window, utterances.__getitem__) for window in batch]
         spoken = [[told[piece.utterance] for piece in window.pieces] for window in batch]
-        sites = [Site.parse(name) for name in names]
-        for site, pieces in extract(whisper, sites, Batch(batch, audio, spoken), normalize=normalize).items():  # type: ignore[arg-type]
-            blocks[site.name] += pieces
-    for pieces in blocks.values():
-        pieces.sort(key=lambda block: (block.utterance, block.first))
-    return {
-        name: [
-            np.concatenate([block.values for block in pieces if block.utterance == number]).astype(np.float32)
-            for number in range(len(utterances))
-        ]
-        for name, pieces in blocks.items()
-    }
+        taken = extract(whisper, [Site.parse(name) for name in names], batch, audio, spoken, normalize)
+        for site, blocks in taken.items():
+            for block in sorted(blocks, key=lambda block: block.first):
+                rows[site.name][block.utterance].append(block.values)
+    return {name: [np.concatenate(parts).astype(np.float32) for parts in own] for name, own in rows.items()}
 
 
 def test_rows_are_the_utterances_own_frames_and_no_padding(tiny: Whisper) -> None:
@@ -79,7 +73,7 @@ def test_mlp_rows_hold_input_and_output_and_stacked_rows_every_layer(tiny: Whisp
     torch.testing.assert_close(block.fc2(torch.nn.functional.gelu(block.fc1(entering))), leaving, rtol=1e-2, atol=2e-2)
     for position, layer in enumerate((1, 2, 3)):
         np.testing.assert_array_equal(features["encoder_all"][:, position], features[f"encoder_{layer}"])
-    assert [parts(tiny, Site.parse(name)) for name in names] == [2, 3, 1, 1, 1]
+    assert [len(row_points(tiny, Site.parse(name))) for name in names] == [2, 3, 1, 1, 1]
 
 
 @pytest.mark.parametrize("pack", [False, True])
@@ -88,7 +82,7 @@ def test_the_decoder_is_taught_the_transcript(tiny: Whisper, pack: bool) -> None
     features = take(tiny, ["decoder_1"], utterances, texts=texts, pack=pack, context_s=30.0)["decoder_1"]
     heard = [np.concatenate([utterances[0], np.zeros(8000, np.float32), utterances[1]])] if pack else utterances
     mel = tiny.feature_extractor(heard, sampling_rate=16_000, return_tensors="pt").input_features
-    told = [texts[0] + texts[1]] if pack else texts
+    told = [texts[0].ids + texts[1].ids] if pack else [text.ids for text in texts]
     tokens = token_batch(tiny, told)[:, :-1]
     with torch.no_grad():
         states = tiny.model(mel, decoder_input_ids=tokens, output_hidden_states=True).decoder_hidden_states[1]

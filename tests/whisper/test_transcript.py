@@ -3,46 +3,34 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
 from phonoscope.errors import DataError
-from phonoscope.whisper import Whisper
+from phonoscope.whisper import Whisper, word_error_rate
 from phonoscope.whisper.model import Encoded, embed, run_blocks, transcripts
 from phonoscope.whisper.transcript import TextTokens, as_sentence, log_probabilities, prompt, token_batch, tokenize
 
-from .speech import SENTENCES, noise
+from .checkout import SENTENCES, noise
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("seven", "Seven."),
-        ("HE SAID  NO", "He said no."),
-        ("Is it?", "Is it?"),
+        *(("seven", "Seven."), ("HE SAID  NO", "He said no."), ("Is it?", "Is it?"), ("", ""), ("  ", "")),
         ("Mr. Smith went", "Mr. Smith went."),
-        ("", ""),
-        ("  ", ""),
     ],
 )
-def test_transcripts_are_as_sentence_as_whisper_would(text: str, expected: str) -> None:
-    assert as_sentence(text) == expected
+def test_transcripts_are_written_as_whisper_would_and_once(text: str, expected: str) -> None:
+    assert as_sentence(text) == expected == as_sentence(expected)
 
 
-def test_an_empty_transcript_has_no_tokens_and_joined_ones_number_their_words_on(tiny: Whisper) -> None:
+def test_an_empty_transcript_has_no_tokens(tiny: Whisper) -> None:
     empty = tokenize(tiny, "")
     assert empty == TextTokens((), ())
     stream = run_blocks(tiny, embed(tiny, [noise(4000)], 16_000))
-    (scored,) = log_probabilities(tiny, Encoded(tiny, stream), [empty])
+    (scored,) = log_probabilities(tiny, Encoded(tiny, stream), [empty.ids])
     assert scored.shape == (1,)  # the transcript's end
-    assert TextTokens((7, 8, 9), (0, 1, -1)) + TextTokens((4,), (0,)) == TextTokens((7, 8, 9, 4), (0, 1, -1, 2))
-
-
-@given(st.text())
-def test_writing_twice_changes_nothing_more(text: str) -> None:
-    assert as_sentence(as_sentence(text)) == as_sentence(text)
 
 
 def test_words_are_tokenized_as_in_the_whole_sentence(packaged: Whisper) -> None:
@@ -57,7 +45,7 @@ def test_words_are_tokenized_as_in_the_whole_sentence(packaged: Whisper) -> None
 
 def test_log_probabilities_are_the_models_own_loss(packaged: Whisper) -> None:
     whole = [noise(16_000, seed) for seed in (0, 1)]
-    texts = [tokenize(packaged, text) for text in ("Yes.", SENTENCES[1])]
+    texts = [tokenize(packaged, text).ids for text in ("Yes.", SENTENCES[1])]
     with torch.no_grad():
         stream = run_blocks(packaged, embed(packaged, whole, 16_000))
         scored = log_probabilities(packaged, Encoded(packaged, stream), texts)
@@ -67,13 +55,13 @@ def test_log_probabilities_are_the_models_own_loss(packaged: Whisper) -> None:
             logits = packaged.model(encoder_outputs=(encoded,), decoder_input_ids=alone[:, :-1]).logits[0]
             start = len(prompt(packaged)) - 1
             loss = cross_entropy(logits[start:], alone[0, start + 1 :], reduction="none")
-            assert len(scores) == len(tokens.ids) + 1
+            assert len(scores) == len(tokens) + 1
             torch.testing.assert_close(-scores, loss, rtol=1e-4, atol=1e-4)
 
 
 def test_scoring_leaves_the_transcript_as_it_is(packaged: Whisper, speech: list[NDArray[np.float32]]) -> None:
     """Both use the keys and values that the first of them computed."""
-    texts = [tokenize(packaged, sentence) for sentence in SENTENCES]
+    texts = [tokenize(packaged, sentence).ids for sentence in SENTENCES]
     with torch.no_grad():
         stream = run_blocks(packaged, embed(packaged, speech, 10 * 16_000))
         encoded = Encoded(packaged, stream)
@@ -86,6 +74,27 @@ def test_scoring_leaves_the_transcript_as_it_is(packaged: Whisper, speech: list[
 
 
 def test_a_transcript_beyond_the_text_context_is_refused(tiny: Whisper) -> None:
-    assert token_batch(tiny, [TextTokens((1,) * 14, (0,) * 14)]).shape == (1, 17)
+    assert token_batch(tiny, [(1,) * 14]).shape == (1, 17)
     with pytest.raises(DataError, match="has 18 tokens, Whisper's decoder takes 16"):
-        token_batch(tiny, [TextTokens((1,) * 15, (0,) * 15)])
+        token_batch(tiny, [(1,) * 15])
+
+
+@pytest.mark.parametrize(
+    ("references", "hypotheses", "rate"),
+    [
+        (["seven", " Um, it is one hundred and five!"], [" 7.", "it's 105"], 0),
+        (["the cat sat on the mat", "yes"], ["the cat sat the hat", "yes yes"], 3 / 7),  # one error of each kind
+        (["no"], ["I do not know"], 4),
+        (["", "good day"], ["hello", "good day"], 1 / 2),
+    ],
+    ids=["digits, case and punctuation", "pooled over words", "above one", "empty reference"],
+)
+def test_errors_are_counted_over_reference_words(references: list[str], hypotheses: list[str], rate: float) -> None:
+    assert word_error_rate(references, hypotheses) == pytest.approx(rate)
+
+
+def test_no_word_in_any_reference_and_unequal_lengths_are_refused() -> None:
+    with pytest.raises(DataError, match="no reference"):
+        word_error_rate(["", "..."], ["a", "b"])
+    with pytest.raises(ValueError, match="2 references"):
+        word_error_rate(["a", "b"], ["a"])

@@ -1,28 +1,32 @@
-"""Alignment of a whole corpus, in shards that survive an interruption."""
+"""Alignment of utterances by whichever method applies; of a whole corpus, in shards that survive an interruption."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from phonoscope.alignment.align import Sources, align_utterance
+from phonoscope.alignment.events import align_events
+from phonoscope.alignment.forced import SAMPLE_RATE_HZ, force_align
 from phonoscope.alignment.pitch import f0_track
 from phonoscope.alignment.textgrid import read_textgrid, write_textgrid
-from phonoscope.audio import read_audio
+from phonoscope.audio import read_audio, resample
 from phonoscope.config.alignment import AlignmentConfig
-from phonoscope.data.labels import FILES, Alignment, Track, label_tables
+from phonoscope.data.labels import Alignment, Track, label_tables
 from phonoscope.data.manifest import Manifest
 from phonoscope.errors import DataError, TooManyRejected
 from phonoscope.events import PhoneEvent
 from phonoscope.files import write_parquet
 from phonoscope.shards import resumable, shard_key, take_files
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SHARD_UTTERANCES = 32
 OUTCOME_FILE = "outcome.parquet"
@@ -35,17 +39,12 @@ class Job(NamedTuple):
     utterance: str
     path: str
     """Of the audio, below the corpus folder."""
-    sources: Sources
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Result of `align_corpus`."""
-
-    utterances: int
-    """All utterances, the rejected included."""
-    rejected: pd.DataFrame
-    """path, reason."""
+    text: str
+    accent: str
+    """The synthesizer's accent, such as `en-us`; only phone events need it."""
+    events: tuple[PhoneEvent, ...]
+    given: Path | None
+    """A TextGrid."""
 
 
 def plan(manifest: Manifest, events: pd.DataFrame, textgrids: Mapping[str, Path]) -> list[Job]:
@@ -57,9 +56,30 @@ def plan(manifest: Manifest, events: pd.DataFrame, textgrids: Mapping[str, Path]
     }
     rows = zip(*(map(str, manifest[name]) for name in ("utterance", "path", "text", "accent")), strict=True)
     return [
-        Job(utterance, path, Sources(text, accent, spoken.get(utterance, ()), textgrids.get(utterance)))
+        Job(utterance, path, text, accent, spoken.get(utterance, ()), textgrids.get(utterance))
         for utterance, path, text, accent in rows
     ]
+
+
+def align_utterance(samples: NDArray[np.float32], sample_rate: int, job: Job, config: AlignmentConfig) -> Alignment:
+    """Align one utterance by `config.method`; `auto` takes the given TextGrid, else the events, else forced alignment.
+
+    Raises: `DataError` with the reason if that method cannot align it.
+    """
+    method = config.method
+    if method == "auto":
+        method = "given" if job.given else "events" if job.events else "forced"
+    if method == "given":
+        if job.given is None:
+            raise DataError("this utterance has no TextGrid")
+        return read_textgrid(job.given, len(samples) / sample_rate, config.stress)
+    if method == "events":
+        if not job.events:
+            raise DataError("no phone events: only synthesized speech has them; align it by force, or give a TextGrid")
+        return align_events(job.events, job.text, job.accent, samples, sample_rate, config.stress)
+    if config.stress == "keep":
+        raise DataError("forced alignment has no stress digits; strip stress, or give a TextGrid")
+    return force_align(resample(samples, sample_rate, SAMPLE_RATE_HZ), job.text)
 
 
 def align_corpus(
@@ -71,22 +91,24 @@ def align_corpus(
     *,
     max_rejected: float,
     workers: int = 1,
-) -> Outcome:
+) -> pd.DataFrame:
     """Write into `folder` a TextGrid of every utterance and the tables of `data.Labels`.
 
     Phones and words in the tables are exactly those that reading a TextGrid gives. An utterance that cannot be aligned
     is left out. Finished shards wait in `kept`, so that an interrupted run can be continued.
+    Returns: path and reason of every utterance that is left out.
     Raises: `DataError` with the first reason if more than the share `max_rejected` of the utterances is left out.
     """
     shards = [jobs[start : start + SHARD_UTTERANCES] for start in range(0, len(jobs), SHARD_UTTERANCES)]
     work = partial(_align_shard, audio=audio, config=config)
     key = partial(_key, config.model_dump_json(), audio)
-    parts: dict[str, list[pa.Table]] = {name: [] for name in (*FILES, OUTCOME_FILE)}
+    # the empty tables give a corpus without utterances its columns
+    parts = {name: [table] for name, table in (label_tables({}, {}) | {OUTCOME_FILE: _OUTCOME.empty_table()}).items()}
     for shard in resumable(work, shards, key, kept, workers=workers, description="align"):
         take_files(shard / "grids", folder)
         for name, tables in parts.items():
             tables.append(pq.read_table(shard / name))
-    outcome = pa.concat_tables([_OUTCOME.empty_table(), *parts.pop(OUTCOME_FILE)]).to_pandas()
+    outcome = pa.concat_tables(parts.pop(OUTCOME_FILE)).to_pandas()
     rejected = outcome[outcome["reason"] != ""].reset_index(drop=True)
     if len(rejected) > max_rejected * len(jobs):
         path, reason = rejected.iloc[0]
@@ -94,15 +116,13 @@ def align_corpus(
             f"{len(rejected)} of {len(jobs)} utterances cannot be aligned, more than the allowed share "
             f"of {max_rejected:g}; the first is {path}: {reason}"
         )
-    empty = label_tables({}, {})
     for name, tables in parts.items():
-        joined = pa.concat_tables([empty[name], *tables]).unify_dictionaries().combine_chunks()
-        write_parquet(folder / name, joined)
-    return Outcome(len(jobs), rejected)
+        write_parquet(folder / name, pa.concat_tables(tables).unify_dictionaries().combine_chunks())
+    return rejected
 
 
 def _key(settings: str, audio: Path, shard: Sequence[Job]) -> str:
-    files = [audio / job.path for job in shard] + [job.sources.given for job in shard if job.sources.given]
+    files = [audio / job.path for job in shard] + [job.given for job in shard if job.given]
     return shard_key(settings, [repr(job) for job in shard], files=files)
 
 
@@ -116,7 +136,7 @@ def _align_shard(shard: Sequence[Job], folder: Path, audio: Path, config: Alignm
         grid, reason = (folder / "grids" / job.path).with_suffix(".TextGrid"), ""
         try:
             samples, sample_rate = read_audio(audio / job.path)
-            alignment = align_utterance(samples, sample_rate, job.sources, config)
+            alignment = align_utterance(samples, sample_rate, job, config)
             write_textgrid(grid, alignment, len(samples) / sample_rate)
             tracks[job.utterance] = f0_track(samples, sample_rate, config)
             alignments[job.utterance] = read_textgrid(grid, stress="keep")  # with a TextGrid's rounding of times

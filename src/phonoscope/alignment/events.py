@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
-from typing import TYPE_CHECKING
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from phonoscope.alignment.espeak_phones import arpabet
-from phonoscope.alignment.intervals import check_intervals, fill_gaps
-from phonoscope.alignment.transcript import spoken_words
+from phonoscope.alignment.intervals import check_intervals, fill_gaps, spoken_words
 from phonoscope.config.alignment import Stress
 from phonoscope.data.labels import Alignment, Interval
 from phonoscope.data.phones import SILENCE, STOPS
@@ -28,8 +26,7 @@ _MAX_CLOSURE_S = 0.1
 _MIN_PHONE_S = 0.02
 
 
-@dataclass(frozen=True)
-class _Spoken:
+class _Spoken(NamedTuple):
     """The phones of one event."""
 
     start_s: float
@@ -74,12 +71,11 @@ def _spoken(events: Iterable[PhoneEvent], accent: str, stress: Stress) -> list[_
     spoken: list[_Spoken] = []
     for event in events:
         phones = tuple(arpabet(event.symbol, accent, stress))
-        has_length = event.end_s > event.start_s
-        if phones and has_length:
+        if phones and event.end_s > event.start_s:
             spoken.append(_Spoken(event.start_s, event.end_s, phones, event.word_index))
         elif spoken and phones != (SILENCE,):
             before = spoken[-1]
-            spoken[-1] = replace(before, end_s=max(before.end_s, event.end_s), phones=before.phones + phones)
+            spoken[-1] = before._replace(end_s=max(before.end_s, event.end_s), phones=before.phones + phones)
     return spoken
 
 
@@ -90,18 +86,15 @@ def _drop_double_r(spoken: Sequence[_Spoken]) -> list[_Spoken]:
         phones = [phone for phone, _ in groupby(event.phones)]
         if len(phones) > 1 and phones[-1] == "R" and after is not None and after.phones[0] == "R":
             phones.pop()
-        result.append(replace(event, phones=tuple(phones)))
+        result.append(event._replace(phones=tuple(phones)))
     return result
 
 
 def _divide(event: _Spoken) -> list[Interval]:
     parts = np.array([2 if phone[0] in "AEIOU" and not phone.startswith("AH") else 1 for phone in event.phones])
     edges = event.start_s + (event.end_s - event.start_s) * np.append(0, np.cumsum(parts)) / parts.sum()
-    edges[-1] = event.end_s
-    return [
-        Interval(float(start), float(end), phone)
-        for start, end, phone in zip(edges[:-1], edges[1:], event.phones, strict=True)
-    ]
+    edges[-1] = event.end_s  # to the bit, or rounding would leave a gap to the next event
+    return [Interval(*edge, phone) for edge, phone in zip(pairwise(edges.tolist()), event.phones, strict=True)]
 
 
 def _move_closures(spoken: Sequence[_Spoken], samples: NDArray[np.float32], sample_rate: int) -> list[_Spoken]:
@@ -110,7 +103,7 @@ def _move_closures(spoken: Sequence[_Spoken], samples: NDArray[np.float32], samp
         before, stop = moved[index - 1], moved[index]
         if stop.phones[0] in STOPS and before.phones != (SILENCE,):
             start = stop.start_s - _closure_s(samples, sample_rate, before.start_s, stop.start_s)
-            moved[index - 1], moved[index] = replace(before, end_s=start), replace(stop, start_s=start)
+            moved[index - 1], moved[index] = before._replace(end_s=start), stop._replace(start_s=start)
     return moved
 
 
@@ -121,13 +114,15 @@ def _closure_s(samples: NDArray[np.float32], sample_rate: int, start_s: float, e
     n_hops = (end - round(start_s * sample_rate)) // hop
     if n_hops <= _BURST_HOPS:
         return 0.0
-    # counted backwards from the burst
+    # counted backwards from the burst, where the closure ends
     power = np.square(samples[end - n_hops * hop : end].astype(np.float64)).reshape(n_hops, hop).mean(axis=1)[::-1]
     loud = np.flatnonzero(power > _QUIET**2 * power.max())
+    # the first loud hop before those that may hold the burst ends the vowel: the closure is what lies between
     onset = loud[loud >= _BURST_HOPS]
     length_s = float(onset[0] if len(onset) else 0) * hop / sample_rate
     if length_s <= _BURST_HOPS * _HOP_S:
         return 0.0
+    # a longer silence is a pause, and the phone before keeps enough to be seen in a frame
     return min(length_s, _MAX_CLOSURE_S, max(end_s - start_s - _MIN_PHONE_S, 0.0))
 
 
@@ -136,7 +131,9 @@ def _words(spoken: Sequence[_Spoken], text: str) -> list[Interval]:
     runs = [(key, list(run)) for key, run in groupby((s for s in spoken if s.word_index >= 0), lambda s: s.word_index)]
     if runs and runs[-1][0] >= len(tokens):
         raise DataError(f"phone event of word {runs[-1][0]}, but the text has {len(tokens)} words")
-    first = [0, *(key for key, _ in runs[1:])]
-    last = [*first[1:], len(tokens)]
-    labels = (" ".join(filter(None, tokens[i:j])) for i, j in zip(first, last, strict=True))
-    return [Interval(run[0].start_s, run[-1].end_s, label) for (_, run), label in zip(runs, labels, strict=False)]
+    # words spoken as one are named by their first: a run's label reaches to the next run's word, the first from 0
+    bounds = pairwise([0, *(key for key, _ in runs[1:]), len(tokens)])
+    return [
+        Interval(run[0].start_s, run[-1].end_s, " ".join(filter(None, tokens[first:last])))
+        for (_, run), (first, last) in zip(runs, bounds, strict=False)
+    ]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phonoscope.alignment.intervals import check_intervals, fill_gaps, relabel
-from phonoscope.alignment.transcript import spoken_words
+from phonoscope.alignment.intervals import check_intervals, fill_gaps, relabel, spoken_words
 from phonoscope.data.labels import Alignment, Interval
 from phonoscope.data.phones import SILENCE_NAMES, normalise_phone
 from phonoscope.errors import DataError, EnvironmentFault
@@ -30,6 +28,7 @@ def _decoder() -> Decoder:
         from pocketsphinx import Decoder
     except ImportError as error:
         raise EnvironmentFault(f"pocketsphinx does not load ({error}); install it for forced alignment") from error
+    # cmn="batch": the cepstral mean of this utterance alone, where "live" would carry it over from the one before
     return Decoder(lm=None, cmn="batch", bestpath=False, loglevel="FATAL", beam=_BEAM, pbeam=_BEAM, wbeam=_BEAM)
 
 
@@ -45,21 +44,17 @@ def force_align(samples: NDArray[np.float32], text: str) -> Alignment:
     decoder = _decoder()
     # the front end tracks noise from one utterance to the next; only this resets it
     decoder.reinit_feat()
-    _check_words(decoder, words)
+    if unknown := [word for word in dict.fromkeys(words) if decoder.lookup_word(word) is None]:
+        raise DataError(f"not in the pronunciation dictionary: {', '.join(unknown)}")
     duration_s = len(samples) / SAMPLE_RATE_HZ
     aligned = _align(decoder, (np.clip(samples, -1.0, 1.0) * 32767).astype("<i2").tobytes(), " ".join(words))
     spoken = [word for word, _ in aligned if word.label.lower() not in SILENCE_NAMES]
     phones = relabel((phone for _, phones in aligned for phone in phones), normalise_phone)
     return Alignment(
+        # the second pronunciation of `the` is called `the(2)`
         words=relabel(check_intervals(spoken, duration_s), lambda label: label.partition("(")[0]),
         phones=fill_gaps(check_intervals(phones, duration_s), duration_s),
     )
-
-
-def _check_words(decoder: Decoder, words: Iterable[str]) -> None:
-    unknown = [word for word in dict.fromkeys(words) if decoder.lookup_word(word) is None]
-    if unknown:
-        raise DataError(f"not in the pronunciation dictionary: {', '.join(unknown)}")
 
 
 def _align(decoder: Decoder, data: bytes, text: str) -> list[tuple[Interval, list[Interval]]]:
@@ -84,5 +79,6 @@ def _decode(decoder: Decoder, data: bytes) -> None:
 
 
 def _interval(entry: AlignmentEntry) -> Interval:
+    # nothing comes before the first frame, so it reaches back to the start of the audio
     start_s = entry.start / _FRAME_RATE_HZ + (_FRAME_OFFSET_S if entry.start else 0.0)
     return Interval(start_s, (entry.start + entry.duration) / _FRAME_RATE_HZ + _FRAME_OFFSET_S, entry.name)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from phonoscope.alignment.intervals import check_intervals, fill_gaps, relabel
 from phonoscope.config.alignment import Stress
@@ -13,9 +12,6 @@ from phonoscope.data.labels import Alignment, Interval
 from phonoscope.data.phones import SILENCE_NAMES, normalise_phone
 from phonoscope.errors import DataError
 from phonoscope.files import atomic_file
-
-if TYPE_CHECKING:
-    from typing import Any
 
 _DECIMALS = 6  # a microsecond; shorter than any sample
 _NEGATIVE = re.compile(r"(?:xmin|xmax|number) ?= ?(-[\d.]*[1-9])")
@@ -29,7 +25,7 @@ def read_textgrid(path: Path, duration_s: float | None = None, stress: Stress = 
     """Read the tiers `words` and `phones`, in any case, also as the Montreal Forced Aligner names them for one speaker
     (`<speaker> - phones`).
 
-    Labels become ARPABET phones and `SIL` (`arpabet.normalise_phone`); gaps become `SIL`. The words tier may be
+    Labels become ARPABET phones and `SIL` (`data.phones`); gaps become `SIL`. The words tier may be
     missing. `duration_s` is the audio's length; without it the end of the TextGrid.
     Raises: `DataError` naming the file and the reason: not a TextGrid, no or two phones tiers, an unknown phone, or
     intervals that are reversed, negative, overlap or leave the utterance.
@@ -67,30 +63,25 @@ def _parse(path: Path) -> dict[str, Any]:
 
 def _check_whole(text: str, grid: dict[str, Any]) -> None:
     """Refuse two faults that praatio accepts: negative times (it drops the sign), files cut off between entries."""
-    negative = _NEGATIVE.search(text)
-    if negative:
+    if negative := _NEGATIVE.search(text):
         raise DataError(f"the time {negative[1]} starts before 0")
     declared = [int(_TIERS.findall(text)[0]), sum(int(a or b) for a, b in _ENTRIES.findall(text))]
     present = [len(grid["tiers"]), sum(len(tier["entries"]) for tier in grid["tiers"])]
     if declared != present:
-        raise DataError(
-            f"cut off: {present[0]} of {declared[0]} tiers and {present[1]} of {declared[1]} intervals are there"
-        )
+        tiers, intervals = (f"{there} of {said}" for there, said in zip(present, declared, strict=True))
+        raise DataError(f"cut off: {tiers} tiers and {intervals} intervals are there")
 
 
 def _tier(grid: dict[str, Any], name: str) -> list[Interval]:
-    tiers = [tier for tier in grid["tiers"] if _is_named(tier["name"], name) and tier["class"] == "IntervalTier"]
+    named = re.compile(rf"(.* - )?{name}", re.IGNORECASE | re.DOTALL)
+    every = [tier for tier in grid["tiers"] if tier["class"] == "IntervalTier"]
+    tiers = [tier for tier in every if named.fullmatch(tier["name"].strip())]
     if len(tiers) > 1:
         raise DataError(f"{len(tiers)} tiers are named {name!r}; leave one speaker's")
     try:
         return [Interval(float(s), float(e), label.strip()) for tier in tiers for s, e, label in tier["entries"]]
     except ValueError as error:
         raise DataError(f"a time in tier {name!r} is not a number ({error})") from error
-
-
-def _is_named(tier: str, name: str) -> bool:
-    lower = tier.strip().lower()
-    return lower == name or lower.endswith(f" - {name}")
 
 
 def write_textgrid(path: Path, alignment: Alignment, duration_s: float) -> None:
@@ -101,13 +92,10 @@ def write_textgrid(path: Path, alignment: Alignment, duration_s: float) -> None:
     grid = Textgrid()
     end_s = round(duration_s, _DECIMALS)
     for name, intervals in (("words", alignment.words), ("phones", alignment.phones)):
-        grid.addTier(IntervalTier(name, _rounded(intervals, end_s), 0.0, end_s))
+        rounded = [(round(i.start_s, _DECIMALS), min(round(i.end_s, _DECIMALS), end_s), i.label) for i in intervals]
+        grid.addTier(IntervalTier(name, rounded, 0.0, end_s))
     with atomic_file(path) as temporary:
         grid.save(str(temporary), format="long_textgrid", includeBlankSpaces=True)
-
-
-def _rounded(intervals: Sequence[Interval], end_s: float) -> list[tuple[float, float, str]]:
-    return [(round(i.start_s, _DECIMALS), min(round(i.end_s, _DECIMALS), end_s), i.label) for i in intervals]
 
 
 def find_textgrids(root: Path) -> dict[str, Path]:

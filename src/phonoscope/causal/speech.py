@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from phonoscope.causal.noise import add_noise, babble, white_noise
 from phonoscope.causal.tables import LEAST
 from phonoscope.causal.trials import Spoken, Word
 from phonoscope.compute import derive_seed
@@ -22,13 +21,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
+Usable = tuple[Utterance, tuple[Word, ...]]
 
 
 class Noisy(NamedTuple):
-    """Utterances, the same with noise, and the target word of each."""
+    """Utterances, the same with noise at 16 kHz, and the index of the target word of each."""
 
     spoken: list[Spoken]
-    samples_16k: list[NDArray[np.float32]]
+    noisy: list[NDArray[np.float32]]
     targets: list[int]
 
 
@@ -36,13 +36,12 @@ class TrialSpeech:
     """The eval utterances whose transcript and alignment have the same words."""
 
     def __init__(self, utterances: Sequence[Utterance], index: pd.DataFrame) -> None:
-        """index: labels of the frames (utterance, frame, phone, word_index, split), see `whisper.index`."""
+        """index: labels of the frames (utterance, frame, phone, word_index, split), see `whisper.collect`."""
         frames = dict(iter(index[index["split"] == "eval"].groupby("utterance", observed=True, sort=False)))
         self._voices = [one for one in utterances if one.split == "train"]
         aligned = [(one, _words(one.text, frames[one.name])) for one in utterances if one.name in frames]
-        self._usable: list[tuple[Utterance, tuple[Word, ...]]] = [(one, words) for one, words in aligned if words]
-        if len(self._usable) < len(aligned):
-            left = len(aligned) - len(self._usable)
+        self._usable: list[Usable] = [(one, words) for one, words in aligned if words]
+        if left := len(aligned) - len(self._usable):
             log.info("%d of %d eval utterances are left out: no words, or other than aligned", left, len(aligned))
         if len(self._usable) < 2:
             raise DataError("fewer than two eval utterances have a transcript that fits their alignment; fix these")
@@ -52,12 +51,10 @@ class TrialSpeech:
 
         Utterances that also have words without the phone come first: they serve the claims about both kinds of words.
         """
-        holding = [[phone in word.phones for word in words] for _, words in self._usable]
-        mixed, pure = (
-            [pair for pair, has in zip(self._usable, holding, strict=True) if any(has) and all(has) == only]
-            for only in (False, True)
-        )
+        holding = [(pair, [phone in word.phones for word in pair[1]]) for pair in self._usable]
+        mixed = [pair for pair, has in holding if any(has) and not all(has)]
         chosen = _spread(mixed, count)
+        pure = [pair for pair, has in holding if all(has)]
         return [_spoken(*pair) for pair in chosen + _spread(pure, count - len(chosen))]
 
     def noisy(self, config: CausalConfig) -> Noisy:
@@ -66,25 +63,45 @@ class TrialSpeech:
         Utterances of several words are preferred: the frames of an only word are the whole utterance.
         """
         several = [pair for pair in self._usable if len(pair[1]) > 1]
-        chosen = _spread(several if len(several) >= LEAST else self._usable, config.utterances)
-        spoken = [_spoken(*pair) for pair in chosen]
-        rngs = [np.random.default_rng(derive_seed(config.seed, "noise", one.name)) for one, _ in chosen]
-        targets = [int(rng.integers(len(words))) for rng, (_, words) in zip(rngs, chosen, strict=True)]
-        samples = [
-            add_noise(clean.samples_16k, self._noise(config, one, rng), config.snr_db)
-            for clean, (one, _), rng in zip(spoken, chosen, rngs, strict=True)
-        ]
-        return Noisy(spoken, samples, targets)
+        result = Noisy([], [], [])
+        for one, words in _spread(several if len(several) >= LEAST else self._usable, config.utterances):
+            # seeded by name: the noise of an utterance does not depend on which others are chosen
+            rng = np.random.default_rng(derive_seed(config.seed, "noise", one.name))
+            spoken = _spoken(one, words)
+            result.spoken.append(spoken)
+            result.targets.append(int(rng.integers(len(words))))
+            result.noisy.append(add_noise(spoken.samples_16k, self._noise(config, one, rng), config.snr_db))
+        return result
 
     def _noise(self, config: CausalConfig, utterance: Utterance, rng: np.random.Generator) -> NDArray[np.float32]:
         if config.noise == "white":
-            return white_noise(utterance.samples, rng)
+            return rng.standard_normal(utterance.samples).astype(np.float32)
         others = [one for one in self._voices if one.speaker != utterance.speaker] or self._voices
         talkers = rng.permutation(len(others))[: config.talkers]
         return babble([read_16k(others[number]) for number in talkers], utterance.samples, rng)
 
 
-Usable = tuple[Utterance, tuple[Word, ...]]
+def babble(voices: Sequence[NDArray[np.float32]], samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Several voices at once, each equally loud, repeated from a random position: [samples].
+
+    Raises: `DataError` without voices.
+    """
+    if not voices:
+        raise DataError("no other utterances to make babble of; use white noise")
+    mixed = np.zeros(samples, dtype=np.float64)
+    for voice in voices:
+        loudness = float(np.sqrt(np.mean(np.square(voice, dtype=np.float64))))
+        mixed += np.resize(np.roll(voice, int(rng.integers(len(voice)))), samples) / max(loudness, 1e-9)
+    return mixed.astype(np.float32)
+
+
+def add_noise(speech: NDArray[np.float32], noise: NDArray[np.float32], snr_db: float) -> NDArray[np.float32]:
+    """Speech plus noise scaled so that 10 log10 of the ratio of their energies is `snr_db`; both [samples]."""
+    power = float(np.mean(np.square(speech, dtype=np.float64)))
+    disturbance = float(np.mean(np.square(noise, dtype=np.float64)))
+    # energy grows with the square of the amplitude, hence the root; bounded below for noise that is all zeros
+    scale = np.sqrt(power / max(disturbance, 1e-20) / 10 ** (snr_db / 10))
+    return (speech + scale * noise).astype(np.float32)
 
 
 def _spread(pairs: list[Usable], count: int) -> list[Usable]:
@@ -100,10 +117,8 @@ def _words(text: str, frames: pd.DataFrame) -> tuple[Word, ...]:
     written = [number for number, word in enumerate(text.split()) if any(map(str.isalnum, word))]
     if len(written) != frames["word_index"].max() + 1:
         return ()
-    words = []
-    for index, number in enumerate(written):
-        rows = frames[frames["word_index"] == index]
-        if len(rows):  # a word shorter than a frame may have none
-            span = int(rows["frame"].min()), int(rows["frame"].max()) + 1
-            words.append(Word(*span, frozenset(rows["phone"].astype(str)), number))
+    words = []  # a word shorter than a frame may have no rows
+    for _, rows in frames[frames["word_index"] >= 0].groupby("word_index"):
+        span = int(rows["frame"].min()), int(rows["frame"].max()) + 1
+        words.append(Word(*span, frozenset(rows["phone"].astype(str)), written[rows["word_index"].iloc[0]]))
     return tuple(words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from phonoscope.causal.controls import density_controls
-from phonoscope.causal.speech import Noisy, TrialSpeech
+from phonoscope.causal.speech import TrialSpeech
 from phonoscope.causal.tables import LEAST, beats_controls, feature_verdicts, features_beat_controls, patching_table
 from phonoscope.causal.trials import Row, Setting, Spoken, feature_trial, patching_trial
 from phonoscope.compute import derive_seed, parallel_map
@@ -23,14 +22,17 @@ from phonoscope.sae import load_sae
 from phonoscope.whisper.model import open_whisper
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from phonoscope.config.sites import Site
 
-EFFECTS = ("effect", "control_effect", "difference")
-VERDICT_COLUMNS = (
+CANDIDATES = 20
+"""Number of features of the nearest density from which a control is drawn."""
+VERDICT_COLUMNS = [
     *("feature", "phone", "control", "intervention", "utterances", "words"),
-    *(f"{name}{suffix}" for name in EFFECTS for suffix in ("", "_low", "_high")),
+    *(f"{name}{suffix}" for name in ("effect", "control_effect", "difference") for suffix in ("", "_low", "_high")),
     *("wer_clean", "wer", "control_wer", "causal"),
-)
+]
 
 
 class Detector(NamedTuple):
@@ -69,7 +71,7 @@ class CausalStudy:
 def nothing_to_test(site: Site, reason: str) -> CausalStudy:
     """A study without trials, and the reason."""
     details = {"site": site.name, "features": [], "skipped": [reason]}
-    return CausalStudy(pd.DataFrame(columns=list(VERDICT_COLUMNS)), pd.DataFrame(columns=["part"]), details)
+    return CausalStudy(pd.DataFrame(columns=VERDICT_COLUMNS), pd.DataFrame(columns=["part"]), details)
 
 
 def open_setting(site: Site, folder: Path, whisper: WhisperConfig, compute: ComputeConfig) -> Setting:
@@ -99,11 +101,17 @@ def run_study(
     trials = choose_detectors(site, phones, features, speech, config)
     if not trials:
         return nothing_to_test(site, f"no phone has a detector and {LEAST} eval utterances")
-    detectors = list(trials)
-    jobs: list[tuple[Detector | None, list[Spoken] | Noisy]] = [*trials.items(), (None, speech.noisy(config))]
-    work = partial(_work, open_setting, detectors)
-    *rows, patched = parallel_map(work, jobs, workers=workers, description="causal")
-    return summarise(site, config, dict(zip(detectors, rows, strict=True)), patched)
+    groups: dict[str, Any] = {"features": [one.feature for one in trials], "controls": [one.control for one in trials]}
+    jobs: list[Callable[[Setting], list[Row]]] = [
+        *(partial(feature_trial, spoken=spoken, **detector._asdict()) for detector, spoken in trials.items()),
+        partial(patching_trial, **speech.noisy(config)._asdict(), **groups),
+    ]
+    *rows, patched = parallel_map(partial(_run, open_setting), jobs, workers=workers, description="causal")
+    return summarise(site, config, dict(zip(trials, rows, strict=True)), patched)
+
+
+def _run(open_setting: Callable[[], Setting], trial: Callable[[Setting], list[Row]]) -> pd.DataFrame:
+    return pd.DataFrame(trial(open_setting()), columns=list(Row._fields))
 
 
 def choose_detectors(
@@ -127,21 +135,28 @@ def choose_detectors(
     }
 
 
-def _work(
-    open_setting: Callable[[], Setting],
-    detectors: Sequence[Detector],
-    job: tuple[Detector | None, list[Spoken] | Noisy],
-) -> pd.DataFrame:
-    """Trials of one detector, or the patching, a row an utterance and condition."""
-    detector, speech = job
-    if isinstance(speech, Noisy):
-        features, controls = [d.feature for d in detectors], [d.control for d in detectors]
-        rows = patching_trial(open_setting(), *speech, features, controls)
-    else:
-        assert detector is not None
-        feature, phone, control, length = detector
-        rows = feature_trial(open_setting(), speech, phone, feature, control, length)
-    return pd.DataFrame(rows, columns=list(Row._fields))
+def density_controls(
+    chosen: Sequence[int], density: NDArray[np.floating], excluded: Collection[int], seed: int
+) -> list[int]:
+    """One control for each chosen feature, all different, from the live features of the nearest density (by ratio).
+
+    Args:
+        density: share of frames where each feature is active, [width].
+        excluded: features that may not be controls, such as other detectors; the chosen ones never are.
+    Raises: `ValueError` if fewer live features than chosen ones are left.
+    """
+    rng = np.random.default_rng(seed)
+    barred = {*chosen, *excluded}
+    free = [feature for feature in range(len(density)) if density[feature] > 0 and feature not in barred]
+    if len(free) < len(chosen):
+        raise ValueError(f"{len(free)} live features are left as controls for {len(chosen)}")
+    controls = []
+    for feature in chosen:
+        # densities span orders of magnitude: twice as often is as far at 0.001 as at 0.1
+        distance = np.abs(np.log(density[free]) - np.log(density[feature]))
+        near = np.argsort(distance, kind="stable")[:CANDIDATES]
+        controls.append(free.pop(int(rng.choice(near))))
+    return controls
 
 
 def summarise(
@@ -149,14 +164,11 @@ def summarise(
 ) -> CausalStudy:
     """Verdicts of trials: rows by detector, and those of the patching."""
     by_detector = {detector: feature_verdicts(rows, config) for detector, rows in trials.items()}
-    verdicts = pd.DataFrame(
-        [
-            {**detector._asdict(), "intervention": name, "causal": beats_controls(verdict), **verdict}
-            for detector, both in by_detector.items()
-            for name, verdict in both.items()
-        ],
-        columns=list(VERDICT_COLUMNS),
-    )
+    verdicts = [
+        {**detector._asdict(), "intervention": name, "causal": beats_controls(verdict), **verdict}
+        for detector, both in by_detector.items()
+        for name, verdict in both.items()
+    ]
     skipped = [
         f"feature {detector.feature}, {name}: fewer than {LEAST} eval utterances hold words {which} /{detector.phone}/"
         for detector, both in by_detector.items()
@@ -173,7 +185,7 @@ def summarise(
         "skipped": skipped,
         "settings": config.model_dump(mode="json"),
     }
-    return CausalStudy(verdicts, table, details)
+    return CausalStudy(pd.DataFrame(verdicts, columns=VERDICT_COLUMNS), table, details)
 
 
 def _entry(detector: Detector, both: dict[str, dict[str, float]]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -31,23 +31,23 @@ def feature_verdicts(rows: pd.DataFrame, settings: CausalConfig) -> dict[str, di
     """
     verdicts = {}
     for intervention, side in SIDES.items():
-        change = _changes(rows, side)
-        counts = _by_utterance(rows, f"{side}s", "clean")
+        control = f"{intervention}_control"
+        counts = _by_condition(rows, f"{side}s")["clean"].to_numpy(dtype=np.float64)
         if (counts > 0).sum() < LEAST:
             continue
         seed = derive_seed(settings.seed, intervention)
-        tested, control = change[intervention].to_numpy(), change[f"{intervention}_control"].to_numpy()
-        effects = {
-            "effect": _interval(tested, counts, settings, seed),
-            "control_effect": _interval(control, counts, settings, seed),
-            "difference": _interval(tested - control, counts, settings, seed),
-        }
-        rates = {"clean": "wer_clean", intervention: "wer", f"{intervention}_control": "control_wer"}
+        summed = _by_condition(rows, side)
+        changes = {name: (summed[name] - summed["clean"]).to_numpy() for name in (intervention, control)}
         verdicts[intervention] = {
             "utterances": float((counts > 0).sum()),
             "words": float(counts.sum()),
-            **_flat(effects),
-            **{name: word_error_rate(rows, condition) for condition, name in rates.items()},
+            **_interval("effect", changes[intervention], counts, settings, seed),
+            **_interval("control_effect", changes[control], counts, settings, seed),
+            # paired by utterance: what makes one easy or hard to change is the same for both, and cancels
+            **_interval("difference", changes[intervention] - changes[control], counts, settings, seed),
+            "wer_clean": word_error_rate(rows, "clean"),
+            "wer": word_error_rate(rows, intervention),
+            "control_wer": word_error_rate(rows, control),
         }
     return verdicts
 
@@ -64,23 +64,23 @@ def patching_table(rows: pd.DataFrame, settings: CausalConfig) -> pd.DataFrame:
     with its interval, recovered_all (of all words), logprob (of the target word) and wer; the parts `clean` and `noisy`
     come first.
     """
-    target = rows.pivot_table(index="utterance", columns="condition", values="target", sort=False)
-    every = target + rows.pivot_table(index="utterance", columns="condition", values="other", sort=False)
-    ones = np.ones(len(target))
-    seed = derive_seed(settings.seed, "patching")
+    target = _by_condition(rows, "target")
+    every = target + _by_condition(rows, "other")
+    lost = (target["clean"] - target["noisy"]).to_numpy()
+    lost_all = float((every["clean"] - every["noisy"]).sum())
+    ones, seed = np.ones(len(target)), derive_seed(settings.seed, "patching")
+    nothing = dict.fromkeys(("recovered", "recovered_low", "recovered_high"), 0.0)
     table = []
     for condition in dict.fromkeys(rows["condition"]):
         gain = (target[condition] - target["noisy"]).to_numpy()
-        lost = (target["clean"] - target["noisy"]).to_numpy()
-        recovered = _interval(gain, lost, settings, seed) if lost.sum() > 0 else Interval(0.0, 0.0, 0.0)
-        lost_all = float((every["clean"] - every["noisy"]).sum())
         gain_all = float((every[condition] - every["noisy"]).sum())
+        # the ratio of sums, not the mean of ratios: an utterance that loses next to nothing would decide the mean
         table.append(
             {
                 "part": condition,
-                **_flat({"recovered": recovered}),
+                **(_interval("recovered", gain, lost, settings, seed) if lost.sum() > 0 else nothing),
                 "recovered_all": gain_all / lost_all if lost_all > 0 else 0.0,
-                **_flat({"logprob": _interval(target[condition].to_numpy(), ones, settings, seed)}),
+                **_interval("logprob", target[condition].to_numpy(), ones, settings, seed),
                 "wer": word_error_rate(rows, condition),
             }
         )
@@ -89,9 +89,10 @@ def patching_table(rows: pd.DataFrame, settings: CausalConfig) -> pd.DataFrame:
 
 def features_beat_controls(rows: pd.DataFrame, settings: CausalConfig) -> Interval:
     """How much more the chosen features' contribution restores than their controls', in nats a target word."""
-    target = rows.pivot_table(index="utterance", columns="condition", values="target", sort=False)
+    target = _by_condition(rows, "target")
     gain = (target["features"] - target["features_control"]).to_numpy()
-    return _interval(gain, np.ones(len(gain)), settings, derive_seed(settings.seed, "patching"))
+    seed = derive_seed(settings.seed, "patching")
+    return ratio_interval(gain, np.ones(len(gain)), samples=settings.samples, confidence=settings.confidence, seed=seed)
 
 
 def word_error_rate(rows: pd.DataFrame, condition: str) -> float:
@@ -100,24 +101,14 @@ def word_error_rate(rows: pd.DataFrame, condition: str) -> float:
     return float(chosen["errors"].sum() / max(1, chosen["words"].sum()))
 
 
-def _changes(rows: pd.DataFrame, side: str) -> pd.DataFrame:
-    """By utterance (rows) and condition (columns): the summed log-probability's change against the clean run."""
-    summed = rows.pivot_table(index="utterance", columns="condition", values=side, aggfunc="sum", sort=False)
-    return summed.sub(summed["clean"], axis=0)
+def _by_condition(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """A column by utterance (rows) and condition (columns), summed over features."""
+    return rows.pivot_table(index="utterance", columns="condition", values=column, aggfunc="sum", sort=False)
 
 
-def _by_utterance(rows: pd.DataFrame, column: str, condition: str) -> NDArray[np.float64]:
-    chosen = rows[rows["condition"] == condition]
-    return chosen.groupby("utterance", sort=False)[column].sum().to_numpy(dtype=np.float64)
-
-
-def _interval(totals: NDArray[np.float64], counts: NDArray[np.float64], settings: CausalConfig, seed: int) -> Interval:
-    return ratio_interval(totals, counts, samples=settings.samples, confidence=settings.confidence, seed=seed)
-
-
-def _flat(effects: dict[str, Interval]) -> dict[str, Any]:
-    return {
-        f"{name}{suffix}": value
-        for name, effect in effects.items()
-        for suffix, value in zip(("", "_low", "_high"), effect, strict=True)
-    }
+def _interval(
+    name: str, totals: NDArray[np.float64], counts: NDArray[np.float64], settings: CausalConfig, seed: int
+) -> dict[str, float]:
+    """Columns `name`, `name`_low and `name`_high of a ratio of sums."""
+    values = ratio_interval(totals, counts, samples=settings.samples, confidence=settings.confidence, seed=seed)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))

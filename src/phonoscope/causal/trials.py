@@ -1,23 +1,82 @@
-"""Trials: Whisper's output for each utterance under every condition, a row an utterance and condition."""
+"""Trials: features ablated and steered while Whisper listens, and clean activations patched into noisy speech."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from phonoscope.causal.interventions import Dictionary, Intervention, patch_clean, word_mask
 from phonoscope.config.sites import Site
 from phonoscope.whisper.model import Whisper
-from phonoscope.whisper.patching import Outcome, Speech, run_clean, speech_batches
-from phonoscope.whisper.sites import site_layers
-from phonoscope.whisper.wer import word_errors
+from phonoscope.whisper.patching import Speech, activations, first_block, run_patched, site_rows, speech_batches
+from phonoscope.whisper.sites import Normaliser, outputs, site_layers, substitute
+from phonoscope.whisper.transcript import word_errors
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from phonoscope.config.whisper import Normalize
+    from phonoscope.sae import SparseAutoencoder
+    from phonoscope.whisper.patching import Outcome
+
+
+class Intervention:
+    """An encoder site of one batch of speech, with the features of a dictionary on its frames."""
+
+    def __init__(self, speech: Speech, site: Site, dictionary: SparseAutoencoder, normalize: Normalize) -> None:
+        self.speech, self.site, self._dictionary = speech, site, dictionary
+        self._points = outputs(speech.whisper, site)
+        self._normaliser = Normaliser(speech.whisper, site, normalize)
+        values, _, self._deviation = site_rows(speech, site, normalize)
+        self._features = dictionary.encode(values)
+        self._raw = [states[speech.mask] for states in activations(speech, site, self._points)]
+
+    def contribution(self, features: Sequence[int]) -> list[Tensor]:
+        """Contribution of features to the raw activations of every frame: [frames, width] for each output point."""
+        chosen = list(features)
+        # the decoder is linear: what these features add is their part of the product, whatever the others are
+        return self._raw_change(self._features[:, chosen] @ self._dictionary.W_dec[chosen])
+
+    def steering(self, feature: int, length: float) -> list[Tensor]:
+        """A change of every frame along a feature's direction, `length` long in the units of the site's features."""
+        direction = self._dictionary.W_dec[feature]
+        direction = direction / direction.norm().clamp(min=1e-12) * length
+        return self._raw_change(direction.expand(len(self._features), -1))
+
+    def run(self, change: Sequence[Tensor]) -> Outcome:
+        """Whisper's output with a change added to the site's frames."""
+        # added to the activations, not to the reconstruction: the dictionary's error stays as it is in the clean run
+        values = [raw + part for raw, part in zip(self._raw, change, strict=True)]
+        patches = {point: substitute(part, self.speech.mask) for point, part in zip(self._points, values, strict=True)}
+        return run_patched(self.speech, patches, first_block(self.site))
+
+    def _raw_change(self, change: Tensor) -> list[Tensor]:
+        pieces = change.chunk(len(self._points), dim=1)
+        return [self._normaliser.unscale(piece, self._deviation[:, i]) for i, piece in enumerate(pieces)]
+
+
+def patch_clean(clean: Speech, noisy: Speech, site: Site, where: Tensor) -> Outcome:
+    """Whisper's output for noisy speech with the clean activations of a site, at the positions `where` marks.
+
+    Args:
+        where: bool of shape [utterances, positions]; the speech of both must be in the same windows.
+    """
+    points = outputs(noisy.whisper, site)
+    states = activations(clean, site, points)
+    patches = {point: substitute(part[where], where) for point, part in zip(points, states, strict=True)}
+    return run_patched(noisy, patches, first_block(site))
+
+
+def word_mask(speech: Speech, spans: Sequence[tuple[int, int]]) -> Tensor:
+    """Positions of one span of frames [start, end) of each utterance, cut to its speech: [utterances, positions]."""
+    import torch
+
+    mask = torch.zeros_like(speech.mask)
+    for row, (start, end) in zip(mask, spans, strict=True):
+        row[max(0, start) : end] = True
+    return mask & speech.mask
 
 
 class Word(NamedTuple):
@@ -41,22 +100,20 @@ class Spoken:
 
 
 class Row(NamedTuple):
-    """Result of one condition for one utterance."""
+    """Result of one condition for one utterance.
+
+    Sums of the log-probabilities of target words and of the others, in nats, and the numbers of these words; word
+    errors of the transcript, and words of the reference.
+    """
 
     utterance: str
     condition: str
     target: float
-    """Sum of the target words' log-probabilities, in nats."""
     targets: int
-    """Number of target words."""
     other: float
-    """Sum of the other words' log-probabilities."""
     others: int
-    """Number of other words."""
     errors: int
-    """Word errors of the transcript."""
     words: int
-    """Words of the reference."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +122,16 @@ class Setting:
 
     whisper: Whisper
     site: Site
-    dictionary: Dictionary
+    dictionary: SparseAutoencoder
     normalize: Normalize
     context_s: float
 
+    def speech(self, spoken: Sequence[Spoken], samples_16k: Sequence[NDArray[np.float32]]) -> Iterator[Speech]:
+        texts = [one.text for one in spoken]
+        return speech_batches(self.whisper, samples_16k, texts, context_s=self.context_s)
 
-Targets = Callable[[Spoken, Word], bool]
+    def intervention(self, speech: Speech) -> Intervention:
+        return Intervention(speech, self.site, self.dictionary, self.normalize)
 
 
 def feature_trial(
@@ -82,18 +143,15 @@ def feature_trial(
     off every frame; steering adds its direction to every frame, `length` long in the units of the site's features, the
     control's as long. Target words are those with the phone.
     """
-
-    def hit(_spoken: Spoken, word: Word) -> bool:
-        return phone in word.phones
-
-    rows = []
-    for speech in _speech(setting, spoken):
-        test = Intervention(speech, setting.site, setting.dictionary, setting.normalize)
-        rows += _rows(speech, spoken, run_clean(speech), "clean", hit)
+    targets = {one.name: [word.number for word in one.words if phone in word.phones] for one in spoken}
+    rows: list[Row] = []
+    for speech in setting.speech(spoken, [one.samples_16k for one in spoken]):
+        test = setting.intervention(speech)
+        outcomes = {"clean": run_patched(speech, {})}
         for name, number in (("", feature), ("_control", control)):
-            ablated = [-part for part in test.contribution([number])]
-            rows += _rows(speech, spoken, test.run(ablated), f"ablate{name}", hit)
-            rows += _rows(speech, spoken, test.run(test.steering(number, length)), f"steer{name}", hit)
+            outcomes[f"ablate{name}"] = test.run([-part for part in test.contribution([number])])
+            outcomes[f"steer{name}"] = test.run(test.steering(number, length))
+        rows += _rows(speech, spoken, outcomes, targets)
     return rows
 
 
@@ -116,36 +174,26 @@ def patching_trial(
         noisy: the same utterances with noise, as long as `spoken`'s.
         targets: index of each utterance's target word in `Spoken.words`.
     """
-    chosen = {one.name: one.words[target] for one, target in zip(spoken, targets, strict=True)}
-
-    def hit(one: Spoken, word: Word) -> bool:
-        return word == chosen[one.name]
-
-    rows = []
-    pairs = zip(_speech(setting, spoken), _speech(setting, spoken, noisy), strict=True)
-    for clean, noise in pairs:
-        rows += _rows(clean, spoken, run_clean(clean), "clean", hit)
-        rows += _rows(noise, spoken, run_clean(noise), "noisy", hit)
-        words = [chosen[spoken[number].name] for number in clean.numbers]
+    chosen = [one.words[target] for one, target in zip(spoken, targets, strict=True)]
+    numbers = {one.name: [word.number] for one, word in zip(spoken, chosen, strict=True)}
+    rows: list[Row] = []
+    pairs = zip(setting.speech(spoken, [one.samples_16k for one in spoken]), setting.speech(spoken, noisy), strict=True)
+    for clean, noise in pairs:  # of one length, so the same utterances share a batch
+        words = [chosen[number] for number in clean.numbers]
         masks = {
             "word": word_mask(noise, [word[:2] for word in words]),
             "elsewhere": word_mask(noise, [_beside(word) for word in words]),
         }
+        outcomes = {"clean": run_patched(clean, {}), "noisy": run_patched(noise, {})}
         for condition, part in _parts(setting):
             where = masks.get(condition.split(".")[0], noise.mask)
-            rows += _rows(noise, spoken, patch_clean(clean, noise, part, where), condition, hit)
-        there, here = (Intervention(one, setting.site, setting.dictionary, setting.normalize) for one in (clean, noise))
+            outcomes[condition] = patch_clean(clean, noise, part, where)
+        there, here = setting.intervention(clean), setting.intervention(noise)
         for condition, group in (("features", features), ("features_control", controls)):
             change = [new - old for new, old in zip(there.contribution(group), here.contribution(group), strict=True)]
-            rows += _rows(noise, spoken, here.run(change), condition, hit)
+            outcomes[condition] = here.run(change)
+        rows += _rows(clean, spoken, outcomes, numbers)
     return rows
-
-
-def _speech(
-    setting: Setting, spoken: Sequence[Spoken], samples_16k: Sequence[NDArray[np.float32]] | None = None
-) -> Iterator[Speech]:
-    audio = [one.samples_16k for one in spoken] if samples_16k is None else samples_16k
-    return speech_batches(setting.whisper, audio, [one.text for one in spoken], context_s=setting.context_s)
 
 
 def _beside(word: Word) -> tuple[int, int]:
@@ -165,27 +213,20 @@ def _parts(setting: Setting) -> Iterator[tuple[str, Site]]:
                 yield part.name, part
 
 
-def _rows(speech: Speech, spoken: Sequence[Spoken], outcome: Outcome, condition: str, hit: Targets) -> list[Row]:
-    """Score every utterance of a batch."""
-    table = []
-    for at, number in enumerate(speech.numbers):
-        one, tokens = spoken[number], speech.tokens[at]
-        by_word = dict.fromkeys((word.number for word in one.words), 0.0)
-        for word, log_prob in zip(tokens.words, outcome.log_probs[at].tolist(), strict=False):  # the end is no word
-            if word in by_word:
-                by_word[word] += log_prob
-        sides = {side: [by_word[word.number] for word in one.words if hit(one, word) == side] for side in (True, False)}
-        errors, words = word_errors(one.text, outcome.texts[at])
-        table.append(
-            Row(
-                one.name,
-                condition,
-                sum(sides[True]),
-                len(sides[True]),
-                sum(sides[False]),
-                len(sides[False]),
-                errors,
-                words,
+def _rows(
+    speech: Speech, spoken: Sequence[Spoken], outcomes: Mapping[str, Outcome], targets: Mapping[str, Collection[int]]
+) -> Iterator[Row]:
+    """Score every utterance of a batch under every condition; `targets`: numbers of the target words by utterance."""
+    for condition, (log_probs, texts) in outcomes.items():
+        for number, tokens, values, text in zip(speech.numbers, speech.tokens, log_probs, texts, strict=True):
+            one = spoken[number]
+            by_word = dict.fromkeys((word.number for word in one.words), 0.0)
+            for word, log_prob in zip(tokens.words, values.tolist(), strict=False):  # the end is no word
+                if word in by_word:
+                    by_word[word] += log_prob
+            target, other = (
+                [value for word, value in by_word.items() if (word in targets[one.name]) == side]
+                for side in (True, False)
             )
-        )
-    return table
+            sums = sum(target), len(target), sum(other), len(other)
+            yield Row(one.name, condition, *sums, *word_errors(one.text, text))

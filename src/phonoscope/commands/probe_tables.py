@@ -14,8 +14,7 @@ from phonoscope.data import Split
 from phonoscope.errors import DataError
 from phonoscope.files import write_csv, write_safetensors
 from phonoscope.pipeline.probe_inputs import known_tasks
-from phonoscope.probes import TASKS, CodecInputs, ProbeResult, pose, read_frames, run_probes
-from phonoscope.probes.pose import sample_utterances
+from phonoscope.probes import TASKS, ProbeResult
 
 
 def probe_tables(

@@ -27,8 +27,8 @@ def downstream(
     settings: WhisperConfig, compute: ComputeConfig, site: Site, model: SparseAutoencoder, count: int
 ) -> dict[str, float]:
     """Cross-entropy and WER on `count` eval utterances with the site reconstructed, against clean and zero."""
-    from phonoscope.whisper.faithfulness import faithfulness
     from phonoscope.whisper.model import open_whisper
+    from phonoscope.whisper.patching import faithfulness
     from phonoscope.whisper.utterances import eval_utterances, read_16k
 
     chosen, whisper = eval_utterances(utterances(), count), open_whisper(settings.checkpoint, compute)

@@ -3,7 +3,7 @@
 from phonoscope.config.whisper import WhisperConfig
 from phonoscope.whisper.ct2 import load_ct2, read_ct2
 from phonoscope.whisper.model import Whisper, encoder_features, frame_count, load_whisper, transcribe
-from phonoscope.whisper.wer import normalize_text, word_error_rate
+from phonoscope.whisper.transcript import normalize_text, word_error_rate
 
 __all__ = [
     "Whisper",

@@ -24,35 +24,17 @@ if TYPE_CHECKING:
     Variables = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
 VERSION, SPEC, REVISION = 6, "WhisperSpec", 3
-DTYPES: dict[int, np.dtype[Any]] = {
-    0: np.dtype("<f4"),
-    1: np.dtype("i1"),
-    2: np.dtype("<i2"),
-    3: np.dtype("<i4"),
-    4: np.dtype("<f2"),
-}
+DTYPES: list[np.dtype[Any]] = [np.dtype(code) for code in ("<f4", "i1", "<i2", "<i4", "<f2")]
 FIX = "convert the checkpoint again with ct2-transformers-converter --quantization float16"
 
-_PREFIXES = [
-    (r"^(encoder|decoder)/layer_(\d+)/", r"model.\1.layers.\2."),
-    (r"^(encoder|decoder)/", r"model.\1."),
-    (r"self_attention/layer_norm/", "self_attn_layer_norm/"),
-    (r"\.attention/layer_norm/", ".encoder_attn_layer_norm/"),
-    (r"ffn/layer_norm/", "final_layer_norm/"),
-    (r"ffn/linear_0/", "fc1/"),
-    (r"ffn/linear_1/", "fc2/"),
-    (r"self_attention/linear_0/", "self_attn.qkv/"),
-    (r"self_attention/linear_1/", "self_attn.out_proj/"),
-    (r"\.attention/linear_0/", ".encoder_attn.q_proj/"),
-    (r"\.attention/linear_1/", ".encoder_attn.kv/"),
-    (r"\.attention/linear_2/", ".encoder_attn.out_proj/"),
-    (r"position_encodings/encodings$", "embed_positions.weight"),
-    (r"model\.decoder\.embeddings/", "model.decoder.embed_tokens/"),
-    (r"model\.decoder\.projection/", "proj_out/"),
-    (r"/gamma$", ".weight"),
-    (r"/beta$", ".bias"),
-    (r"/(weight|bias)$", r".\1"),
-]
+_MODULES = {
+    "self_attention/layer_norm": "self_attn_layer_norm", "self_attention/linear_0": "self_attn.qkv",
+    "self_attention/linear_1": "self_attn.out_proj", "attention/layer_norm": "encoder_attn_layer_norm",
+    "attention/linear_0": "encoder_attn.q_proj", "attention/linear_1": "encoder_attn.kv",
+    "attention/linear_2": "encoder_attn.out_proj", "ffn/layer_norm": "final_layer_norm", "ffn/linear_0": "fc1",
+    "ffn/linear_1": "fc2", "position_encodings": "embed_positions", "embeddings": "embed_tokens",
+}  # fmt: skip
+_LEAVES = {"gamma": "weight", "beta": "bias", "encodings": "weight"}
 
 
 class _Reader:
@@ -90,7 +72,7 @@ class _Reader:
             raise self.fail(f"{name} has rank {rank}, which no Whisper tensor has")
         shape = [self.integer("I") for _ in range(rank)]
         code, size = self.integer("B"), self.integer("I")
-        if code not in DTYPES:
+        if code >= len(DTYPES):
             raise self.fail(f"unknown dtype {code} of {name}")
         if size != math.prod(shape) * DTYPES[code].itemsize:
             raise self.fail(f"{name} has {size} bytes, which is not what {DTYPES[code]} of shape {shape} needs")
@@ -123,18 +105,20 @@ def read_ct2(path: Path) -> Variables:
 
 def _target_names(name: str) -> list[str]:
     """The transformers names that one CTranslate2 variable is stacked from, in order."""
-    for pattern, replacement in _PREFIXES:
-        name = re.sub(pattern, replacement, name)
-    stem, _, leaf = name.rpartition(".")
-    parts = {"qkv": "qkv", "kv": "kv"}.get(stem.rpartition(".")[2])
-    return [f"{stem.rpartition('.')[0]}.{part}_proj.{leaf}" for part in parts] if parts else [name]
+    match = re.fullmatch(r"(encoder|decoder)/(?:layer_(\d+)/)?(.+)/(\w+)", name)
+    if match is None or match[3] == "projection":  # the one module outside encoder and decoder
+        return ["proj_out.weight" if match else name]
+    side, layer, module, leaf = match.groups()
+    module, leaf = _MODULES.get(module, module), _LEAVES.get(leaf, leaf)
+    block = f"model.{side}.layers.{layer}" if layer else f"model.{side}"
+    attention, _, stack = module.rpartition(".")
+    # CTranslate2 stacks the projections that share an input, to multiply once
+    parts = [f"{attention}.{part}_proj" for part in stack] if stack in ("qkv", "kv") else [module]
+    return [f"{block}.{part}.{leaf}" for part in parts]
 
 
 def to_transformers(variables: Variables) -> dict[str, torch.Tensor]:
-    """The state dict of `WhisperForConditionalGeneration`, float32.
-
-    The stacked key bias is dropped: it adds one constant to all scores of a query, which softmax does not see.
-    """
+    """The state dict of `WhisperForConditionalGeneration`, float32."""
     import torch
 
     state: dict[str, torch.Tensor] = {}
@@ -143,6 +127,7 @@ def to_transformers(variables: Variables) -> dict[str, torch.Tensor]:
             continue
         targets = _target_names(name)
         for target, part in zip(targets, np.split(array, len(targets)), strict=True):
+            # transformers has no key bias: q (k + b) = q k + q b shifts all scores of a query alike, unseen by softmax
             if not target.endswith(".k_proj.bias"):
                 state[target] = torch.from_numpy(part.astype(np.float32))
     return state
@@ -153,30 +138,20 @@ def build_config(variables: Variables) -> WhisperConfig:
     from transformers import WhisperConfig
 
     vocabulary, width = variables["decoder/embeddings/weight"].shape
-
-    def layers(side: str) -> int:
-        return len({m[0] for name in variables if (m := re.match(rf"{side}/layer_\d+/", name))})
-
-    return WhisperConfig(
-        vocab_size=vocabulary,
-        d_model=width,
-        num_mel_bins=variables["encoder/conv1/weight"].shape[1],
-        max_source_positions=variables["encoder/position_encodings/encodings"].shape[0],
-        max_target_positions=variables["decoder/position_encodings/encodings"].shape[0],
-        encoder_layers=layers("encoder"),
-        decoder_layers=layers("decoder"),
-        encoder_ffn_dim=variables["encoder/layer_0/ffn/linear_0/weight"].shape[0],
-        decoder_ffn_dim=variables["decoder/layer_0/ffn/linear_0/weight"].shape[0],
-        encoder_attention_heads=int(variables["encoder/num_heads"]),
-        decoder_attention_heads=int(variables["decoder/num_heads"]),
-        pad_token_id=None,
-    )
+    sizes = {"vocab_size": vocabulary, "d_model": width, "num_mel_bins": variables["encoder/conv1/weight"].shape[1]}
+    for side, positions in (("encoder", "max_source_positions"), ("decoder", "max_target_positions")):
+        sizes |= {
+            positions: variables[f"{side}/position_encodings/encodings"].shape[0],
+            f"{side}_layers": len({m[0] for name in variables if (m := re.match(rf"{side}/layer_\d+/", name))}),
+            f"{side}_ffn_dim": variables[f"{side}/layer_0/ffn/linear_0/weight"].shape[0],
+            f"{side}_attention_heads": int(variables[f"{side}/num_heads"]),
+        }
+    return WhisperConfig(**sizes, pad_token_id=None)
 
 
 def load_ct2(path: Path) -> WhisperForConditionalGeneration:
     """Build the transformers model of a `model.bin`, in eval mode, float32. Every key must match.
 
-    Draws no random numbers: the model is made without weights.
     Raises: `DataError` if the file cannot be read, is quantized to integers, is not finite, or lacks or adds a tensor.
     """
     import torch
@@ -187,7 +162,7 @@ def load_ct2(path: Path) -> WhisperForConditionalGeneration:
     if integer:
         raise DataError(f"{path}: integer weights ({integer[0]}, ...) are not supported; {FIX}")
     try:
-        with torch.device("meta"):
+        with torch.device("meta"):  # without weights, so that no random number is drawn
             model = WhisperForConditionalGeneration(build_config(variables))
         model.load_state_dict(to_transformers(variables), strict=True, assign=True)
     except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:

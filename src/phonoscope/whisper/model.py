@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import (
         EncoderDecoderCache,
-        GenerationConfig,
         PreTrainedTokenizerBase,
         WhisperFeatureExtractor,
         WhisperForConditionalGeneration,
@@ -90,7 +89,7 @@ def _packaged_folder() -> Path:
 
 
 def _from_ct2(folder: Path) -> tuple[WhisperForConditionalGeneration, PreTrainedTokenizerBase]:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import GenerationConfig, PreTrainedTokenizerFast
 
     model = load_ct2(folder / "model.bin")
     if model.config.vocab_size >= MULTILINGUAL_VOCABULARY:
@@ -98,28 +97,19 @@ def _from_ct2(folder: Path) -> tuple[WhisperForConditionalGeneration, PreTrained
     try:
         tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        model.generation_config = _english_generation(tokenizer, settings)
+        model.generation_config = GenerationConfig(
+            decoder_start_token_id=tokenizer.get_vocab()["<|startoftranscript|>"],
+            eos_token_id=tokenizer.get_vocab()["<|endoftext|>"],
+            pad_token_id=tokenizer.get_vocab()["<|endoftext|>"],
+            no_timestamps_token_id=tokenizer.get_vocab()["<|notimestamps|>"],
+            is_multilingual=False,
+            suppress_tokens=settings["suppress_ids"],
+            begin_suppress_tokens=settings["suppress_ids_begin"],
+        )
     except Exception as error:  # tokenizers raises bare Exception
         reason = f"no usable tokenizer.json and config.json beside model.bin: {error!r}"
         raise DataError(f"{folder}: {reason}; copy them from the original checkpoint") from error
     return model, tokenizer
-
-
-def _english_generation(tokenizer: PreTrainedTokenizerBase, settings: dict[str, Any]) -> GenerationConfig:
-    """Decoding of an English-only model: <|startoftranscript|> <|notimestamps|>, then text."""
-    from transformers import GenerationConfig
-
-    vocabulary = tokenizer.get_vocab()
-    end, start, silent = (vocabulary[f"<|{name}|>"] for name in ("endoftext", "startoftranscript", "notimestamps"))
-    return GenerationConfig(
-        decoder_start_token_id=start,
-        eos_token_id=end,
-        pad_token_id=end,
-        no_timestamps_token_id=silent,
-        is_multilingual=False,
-        suppress_tokens=settings["suppress_ids"],
-        begin_suppress_tokens=settings["suppress_ids_begin"],
-    )
 
 
 def _from_transformers(name: str, *, local: bool) -> tuple[WhisperForConditionalGeneration, PreTrainedTokenizerBase]:
@@ -132,10 +122,8 @@ def _from_transformers(name: str, *, local: bool) -> tuple[WhisperForConditional
         reason = str(error).splitlines()[0]
         if local:
             raise DataError(f"{name}: not a Whisper checkpoint ({reason}); it needs safetensors files") from error
-        raise EnvironmentFault(
-            f"Whisper checkpoint {name!r} is no folder here and cannot be fetched from the Hub ({reason}); "
-            "give packaged or a folder"
-        ) from error
+        fault = f"is no folder here and cannot be fetched from the Hub ({reason}); give packaged or a folder"
+        raise EnvironmentFault(f"Whisper checkpoint {name!r} {fault}") from error
 
 
 def frame_count(samples: int) -> int:
@@ -154,11 +142,9 @@ def encoder_features(
     """Hidden states after encoder block `layer` (site `encoder_<layer>`), before the encoder's final layer norm.
 
     Utterances are cut into windows of `context_s`, each zero-padded to it; frames of the padding are dropped and the
-    windows joined. Whisper was trained with windows of 30 s. A shorter context (mel and position embeddings cut to
-    it) skips the padding's cost, but is another computation: blocks then do not attend to 30 s of silence. A context a
-    second longer than the utterances keeps their last frames close to the 30 s ones.
-
-    Frame i is centred on sample 320 i (20 i ms), not on the middle of its 20 ms.
+    windows joined. Whisper was trained with 30 s. A shorter context skips the padding's cost, but is another
+    computation: blocks do not attend to the silence. One that is a second longer than the utterances keeps their last
+    frames close to the 30 s ones. Frame i is centred on sample 320 i (20 i ms), not on the middle of its 20 ms.
 
     Args:
         samples_16k: utterances of shape [samples], 16 kHz mono, each at least one sample.
@@ -178,29 +164,29 @@ def encoder_features(
         raise ValueError(f"context_s is {context_s}; it must be a multiple of 0.02 s, up to {WINDOW_S} s")
     if not all(len(samples) for samples in samples_16k):
         raise DataError("an utterance without samples has no Whisper features; leave it out")
-    pieces = [(i, piece) for i, samples in enumerate(samples_16k) for piece in _windows(samples, window)]
     frames: list[list[torch.Tensor]] = [[] for _ in samples_16k]
     with torch.no_grad():
-        for batch in _batches(pieces, batch_size):
-            hidden = _encode(whisper, [piece for _, piece in batch], window, layer)
-            for (utterance, piece), states in zip(batch, hidden, strict=True):
+        for utterances, pieces, hidden in _encode(whisper, samples_16k, window, batch_size, layer):
+            for utterance, piece, states in zip(utterances, pieces, hidden, strict=True):
                 frames[utterance].append(states[: frame_count(len(piece))])
     return [torch.cat(parts) for parts in frames]
 
 
-def _windows(samples: NDArray[np.float32], size: int) -> list[NDArray[np.float32]]:
-    return [samples[start : start + size] for start in range(0, len(samples), size)]
-
-
-def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
+def _encode(
+    whisper: Whisper, samples_16k: Sequence[NDArray[np.float32]], window: int, batch_size: int, last: int | None = None
+) -> Iterator[tuple[Sequence[int], Sequence[NDArray[np.float32]], torch.Tensor]]:
+    """Batches of windows of `window` samples: their utterances, their audio and the stream after block `last`."""
+    starts = [(utterance, at) for utterance, one in enumerate(samples_16k) for at in range(0, len(one), window)]
+    pieces = [(utterance, samples_16k[utterance][at : at + window]) for utterance, at in starts]
+    for start in range(0, len(pieces), batch_size):
+        utterances, audio = zip(*pieces[start : start + batch_size], strict=True)
+        yield utterances, audio, run_blocks(whisper, embed(whisper, audio, window), last=last)
 
 
 def embed(whisper: Whisper, pieces: Sequence[NDArray[np.float32]], window: int) -> torch.Tensor:
     """The embeddings that enter the encoder's first block (site `encoder_0`): [batch, window / 320, width].
 
-    Args:
-        pieces: audio of shape [samples] at 16 kHz, each zero-padded to `window` samples.
+    `pieces` are audio [samples] at 16 kHz, each zero-padded to `window` samples.
     """
     from torch.nn.functional import gelu
 
@@ -222,25 +208,17 @@ def run_blocks(whisper: Whisper, states: torch.Tensor, first: int = 0, last: int
     return states
 
 
-def _encode(whisper: Whisper, pieces: Sequence[NDArray[np.float32]], window: int, layer: int) -> torch.Tensor:
-    return run_blocks(whisper, embed(whisper, pieces, window), last=layer)
-
-
 def transcribe(whisper: Whisper, samples_16k: Sequence[NDArray[np.float32]], *, batch_size: int = 16) -> list[str]:
-    """Greedy English transcripts, deterministic, without timestamps; windows of 30 s are transcribed one by one.
+    """Greedy English transcripts, deterministic, without timestamps, of utterances [samples] at 16 kHz, mono.
 
-    Args:
-        samples_16k: utterances of shape [samples], 16 kHz mono.
+    Windows of 30 s are transcribed one by one.
     """
     import torch
 
-    window, blocks = round(WINDOW_S * SAMPLE_RATE), whisper.model.config.encoder_layers
-    pieces = [(i, piece) for i, samples in enumerate(samples_16k) for piece in _windows(samples, window)]
     texts: list[list[str]] = [[] for _ in samples_16k]
     with torch.no_grad():
-        for batch in _batches(pieces, batch_size):
-            stream = _encode(whisper, [piece for _, piece in batch], window, blocks)
-            for (utterance, _), text in zip(batch, transcripts(whisper, Encoded(whisper, stream)), strict=True):
+        for utterances, _, stream in _encode(whisper, samples_16k, round(WINDOW_S * SAMPLE_RATE), batch_size):
+            for utterance, text in zip(utterances, transcripts(whisper, Encoded(whisper, stream)), strict=True):
                 texts[utterance].append(text)
     return [" ".join(parts).strip() for parts in texts]
 
@@ -255,7 +233,7 @@ class Encoded:
         from transformers import DynamicCache
 
         self.states: torch.Tensor = whisper.model.model.encoder.layer_norm(stream)
-        self._whisper, self._cross = whisper, DynamicCache()
+        self._decoder, self._cross = whisper.model.model.decoder, DynamicCache()
 
     def cache(self) -> EncoderDecoderCache:
         """A fresh decoder cache that shares the cross-attention keys."""
@@ -265,9 +243,8 @@ class Encoded:
 
     def decode(self, tokens: torch.Tensor, cache: EncoderDecoderCache | None = None) -> torch.Tensor:
         """The decoder's last hidden states [batch, positions, width] of tokens [batch, positions] after the cache's."""
-        decoder = self._whisper.model.model.decoder
         cache = self.cache() if cache is None else cache
-        output = decoder(tokens, encoder_hidden_states=self.states, past_key_values=cache, use_cache=True)
+        output = self._decoder(tokens, encoder_hidden_states=self.states, past_key_values=cache, use_cache=True)
         states: torch.Tensor = output.last_hidden_state
         return states
 

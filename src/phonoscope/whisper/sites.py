@@ -1,8 +1,11 @@
-"""Sites in a loaded Whisper: the modules where activations are read and changed, and their normalisation."""
+"""Sites in a loaded Whisper: the modules where activations are read and changed, by hooks, and their normalisation."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from phonoscope.config.sites import STACK, Site
 from phonoscope.errors import ParamsError
@@ -10,7 +13,11 @@ from phonoscope.errors import ParamsError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from phonoscope.config.whisper import Normalize
     from phonoscope.whisper.model import Whisper
+
+Patch = Callable[["Tensor"], "Tensor"]
+"""Maps activations [batch, positions, width] at a point to the ones that replace them."""
 
 
 class Point(NamedTuple):
@@ -46,10 +53,60 @@ def outputs(whisper: Whisper, site: Site) -> list[Point]:
     model, layers = whisper.model.model, site_layers(whisper, site)
     blocks = model.decoder.layers if site.is_decoder else model.encoder.layers
     if site.kind == "mlp":
+        # fc2 is the MLP's last module, so its output is what the MLP adds to the stream
         return [Point(blocks[layers[0] - 1].fc2, "output")]
     if site.kind == "attention":
         return [Point(blocks[layers[0] - 1].self_attn, "output")]
     return [Point(blocks[n - 1], "output") if n else Point(blocks[0], "input") for n in layers]
+
+
+@contextmanager
+def capture(points: Iterable[Point]) -> Iterator[dict[Point, Tensor]]:
+    """Yield a dictionary to which a forward adds each point's activations, [batch, positions, width]."""
+    taken: dict[Point, Tensor] = {}
+
+    def keep(point: Point, states: Tensor) -> Tensor:
+        taken[point] = states.detach().clone()  # a later hook or module may change the states in place
+        return states
+
+    with patched({point: partial(keep, point) for point in points}):
+        yield taken
+
+
+@contextmanager
+def patched(patches: Mapping[Point, Patch]) -> Iterator[None]:
+    """Within the context every forward continues with the patched activations at each point."""
+    handles = []
+    try:
+        for (module, at), patch in patches.items():
+            if at == "input":
+                handles.append(module.register_forward_pre_hook(partial(_before, patch)))
+            else:
+                handles.append(module.register_forward_hook(partial(_after, patch)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _before(patch: Patch, _module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    return patch(arguments[0]), *arguments[1:]
+
+
+def _after(patch: Patch, _module: nn.Module, _arguments: tuple[Any, ...], result: Any) -> Any:
+    # attention returns its weights beside its output
+    return (patch(result[0]), *result[1:]) if isinstance(result, tuple) else patch(result)
+
+
+def substitute(values: Tensor, where: Tensor) -> Patch:
+    """A patch that puts `values` [n, width] at the n positions that `where` [batch, positions] marks."""
+
+    def patch(states: Tensor) -> Tensor:
+        changed = states.clone()
+        changed[where] = values.to(changed.dtype)
+        return changed
+
+    return patch
 
 
 class Normaliser:
@@ -58,7 +115,7 @@ class Normaliser:
     The identity for `none` and for a site that is no residual stream.
     """
 
-    def __init__(self, whisper: Whisper, site: Site, normalize: Literal["final", "none"]) -> None:
+    def __init__(self, whisper: Whisper, site: Site, normalize: Normalize) -> None:
         model = whisper.model.model
         side = model.decoder if site.is_decoder else model.encoder
         self._norm = side.layer_norm if normalize == "final" and site.is_residual else None
@@ -68,6 +125,7 @@ class Normaliser:
         if self._norm is None:
             ones = states.new_ones(states.shape[:-1])
             return states, ones * 0, ones
+        # biased and with eps, as LayerNorm divides; else `undo` would not give the states back
         variance = states.var(dim=-1, unbiased=False)
         return self._norm(states), states.mean(dim=-1), (variance + self._norm.eps).sqrt()
 

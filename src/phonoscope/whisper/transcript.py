@@ -1,10 +1,9 @@
-"""Transcripts as the decoder's tokens, and their probabilities."""
+"""Transcripts: as the decoder's tokens, their probabilities, and word error rates."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from phonoscope.errors import DataError
 
@@ -14,17 +13,12 @@ if TYPE_CHECKING:
     from phonoscope.whisper.model import Encoded, Whisper
 
 
-@dataclass(frozen=True)
-class TextTokens:
+class TextTokens(NamedTuple):
     """A transcript's tokens, without prompt and end, and the word of each."""
 
     ids: tuple[int, ...]
     words: tuple[int, ...]
     """Index of the word of `text.split()`; -1 for a token without letter or digit."""
-
-    def __add__(self, other: TextTokens) -> TextTokens:
-        shift = max(self.words, default=-1) + 1
-        return TextTokens(self.ids + other.ids, self.words + tuple(w + shift if w >= 0 else w for w in other.words))
 
 
 def as_sentence(text: str) -> str:
@@ -44,9 +38,8 @@ def tokenize(whisper: Whisper, text: str) -> TextTokens:
     words: list[int] = []
     for index, word in enumerate(text.split()):  # Whisper's tokens never cross a space
         pieces = whisper.tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
-        spoken = [any(map(str.isalnum, whisper.tokenizer.decode([token]))) for token in pieces]
         ids += pieces
-        words += [index if sound else -1 for sound in spoken]
+        words += [index if any(map(str.isalnum, whisper.tokenizer.decode([token]))) else -1 for token in pieces]
     return TextTokens(tuple(ids), tuple(words))
 
 
@@ -58,7 +51,7 @@ def prompt(whisper: Whisper) -> list[int]:
     return [generation.decoder_start_token_id, *language, generation.no_timestamps_token_id]
 
 
-def token_batch(whisper: Whisper, transcripts: Sequence[TextTokens]) -> torch.Tensor:
+def token_batch(whisper: Whisper, transcripts: Sequence[Sequence[int]]) -> torch.Tensor:
     """Prompt, tokens and end of each transcript, filled with ends to one length: [transcripts, positions].
 
     Raises: `DataError` for a transcript that is longer than Whisper's text context.
@@ -66,20 +59,59 @@ def token_batch(whisper: Whisper, transcripts: Sequence[TextTokens]) -> torch.Te
     import torch
 
     end = whisper.model.generation_config.eos_token_id
-    rows = [[*prompt(whisper), *transcript.ids, end] for transcript in transcripts]
+    rows = [[*prompt(whisper), *ids, end] for ids in transcripts]
     longest, most = max(map(len, rows)), whisper.model.config.max_target_positions
     if longest > most + 1:  # the end is only predicted
         raise DataError(f"a window's transcript has {longest} tokens, Whisper's decoder takes {most}; shorten it")
     return torch.tensor([row + [end] * (longest - len(row)) for row in rows], device=whisper.device)
 
 
-def log_probabilities(whisper: Whisper, encoded: Encoded, transcripts: Sequence[TextTokens]) -> list[torch.Tensor]:
+def log_probabilities(whisper: Whisper, encoded: Encoded, transcripts: Sequence[Sequence[int]]) -> list[torch.Tensor]:
     """Log-probability, in nats, of every token of each window's transcript and of its end, teacher-forced.
 
     Returns: per window a tensor of shape [tokens + 1].
     """
     tokens = token_batch(whisper, transcripts)
+    # position i predicts token i + 1. Attention is causal, so the ends that fill a row change nothing before them
     states = encoded.decode(tokens[:, :-1])
     start = len(prompt(whisper)) - 1
     chosen = whisper.model.proj_out(states[:, start:]).log_softmax(-1).gather(2, tokens[:, start + 1 :, None])[..., 0]
-    return [row[: len(transcript.ids) + 1] for row, transcript in zip(chosen, transcripts, strict=True)]
+    return [row[: len(ids) + 1] for row, ids in zip(chosen, transcripts, strict=True)]
+
+
+def normalize_text(text: str) -> str:
+    """Whisper's English normalizer: lower case, no punctuation, contractions spelled out, number words as digits.
+
+    Whisper writes `7` for `seven`, so both sides become digits; number words in a row become one number (`one two` is
+    `12`, while `1 2` stays two words), so strings of digits are scored too harshly. The British-to-American spelling
+    table, which transformers does not ship, is left out.
+    """
+    from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
+
+    words = str(EnglishTextNormalizer({})(text)).split()
+    return " ".join(word for word in words if any(map(str.isalnum, word)))  # the normalizer leaves some of "..."
+
+
+def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:
+    """Edits over reference words, pooled over all utterances, both sides normalized. May exceed 1.
+
+    Raises: `ValueError` if the lengths differ, `DataError` if no reference holds a word.
+    """
+    if len(references) != len(hypotheses):
+        raise ValueError(f"{len(references)} references, but {len(hypotheses)} hypotheses")
+    counts = [word_errors(*pair) for pair in zip(references, hypotheses, strict=True)]
+    errors, words = (sum(column) for column in zip((0, 0), *counts, strict=True))
+    if not words:
+        raise DataError("no reference transcript holds a word, so there is no word error rate; give transcripts")
+    return errors / words
+
+
+def word_errors(reference: str, hypothesis: str) -> tuple[int, int]:
+    """Substituted, deleted and inserted words of one utterance, and the words of its reference, both normalized."""
+    import jiwer
+
+    truth, guess = normalize_text(reference), normalize_text(hypothesis)
+    if not truth:  # jiwer has no errors without a reference
+        return len(guess.split()), 0
+    edits = jiwer.process_words(truth, guess)
+    return edits.substitutions + edits.deletions + edits.insertions, len(truth.split())

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from phonoscope import paths
-from phonoscope.alignment import read_textgrid
+from phonoscope.alignment.textgrid import read_textgrid
 from phonoscope.corpus.espeak import synthesize
 from phonoscope.corpus.items import slug
 from tests.commandline import phonoscope

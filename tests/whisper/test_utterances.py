@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phonoscope.whisper.model import frame_count
-from phonoscope.whisper.windows import GAP_FRAMES, batches, plan_windows, speech_mask, window_audio
+from phonoscope.whisper.utterances import GAP_FRAMES, batches, plan_windows, speech_mask, window_audio
 
 LENGTHS = st.lists(st.integers(1, 40 * 16_000), min_size=1, max_size=12)
 
@@ -37,12 +37,6 @@ def test_every_frame_of_every_utterance_stands_in_one_window(
 def test_a_window_is_as_long_as_asked_unless_the_utterance_does_not_fit() -> None:
     windows = plan_windows([16_000, 10 * 16_000, 10 * 16_000 + 1, 31 * 16_000], ["a"] * 4, context_s=10.0)
     assert [window.positions for window in windows] == [500, 500, 1500, 1500, 1500]
-
-
-def test_packing_saves_windows() -> None:
-    lengths, groups = [3 * 16_000] * 16, ["a", "b"] * 8
-    assert len(plan_windows(lengths, groups, pack=True)) == 2
-    assert len(plan_windows(lengths, groups)) == 16
 
 
 @given(LENGTHS, st.booleans())

@@ -5,16 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phonoscope.causal.noise import add_noise, babble, white_noise
+from phonoscope.causal.speech import add_noise, babble
 from phonoscope.errors import DataError
 
-from ..whisper.speech import noise
+from ..whisper.checkout import noise
 
 
 @given(st.floats(-20, 60), st.integers(2, 5000), st.floats(1e-3, 1))
 def test_the_ratio_of_energies_is_the_one_asked_for(snr_db: float, samples: int, level: float) -> None:
     speech = level * noise(samples, 3)
-    noisy = add_noise(speech, white_noise(samples, np.random.default_rng(0)), snr_db)
+    noisy = add_noise(speech, noise(samples), snr_db)
     disturbance = noisy.astype(np.float64) - speech
     ratio = np.sum(speech.astype(np.float64) ** 2) / np.sum(disturbance**2)
     assert 10 * np.log10(ratio) == pytest.approx(snr_db, abs=0.1)

@@ -12,9 +12,9 @@ from phonoscope.config.sites import Site
 from phonoscope.config.whisper import Normalize
 from phonoscope.errors import DataError
 from phonoscope.whisper import Whisper
-from phonoscope.whisper.faithfulness import faithfulness
+from phonoscope.whisper.patching import faithfulness
 
-from .speech import SENTENCES, noise
+from .checkout import SENTENCES, noise
 
 Speech = list[NDArray[np.float32]]
 
