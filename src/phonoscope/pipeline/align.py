@@ -29,40 +29,18 @@ def run(params: Params) -> StageReport:
     given = find_textgrids(Path(config.root)) if config.method in ("auto", "given") else {}
     jobs = plan(Manifest.load(paths.MANIFEST), read_frame(paths.PHONE_EVENTS), given)
     with named_parameters("alignment"), atomic_dir(paths.ALIGNMENTS) as folder:
-<<<<<<< HEAD
-        outcome = align_corpus(
-            *(jobs, paths.CORPUS, folder, config, paths.shards("align")),
-=======
         rejected = align_corpus(
-            jobs,
-            paths.CORPUS,
-            folder,
-            config,
-            paths.shards("align"),
->>>>>>> house/whisper
+            *(jobs, paths.CORPUS, folder, config, paths.shards("align")),
             max_rejected=params.corpus.max_rejected,
             workers=params.compute.workers,
         )
         write_csv(folder / paths.REJECTED.name, rejected)
     labels = Labels.load(paths.ALIGNMENTS)
     f0_hz = labels.f0_table["f0_hz"].to_numpy()
-<<<<<<< HEAD
     metrics = {
-        "aligned": float(outcome.utterances - len(outcome.rejected)),
-        "rejected": float(len(outcome.rejected)),
+        "aligned": float(len(jobs) - len(rejected)),
+        "rejected": float(len(rejected)),
         "phones": float(len(set(labels.phone_names) - {SILENCE})),
         "voiced_share": float(np.isfinite(f0_hz).mean()) if len(f0_hz) else 0.0,
     }
     return StageReport(metrics).saved(paths.stage_metrics("align"))
-=======
-    report = StageReport(
-        {
-            "aligned": float(len(jobs) - len(rejected)),
-            "rejected": float(len(rejected)),
-            "phones": float(len(set(labels.phone_names) - {SILENCE})),
-            "voiced_share": float(np.isfinite(f0_hz).mean()) if len(f0_hz) else 0.0,
-        }
-    )
-    write_csv(paths.stage_metrics("align"), report.table())
-    return report
->>>>>>> house/whisper
