@@ -209,7 +209,7 @@ def _claims(tables: Mapping[str, pd.DataFrame], baseline: float, main: Sequence[
         for variant, single in settled.items():
             if variant.endswith(UNSCALED) != claim.startswith("faulty"):
                 continue
-            # medians first, then what is compared: value, low and high are then about the same runs
+            # medians first: the median of ratios is not the ratio of medians
             seeds = single.groupby("seed").median()
             value, by_seed, every = (compared(rows)[metric] for rows in (seeds.median().to_frame().T, seeds, single))
             estimate = Estimate(value.item(), by_seed.min(), by_seed.max())
