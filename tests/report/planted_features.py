@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from phonoscope.config.interpret import InterpretConfig
-from phonoscope.report.browser import Interpreted
+from phonoscope.report.browser.page import Interpreted
 from phonoscope.sae.interpret.run import interpret
 from tests.sae.interpret.planted import plant
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phonoscope.report.browser import Interpreted, page_data, script
+from phonoscope.report.browser.page import Interpreted, page_data, script
 
 from .planted_features import CAUSAL, interpreted
 

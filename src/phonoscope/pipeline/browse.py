@@ -10,7 +10,7 @@ from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
     from phonoscope.config.params import Params
-    from phonoscope.report.browser import Interpreted
+    from phonoscope.report.browser.page import Interpreted
 
 CAUSAL = ["feature", "difference", "difference_low", "difference_high", "causal"]
 
@@ -19,14 +19,14 @@ CAUSAL = ["feature", "difference", "difference_low", "difference_high", "causal"
 def run(params: Params, site: str) -> StageReport:
     """Write plots/browse/<site>: index.html, its script and style, data.js and the clips. Opens from disk."""
     from phonoscope.files import atomic_dir
-    from phonoscope.report import browser
+    from phonoscope.report.browser import page
     from phonoscope.whisper.model import FRAME_S
 
     tables, clips = _read(site), paths.interpretation(site) / "clips"
     frame_s = 0.0 if Site.parse(site).is_decoder else FRAME_S
-    data = browser.page_data(site, tables, clip_s=params.interpret.clip_s, frame_s=frame_s)
+    data = page.page_data(site, tables, clip_s=params.interpret.clip_s, frame_s=frame_s)
     with atomic_dir(paths.browser(site)) as folder:
-        browser.write_page(folder, data, clips if clips.is_dir() else None)
+        page.write_page(folder, data, clips if clips.is_dir() else None)
     size = sum(file.stat().st_size for file in paths.browser(site).rglob("*") if file.is_file())
     return StageReport(metrics={"megabytes": size / 1e6, "features_with_clips": float(tables.features["clips"].sum())})
 
@@ -34,7 +34,7 @@ def run(params: Params, site: str) -> StageReport:
 def _read(site: str) -> Interpreted:
     from phonoscope.data.tables import read_frame, read_json
     from phonoscope.pipeline.tables import read_table
-    from phonoscope.report.browser import Interpreted
+    from phonoscope.report.browser.page import Interpreted
 
     folder = paths.interpretation(site)
     tables = {name: read_frame(folder / f"{name}.parquet") for name in ("features", "windows", "means")}

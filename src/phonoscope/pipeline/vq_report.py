@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
@@ -39,7 +38,7 @@ def run(params: Params) -> StageReport:
     }
     frames = {"headline": numbers, "verdicts": judged, "perplexities": curves, "training": vq.training(tables)}
     for name, frame in frames.items():
-        write_csv(paths.VQ_REPORT / f"{name}.csv", frame.replace([inf, -inf], nan))  # a ratio over 0 has no value
+        write_csv(paths.VQ_REPORT / f"{name}.csv", frame)
     write_text(paths.VQ_REPORT / "table.md", vq.markdown_tables(numbers, judged))
     return StageReport(figures=write_figures(paths.VQ_PLOTS, figures))
 
