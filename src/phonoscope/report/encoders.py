@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -30,29 +30,23 @@ def verdicts(sizes: pd.DataFrame, behaviour: Mapping[str, float], differences: p
         behaviour: from `encoders.measures.behaviour`.
         differences: from `encoders.study.compare`, a row an arm and metric.
     """
-    return verdict_frame([*_sizes(sizes), *_behaviour(behaviour), *_arms(differences)], "encoder")
-
-
-def _sizes(sizes: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    rows = sizes.set_index("encoder").astype(float)
+    rows, of = [], sizes.set_index("encoder").astype(float)
     for column, claim in {"input_bytes": "input bytes", "parameters": "parameters", "macs": "multiply-adds"}.items():
         for name in ("mel", "mel_80"):
-            ratio = _exact(rows.loc[name, column] / rows.loc["codes", column])
-            yield judge(f"more {claim} than codes (ratio)", ratio, 1.0, encoder=name)
-
-
-def _behaviour(behaviour: Mapping[str, float]) -> Iterator[dict[str, Any]]:
-    claim = f"a gradient reaches all {behaviour['tensors']:.0f} parameter tensors"
-    yield judge(claim, _exact(behaviour["gradient_tensors"]), behaviour["tensors"] - 0.5, encoder="codes")
+            ratio = _exact(of.loc[name, column] / of.loc["codes", column])
+            rows.append(judge(f"more {claim} than codes (ratio)", ratio, 1.0, encoder=name))
+    claim, reached = (
+        f"a gradient reaches all {behaviour['tensors']:.0f} parameter tensors",
+        behaviour["gradient_tensors"],
+    )
+    rows.append(judge(claim, _exact(reached), behaviour["tensors"] - 0.5, encoder="codes"))
     for name in ("max", "mean"):
-        kept = _exact(behaviour[f"peak_kept_{name}"])
-        yield judge(f"pooling by the {name} keeps a peak's height (share)", kept, PEAK, encoder="codes")
-
-
-def _arms(differences: pd.DataFrame) -> Iterator[dict[str, Any]]:
+        claim = f"pooling by the {name} keeps a peak's height (share)"
+        rows.append(judge(claim, _exact(behaviour[f"peak_kept_{name}"]), PEAK, encoder="codes"))
     for row in differences.to_dict("records"):
-        claim = f"{row['metric']} above that of codes"
-        yield judge(claim, Estimate(row["difference"], row["ci_low"], row["ci_high"]), 0.0, encoder=row["encoder"])
+        difference = Estimate(row["difference"], row["ci_low"], row["ci_high"])
+        rows.append(judge(f"{row['metric']} above that of codes", difference, 0.0, encoder=row["encoder"]))
+    return verdict_frame(rows, "encoder")
 
 
 def _exact(value: Any) -> Estimate:

@@ -27,7 +27,7 @@ def intervals(rows: pd.DataFrame) -> list[str]:
 
 def markdown(table: pd.DataFrame, text_columns: int = 1) -> str:
     """A table of texts as Markdown; the first `text_columns` are aligned left, the others right."""
-    cells = table.fillna("").astype(str)
+    cells = table.astype(object).fillna("").astype(str)
     align = ["left" if column < text_columns else "right" for column in range(len(cells.columns))]
     # tabulate aligns no column of an empty table
     return cells.to_markdown(index=False, disable_numparse=True, colalign=[] if cells.empty else align)

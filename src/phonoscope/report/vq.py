@@ -31,16 +31,11 @@ SETTLED_METRICS = (
     *("clips_on_top_2", "code_norm_max", "distance_eval", "restart_share"),
 )
 """Metrics over the last half of the epochs."""
-TRAINED_METRICS = {
-    "accuracy_trained": "accuracy",
-    "active_codes_trained": "active_codes",
-    "perplexity_printed_trained": "perplexity_printed",
-    "perplexity_ema_trained": "perplexity_ema",
-    "perplexity_batch_fit_trained": "perplexity_batch_fit",
-    "accuracy_updated": "accuracy_updated",
-    "active_codes_updated": "active_codes_updated",
-}
-"""Metric of the trained model -> the metric whose last epoch it is."""
+TRAINED_METRICS = (
+    *("accuracy_trained", "active_codes_trained", "perplexity_printed_trained", "perplexity_ema_trained"),
+    *("perplexity_batch_fit_trained", "accuracy_updated", "active_codes_updated"),
+)
+"""Metrics of the last epoch."""
 DASHED = (0, (4, 1.5))
 PERPLEXITIES: Mapping[str, tuple[str, str, Any]] = {
     "EMA history": ("perplexity_ema", HUES[1], "-"),
@@ -80,16 +75,11 @@ QUESTIONS = (
 """The document's hypotheses (H) and questions (Q) about the faulty update: variant, metric, claim, bound."""
 SHOWN = {
     "accuracy": 3,
-    "perplexity_train": 1,
-    "perplexity_eval": 1,
-    "perplexity_batch_eval": 1,
-    "perplexity_ema": 0,
-    "active_codes_train": 0,
-    "active_codes_eval": 0,
+    **dict.fromkeys(("perplexity_train", "perplexity_eval", "perplexity_batch_eval"), 1),
+    **dict.fromkeys(("perplexity_ema", "active_codes_train", "active_codes_eval"), 0),
     "code_norm_max": 1,
     "distance_eval": 2,
-    "restart_share": 4,
-    "drift_eval": 4,
+    **dict.fromkeys(("restart_share", "drift_eval"), 4),
 }
 """Columns of the Markdown table of variants, and their decimals."""
 
@@ -124,8 +114,8 @@ def by_seed(table: pd.DataFrame, checks: pd.DataFrame) -> pd.DataFrame:
     A settled metric of a seed is its median over the last half of its epochs. `checks` has a row a seed, its index.
     """
     metrics: dict[Any, Any] = dict(evaluations(table).groupby("seed").median().items())
-    for name, metric in TRAINED_METRICS.items():
-        rows = measured(table, metric)
+    for name in TRAINED_METRICS:
+        rows = measured(table, name.removesuffix("_trained"))
         metrics[name] = rows[rows["epoch"] == rows["epoch"].max()].groupby("seed")["value"].first()
     leading = measured(table, "top_code").groupby("seed")
     metrics["leading_codes"] = leading["value"].nunique()
