@@ -93,9 +93,7 @@ def measured(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     column = "perplexity_dataset" if column == "perplexity" else column
     mode, split = PLACES[place]
     rows = table[(table["mode"] == mode) & (table["split"] == split) & (table["batch"] == 0) & (column in table)]
-    return rows.reindex(columns=["seed", "epoch", "batch", column]).set_axis(
-        ["seed", "epoch", "batch", "value"], axis=1
-    )
+    return rows[["seed", "epoch", "batch"]].assign(value=rows[column] if column in table else np.nan)
 
 
 def evaluations(table: pd.DataFrame) -> pd.DataFrame:
