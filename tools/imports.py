@@ -76,7 +76,7 @@ class Imports:
         return seen
 
     def covering(self, modules: set[str]) -> list[Path]:
-        """The files of `modules`; a package as its folder where all of it is meant, or where it holds other files."""
+        """The files of `modules`; a package as its folder where all of it is meant, or it holds data files itself."""
         wanted = {self.files[module] for module in modules}
         paths = set[Path]()
         for file in wanted:
@@ -91,7 +91,9 @@ class Imports:
     def _is_whole(self, folder: Path, wanted: set[Path]) -> bool:
         files = [file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
         code = {file for file in files if file.suffix == ".py"}
-        return code <= wanted or (len(code) < len(files) and folder / "__init__.py" in wanted)
+        packages = {file.parent for file in code if file.name == "__init__.py"}
+        owners = {next((each for each in file.parents if each in packages), None) for file in set(files) - code}
+        return code <= wanted or (folder in owners and folder / "__init__.py" in wanted)
 
 
 def is_plumbing(module: str) -> bool:

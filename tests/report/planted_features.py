@@ -1,25 +1,30 @@
-"""Results of stage `interpret` on planted frames, and causal tests of two features."""
+"""Results of stage `interpret` on planted frames, causal tests of two features, and the files of stage `browse`."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
+from phonoscope import paths
+from phonoscope.audio import write_flac
 from phonoscope.config.interpret import InterpretConfig
-from phonoscope.report.browser import Interpreted
+from phonoscope.files import write_csv
+from phonoscope.report.browser.page import Interpreted
 from phonoscope.sae.interpret.run import interpret
+from phonoscope.sae.interpret.store import save_interpretation
 from tests.sae.interpret.planted import plant
 
+SITE = "encoder_3"
 CONFIG = InterpretConfig(
     top_k=4, min_segments=3, bootstrap=20, trees=2, map_points=10, forest_utterances=20, clip_features=2
 )
+PARAMS: Any = SimpleNamespace(interpret=CONFIG)
 CAUSAL = pd.DataFrame(
-    {
-        "feature": [0, 1],
-        "difference": [-0.4, -0.01],
-        "difference_low": [-0.6, -0.1],
-        "difference_high": [-0.2, 0.1],
-        "causal": [True, False],
-    }
+    [(0, -0.4, -0.6, -0.2, True), (1, -0.01, -0.1, 0.1, False)],
+    columns=["feature", "difference", "difference_low", "difference_high", "causal"],
 )
 
 
@@ -27,3 +32,19 @@ def interpreted() -> Interpreted:
     planted = plant(speakers=4, utterances=3)
     result = interpret(planted.activations, planted.index, CONFIG)
     return Interpreted(result.features, result.windows, result.means, result.scores, result.skipped, CAUSAL)
+
+
+def write_interpretation() -> None:
+    """Write data/corpus, data/interpret/<site> and metrics/causal/<site>.csv below the working directory.
+
+    A rising tone stands for speech.
+    """
+    planted = plant(speakers=4, utterances=3)
+    time = np.arange(8000) / 16000
+    tone = (0.5 * np.sin(2 * np.pi * (500 + 4000 * time) * time)).astype(np.float32)
+    for name in planted.index["utterance"].cat.categories:
+        write_flac(paths.CORPUS / f"{name}.flac", tone, 16000)
+    result = interpret(planted.activations, planted.index, CONFIG)
+    save_interpretation(paths.interpretation(SITE), result, planted.activations, lambda utterance: tone, CONFIG.clip_s)
+    steered = CAUSAL.assign(intervention="steer", difference=9.0)
+    write_csv(paths.causal_metrics(SITE), pd.concat([CAUSAL.assign(intervention="ablate"), steered]))

@@ -59,36 +59,23 @@ def _rows(name: str, gains: Mapping[str, float]) -> Iterator[dict[str, Any]]:
 
 def clips() -> pd.DataFrame:
     """Clips of both views: utterance, word, speaker, sex, accent, frames."""
-    parts = []
-    for view, n in VIEWS.items():
-        index = np.arange(n)
-        parts.append(
-            pd.DataFrame(
-                {
-                    "view": view,
-                    "utterance": [f"clip-{i:02d}" for i in index],
-                    "word": np.array(["zero", "one", "two"])[index % 3],
-                    "speaker": np.array(["ada", "ben"])[index // 3 % 2],
-                    "sex": np.array(["F", "M"])[index // 3 % 2],
-                    "accent": "",
-                    "frames": 40,
-                }
-            )
-        )
-    return pd.concat(parts, ignore_index=True)
+    rows = [
+        (view, f"clip-{i:02d}", ("zero", "one", "two")[i % 3], *(("ada", "F"), ("ben", "M"))[i // 3 % 2], "", 40)
+        for view, n in VIEWS.items()
+        for i in range(n)
+    ]
+    return pd.DataFrame(rows, columns=["view", "utterance", "word", "speaker", "sex", "accent", "frames"])
 
 
 def coordinates(*representations: str) -> pd.DataFrame:
     """Coordinates of `clips`, in another order; the first clip of a view lies at 1, 2, 3 in every projection."""
-    axes = ("pca_1", "pca_2", "pca_3", "tsne2_1", "tsne2_2", "tsne3_1", "tsne3_2", "tsne3_3")
+    axes = ["pca_1", "pca_2", "pca_3", "tsne2_1", "tsne2_2", "tsne3_1", "tsne3_2", "tsne3_3"]
     rng = np.random.default_rng(0)
     parts = []
     for view, own in clips().groupby("view", sort=False):
         for name in representations:
-            points = pd.DataFrame(rng.normal(size=(len(own), len(axes))).astype(np.float32), columns=list(axes))
+            points = pd.DataFrame(rng.normal(size=(len(own), len(axes))).astype(np.float32), columns=axes)
             points.iloc[0] = [int(axis[-1]) for axis in axes]
-            points.insert(0, "utterance", own["utterance"].to_numpy())
-            points.insert(0, "representation", name)
-            points.insert(0, "view", view)
-            parts.append(points.iloc[::-1])
+            named = points.assign(view=view, representation=name, utterance=own["utterance"].to_numpy())
+            parts.append(named.iloc[::-1])
     return pd.concat(parts, ignore_index=True)

@@ -1,24 +1,31 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from phonoscope.report.browser import Interpreted, page_data, script
+from phonoscope import paths
+from phonoscope.pipeline.browse import run
+from phonoscope.report.browser.page import Interpreted, page_data, script
 
-from .planted_features import CAUSAL, interpreted
-
-
-@pytest.fixture
-def data() -> dict[str, Any]:
-    return page_data("encoder_3", interpreted(), clip_s=1.0, frame_s=0.02)
+from .planted_features import CAUSAL, PARAMS, SITE, interpreted, write_interpretation
 
 
-def test_every_feature_has_its_row_in_every_column(data: dict[str, Any]) -> None:
-    tables = interpreted()
+@pytest.fixture(scope="module")
+def tables() -> Interpreted:
+    return interpreted()
+
+
+@pytest.fixture(scope="module")
+def data(tables: Interpreted) -> dict[str, Any]:
+    return page_data("encoder_3", tables, clip_s=1.0, frame_s=0.02)
+
+
+def test_every_feature_has_its_row_in_every_column(tables: Interpreted, data: dict[str, Any]) -> None:
     count = len(tables.features)
     assert {len(column) for column in data["features"].values()} == {count}
     assert len(data["windows"]) == len(data["loud_words"]) == count
@@ -29,8 +36,7 @@ def test_every_feature_has_its_row_in_every_column(data: dict[str, Any]) -> None
         assert values[1] == pytest.approx([row[name] for name in groups], rel=1e-3)
 
 
-def test_windows_name_their_utterance_phone_and_word(data: dict[str, Any]) -> None:
-    tables = interpreted()
+def test_windows_name_their_utterance_phone_and_word(tables: Interpreted, data: dict[str, Any]) -> None:
     for feature in range(len(tables.features)):
         expected = tables.windows[tables.windows["feature"] == feature]
         assert len(data["windows"][feature]) == len(expected)
@@ -55,8 +61,8 @@ def test_traces_are_given_for_features_with_clips(data: dict[str, Any]) -> None:
     assert {len(trace) for traces in data["traces"].values() for trace in traces} == {51}
 
 
-def test_words_are_ordered_by_mean_and_silent_ones_left_out(data: dict[str, Any]) -> None:
-    means = interpreted().means.query("kind == 'word' and feature == 0 and mean > 0")
+def test_words_are_ordered_by_mean_and_silent_ones_left_out(tables: Interpreted, data: dict[str, Any]) -> None:
+    means = tables.means.query("kind == 'word' and feature == 0 and mean > 0")
     expected = means.sort_values("mean", ascending=False)["group"].tolist()
     assert [word for word, _ in data["loud_words"][0]] == expected[:12]
 
@@ -67,18 +73,36 @@ def test_the_script_is_json(data: dict[str, Any]) -> None:
     assert text.isascii()
 
 
-def test_a_number_that_is_not_finite_is_refused() -> None:
-    tables = interpreted()
-    tables.features.loc[0, "auroc"] = np.nan
+def test_a_number_that_is_not_finite_is_refused(data: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="JSON"):
-        script(page_data("encoder_3", tables, clip_s=1.0, frame_s=0.02))
+        script({**data, "clip_s": np.nan})
 
 
-def test_without_words_sexes_or_causal_tests_the_page_is_made_all_the_same() -> None:
-    tables = interpreted()
+def test_without_words_sexes_or_causal_tests_the_page_is_made_all_the_same(tables: Interpreted) -> None:
     means = tables.means[tables.means["kind"] == "phone"]
     nothing = pd.DataFrame(columns=CAUSAL.columns)
     bare = Interpreted(tables.features, tables.windows, means, tables.scores, {"effects by sex": "one sex"}, nothing)
     data = page_data("encoder_3", bare, clip_s=1.0, frame_s=0.02)
     assert data["means"]["sex"] == {"groups": [], "values": [[]] * len(tables.features)}
     assert set(data["features"]["causal"]) == {None}
+
+
+def written() -> dict[str, bytes]:
+    folder = paths.browser(SITE)
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def test_stage_writes_a_page_that_needs_nothing_else_and_the_same_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_interpretation()
+    report = run(PARAMS, SITE)
+    files = written()
+    assert {"index.html", "browse.js", "browse.css", "data.js"} < set(files)
+    for feature in ("00000", "00001"):
+        assert {f"clips/{feature}/{name}" for name in ("01.flac", "04.flac", "spectrograms.png")} < set(files)
+    assert report.metrics["features_with_clips"] == 2
+    assert report.metrics["megabytes"] == pytest.approx(sum(map(len, files.values())) / 1e6)
+    run(PARAMS, SITE)
+    assert written() == files

@@ -20,7 +20,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from phonoscope.pipeline import browse
 
-from .browser_checkout import PARAMS, SITE, write_interpretation
+from .planted_features import PARAMS, SITE, write_interpretation
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")

@@ -3,28 +3,15 @@ from __future__ import annotations
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from phonoscope.errors import DataError
-from phonoscope.report.geometry import (
-    SCORES,
-    aliases,
-    draw_layers,
-    draw_scores,
-    look_up,
-    markdown_tables,
-    representations,
-    score_rows,
-    table,
-    verdicts,
-)
+from phonoscope.report.geometry import SCORES, aliases, draw, draw_scores, markdown_tables, score_rows, table, verdicts
 from tests.report.planted import assert_legend_is_free
 from tests.report.planted_geometry import ALIASES, MEASURES, VIEWS, scores
 
 CODECS = ("dac", "encodec", "speechtokenizer", "speechtokenizer_undistilled")
 TABLE = table({codec: scores(codec) for codec in CODECS})
-NAMES = ("codes_mean", "codes_concat", "latent_sum", "projections_concat")
+NAMES = ["codes_mean", "codes_concat", "latent_sum", "projections_concat"]
 PAIR = table({"dac": scores("dac"), "encodec": scores("encodec", aliased=True)})
 
 
@@ -33,34 +20,6 @@ def test_codecs_keep_their_order_and_texts_are_never_nan() -> None:
     assert PAIR[["same_as", "label", "against"]].map(lambda text: isinstance(text, str)).all().all()
     assert aliases(PAIR, "encodec") == ALIASES
     assert aliases(PAIR, "dac") == {}
-    assert representations(PAIR) == list(NAMES)
-    assert representations(PAIR, layers=True) == ["layer_1"]
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda rows: rows.drop(columns="against"), "no column 'against'"),
-        (lambda rows: rows.assign(codec="dac"), "rows of another codec, 'dac'"),
-        (lambda rows: pd.concat([rows, rows.tail(1)]), "stands twice"),
-    ],
-    ids=["column", "codec", "twice"],
-)
-def test_a_broken_table_is_refused_by_name(change: object, said: str) -> None:
-    assert callable(change)
-    with pytest.raises(DataError, match=f"geometry scores of encodec.*{said}"):
-        table({"encodec": change(scores("encodec"))})
-
-
-def test_a_score_is_read_with_its_interval() -> None:
-    score = look_up(PAIR, "dac", "full", "projections_concat", "map_at_r")
-    assert score
-    assert (score.value, score.low, score.high) == pytest.approx((0.3, 0.25, 0.35))
-    assert (score.n, score.dims, score.text) == (VIEWS["full"], 12_288, "0.300 [0.250, 0.350]")
-    assert look_up(PAIR, "dac", "full", "projections_concat", "map_at_r", space="pca_2") is None
-    space = look_up(PAIR, "dac", "full", "latent_sum", "silhouette", space="tsne_3")
-    assert space
-    assert space.text == "−0.100"
 
 
 def test_charts_get_each_score_once_and_no_projections() -> None:
@@ -95,11 +54,12 @@ def test_ranks_stand_beside_dimensions_and_nothing_is_lost() -> None:
 def test_every_score_is_drawn_with_its_interval() -> None:
     figure = draw_scores(TABLE, "full", confidence=0.9)
     assert [axes.get_title(loc="left") for axes in figure.axes] == list(SCORES.values())
-    for axes, (metric, label) in zip(figure.axes, SCORES, strict=True):
+    charted = score_rows(TABLE).query("view == 'full' and representation in @NAMES")
+    for axes, title in zip(figure.axes, SCORES.values(), strict=True):
         for codec in CODECS:
             (line,) = (line for line in axes.lines if line.get_label() == codec)
-            expected = [look_up(TABLE, codec, "full", name, metric, label=label) for name in NAMES]
-            np.testing.assert_array_equal(line.get_ydata(), [score.value for score in expected if score])
+            expected = charted[(charted["codec"] == codec) & (charted["score"] == title)]
+            np.testing.assert_array_equal(line.get_ydata(), expected["value"])
             assert [round(float(x)) for x in np.asarray(line.get_xdata())] == [0, 1, 2, 3]
         bars = [segment for bar in axes.collections for segment in bar.get_segments()]  # type: ignore[attr-defined]
         upright = [segment for segment in bars if segment[0][0] == segment[1][0]]
@@ -109,6 +69,7 @@ def test_every_score_is_drawn_with_its_interval() -> None:
     assert figure.axes[3].get_xticklabels()[0].get_text() == "codes\nmean"
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels[3:5] == ["speechtokenizer undistilled", "90 % interval, resampled by speaker"]
+    assert_legend_is_free(figure)
 
 
 def null_levels(figure: object, panel: int) -> set[float]:
@@ -130,12 +91,8 @@ def test_null_levels_are_drawn_where_they_are_known() -> None:
 
 def test_layers_have_a_figure_in_the_order_of_their_numbers() -> None:
     rows = TABLE.replace({"representation": {"codes_mean": "layer_10", "latent_sum": "layer_2"}})
-    figure = draw_layers(rows, "full")
-    assert figure
+    figure = draw_scores(rows, "full", layers=True)
     assert [text.get_text() for text in figure.axes[3].get_xticklabels()] == ["1", "2", "10"]
     assert figure.axes[3].get_xlabel() == "RVQ layer alone"
-    assert draw_layers(TABLE[TABLE["representation"] != "layer_1"], "full") is None
-
-
-def test_nothing_overlaps_the_legend() -> None:
-    assert_legend_is_free(draw_scores(TABLE, "full"))
+    whole = PAIR[(PAIR["representation"] != "layer_1") & (PAIR["view"] == "full")]
+    assert [name for name, _ in draw(whole)] == ["scores_full"]

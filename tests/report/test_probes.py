@@ -27,7 +27,6 @@ from phonoscope.report.summary import distillation_headline
 from phonoscope.stats import draw_resamples
 from tests.report.planted import MEASURES, NOTHING, Values, assert_legend_is_free, codec_table, distilled, probes
 
-GOOD = codec_table("a", {"phone": [0.3, 0.2, 0.1]})
 LONG, SHORT = {"phone": [0.3, 0.2, 0.1]}, {"phone": [0.1, 0.4], "pitch": [-0.2, 0.05]}
 
 
@@ -44,28 +43,6 @@ def test_controls_stand_beside_the_probe_that_they_belong_to() -> None:
     ]
     shuffled = {codec: part.sample(frac=1, random_state=0) for codec, part in parts.items()}
     assert set(map(tuple, table(shuffled).to_numpy())) == set(map(tuple, combined.to_numpy()))
-
-
-def without_value(probe: str, value: float) -> pd.DataFrame:
-    at = (GOOD["probe"] == probe) & (GOOD["layer"] == 2) & (GOOD["measure"] == "accuracy")
-    return GOOD.assign(value=GOOD["value"].mask(at, value))
-
-
-@pytest.mark.parametrize(
-    ("codec", "rows", "reason"),
-    [
-        ("b", GOOD, "another codec, 'a'"),
-        ("a", GOOD.drop(columns="low"), "no column 'low'"),
-        ("a", pd.concat([GOOD, GOOD.head(1)]), "stand twice"),
-        ("a", GOOD[GOOD["probe"] != "majority"], "not finite"),
-        ("a", without_value("linear", np.nan), r"of a: phone accuracy of layer 2 .*not finite"),
-        ("a", without_value("lookup", np.inf), r"of a: phone accuracy of layer 2 .*not finite"),
-        ("a", without_value("permuted", np.nan), r"of a: phone accuracy of layer 2 .*not finite"),
-    ],
-)
-def test_a_broken_table_is_refused(codec: str, rows: pd.DataFrame, reason: str) -> None:
-    with pytest.raises(DataError, match=reason):
-        table({codec: rows})
 
 
 def test_best_is_the_largest_score_but_the_smallest_error() -> None:

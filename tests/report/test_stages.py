@@ -77,7 +77,9 @@ def test_compare_writes_the_same_bytes_again_and_ignores_stale_codecs(compared: 
 def write_metric_tables(si_sdr_db: float = 4.0) -> None:
     for stage in ("corpus", "align", "split"):
         write_csv(paths.stage_metrics(stage), pd.DataFrame({"metric": ["utterances"], "value": [40]}))
-    encoded = [(0, "bitrate_bps", 4000.0, 9), (1, "perplexity", 20.0, 9), (2, "si_sdr_db", si_sdr_db, 9)]
+    encoded = [(0, "bitrate_bps", 4000.0, 9), (2, "perplexity", 30.0, 9), (1, "perplexity", 20.0, 9)]
+    encoded += [(1, "si_sdr_db", 1.0, 9), (2, "si_sdr_db", si_sdr_db, 9)]
+    encoded += [(1, "stoi", 0.4, 3), (2, "stoi", np.nan, 0), (1, "used_codes", 5.0, 9)]  # no clip of 2 allows STOI
     words = [("codes_mean", metric, value) for metric, value in (("silhouette", -0.1), ("davies_bouldin", 5.0))]
     geometry = pd.DataFrame(words, columns=["representation", "metric", "value"])
     head = ["task", "split", "input", "layer", "probe", "measure", "value"]
@@ -107,7 +109,8 @@ def test_summary_collects_every_stage(compared: None) -> None:
     report = summary.run(PARAMS)
     written = json.loads(paths.SUMMARY.read_text())
     assert written["corpus"] == {"utterances": 40}
-    assert written["codec"][CODECS[1]] == {"bitrate_bps": 4000, "perplexity_layer_1": 20, "si_sdr_db": 4}
+    perplexity = {"perplexity_layer_1": 20, "perplexity_layer_2": 30}
+    assert written["codec"][CODECS[1]] == {"bitrate_bps": 4000, "si_sdr_db": 4} | perplexity
     rows = pd.read_csv(paths.probe_metrics(CODECS[0])).query("probe == 'linear'")
     probe = rows.set_index(["task", "measure", "layer"])["value"]
     assert written["probe"][CODECS[0]]["pitch"]["layer_2"] == probe["pitch", "r2", 2]

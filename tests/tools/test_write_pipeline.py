@@ -38,6 +38,7 @@ MODULES = {
     "codecs/__init__": "",
     "codecs/adapter": "",
     "codecs/unused": "",
+    "probes/page/__init__": "",
 }
 
 
@@ -49,6 +50,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Imports:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(dedent(text))
     (root / "codecs" / "weights.bin").touch()
+    (root / "probes" / "page" / "index.html").touch()
     monkeypatch.setattr("tools.write_pipeline.ROOT", tmp_path)
     return Imports(root)
 

@@ -16,16 +16,16 @@ def run(params: Params, site: str) -> StageReport:
     from phonoscope.data.tables import read_frame, read_json
     from phonoscope.files import atomic_dir
     from phonoscope.pipeline.tables import read_table
-    from phonoscope.report import browser
+    from phonoscope.report.browser import page
     from phonoscope.whisper.model import FRAME_S
 
     source, frame_s = paths.interpretation(site), 0.0 if Site.parse(site).is_decoder else FRAME_S
     features, windows, means = (read_frame(source / f"{name}.parquet") for name in ("features", "windows", "means"))
     notes, causal = read_json(source / "notes.json"), read_table(paths.causal_metrics(site), f"causal@{site}")
     ablated = causal.loc[causal["intervention"] == "ablate", CAUSAL]
-    tables = browser.Interpreted(features, windows, means, notes["scores"], notes["skipped"], ablated)
-    data = browser.page_data(site, tables, clip_s=params.interpret.clip_s, frame_s=frame_s)
+    tables = page.Interpreted(features, windows, means, notes["scores"], notes["skipped"], ablated)
+    data = page.page_data(site, tables, clip_s=params.interpret.clip_s, frame_s=frame_s)
     with atomic_dir(paths.browser(site)) as folder:
-        browser.write_page(folder, data, source / "clips" if (source / "clips").is_dir() else None)
+        page.write_page(folder, data, source / "clips" if (source / "clips").is_dir() else None)
     size = sum(file.stat().st_size for file in paths.browser(site).rglob("*") if file.is_file())
     return StageReport(metrics={"megabytes": size / 1e6, "features_with_clips": float(features["clips"].sum())})

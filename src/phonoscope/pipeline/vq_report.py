@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
@@ -35,9 +34,8 @@ def run(params: Params) -> StageReport:
         "norms": vq.draw_norms(tables, PANELS),
     }
     frames = {"headline": numbers, "verdicts": judged, "perplexities": curves, "training": vq.training(tables)}
-    finite = {name: frame.replace([inf, -inf], nan) for name, frame in frames.items()}  # a ratio over 0 has no value
     text = vq.markdown_tables(numbers, judged)
-    return StageReport(figures=write_report(paths.VQ_REPORT, finite, text, paths.VQ_PLOTS, figures))
+    return StageReport(figures=write_report(paths.VQ_REPORT, frames, text, paths.VQ_PLOTS, figures))
 
 
 def _checks(variant: str, runs: pd.DataFrame) -> pd.DataFrame:

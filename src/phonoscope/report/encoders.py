@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from phonoscope.drawing import GREY, HUES, new_figure, style
-from phonoscope.report.markdown import markdown
+from phonoscope.drawing import GREY, HUES, style
+from phonoscope.report.figures import add_title, grid_across, panel_row
+from phonoscope.report.markdown import markdown, page
 from phonoscope.report.verdict import Estimate, judge, verdict_frame, verdict_markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TITLES = {"word": "Word from one window", "speaker": "Speaker from one window"}
-
 PEAK = 0.9
 """Share of a peak's height that a pooling must keep."""
 
@@ -30,43 +30,36 @@ def verdicts(sizes: pd.DataFrame, behaviour: Mapping[str, float], differences: p
         behaviour: from `encoders.measures.behaviour`.
         differences: from `encoders.study.compare`, a row an arm and metric.
     """
-    return verdict_frame([*_sizes(sizes), *_behaviour(behaviour), *_arms(differences)], "encoder")
-
-
-def _sizes(sizes: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    rows = sizes.set_index("encoder").astype(float)
+    rows, of = [], sizes.set_index("encoder").astype(float)
     for column, claim in {"input_bytes": "input bytes", "parameters": "parameters", "macs": "multiply-adds"}.items():
         for name in ("mel", "mel_80"):
-            ratio = _exact(float(rows[column][name]) / float(rows[column]["codes"]))
-            yield judge(f"more {claim} than codes (ratio)", ratio, 1.0, encoder=name)
-
-
-def _behaviour(behaviour: Mapping[str, float]) -> Iterator[dict[str, Any]]:
-    claim = f"a gradient reaches all {behaviour['tensors']:.0f} parameter tensors"
-    yield judge(claim, _exact(behaviour["gradient_tensors"]), behaviour["tensors"] - 0.5, encoder="codes")
+            ratio = _exact(of.loc[name, column] / of.loc["codes", column])
+            rows.append(judge(f"more {claim} than codes (ratio)", ratio, 1.0, encoder=name))
+    claim, reached = (
+        f"a gradient reaches all {behaviour['tensors']:.0f} parameter tensors",
+        behaviour["gradient_tensors"],
+    )
+    rows.append(judge(claim, _exact(reached), behaviour["tensors"] - 0.5, encoder="codes"))
     for name in ("max", "mean"):
-        kept = _exact(behaviour[f"peak_kept_{name}"])
-        yield judge(f"pooling by the {name} keeps a peak's height (share)", kept, PEAK, encoder="codes")
-
-
-def _arms(differences: pd.DataFrame) -> Iterator[dict[str, Any]]:
+        claim = f"pooling by the {name} keeps a peak's height (share)"
+        rows.append(judge(claim, _exact(behaviour[f"peak_kept_{name}"]), PEAK, encoder="codes"))
     for row in differences.to_dict("records"):
-        claim = f"{row['metric']} above that of codes"
-        yield judge(claim, Estimate(row["difference"], row["ci_low"], row["ci_high"]), 0.0, encoder=row["encoder"])
+        difference = Estimate(row["difference"], row["ci_low"], row["ci_high"])
+        rows.append(judge(f"{row['metric']} above that of codes", difference, 0.0, encoder=row["encoder"]))
+    return verdict_frame(rows, "encoder")
 
 
-def _exact(value: float) -> Estimate:
+def _exact(value: Any) -> Estimate:
     return Estimate(value, value, value)
 
 
 def markdown_tables(sizes: pd.DataFrame, judged: pd.DataFrame) -> str:
     """The verdicts, and the sizes of each input."""
-    shown = sizes.set_index("encoder").map("{:,}".format).reset_index()
-    return "\n\n".join(
-        ["# Audio encoders", "## Verdicts", verdict_markdown(judged), "## Sizes of one window", markdown(shown) + "\n"]
-    )
+    shown = markdown(sizes.set_index("encoder").map("{:,}".format).reset_index())
+    return page("# Audio encoders", "## Verdicts", verdict_markdown(judged), "## Sizes of one window", shown)
 
 
+@style()
 def draw_scores(scores: pd.DataFrame, chance: Mapping[str, float]) -> Figure:
     """Accuracy of each encoder and arm: a dot a seed, the mean and its interval over seeds, and the chance level.
 
@@ -75,44 +68,37 @@ def draw_scores(scores: pd.DataFrame, chance: Mapping[str, float]) -> Figure:
     from phonoscope.encoders.study import seed_interval
 
     names, seeds = list(dict.fromkeys(scores["encoder"])), scores["seed"].nunique()
-    with style():
-        figure = new_figure(9.5, 0.9 + 0.34 * len(names))
-        for axes, task in zip(figure.subplots(1, 2, sharey=True), TITLES, strict=True):
-            rows = scores[scores["metric"] == f"accuracy_{task}"]
-            for rank, name in enumerate(names):
-                values = rows.loc[rows["encoder"] == name, "value"].to_numpy()
-                mean, low, high = seed_interval(values)
-                hue = HUES[1] if name == "mel" else HUES[0]
-                axes.hlines(rank, max(low, 0.0), min(high, 1.0), color=hue, linewidth=1.4)
-                axes.plot(values, [rank] * len(values), "o", color=hue, markersize=3.5, alpha=0.55)
-                axes.plot(mean, rank, "D", color=hue, markersize=5.5)
-            axes.axvline(chance[task], color=GREY, linewidth=0.9, linestyle=(0, (8, 4)))
-            axes.set(xlim=(0, 1), xlabel="accuracy (share of eval windows)")
-            axes.set_title(TITLES[task], loc="left")
-            axes.grid(axis="x", color="0.92")
-            axes.grid(visible=False, axis="y")
-        axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
-        axes.invert_yaxis()
-        figure.suptitle(
-            f"Audio encoders: mean (diamond) and 95 % interval over {seeds} seeds (dots); dashed: majority class",
-            x=0.01,
-            ha="left",
-            fontweight="bold",
-            fontsize=9.5,
-        )
-        return figure
+    figure, panels = panel_row(2, 4.75, 0.9 + 0.34 * len(names), sharey=True)
+    for axes, (task, title) in zip(panels, TITLES.items(), strict=True):
+        rows = scores[scores["metric"] == f"accuracy_{task}"]
+        for rank, name in enumerate(names):
+            values = rows.loc[rows["encoder"] == name, "value"].to_numpy()
+            mean, low, high = seed_interval(values)
+            hue = HUES[1] if name == "mel" else HUES[0]
+            axes.hlines(rank, max(low, 0.0), min(high, 1.0), color=hue, linewidth=1.4)
+            axes.plot(values, [rank] * len(values), "o", color=hue, markersize=3.5, alpha=0.55)
+            axes.plot(mean, rank, "D", color=hue, markersize=5.5)
+        axes.axvline(chance[task], color=GREY, linewidth=0.9, linestyle=(0, (8, 4)))
+        axes.set(xlim=(0, 1), xlabel="accuracy (share of eval windows)")
+        axes.set_title(title, loc="left")
+        grid_across(axes)
+    panels[1].set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    panels[1].invert_yaxis()
+    title = f"Audio encoders: mean (diamond) and 95 % interval over {seeds} seeds (dots); dashed: majority class"
+    add_title(figure, title, fontsize=9.5)
+    return figure
 
 
+@style()
 def draw_curves(curves: Mapping[str, pd.DataFrame]) -> Figure:
     """Training loss of both tasks over steps, a line a seed."""
-    with style():
-        figure = new_figure(9.5, 3.2)
-        for axes, task in zip(figure.subplots(1, 2), TITLES, strict=True):
-            for (name, curve), hue in zip(curves.items(), HUES, strict=False):
-                for seed, rows in curve.groupby("seed"):
-                    axes.plot(rows["step"], rows[f"loss_{task}"], color=hue, label=name if seed == 0 else None)
-            axes.set(xlabel="step", ylabel="cross-entropy (nats), training batch")
-            axes.set_title(TITLES[task], loc="left")
-            axes.set_ylim(bottom=0)
-            axes.legend(title="input")
-        return figure
+    figure, panels = panel_row(2, 4.75, 3.2)
+    for axes, (task, title) in zip(panels, TITLES.items(), strict=True):
+        for (name, curve), hue in zip(curves.items(), HUES, strict=False):
+            for seed, rows in curve.groupby("seed"):
+                axes.plot(rows["step"], rows[f"loss_{task}"], color=hue, label=name if seed == 0 else None)
+        axes.set(xlabel="step", ylabel="cross-entropy (nats), training batch")
+        axes.set_title(title, loc="left")
+        axes.set_ylim(bottom=0)
+        axes.legend(title="input")
+    return figure

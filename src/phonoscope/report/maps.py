@@ -12,6 +12,7 @@ import pandas as pd
 from phonoscope.data.phones import GROUPS, OTHER, phone_group
 from phonoscope.drawing import HUES, new_figure, style
 from phonoscope.geometry.maps import MOST
+from phonoscope.report.figures import add_title, keys
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,54 +86,45 @@ def draw(
     yield "pitch", draw_values(panels, f0_hz, "Frames by F0 (unvoiced frames are grey)", "F0 (Hz)")
 
 
+@style()
 def draw_classes(
     panels: Sequence[Panel], labels: Mapping[str, Sequence[str]], hues: Mapping[str, str], title: str
 ) -> Figure:
     """Frames coloured by class: `labels` of each codec's frames, `hues` of all classes in the legend's order."""
-    from matplotlib.lines import Line2D
-
+    figure = _grid(panels, {codec: [hues[label] for label in row] for codec, row in labels.items()}, title)
     used = set().union(*labels.values())
-    with style():
-        figure = _grid(panels, {codec: [hues[label] for label in row] for codec, row in labels.items()}, title)
-        keys = [
-            Line2D([], [], marker="o", linestyle="", color=hue, label=name)
-            for name, hue in hues.items()
-            if name in used
-        ]
-        figure.legend(handles=keys, loc="outside right upper")
+    looks = {name: {"marker": "o", "linestyle": "", "color": hue} for name, hue in hues.items() if name in used}
+    figure.legend(handles=keys(looks), loc="outside right upper")
     return figure
 
 
+@style()
 def draw_values(panels: Sequence[Panel], values: Mapping[str, NDArray[Any]], title: str, label: str) -> Figure:
     """Frames coloured by a value, over the 5th to 95th percentile of all; those without one (NaN) are pale."""
-    from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize, to_hex
 
     every = np.concatenate(list(values.values()))
     low, high = np.nanpercentile(every, PERCENTILES) if np.isfinite(every).any() else (0.0, 1.0)
-    scale = ScalarMappable(Normalize(float(low), float(high)), colormaps["coolwarm"])
+    scale = ScalarMappable(Normalize(float(low), float(high)), "coolwarm")
     hues = {
         codec: [to_hex(hue) if known else PALE for hue, known in zip(scale.to_rgba(row), np.isfinite(row), strict=True)]
         for codec, row in values.items()
     }
-    with style():
-        figure = _grid(panels, hues, title)
-        bar = figure.colorbar(scale, ax=figure.axes, extend="both", shrink=0.5, pad=0.02)
-        bar.set_label(label)
+    figure = _grid(panels, hues, title)
+    figure.colorbar(scale, ax=figure.axes, extend="both", shrink=0.5, pad=0.02, label=label)
     return figure
 
 
 def _grid(panels: Sequence[Panel], hues: Hues, title: str) -> Figure:
-    codecs, layers = (list(dict.fromkeys(names)) for names in zip(*((p.codec, p.layer) for p in panels), strict=True))
-    layers.sort()
+    codecs, layers = list(dict.fromkeys(panel.codec for panel in panels)), sorted({panel.layer for panel in panels})
     figure = new_figure(PANEL_IN * len(layers) + 1.6, (PANEL_IN + 0.25) * len(codecs) + 0.8)
     grid = figure.subplots(len(codecs), len(layers), squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for panel in panels:
         _draw(grid[codecs.index(panel.codec), layers.index(panel.layer)], panel, np.array(hues[panel.codec]))
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    add_title(figure, title)
     figure.supxlabel(NOTE, x=0.01, ha="left", fontsize=8)
     return figure
 
@@ -146,6 +138,7 @@ def _draw(axes: Axes, panel: Panel, hues: NDArray[Any]) -> None:
     axes.set_title(f"{name}\n{len(panel.map.codes)} codes, trustworthiness {trust:.2f}", loc="left")
     drawn, places, radius = panel.map.place(panel.codes)
     order = np.argsort(hues[drawn] != PALE, kind="stable")  # pale ones under the others
+    # dots of the disc's size in the map's own units: a panel's side is 2 HALF of them, and 72 points an inch
     diameter_pt = 2 * radius * PANEL_IN * 72 / (2 * HALF)
     axes.scatter(places[order, 0], places[order, 1], c=hues[drawn][order], s=diameter_pt**2, linewidths=0)
     axes.set(xlim=(-HALF, HALF), ylim=(-HALF, HALF), aspect="equal")

@@ -16,13 +16,23 @@ def number(value: float, digits: int = 3) -> str:
 def with_interval(value: float, low: float, high: float, digits: int = 3) -> str:
     """`value [low, high]`, or the value alone where there is no interval."""
     text = number(value, digits)
-    return text if pd.isna(low) or low == high else f"{text} [{number(low, digits)}, {number(high, digits)}]"
+    exact = pd.isna(low) or pd.isna(high) or low == high
+    return text if exact else f"{text} [{number(low, digits)}, {number(high, digits)}]"
+
+
+def intervals(rows: pd.DataFrame) -> list[str]:
+    """Each row's columns value, low and high as one text."""
+    return [with_interval(*row) for row in rows[["value", "low", "high"]].itertuples(index=False)]
 
 
 def markdown(table: pd.DataFrame, text_columns: int = 1) -> str:
     """A table of texts as Markdown; the first `text_columns` are aligned left, the others right."""
-    cells = table.fillna("").astype(str)
+    cells = table.astype(object).fillna("").astype(str)
     align = ["left" if column < text_columns else "right" for column in range(len(cells.columns))]
-    if cells.empty:  # tabulate aligns no column of an empty table
-        align = []
-    return cells.to_markdown(index=False, disable_numparse=True, colalign=align)
+    # tabulate aligns no column of an empty table
+    return cells.to_markdown(index=False, disable_numparse=True, colalign=[] if cells.empty else align)
+
+
+def page(*parts: str) -> str:
+    """Headings, paragraphs and tables as one document."""
+    return "\n\n".join(parts) + "\n"

@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from phonoscope.drawing import GREY, UNDISTILLED, codec_looks, new_figure, style
 from phonoscope.errors import DataError
-from phonoscope.report.markdown import markdown, number, with_interval
+from phonoscope.report.figures import Looks, add_title, beside, keys
+from phonoscope.report.markdown import markdown, number, page, with_interval
 from phonoscope.report.verdict import Estimate, judge, verdict_frame, verdict_markdown
-from phonoscope.stats import draw_resamples
+from phonoscope.stats import draw_resamples, interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-KEYS = ("codec", "layer", "task", "probe", "measure")
+    from phonoscope.probes.scores import Statistics
+    from phonoscope.probes.store import TaskResult
+
 CONTROLS = ("permuted", "lookup", "majority")
-COLUMNS = (*KEYS, "value", "low", "high", *CONTROLS, "converged")
+COLUMNS = ("codec", "layer", "task", "probe", "measure", "value", "low", "high", *CONTROLS, "converged")
 MATCHED = "matched"
 """Probes on codebook rows reduced to a common number of dimensions."""
 MEASURES = {"macro_f1": "macro-F1", "accuracy": "accuracy", "mae": "MAE", "r2": "R²"}
-LABELS = {
-    "macro_f1": "macro-F1",
-    "accuracy": "accuracy (share of frames)",
-    "mae": "MAE in Hz (lower is better)",
-    "r2": "R²",
-}
+LABELS = {**MEASURES, "accuracy": "accuracy (share of frames)", "mae": "MAE in Hz (lower is better)"}
 TITLES = {"pitch": "Pitch (F0 of voiced frames)"}
 SPREAD = 0.36
 """Width over which a layer's codecs are set side by side, in layers."""
@@ -38,8 +36,6 @@ RATIO = 1.1
 """A distilled codec's score over its undistilled version's that counts as a gain."""
 PLATEAU, SHARP, LOW_R2 = 0.9, 2.0, 0.1
 """Bounds of the study's expectations: deep layers over the best one; layer 1 over the next; R2 that is low."""
-
-
 DISTILLATION = (
     *("codec", "task", "measure", "layer", "distilled", "undistilled"),
     *("ratio", "ratio_low", "ratio_high", "p_over_1_1"),
@@ -48,65 +44,36 @@ DISTILLATION = (
 
 
 class Score(NamedTuple):
-    """A layer's score, its interval and its references."""
+    """A layer's score with its interval, and the score of the constant answer."""
 
     layer: int
-    value: float
-    low: float
-    high: float
-    lookup: float
+    estimate: Estimate
     majority: float
-
-    @property
-    def estimate(self) -> Estimate:
-        return Estimate(self.value, self.low, self.high)
 
 
 def table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The codecs' probes of single layers with their controls as columns, `COLUMNS`, sorted by codec, task, measure.
+    """The codecs' probes of single layers with their controls as columns, `COLUMNS`, sorted by codec, task, measure."""
+    stacked = pd.concat(map(_controlled, tables.values()), ignore_index=True)
+    orders = {"codec": list(tables), "measure": list(MEASURES)}
+    orders |= {column: list(dict.fromkeys(stacked[column])) for column in ("task", "probe")}
 
-    Raises `DataError` naming the codec if a column is missing, a row belongs to another codec or stands twice, or a
-    score or a control is not a finite number.
-    """
-    stacked = pd.concat([_controlled(codec, part) for codec, part in tables.items()], ignore_index=True)
-    order = {"codec": list(tables), "measure": list(MEASURES)} | {
-        column: list(dict.fromkeys(stacked[column])) for column in ("task", "probe")
-    }
-    ranks = [
-        stacked[column].map(order[column].index).rename(column) for column in ("codec", "task", "probe", "measure")
-    ]
-    rank = pd.concat([*ranks, stacked["layer"]], axis=1).sort_values(["codec", "task", "probe", "measure", "layer"])
-    return stacked.loc[rank.index, list(COLUMNS)].reset_index(drop=True)
+    def rank(column: pd.Series) -> pd.Series:
+        order = orders.get(str(column.name))
+        return column.map(order.index) if order else column
+
+    by = ["codec", "task", "probe", "measure", "layer"]
+    return stacked.sort_values(by, key=rank)[list(COLUMNS)].reset_index(drop=True)
 
 
-def _controlled(codec: str, rows: pd.DataFrame) -> pd.DataFrame:
+def _controlled(rows: pd.DataFrame) -> pd.DataFrame:
     """One codec's probes with their controls in columns."""
-    where = f"probe scores of {codec}"
-    missing = [name for name in (*KEYS, "input", "value", "low", "high", "converged") if name not in rows]
-    if missing:
-        raise DataError(f"{where}: no column {missing[0]!r}")
-    others = set(rows["codec"]) - {codec}
-    if others:
-        raise DataError(f"{where}: rows of another codec, {min(map(str, others))!r}")
     rows = rows[(rows["input"] == "layer") & rows["measure"].isin(MEASURES)]
-    if rows.duplicated(list(KEYS)).any():
-        raise DataError(f"{where}: a layer, task, probe and measure stand twice")
-    keys = ["layer", "task", "measure"]
-    values = {name: part.set_index(keys)["value"] for name, part in rows.groupby("probe")}
-    parts = []
+    place = ["layer", "task", "measure"]
+    values, parts = rows.pivot(index=place, columns="probe", values="value"), []
     for probe, permuted in (("linear", "permuted"), (MATCHED, "matched_permuted")):
-        part = rows[rows["probe"] == probe].set_index(keys)
-        controls = {"permuted": permuted, "lookup": "lookup", "majority": "majority"}
-        nothing = pd.Series(dtype=float)
-        part = part.assign(**{name: values.get(row, nothing).reindex(part.index) for name, row in controls.items()})
-        parts.append(part.reset_index())
-    joined = pd.concat(parts, ignore_index=True)[list(COLUMNS)]
-    numbers = joined[["value", "low", "high", *CONTROLS]].to_numpy(dtype=np.float64)
-    broken = joined[~np.isfinite(numbers).all(axis=1)]
-    if len(broken):
-        row = broken.iloc[0]
-        raise DataError(f"{where}: {row['task']} {row['measure']} of layer {row['layer']} or its control is not finite")
-    return joined
+        controls = values.reindex(columns=[permuted, *CONTROLS[1:]]).set_axis(CONTROLS, axis=1)
+        parts.append(rows[rows["probe"] == probe].join(controls, on=place))
+    return pd.concat(parts, ignore_index=True)
 
 
 def headline_measure(task: str) -> str:
@@ -118,13 +85,15 @@ def scores(rows: pd.DataFrame, codec: str, task: str, measure: str) -> list[Scor
     """Scores of one codec's linear probes by layer; empty if the task was not probed."""
     chosen = rows[(rows["codec"] == codec) & (rows["task"] == task) & (rows["measure"] == measure)]
     chosen = chosen[chosen["probe"] == "linear"].sort_values("layer")
-    columns = chosen[["layer", "value", "low", "high", "lookup", "majority"]]
-    return [Score(int(layer), *map(float, rest)) for layer, *rest in columns.itertuples(index=False)]
+    return [
+        Score(int(layer), Estimate(*map(float, estimate)), float(majority))
+        for layer, *estimate, majority in chosen[["layer", "value", "low", "high", "majority"]].to_numpy()
+    ]
 
 
 def best(layers: Sequence[Score], measure: str) -> Score:
     """The layer with the best value; the first of equals."""
-    return (min if measure == "mae" else max)(layers, key=lambda score: score.value)
+    return (min if measure == "mae" else max)(layers, key=lambda score: score.estimate.value)
 
 
 def verdicts(rows: pd.DataFrame, distilled: pd.DataFrame) -> pd.DataFrame:
@@ -179,40 +148,22 @@ def _distilled(distilled: pd.DataFrame) -> Iterator[dict[str, Any]]:
     for row in rows.to_dict("records"):
         name = f"{row['task']} {MEASURES[row['measure']]}: distilled"
         place = {"codec": row["codec"], "layer": 1}
-        if np.isnan(row["ratio"]):
-            yield judge(f"{name} minus undistilled", _estimate(row, "difference"), 0.0, **place)
+        difference, ratio = (
+            Estimate(row[kind], row[f"{kind}_low"], row[f"{kind}_high"]) for kind in ("difference", "ratio")
+        )
+        if np.isnan(ratio.value):
+            yield judge(f"{name} minus undistilled", difference, 0.0, **place)
             continue
-        yield judge(f"{name} over undistilled", _estimate(row, "ratio"), 1.0, **place)
+        yield judge(f"{name} over undistilled", ratio, 1.0, **place)
         if row["measure"] == "macro_f1":
             above = row["task"] == "phone"
-            claim = f"{name} {'over' if above else 'under'} {RATIO} times undistilled"
-            yield judge(claim, _estimate(row, "ratio"), RATIO, above=above, **place)
-
-
-def _estimate(row: Mapping[Any, Any], name: str) -> Estimate:
-    return Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
-
-
-class Statistics(Protocol):
-    """Sums over eval utterances that give the scores of one layer."""
-
-    def scores(self, multiplicity: NDArray[np.float64] | None = None) -> dict[str, NDArray[np.float64]]:
-        """Scores of each resample; `multiplicity` is [resamples, utterances], None for the utterances themselves."""
-
-
-class Probed(Protocol):
-    """The probes of one codec and task."""
-
-    @property
-    def utterances(self) -> Sequence[str]: ...
-
-    @property
-    def statistics(self) -> Sequence[Statistics]:
-        """One for each layer."""
+            yield judge(
+                f"{name} {'over' if above else 'under'} {RATIO} times undistilled", ratio, RATIO, above=above, **place
+            )
 
 
 def distillation(
-    results: Mapping[tuple[str, str], Probed], *, samples: int, confidence: float, seed: int
+    results: Mapping[tuple[str, str], TaskResult], *, samples: int, confidence: float, seed: int
 ) -> pd.DataFrame:
     """Scores of each layer of a distilled codec against its undistilled version, `<name>_undistilled`.
 
@@ -243,74 +194,69 @@ def _paired(
     (values, draws), (other_values, other_draws) = (
         (one.scores(), one.scores(resamples)) for one in (distilled, undistilled)
     )
+
+    def bounds(name: str, value: float, draws: NDArray[np.float64]) -> dict[str, float]:
+        return dict(zip((name, f"{name}_low", f"{name}_high"), interval(value, draws, confidence), strict=True))
+
     for measure in values:
         first, second = float(values[measure][0]), float(other_values[measure][0])
         row = {"measure": measure, "distilled": first, "undistilled": second}
-        row |= _bounds("difference", first - second, draws[measure] - other_draws[measure], confidence)
+        row |= bounds("difference", first - second, draws[measure] - other_draws[measure])
         if measure != "r2" and second > 0:
+            # a resample of few utterances can score 0 without distillation: it has no ratio
             with np.errstate(divide="ignore", invalid="ignore"):
                 ratios = draws[measure] / other_draws[measure]
             ratios = ratios[np.isfinite(ratios)]
-            row |= _bounds("ratio", first / second, ratios, confidence)
-            row["p_over_1_1"] = float((ratios > RATIO).mean())
+            row |= bounds("ratio", first / second, ratios) | {"p_over_1_1": float((ratios > RATIO).mean())}
         yield row
-
-
-def _bounds(name: str, value: float, draws: NDArray[np.float64], confidence: float) -> dict[str, float]:
-    tail = (1 - confidence) / 2
-    low, high = map(float, np.nanquantile(draws, [tail, 1 - tail]))
-    return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
 def markdown_tables(rows: pd.DataFrame, judged: pd.DataFrame) -> str:
     """The verdicts, a table of layers by codecs for each task, and all tasks side by side; † marks a probe that has
     not converged, bold each column's best layer.
     """
-    parts = ["## Verdicts", verdict_markdown(judged)]
-    tasks = list(dict.fromkeys(rows["task"]))
-    for task in tasks:
-        measure = headline_measure(task)
-        parts += [f"## {task.capitalize()}, {MEASURES[measure]}", layer_table(rows, task, measure)]
-    beside = {
-        f"{task}, {codec}, {MEASURES[measure]}": column
-        for task in tasks
-        for codec in dict.fromkeys(rows.loc[rows["task"] == task, "codec"])
-        for measure in _measures(rows, task)
-        for _, column in _columns(rows[rows["codec"] == codec], task, measure, interval=False)
-    }
-    return "\n\n".join([*parts, "## Side by side", _layers(beside)]) + "\n"
+    parts, all_tasks = ["## Verdicts", verdict_markdown(judged)], {}
+    for task, part in rows.groupby("task", sort=False):
+        headline = headline_measure(str(task))
+        parts += [f"## {str(task).capitalize()}, {MEASURES[headline]}", layer_table(rows, str(task), headline)]
+        for codec, own in part.groupby("codec", sort=False):
+            for measure in _measures(part):
+                (cells,) = _columns(own, str(task), measure, interval=False).values()
+                all_tasks[f"{task}, {codec}, {MEASURES[measure]}"] = cells
+    return page(*parts, "## Side by side", _layers(all_tasks))
 
 
 def layer_table(rows: pd.DataFrame, task: str, measure: str) -> str:
     """Scores of a task as Markdown, layers by codecs, with intervals; `rows` are from `table`."""
-    return _layers(dict(_columns(rows, task, measure)))
+    return _layers(_columns(rows, task, measure))
 
 
-def _measures(rows: pd.DataFrame, task: str) -> list[str]:
-    return [measure for measure in MEASURES if ((rows["task"] == task) & (rows["measure"] == measure)).any()]
+def _measures(rows: pd.DataFrame) -> list[str]:
+    return [measure for measure in MEASURES if (rows["measure"] == measure).any()]
 
 
-def _columns(
-    rows: pd.DataFrame, task: str, measure: str, *, interval: bool = True
-) -> Iterator[tuple[str, dict[int, str]]]:
+def _columns(rows: pd.DataFrame, task: str, measure: str, *, interval: bool = True) -> dict[str, dict[int, str]]:
     """Each codec's cells by layer."""
     failed = rows[~rows["converged"].astype(bool) & (rows["probe"] == "linear") & (rows["task"] == task)]
     failures = set(failed[["codec", "layer"]].itertuples(index=False, name=None))
+    columns: dict[str, dict[int, str]] = {}
     for codec in dict.fromkeys(rows.loc[(rows["task"] == task) & (rows["measure"] == measure), "codec"]):
         layers = scores(rows, codec, task, measure)
         top = best(layers, measure).layer
-        cells = {}
-        for score in layers:
-            cell = f"**{number(score.value)}**" if score.layer == top else number(score.value)
-            cell += with_interval(*score.estimate).removeprefix(number(score.value)) if interval else ""
-            cells[score.layer] = cell + "†" * ((codec, score.layer) in failures)
-        yield str(codec), cells
+        columns[codec] = {}
+        for layer, estimate, _ in layers:
+            text = number(estimate.value)
+            cell = f"**{text}**" if layer == top else text
+            cell += with_interval(*estimate).removeprefix(text) if interval else ""
+            columns[codec][layer] = cell + "†" * ((codec, layer) in failures)
+    return columns
 
 
 def _layers(columns: Mapping[str, Mapping[int, str]]) -> str:
     return markdown(pd.DataFrame(columns).sort_index().rename_axis("layer").reset_index(), text_columns=0)
 
 
+@style()
 def draw(
     rows: pd.DataFrame,
     task: str,
@@ -328,32 +274,38 @@ def draw(
     """
     rows = rows[rows["task"] == task]
     probes = [probe for probe in ("linear", MATCHED) if (rows["probe"] == probe).any()]
-    measures = _measures(rows, task)
-    looks = codec_looks(list(dict.fromkeys(rows["codec"])))
+    measures, looks = _measures(rows), codec_looks(list(dict.fromkeys(rows["codec"])))
     reduced = f"rows reduced by PCA to {matched_dims or 'the same number of'} dimensions"
-    with style():
-        figure = new_figure(10.5, 0.9 + 3.1 * len(probes))
-        panels = figure.subplots(len(probes), len(measures), sharex=True, sharey="col", squeeze=False)
-        for line, probe in zip(panels, probes, strict=True):
-            for axes, measure in zip(line, measures, strict=True):
-                _draw_panel(axes, rows[(rows["probe"] == probe) & (rows["measure"] == measure)], looks)
-                axes.set_ylabel(LABELS[measure])
-                axes.set_title(reduced if probe == MATCHED else "rows as they are", loc="left")
-        for axes in panels[-1]:
-            axes.set_xlabel("RVQ layer")
-        title = f"{TITLES.get(task, task.capitalize())} decodability by RVQ layer"
-        figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
-        _add_legend(figure, looks, dims or {}, task, confidence, utterances)
-        return figure
+    figure = new_figure(10.5, 0.9 + 3.1 * len(probes))
+    panels = figure.subplots(len(probes), len(measures), sharex=True, sharey="col", squeeze=False)
+    for line, probe in zip(panels, probes, strict=True):
+        for axes, measure in zip(line, measures, strict=True):
+            _draw_panel(axes, rows[(rows["probe"] == probe) & (rows["measure"] == measure)], looks)
+            axes.set_ylabel(LABELS[measure])
+            axes.set_title(reduced if probe == MATCHED else "rows as they are", loc="left")
+    for axes in panels[-1]:
+        axes.set_xlabel("RVQ layer")
+    add_title(figure, f"{TITLES.get(task, task.capitalize())} decodability by RVQ layer")
+    dims = dims or {}
+    names = {codec: codec.replace("_", " ") + (f" (D = {dims[codec]})" if codec in dims else "") for codec in looks}
+    over = f",\nbootstrap over {utterances} utterances" if utterances else ""
+    entries = {names[codec]: look for codec, look in looks.items()} | {
+        f"{100 * confidence:g} % interval{over}": {"marker": "|", "linestyle": "", "markersize": 9},
+        "lookup (table read-out)": {"linestyle": ":", "linewidth": 0.9},
+        "permuted codebook": {"marker": "x", "linestyle": "", "markersize": 3},
+        "training mean" if task == "pitch" else "majority class": {"linestyle": (0, (8, 4)), "linewidth": 0.9},
+    }
+    title = "codec (D: effective dimension of its rows)" if dims else "codec"
+    figure.legend(handles=keys(entries), loc="outside right upper", title=title, alignment="left", handlelength=3)
+    return figure
 
 
-def _draw_panel(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, Mapping[str, Any]]) -> None:
+def _draw_panel(axes: Axes, rows: pd.DataFrame, looks: Looks) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    step = SPREAD / max(len(looks) - 1, 1)
-    for rank, (codec, look) in enumerate(looks.items()):
-        part, hue = rows[rows["codec"] == codec].sort_values("layer"), look["color"]
-        x = part["layer"] + step * rank - SPREAD / 2
+    for codec, shift in beside(looks, SPREAD).items():
+        part, look = rows[rows["codec"] == codec].sort_values("layer"), looks[codec]
+        x, hue = part["layer"] + shift, look["color"]
         dots = (0, (1, 1.5)) if look["linestyle"] == "-" else (0, (1, 3))
         axes.plot(x, part["lookup"], color=hue, linewidth=0.9, linestyle=dots, zorder=1.5)
         axes.plot(x, part["permuted"], color=hue, marker="x", markersize=3, linestyle="", alpha=0.45, zorder=1.6)
@@ -362,27 +314,3 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, Mapping[str,
     axes.axhline(rows["majority"].mean(), color=GREY, linewidth=0.9, linestyle=(0, (8, 4)), zorder=1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
     axes.set_xlim(0.5, int(rows["layer"].max()) + 0.5)
-
-
-def _add_legend(
-    figure: Figure,
-    looks: Mapping[str, Mapping[str, Any]],
-    dims: Mapping[str, int],
-    task: str,
-    confidence: float,
-    utterances: int | None,
-) -> None:
-    from matplotlib.lines import Line2D
-
-    names = {codec: codec.replace("_", " ") + (f" (D = {dims[codec]})" if codec in dims else "") for codec in looks}
-    over = f",\nbootstrap over {utterances} utterances" if utterances else ""
-    references: dict[str, dict[str, Any]] = {
-        f"{100 * confidence:g} % interval{over}": {"marker": "|", "linestyle": "", "markersize": 9},
-        "lookup (table read-out)": {"linestyle": ":", "linewidth": 0.9},
-        "permuted codebook": {"marker": "x", "linestyle": "", "markersize": 3},
-        "training mean" if task == "pitch" else "majority class": {"linestyle": (0, (8, 4)), "linewidth": 0.9},
-    }
-    keys = [Line2D([], [], label=names[codec], **look) for codec, look in looks.items()]
-    keys += [Line2D([], [], label=label, color=GREY, **look) for label, look in references.items()]
-    title = "codec (D: effective dimension of its rows)" if dims else "codec"
-    figure.legend(handles=keys, loc="outside right upper", title=title, alignment="left", handlelength=3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from textwrap import fill
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from phonoscope.drawing import HUES, MARKERS, new_figure, png, style, write_html
-from phonoscope.report.geometry import NO_WORDS, aliases, look_up, names
+from phonoscope.report.figures import add_title
+from phonoscope.report.geometry import NO_WORDS, aliases
 from phonoscope.report.markdown import number
 
 if TYPE_CHECKING:
@@ -22,16 +23,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from plotly.graph_objects import Figure
 
-METHODS = {"pca": "PCA", "tsne": "t-SNE"}
-AXIS_NAMES = {"pca": "PC", "tsne": "t-SNE"}
+METHODS = {"pca": ("PCA", "PC"), "tsne": ("t-SNE", "t-SNE")}
+"""Names of a projection and of its axes."""
 TSNE_CAUTION = "t-SNE keeps neighbours together, not distances: a silhouette on it is shown for comparison only."
 SYMBOLS = ("circle", "diamond", "square", "cross", "x")
 """Plotly's shapes, one for each turn through the hues; those that it has in three dimensions too."""
 AXES = {
-    ("pca", 2): ("pca_1", "pca_2"),
-    ("pca", 3): ("pca_1", "pca_2", "pca_3"),
-    ("tsne", 2): ("tsne2_1", "tsne2_2"),
-    ("tsne", 3): ("tsne3_1", "tsne3_2", "tsne3_3"),
+    ("pca", 2): ["pca_1", "pca_2"],
+    ("pca", 3): ["pca_1", "pca_2", "pca_3"],
+    ("tsne", 2): ["tsne2_1", "tsne2_2"],
+    ("tsne", 3): ["tsne3_1", "tsne3_2", "tsne3_3"],
 }
 """The columns of each projection."""
 COMPLETE = "complete"
@@ -63,15 +64,15 @@ class Projection:
 
     @property
     def title(self) -> str:
-        return f"{METHODS[self.method]} {self.dims}D ({self.note})"
+        return f"{METHODS[self.method][0]} {self.dims}D ({self.note})"
 
     @property
-    def axes(self) -> list[str]:
-        return [f"{AXIS_NAMES[self.method]} {axis}" for axis in range(1, self.dims + 1)]
+    def axes(self) -> dict[str, str]:
+        """The name of axis x, of y and, where there are three, of z."""
+        return {axis: f"{METHODS[self.method][1]} {turn}" for turn, axis in enumerate("xyz"[: self.dims], start=1)}
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """The clips of one word: how they are drawn, and which they are."""
 
     word: str
@@ -94,37 +95,39 @@ def draw_interactive(projections: Sequence[Projection], clips: pd.DataFrame, *, 
     """One picture, or several on a page of two columns, under one legend that shows and hides a word in all of them.
 
     `clips` has a row for each of the projections', in their order, with the columns utterance, speaker and word, which
-    hovering over a point shows. Raises `ValueError` if the numbers of rows differ.
+    hovering over a point shows.
     """
     from plotly.subplots import make_subplots
 
-    cells, several = list(_cells(projections, clips)), len(projections) > 1
-    specs: list[list[dict[str, str] | None]] = [[None] * min(2, len(cells)) for _ in cells[::2]]
-    for row, column, projection in cells:
-        specs[row][column] = {"type": "xy" if projection.dims == 2 else "scatter3d"}
+    several = len(projections) > 1
+    lines, columns = _size(projections)
+    specs: list[list[dict[str, str] | None]] = [[None] * columns for _ in range(lines)]
+    for index, projection in enumerate(projections):
+        specs[index // 2][index % 2] = {"type": "xy" if projection.dims == 2 else "scatter3d"}
     figure = make_subplots(
-        rows=len(specs),
-        cols=len(specs[0]),
+        rows=lines,
+        cols=columns,
         specs=specs,
         subplot_titles=[projection.title for projection in projections] if several else None,
         vertical_spacing=0.09,
         horizontal_spacing=0.06,
     )
-    for row, column, projection in cells:
-        place = {"row": row + 1, "col": column + 1}
-        for trace in _traces(projection, clips, legend=row == column == 0, size=6 if several else 9):
+    for index, projection in enumerate(projections):
+        place = {"row": index // 2 + 1, "col": index % 2 + 1}
+        for trace in _traces(projection, clips, legend=index == 0, size=6 if several else 9):
             figure.add_trace(trace, **place)
         if projection.dims == 3:
-            figure.update_scenes(_scene(projection.axes), **place)
+            named = {f"{axis}axis": {"title": {"text": name}} for axis, name in projection.axes.items()}
+            figure.update_scenes({**named, "aspectmode": "cube", "camera": {"eye": dict.fromkeys("xyz", 1.5)}}, **place)
         else:
-            figure.update_xaxes(title_text=projection.axes[0], **place)
-            figure.update_yaxes(title_text=projection.axes[1], **place)
+            figure.update_xaxes(title_text=projection.axes["x"], **place)
+            figure.update_yaxes(title_text=projection.axes["y"], **place)
     figure.for_each_yaxis(lambda axis: axis.update(scaleanchor=axis.anchor, scaleratio=1))
     heading = title if several else f"{title}: {projections[0].title}"
     figure.update_layout(
         title={"text": "<br>".join([heading, *(f"<sup>{line}</sup>" for line in _cautions(projections))])},
         width=1300 if several else 900,
-        height=70 + (500 * len(specs) if several else 630),
+        height=70 + (500 * lines if several else 630),
         margin={"t": 110},
         template="plotly_white",
         legend={"title": {"text": "word"}, "itemsizing": "constant"},
@@ -132,32 +135,27 @@ def draw_interactive(projections: Sequence[Projection], clips: pd.DataFrame, *, 
     return figure
 
 
+@style()
 def draw_image(projections: Sequence[Projection], clips: pd.DataFrame, *, title: str) -> Image:
     """The same as `draw_interactive` as a matplotlib figure."""
-    cells, several = list(_cells(projections, clips)), len(projections) > 1
-    lines, columns = (len(projections) + 1) // 2, min(2, len(projections))
-    with style():
-        figure = new_figure(1.6 + 4.4 * columns, 1.2 + 4.2 * lines)
-        for row, column, projection in cells:
-            place = (lines, columns, 1 + row * columns + column)
-            axes = figure.add_subplot(*place, projection="3d" if projection.dims == 3 else None)
-            _scatter(axes, projection, clips)
-            if several:
-                axes.set_title(projection.title, loc="left")
-        heading = fill(title, 60 * columns) + ("" if several else f"\n{projections[0].title}")
-        figure.suptitle(heading, x=0.01, ha="left", fontweight="bold")
-        handles, labels = figure.axes[0].get_legend_handles_labels()
-        notes = "\n".join([*(fill(line, 70 * columns) for line in _cautions(projections)), "word"])
-        figure.legend(handles, labels, loc="outside lower left", ncols=6, title=notes, alignment="left")
-        return figure
+    lines, columns = _size(projections)
+    figure = new_figure(1.6 + 4.4 * columns, 1.2 + 4.2 * lines)
+    for index, projection in enumerate(projections, start=1):
+        axes = figure.add_subplot(lines, columns, index, projection="3d" if projection.dims == 3 else None)
+        _scatter(axes, projection, clips)
+        if len(projections) > 1:
+            axes.set_title(projection.title, loc="left")
+    heading = fill(title, 60 * columns)
+    add_title(figure, heading if len(projections) > 1 else f"{heading}\n{projections[0].title}")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    notes = "\n".join([*(fill(line, 70 * columns) for line in _cautions(projections)), "word"])
+    figure.legend(handles, labels, loc="outside lower left", ncols=6, title=notes, alignment="left")
+    return figure
 
 
-def _cells(projections: Sequence[Projection], clips: pd.DataFrame) -> Iterator[tuple[int, int, Projection]]:
-    """Row and column of each projection on a page of two columns."""
-    for index, projection in enumerate(projections):
-        if len(projection.coordinates) != len(clips):
-            raise ValueError(f"{projection.name}: {len(projection.coordinates)} points, but {len(clips)} clips")
-        yield index // 2, index % 2, projection
+def _size(projections: Sequence[Projection]) -> tuple[int, int]:
+    """Lines and columns of a page."""
+    return (len(projections) + 1) // 2, min(2, len(projections))
 
 
 def _traces(projection: Projection, clips: pd.DataFrame, *, legend: bool, size: int) -> Iterator[Any]:
@@ -167,49 +165,35 @@ def _traces(projection: Projection, clips: pd.DataFrame, *, legend: bool, size: 
     points = projection.coordinates.astype(np.float32)
     told = clips[["utterance", "speaker", "word"]].astype(str).to_numpy()
     flat = projection.dims == 2
-    for group in word_groups(clips):
-        marker = {"color": group.hue, "symbol": SYMBOLS[group.turn % len(SYMBOLS)], "opacity": 0.75}
+    for word, hue, turn, rows in word_groups(clips):
+        marker = {"color": hue, "symbol": SYMBOLS[turn % len(SYMBOLS)], "opacity": 0.75}
         marker |= {"size": size, "line": {"width": 0.5, "color": "white"}} if flat else {"size": size / 2}
         yield (go.Scatter if flat else go.Scatter3d)(
-            **dict(zip("xyz", points[group.rows].T, strict=False)),
+            **dict(zip(projection.axes, points[rows].T, strict=True)),
             mode="markers",
-            name=group.word,
-            legendgroup=group.word,
+            name=word,
+            legendgroup=word,
             showlegend=legend,
             marker=marker,
-            customdata=told[group.rows].tolist(),
+            customdata=told[rows].tolist(),
             hovertemplate=HOVER,
         )
 
 
 def _scatter(axes: Any, projection: Projection, clips: pd.DataFrame) -> None:
     """Draw the clips of each word, and name the axes."""
-    from mpl_toolkits.mplot3d import Axes3D
-
-    for group in word_groups(clips):
-        axes.scatter(
-            *projection.coordinates[group.rows].T,
-            label=group.word,
-            color=group.hue,
-            marker=MARKERS[group.turn % len(MARKERS)],
-            s=24 if len(clips) <= 200 else 11,
-            alpha=0.75,
-            linewidths=0,
-        )
-    for axis, name in zip("xyz", projection.axes, strict=False):
-        axes.set(**{f"{axis}label": name})
-    if isinstance(axes, Axes3D):
+    look = {"s": 24 if len(clips) <= 200 else 11, "alpha": 0.75, "linewidths": 0}
+    for word, hue, turn, rows in word_groups(clips):
+        points, marker = projection.coordinates[rows].T, MARKERS[turn % len(MARKERS)]
+        axes.scatter(*points, label=word, color=hue, marker=marker, **look)
+    axes.set(**{f"{axis}label": name for axis, name in projection.axes.items()})
+    if projection.dims == 3:
         axes.set_box_aspect(None, zoom=0.92)  # or the label of its third axis leaves the panel
         axes.locator_params(nbins=5)
         axes.zaxis.labelpad = 7
     else:
         axes.set_aspect("equal", adjustable="datalim")
         axes.grid(False)
-
-
-def _scene(names: Sequence[str]) -> dict[str, Any]:
-    titled = {f"{axis}axis": {"title": {"text": name}} for axis, name in zip("xyz", names, strict=True)}
-    return {**titled, "aspectmode": "cube", "camera": {"eye": {"x": 1.5, "y": 1.5, "z": 1.5}}}
 
 
 def _cautions(projections: Sequence[Projection]) -> list[str]:
@@ -249,37 +233,33 @@ def codec_pictures(
         perplexity: as configured; t-SNE took at most n - 1.
     """
     same = aliases(table, codec)
-    for keys, points in coordinates.groupby(["view", "representation"], sort=False):
-        view, name = map(str, keys)
+    own = table[(table["codec"] == codec) & (table["against"] == "")]
+    for (view, name), points in coordinates.groupby(["view", "representation"], sort=False):
         part = points.merge(clips[clips["view"] == view], on=["view", "utterance"], validate="one_to_one")
-        rank = look_up(table, codec, view, name, "rank", label="")
+        scored = own[(own["view"] == view) & (own["representation"] == name)]
         also = "".join(f"; {alias} is the same up to scale" for alias, other in same.items() if other == name)
-        size = f" ({rank.dims:,} dimensions{also})" if rank else ""
+        ranked = scored.loc[scored["metric"] == "rank", "dims"]
+        size = f" ({ranked.iloc[0]:,.0f} dimensions{also})" if len(ranked) else ""
         title = f"{codec}, {name}{size}, view {view}, {len(part)} clips"
-        notes = {"perplexity": min(perplexity, len(part) - 1)}
+        values = scored.set_index(["metric", "label", "space"])["value"].to_dict()
         projections = [
-            Projection(method, axes, _note(table, (codec, view, name), method, axes.shape[1], **notes))
-            for method, axes in _axes(part)
+            Projection(method, axes, _note(values, method, dims, min(perplexity, len(part) - 1)))
+            for (method, dims), columns in AXES.items()
+            if np.isfinite(axes := part[columns].to_numpy(dtype=np.float32)).all()
         ]
         if projections:
             yield Pictures(codec, view, name, title, part, projections)
 
 
-def _axes(points: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    for (method, _), columns in AXES.items():
-        axes = points[list(columns)].to_numpy(dtype=np.float32)
-        if np.isfinite(axes).all():
-            yield method, axes
-
-
-def _note(table: pd.DataFrame, where: tuple[str, str, str], method: str, dims: int, *, perplexity: int) -> str:
-    """Explained variance or perplexity, and the silhouette by word."""
-    space = f"{method}_{dims}"
-    share = look_up(table, *where, "explained_variance", label="", space=space)
-    silhouette = look_up(table, *where, "silhouette", space=space)
-    notes = [f"{100 * share.value:.1f} % of the variance"] if share else []
-    notes += [f"perplexity {perplexity}"] if method == "tsne" else []
-    notes += [f"silhouette by word {number(silhouette.value, 2)}"] if silhouette else []
+def _note(values: Mapping[tuple[str, str, str], float], method: str, dims: int, perplexity: int) -> str:
+    """Explained variance or perplexity, and the silhouette by word; `values` is by metric, label and space."""
+    space, notes = f"{method}_{dims}", []
+    if ("explained_variance", "", space) in values:
+        notes.append(f"{100 * values['explained_variance', '', space]:.1f} % of the variance")
+    if method == "tsne":
+        notes.append(f"perplexity {perplexity}")
+    if ("silhouette", "word", space) in values:
+        notes.append(f"silhouette by word {number(values['silhouette', 'word', space], 2)}")
     return ", ".join(notes)
 
 
@@ -296,13 +276,13 @@ def write_pages(pictures: Pictures, folder: Path, overview: Path) -> None:
 
 def figure_index(drawn: Sequence[Pictures], table: pd.DataFrame) -> str:
     """An HTML page that links to all pages, and names the representations that coincide."""
-    rows = [
-        (each.codec, each.view, each.representation, " · ".join(_link(each.page(kind), kind) for kind in each.sheets))
-        for each in drawn
-    ]
-    for codec in names(table, "codec"):
-        same = aliases(table, codec).items()
-        rows += [(codec, "all", alias, f"as {escape(name)}, up to a factor") for alias, name in same]
+    rows = []
+    for each in drawn:
+        links = [f'<a href="{escape(each.page(kind))}">{escape(kind)}</a>' for kind in each.sheets]
+        rows.append((each.codec, each.view, each.representation, " · ".join(links)))
+    for codec in dict.fromkeys(table["codec"]):
+        for alias, name in aliases(table, codec).items():
+            rows.append((codec, "all", alias, f"as {escape(name)}, up to a factor"))
     note = f"Isolated words, a point a clip. {TSNE_CAUTION}" if drawn else NO_WORDS
     lines = [
         f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}<td>{last}</td></tr>" for *cells, last in rows
@@ -313,7 +293,3 @@ def figure_index(drawn: Sequence[Pictures], table: pd.DataFrame) -> str:
         f"<style>{STYLE}</style></head><body>\n<h1>Codec geometry</h1>\n<p>{escape(note)}</p>\n"
         f"<table>\n<tr>{head}</tr>\n" + "\n".join(f"<tr>{line}</tr>" for line in lines) + "\n</table>\n</body></html>\n"
     )
-
-
-def _link(target: str, name: str) -> str:
-    return f'<a href="{escape(target)}">{escape(name)}</a>'

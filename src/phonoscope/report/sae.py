@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from phonoscope.drawing import GREY, HUES, MARKERS, new_figure, style
+from phonoscope.report.figures import panel_row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,9 +22,8 @@ Tables = Mapping[str, pd.DataFrame]
 
 def stack(tables: Tables) -> pd.DataFrame:
     """Tables by site as one, with the column site first."""
-    return pd.concat([table.assign(site=site) for site, table in tables.items()], ignore_index=True).pipe(
-        lambda table: table[["site", *(name for name in table if name != "site")]]
-    )
+    stacked = pd.concat([table.assign(site=site) for site, table in tables.items()], ignore_index=True)
+    return stacked[["site", *stacked.columns.drop("site")]]
 
 
 def density_histogram(features: Tables) -> pd.DataFrame:
@@ -31,93 +31,86 @@ def density_histogram(features: Tables) -> pd.DataFrame:
 
     Columns: site, log10_density (the middle of the bin), features.
     """
-    rows = []
-    for site, table in features.items():
-        density = table["density"].to_numpy()
-        counts, edges = np.histogram(np.log10(density[density > 0]), bins=BINS)
-        rows.append(pd.DataFrame({"log10_density": (edges[:-1] + edges[1:]) / 2, "features": counts}).assign(site=site))
-    return pd.concat(rows, ignore_index=True)[["site", "log10_density", "features"]]
+    middles = (BINS[:-1] + BINS[1:]) / 2
+    counts = {
+        site: np.histogram(np.log10(table["density"][table["density"] > 0]), BINS)[0]
+        for site, table in features.items()
+    }
+    return stack({site: pd.DataFrame({"log10_density": middles, "features": row}) for site, row in counts.items()})
 
 
 def layer_curves(scores: Tables) -> pd.DataFrame:
     """The scores of every site in the order of `scores`: site, metric, value."""
-    kept = {site: table[table["metric"].isin(CURVES)] for site, table in scores.items()}
-    return stack(kept)
+    return stack({site: table[table["metric"].isin(CURVES)] for site, table in scores.items()})
 
 
+@style()
 def draw_l0(curves: pd.DataFrame, scores: Tables) -> Figure:
     """FVU over L0: each site's weights with fewer and more active features; a ring marks the L0 of training."""
-    with style():
-        figure = new_figure(5.2, 3.6)
-        axes = figure.add_subplot()
-        for rank, (site, curve) in enumerate(curves.groupby("site", sort=False)):
-            hue = HUES[rank % len(HUES)]
-            axes.plot(curve["l0"], curve["fvu"], color=hue, marker=MARKERS[rank % len(MARKERS)], ms=4, label=site)
-            here = scores[str(site)].set_index("metric")["value"]
-            axes.plot(here["l0"], here["fvu"], "o", ms=10, mfc="none", mec=hue)
-        axes.set(xscale="log", xlabel="L0 (active features a frame)", ylabel="FVU (held out)", ylim=(0, None))
-        axes.set_title("Unexplained variance over sparsity (ring: as trained)")
-        axes.set_xticks(sorted(set(curves["k"])), [str(k) for k in sorted(set(curves["k"]))])
-        axes.minorticks_off()
-        axes.legend()
-        return figure
+    figure, (axes,) = panel_row(1, 5.2, 3.6)
+    for rank, (site, curve) in enumerate(curves.groupby("site", sort=False)):
+        hue = HUES[rank % len(HUES)]
+        axes.plot(curve["l0"], curve["fvu"], color=hue, marker=MARKERS[rank % len(MARKERS)], ms=4, label=site)
+        here = scores[str(site)].set_index("metric")["value"]
+        axes.plot(here["l0"], here["fvu"], "o", ms=10, mfc="none", mec=hue)
+    axes.set(xscale="log", xlabel="L0 (active features a frame)", ylabel="FVU (held out)", ylim=(0, None))
+    axes.set_title("Unexplained variance over sparsity (ring: as trained)")
+    axes.set_xticks(sorted(set(curves["k"])), [str(k) for k in sorted(set(curves["k"]))])
+    axes.minorticks_off()
+    axes.legend()
+    return figure
 
 
+@style()
 def draw_density(histogram: pd.DataFrame, scores: Tables) -> Figure:
     """Distribution of the features' densities, a panel a site."""
     sites = list(dict.fromkeys(histogram["site"]))
-    with style():
-        figure = new_figure(2.6 * len(sites) + 0.6, 2.8)
-        panels: Sequence[Axes] = figure.subplots(1, len(sites), sharey=True, squeeze=False)[0]
-        for axes, site in zip(panels, sites, strict=True):
-            bins = histogram[histogram["site"] == site]
-            axes.bar(bins["log10_density"], bins["features"], width=0.23, color=HUES[0])
-            values = scores[site].set_index("metric")["value"]
-            axes.set_title(f"{site}: {values['dead_share']:.1%} dead")
-            axes.set_xlabel("log10 of the share of frames")
-        panels[0].set_ylabel("features")
-        return figure
+    figure = new_figure(2.6 * len(sites) + 0.6, 2.8)
+    panels: Sequence[Axes] = figure.subplots(1, len(sites), sharey=True, squeeze=False)[0]
+    for axes, site in zip(panels, sites, strict=True):
+        bins = histogram[histogram["site"] == site]
+        axes.bar(bins["log10_density"], bins["features"], width=0.23, color=HUES[0])
+        values = scores[site].set_index("metric")["value"]
+        axes.set(title=f"{site}: {values['dead_share']:.1%} dead", xlabel="log10 of the share of frames")
+    panels[0].set_ylabel("features")
+    return figure
 
 
+@style()
 def draw_layers(scores: Tables) -> Figure:
     """Reconstruction and its effect on Whisper, site by site."""
-    names = list(scores)
-    table = pd.DataFrame({site: table.set_index("metric")["value"] for site, table in scores.items()})
-    values: dict[str, pd.Series] = {str(metric): row for metric, row in table.iterrows()}
-    with style():
-        figure = new_figure(8.4, 3.0)
-        left, middle, right = figure.subplots(1, 3)
-        _points(left, names, {"FVU": values["fvu"], "dead share": values["dead_share"]})
-        left.set(title="Reconstruction", ylabel="share")
-        _points(middle, names, {"recovered": values["ce_recovered"]})
-        middle.axhline(1.0, color=GREY, lw=0.8, ls=":")
-        middle.set(title="Cross-entropy recovered", ylabel="1: clean, 0: zero ablation")
-        kinds = {"clean": "wer_clean", "reconstruction": "wer_sae", "zero ablation": "wer_zero"}
-        _points(right, names, {label: values[metric] for label, metric in kinds.items()})
-        right.set(title="Whisper's WER", ylabel="WER")
-        return figure
+    values = pd.DataFrame({site: table.set_index("metric")["value"] for site, table in scores.items()})
+    figure, (left, middle, right) = panel_row(3, 2.8, 3.0)
+    _points(left, values, {"FVU": "fvu", "dead share": "dead_share"})
+    left.set(title="Reconstruction", ylabel="share")
+    _points(middle, values, {"recovered": "ce_recovered"})
+    middle.axhline(1.0, color=GREY, lw=0.8, ls=":")
+    middle.set(title="Cross-entropy recovered", ylabel="1: clean, 0: zero ablation")
+    _points(right, values, {"clean": "wer_clean", "reconstruction": "wer_sae", "zero ablation": "wer_zero"})
+    right.set(title="Whisper's WER", ylabel="WER")
+    return figure
 
 
-def _points(axes: Axes, names: Sequence[str], series: Mapping[str, pd.Series]) -> None:
-    for rank, (label, values) in enumerate(series.items()):
-        axes.plot(names, values[list(names)], color=HUES[rank], marker=MARKERS[rank], ms=4.5, label=label)
+def _points(axes: Axes, values: pd.DataFrame, series: Mapping[str, str]) -> None:
+    """A line a metric over the sites; `values` is metrics by sites, `series` the metric of each label."""
+    for rank, (label, metric) in enumerate(series.items()):
+        axes.plot(list(values), values.loc[metric], color=HUES[rank], marker=MARKERS[rank], ms=4.5, label=label)
     axes.margins(x=0.15)
     if len(series) > 1:
-        axes.set_ylim(0, 1.4 * max(float(values.max()) for values in series.values()))  # room for the legend
+        axes.set_ylim(0, 1.4 * values.loc[list(series.values())].max(axis=None))  # room for the legend
         axes.legend(fontsize=7.5, loc="upper left")
     axes.tick_params(axis="x", labelsize=7.5)
 
 
+@style()
 def draw_training(curves: Tables) -> Figure:
     """The reconstruction loss and the dead share over the frames seen."""
-    with style():
-        figure = new_figure(7.2, 3.0)
-        left, right = figure.subplots(1, 2)
-        for rank, (site, curve) in enumerate(curves.items()):
-            look = {"color": HUES[rank % len(HUES)], "lw": 1.3, "label": site}
-            left.plot(curve["frames"] / 1000, curve["reconstruction"], **look)
-            right.plot(curve["frames"] / 1000, curve["dead_share"], **look)
-        left.set(yscale="log", xlabel="thousand frames", ylabel="squared error (data: 1)", title="Reconstruction loss")
-        right.set(xlabel="thousand frames", ylabel="share", ylim=(0, None), title="Dead features in training")
-        left.legend()
-        return figure
+    figure, (left, right) = panel_row(2, 3.6, 3.0)
+    for rank, (site, curve) in enumerate(curves.items()):
+        look = {"color": HUES[rank % len(HUES)], "lw": 1.3, "label": site}
+        left.plot(curve["frames"] / 1000, curve["reconstruction"], **look)
+        right.plot(curve["frames"] / 1000, curve["dead_share"], **look)
+    left.set(yscale="log", xlabel="thousand frames", ylabel="squared error (data: 1)", title="Reconstruction loss")
+    right.set(xlabel="thousand frames", ylabel="share", ylim=(0, None), title="Dead features in training")
+    left.legend()
+    return figure

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
-from phonoscope.report.markdown import markdown, with_interval
+from phonoscope.report.markdown import intervals, markdown
 
 Verdict = Literal["supported", "refuted", "undecided"]
 JUDGED = ("value", "low", "high", "bound", "verdict")
@@ -24,15 +24,15 @@ class Estimate(NamedTuple):
         return Estimate(self.value - other.value, self.low - other.high, self.high - other.low)
 
     def over(self, other: Estimate) -> Estimate:
-        """The ratio of two positive numbers, with the widest interval that the two intervals allow."""
+        """The ratio, with the widest interval that the two intervals allow; NaN where the divisor is not positive."""
         pairs = (self.value, other.value), (self.low, other.high), (self.high, other.low)
-        return Estimate(*(value / divisor if divisor > 0 else float("inf") for value, divisor in pairs))
+        return Estimate(*(value / divisor if divisor > 0 else float("nan") for value, divisor in pairs))
 
 
 def verdict(low: float, high: float, bound: float, *, above: bool = True) -> Verdict:
     """Whether an interval supports that a number lies above `bound`, or below it with `above=False`.
 
-    `undecided` where the interval contains the bound.
+    `undecided` where the interval contains the bound; a limit that is NaN decides nothing.
     """
     if low > bound:
         return "supported" if above else "refuted"
@@ -55,8 +55,9 @@ def verdict_frame(rows: list[dict[str, Any]], *place: str) -> pd.DataFrame:
 
 def verdict_markdown(verdicts: pd.DataFrame) -> str:
     """A table of verdicts as Markdown, value and interval in one column."""
-    text = [with_interval(*row) for row in verdicts[["value", "low", "high"]].itertuples(index=False)]
     bounds = [f"{bound:.4g}".replace("-", "−") for bound in verdicts["bound"]]
     place = verdicts.drop(columns=list(JUDGED))
-    judged = pd.DataFrame({"value [interval]": text, "bound": bounds, "verdict": verdicts["verdict"].tolist()})
+    judged = pd.DataFrame(
+        {"value [interval]": intervals(verdicts), "bound": bounds, "verdict": verdicts["verdict"].tolist()}
+    )
     return markdown(place.reset_index(drop=True).join(judged), text_columns=len(place.columns))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from phonoscope.drawing import GREY, HUES, new_figure, style
-from phonoscope.report.markdown import markdown, with_interval
+from phonoscope.drawing import GREY, HUES, style
+from phonoscope.report.figures import panel_row, share_legend
+from phonoscope.report.markdown import markdown, page, with_interval
 from phonoscope.report.verdict import Estimate, judge, verdict_frame, verdict_markdown
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
@@ -22,90 +22,87 @@ SETTLED = 0.5
 UNSCALED = "_unscaled"
 """End of the name of a variant under the faulty update."""
 FAULTY, RIGHT, NO_AUGMENTATION = "vq_unscaled", "vq", "vq_no_augmentation_unscaled"
-SETTLED_METRICS = {
-    "accuracy": ("eval", "eval", "accuracy"),
-    "accuracy_train": ("eval", "train", "accuracy"),
-    "majority": ("eval", "eval", "majority"),
-    "drift_train": ("eval", "train", "drift"),
-    "drift_eval": ("eval", "eval", "drift"),
-    "drift_fit": ("fit", "train", "drift"),
-    "perplexity_train": ("eval", "train", "perplexity_dataset"),
-    "perplexity_eval": ("eval", "eval", "perplexity_dataset"),
-    "perplexity_fit": ("fit", "train", "perplexity_dataset"),
-    "perplexity_batch_fit": ("fit", "train", "perplexity_batch"),
-    "perplexity_batch_eval": ("eval", "eval", "perplexity_batch"),
-    "perplexity_printed_eval": ("eval", "eval", "perplexity_printed"),
-    "perplexity_ema": ("eval", "eval", "perplexity_ema"),
-    "active_codes_train": ("eval", "train", "active_codes"),
-    "active_codes_eval": ("eval", "eval", "active_codes"),
-    "active_codes_ema": ("eval", "eval", "active_codes_ema"),
-    "clips_on_top_2": ("eval", "eval", "clips_on_top_2"),
-    "code_norm_max": ("eval", "eval", "code_norm_max"),
-    "distance_eval": ("eval", "eval", "distance"),
-    "restart_share": ("fit", "train", "restart_share"),
+PLACES = {"train": ("eval", "train"), "eval": ("eval", "eval"), "fit": ("fit", "train"), "updated": ("train", "eval")}
+"""End of a metric's name -> mode and split of its rows. `updated`: the codebook learns from eval clips, in train()."""
+SETTLED_METRICS = (
+    *("accuracy", "accuracy_train", "majority", "drift_train", "drift_eval", "drift_fit"),
+    *("perplexity_train", "perplexity_eval", "perplexity_fit", "perplexity_batch_fit", "perplexity_batch_eval"),
+    *("perplexity_printed_eval", "perplexity_ema", "active_codes_train", "active_codes_eval", "active_codes_ema"),
+    *("clips_on_top_2", "code_norm_max", "distance_eval", "restart_share"),
+)
+"""Metrics over the last half of the epochs."""
+TRAINED_METRICS = (
+    *("accuracy_trained", "active_codes_trained", "perplexity_printed_trained", "perplexity_ema_trained"),
+    *("perplexity_batch_fit_trained", "accuracy_updated", "active_codes_updated"),
+)
+"""Metrics of the last epoch."""
+DASHED = (0, (4, 1.5))
+PERPLEXITIES: Mapping[str, tuple[str, str, Any]] = {
+    "EMA history": ("perplexity_ema", HUES[1], "-"),
+    "batch, training": ("perplexity_batch_fit", HUES[0], "-"),
+    "batch, eval": ("perplexity_batch_eval", HUES[0], DASHED),
+    "dataset, train": ("perplexity_train", HUES[2], "-"),
+    "dataset, eval": ("perplexity_eval", HUES[2], DASHED),
 }
-"""Metric over the last half of the epochs -> the mode, split and column that it is taken from."""
-TRAINED_METRICS = {
-    "accuracy_trained": ("eval", "eval", "accuracy"),
-    "active_codes_trained": ("eval", "eval", "active_codes"),
-    "perplexity_printed_trained": ("eval", "eval", "perplexity_printed"),
-    "perplexity_ema_trained": ("eval", "eval", "perplexity_ema"),
-    "perplexity_batch_fit_trained": ("fit", "train", "perplexity_batch"),
-    "accuracy_updated": ("train", "eval", "accuracy"),
-    "active_codes_updated": ("train", "eval", "active_codes"),
-}
-"""Metric of the trained model -> the same. `updated`: the codebook learns from the eval clips, in train() mode."""
-PERPLEXITIES = {
-    "EMA history": ("eval", "eval", "perplexity_ema"),
-    "batch, training": ("fit", "train", "perplexity_batch"),
-    "batch, eval": ("eval", "eval", "perplexity_batch"),
-    "dataset, train": ("eval", "train", "perplexity_dataset"),
-    "dataset, eval": ("eval", "eval", "perplexity_dataset"),
-}
-"""Set of vectors that a perplexity is measured on -> the mode, split and column that it is taken from."""
+"""Set of vectors that a perplexity is measured on -> metric, colour and line style."""
 DOCUMENT_EPOCHS = (40, 90, 140)
 DOCUMENT_LENGTH = 150
 """Epochs at which the document of the collapse describes the training of vq_hdp, and its number of epochs."""
 COLLAPSED, MANY = 5.5, 100.5
 """Active codes: at most 5 are a collapse, more than 100 a codebook in use."""
+CLAIMS = (
+    ("right update: perplexity of eval at most 15 % from train's", "perplexity_gap", 0.15, False),
+    ("right update: over 100 active codes in eval", "active_codes_eval", MANY, True),
+    ("right update: accuracy at most 3 points below baseline", "above_baseline", -0.03, True),
+    ("faulty update: at most 5 active codes in eval", "active_codes_eval", COLLAPSED, False),
+    ("faulty update: accuracy at most 15 points above the majority class", "above_majority", 0.15, False),
+    ("faulty update: perplexity of the EMA over 50", "perplexity_ema", 50.0, True),
+    ("faulty update: perplexity of the EMA under 160", "perplexity_ema", 160.0, False),
+)
+"""About variants with a quantizer: the claim, the metric, its bound, and whether the metric is claimed above that."""
+QUESTIONS = (
+    (NO_AUGMENTATION, "active_codes_eval", "H2: over 5 active codes without augmentation", COLLAPSED),
+    (FAULTY, "active_codes_train", "H3: over 5 active codes on training clips", COLLAPSED),
+    (FAULTY, "check_state_changed_in_eval", "H4: eval() changes a tensor of the state", 0.5),
+    (FAULTY, "perplexity_batch_fit", "H4: perplexity of training batches over 10", 10.0),
+    (FAULTY, "perplexity_batch_fit_trained", "Q1: not yet collapsed in training: batch perplexity over 10", 10.0),
+    (FAULTY, "leading_codes_share", "Q2: another code leads in over half of the evaluations", 0.5),
+    (FAULTY, "clips_on_top_2", "Q2: over half of the clips lie on two codes alone", 0.5),
+    (FAULTY, "drift_eval", "Q3: features drift from train to eval: energy coefficient over 0.05", 0.05),
+    (FAULTY, "check_evaluated_with_graph", "Q4: evaluation records a gradient", 0.5),
+    (FAULTY, "check_graph_matters", "Q4: a recorded gradient changes the logits by over 0.1 %", 1e-3),
+)
+"""The document's hypotheses (H) and questions (Q) about the faulty update: variant, metric, claim, bound."""
 SHOWN = {
     "accuracy": 3,
-    "perplexity_train": 1,
-    "perplexity_eval": 1,
-    "perplexity_batch_eval": 1,
-    "perplexity_ema": 0,
-    "active_codes_train": 0,
-    "active_codes_eval": 0,
+    **dict.fromkeys(("perplexity_train", "perplexity_eval", "perplexity_batch_eval"), 1),
+    **dict.fromkeys(("perplexity_ema", "active_codes_train", "active_codes_eval"), 0),
     "code_norm_max": 1,
     "distance_eval": 2,
-    "restart_share": 4,
-    "drift_eval": 4,
+    **dict.fromkeys(("restart_share", "drift_eval"), 4),
 }
 """Columns of the Markdown table of variants, and their decimals."""
-DASHED = (0, (4, 1.5))
-LINES = {
-    "EMA history": (HUES[1], "-"),
-    "batch, training": (HUES[0], "-"),
-    "batch, eval": (HUES[0], DASHED),
-    "dataset, train": (HUES[2], "-"),
-    "dataset, eval": (HUES[2], DASHED),
-}
-"""Colour and line style of each perplexity."""
 
 
-def whole_rows(table: pd.DataFrame, mode: str, split: str) -> pd.DataFrame:
-    """The rows of a mode and split that stand for all batches."""
-    return table[(table["mode"] == mode) & (table["split"] == split) & (table["batch"] == 0)]
+def measured(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A metric's rows that stand for all batches: seed, epoch, batch, value; none if the variant lacks it."""
+    name, _, end = metric.rpartition("_")
+    column, place = (name, end) if end in PLACES else (metric, "eval")
+    if metric == "restart_share":  # evaluation restarts no code
+        place = "fit"
+    column = "perplexity_dataset" if column == "perplexity" else column
+    mode, split = PLACES[place]
+    rows = table[(table["mode"] == mode) & (table["split"] == split) & (table["batch"] == 0) & (column in table)]
+    return rows[["seed", "epoch", "batch"]].assign(value=rows[column] if column in table else np.nan)
 
 
 def evaluations(table: pd.DataFrame) -> pd.DataFrame:
     """The settled metrics that the variant has, a row for each seed and epoch of the last half (the index)."""
     columns = {}
-    for name, (mode, split, column) in SETTLED_METRICS.items():
-        if column in table:
-            rows = whole_rows(table, mode, split)
+    for name in SETTLED_METRICS:
+        if len(rows := measured(table, name)):
             rows = rows[rows["epoch"] > rows["epoch"].max() * (1 - SETTLED)]
-            columns[name] = rows.set_index(["seed", "epoch"])[column]
+            columns[name] = rows.set_index(["seed", "epoch"])["value"]
     return pd.DataFrame(columns)
 
 
@@ -115,37 +112,38 @@ def by_seed(table: pd.DataFrame, checks: pd.DataFrame) -> pd.DataFrame:
     A settled metric of a seed is its median over the last half of its epochs. `checks` has a row a seed, its index.
     """
     metrics: dict[Any, Any] = dict(evaluations(table).groupby("seed").median().items())
-    for name, (mode, split, column) in TRAINED_METRICS.items():
-        if column in table:
-            rows = whole_rows(table, mode, split)
-            metrics[name] = rows[rows["epoch"] == rows["epoch"].max()].groupby("seed")[column].first()
-    if "top_code" in table:
-        seeds = whole_rows(table, "eval", "eval").groupby("seed")
-        metrics["leading_codes"] = seeds["top_code"].nunique()
-        metrics["leading_codes_share"] = metrics["leading_codes"] / seeds["epoch"].nunique()
+    for name in TRAINED_METRICS:
+        rows = measured(table, name.removesuffix("_trained"))
+        metrics[name] = rows[rows["epoch"] == rows["epoch"].max()].groupby("seed")["value"].first()
+    leading = measured(table, "top_code").groupby("seed")
+    metrics["leading_codes"] = leading["value"].nunique()
+    metrics["leading_codes_share"] = metrics["leading_codes"] / leading["epoch"].nunique()
     return pd.DataFrame(metrics).join(checks.astype(float).add_prefix("check_"))
 
 
 def headline(tables: Mapping[str, pd.DataFrame], checks: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Every metric of every variant: variant, metric, value (median over seeds), low, high (their range), seeds."""
-    rows = []
+    parts = []
     for variant, table in tables.items():
-        for metric, values in by_seed(table, checks.get(variant, pd.DataFrame())).items():
-            values = values.dropna()
-            if len(values):
-                limits = float(values.median()), float(values.min()), float(values.max())
-                rows.append((variant, metric, *limits, len(values)))
-    return pd.DataFrame(rows, columns=["variant", "metric", "value", "low", "high", "seeds"])
+        metrics = by_seed(table, checks.get(variant, pd.DataFrame()))
+        spread = metrics.agg(["median", "min", "max", "count"]).T.set_axis(["value", "low", "high", "seeds"], axis=1)
+        parts.append(spread.rename_axis("metric").reset_index().assign(variant=variant).astype({"seeds": int}))
+    numbers = pd.concat(parts, ignore_index=True)[["variant", "metric", "value", "low", "high", "seeds"]]
+    return numbers[numbers["seeds"] > 0].reset_index(drop=True)
+
+
+def _spread(rows: pd.DataFrame, by: str) -> pd.DataFrame:
+    """value (median over seeds), low and high."""
+    return rows.groupby(by)["value"].agg(value="median", low="min", high="max").reset_index()
 
 
 def perplexity_curves(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The perplexities by epoch: variant, perplexity, epoch, value (median over seeds), low, high."""
-    parts = []
-    for variant, table in tables.items():
-        for name, (mode, split, column) in PERPLEXITIES.items():
-            by_epoch = whole_rows(table, mode, split).groupby("epoch")[column]
-            curve = by_epoch.agg(value="median", low="min", high="max").reset_index()
-            parts.append(curve.assign(variant=variant, perplexity=name))
+    parts = [
+        _spread(measured(table, metric), "epoch").assign(variant=variant, perplexity=name)
+        for variant, table in tables.items()
+        for name, (metric, *_) in PERPLEXITIES.items()
+    ]
     return pd.concat(parts)[["variant", "perplexity", "epoch", "value", "low", "high"]]
 
 
@@ -156,27 +154,19 @@ def training(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """
     parts = []
     for variant in (f"vq_hdp{UNSCALED}", "vq_hdp"):
-        for metric, (mode, split, column) in {
-            "active_codes_ema": ("eval", "eval", "active_codes_ema"),
-            "perplexity_ema": ("eval", "eval", "perplexity_ema"),
-            "perplexity_batch_fit": ("fit", "train", "perplexity_batch"),
-        }.items():
-            rows = whole_rows(tables[variant], mode, split)
+        for metric in ("active_codes_ema", "perplexity_ema", "perplexity_batch_fit"):
+            rows = measured(tables[variant], metric)
             for theirs in DOCUMENT_EPOCHS:
                 epoch = max(1, round(theirs / DOCUMENT_LENGTH * rows["epoch"].max()))
-                chosen = rows[rows["epoch"] == epoch].groupby("batch")[column]
-                parts.append(_spread(chosen).assign(variant=variant, document_epoch=theirs, epoch=epoch, metric=metric))
+                spread = _spread(rows[rows["epoch"] == epoch], "batch")
+                parts.append(spread.assign(variant=variant, document_epoch=theirs, epoch=epoch, metric=metric))
     for variant in (FAULTY, RIGHT):
-        rows = tables[variant]
+        rows = tables[variant].rename(columns={"perplexity_batch": "value"})
         rows = rows[(rows["mode"] == "eval") & (rows["split"] == "eval") & (rows["batch"] > 0)]
-        spread = _spread(rows.groupby("batch")["perplexity_batch"])
+        spread = _spread(rows, "batch")
         parts.append(spread.assign(variant=variant, epoch=rows["epoch"].max(), metric="perplexity_batch_eval"))
     columns = ["variant", "document_epoch", "epoch", "batch", "metric", "value", "low", "high"]
     return pd.concat(parts, ignore_index=True).reindex(columns=columns)
-
-
-def _spread(groups: Any) -> pd.DataFrame:
-    return groups.agg(value="median", low="min", high="max").reset_index()
 
 
 def verdicts(tables: Mapping[str, pd.DataFrame], numbers: pd.DataFrame, main: Sequence[str]) -> pd.DataFrame:
@@ -186,68 +176,41 @@ def verdicts(tables: Mapping[str, pd.DataFrame], numbers: pd.DataFrame, main: Se
     `evaluations`: the share of the single evaluations, one an epoch in the last half of every run, that keep to the
     bound. `numbers` is from `headline`, `main` names the variants without the arms.
     """
-    values = {
-        (str(variant), str(metric)): Estimate(*rest)
-        for variant, metric, *rest in numbers[["variant", "metric", "value", "low", "high"]].itertuples(index=False)
-    }
+    limits = numbers.set_index(["variant", "metric"])[["value", "low", "high"]]
+    values: dict[Any, Estimate] = {place: Estimate(*row) for place, row in limits.T.items()}
     rows = [*_claims(tables, values["baseline", "accuracy"].value, main), *_questions(values)]
     return verdict_frame(rows, "variant").join(pd.DataFrame(rows, columns=["evaluations"]))
 
 
 def _claims(tables: Mapping[str, pd.DataFrame], baseline: float, main: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Claims about every variant with a quantizer; `baseline` is the accuracy without one."""
-    claims: tuple[tuple[str, Callable[[pd.DataFrame], pd.Series[float]], float, bool], ...] = (
-        ("right update: perplexity of eval at most 15 % from train's", _perplexity_gap, 0.15, False),
-        ("right update: over 100 active codes in eval", lambda rows: rows["active_codes_eval"], MANY, True),
-        (
-            "right update: accuracy at most 3 points below baseline",
-            lambda rows: rows["accuracy"] - baseline,
-            -0.03,
-            True,
-        ),
-        ("faulty update: at most 5 active codes in eval", lambda rows: rows["active_codes_eval"], COLLAPSED, False),
-        ("faulty update: accuracy at most 15 points above the majority class", _above_majority, 0.15, False),
-        ("faulty update: perplexity of the EMA over 50", lambda rows: rows["perplexity_ema"], 50.0, True),
-        ("faulty update: perplexity of the EMA under 160", lambda rows: rows["perplexity_ema"], 160.0, False),
-    )
-    for claim, measure, bound, above in claims:
-        for variant in main:
-            if not variant.startswith("vq") or variant.endswith(UNSCALED) != claim.startswith("faulty"):
+    """`CLAIMS` about every variant with a quantizer; `baseline` is the accuracy without one."""
+
+    def compared(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows.assign(
+            perplexity_gap=(rows["perplexity_eval"] / rows["perplexity_train"] - 1).abs(),
+            above_majority=rows["accuracy"] - rows["majority"],
+            above_baseline=rows["accuracy"] - baseline,
+        )
+
+    settled = {name: evaluations(tables[name]) for name in main if name.startswith("vq")}
+    for claim, metric, bound, above in CLAIMS:
+        for variant, single in settled.items():
+            if variant.endswith(UNSCALED) != claim.startswith("faulty"):
                 continue
-            single = evaluations(tables[variant])
-            seeds, every = single.groupby("seed").median(), measure(single)
-            limits = measure(seeds).min(), measure(seeds).max()
-            estimate = Estimate(measure(seeds.median().to_frame().T).item(), *limits)
+            # medians first: the median of ratios is not the ratio of medians
+            seeds = single.groupby("seed").median()
+            value, by_seed, every = (compared(rows)[metric] for rows in (seeds.median().to_frame().T, seeds, single))
+            estimate = Estimate(value.item(), by_seed.min(), by_seed.max())
             row = judge(claim, estimate, bound, above=above, variant=variant)
             yield {**row, "evaluations": float((every > bound if above else every < bound).mean())}
-
-
-def _above_majority(rows: pd.DataFrame) -> pd.Series[float]:
-    return rows["accuracy"] - rows["majority"]
-
-
-def _perplexity_gap(rows: pd.DataFrame) -> pd.Series[float]:
-    return (rows["perplexity_eval"] / rows["perplexity_train"] - 1).abs()
 
 
 def _questions(values: Mapping[tuple[str, str], Estimate]) -> Iterator[dict[str, Any]]:
     """The document's four hypotheses about the collapse and its four questions, about the faulty update."""
     updated = values[FAULTY, "accuracy_updated"].over(values[RIGHT, "accuracy"])
-    yield judge(
-        "H1: updates during evaluation restore half of the right update's accuracy", updated, 0.5, variant=FAULTY
-    )
-    for variant, metric, claim, bound in (
-        (NO_AUGMENTATION, "active_codes_eval", "H2: over 5 active codes without augmentation", COLLAPSED),
-        (FAULTY, "active_codes_train", "H3: over 5 active codes on training clips", COLLAPSED),
-        (FAULTY, "check_state_changed_in_eval", "H4: eval() changes a tensor of the state", 0.5),
-        (FAULTY, "perplexity_batch_fit", "H4: perplexity of training batches over 10", 10.0),
-        (FAULTY, "perplexity_batch_fit_trained", "Q1: not yet collapsed in training: batch perplexity over 10", 10.0),
-        (FAULTY, "leading_codes_share", "Q2: another code leads in over half of the evaluations", 0.5),
-        (FAULTY, "clips_on_top_2", "Q2: over half of the clips lie on two codes alone", 0.5),
-        (FAULTY, "drift_eval", "Q3: features drift from train to eval: energy coefficient over 0.05", 0.05),
-        (FAULTY, "check_evaluated_with_graph", "Q4: evaluation records a gradient", 0.5),
-        (FAULTY, "check_graph_matters", "Q4: a recorded gradient changes the logits by over 0.1 %", 1e-3),
-    ):
+    claim = "H1: updates during evaluation restore half of the right update's accuracy"
+    yield judge(claim, updated, 0.5, variant=FAULTY)
+    for variant, metric, claim, bound in QUESTIONS:
         if (variant, metric) in values:
             yield judge(claim, values[variant, metric], bound, variant=variant)
 
@@ -257,10 +220,8 @@ def markdown_tables(numbers: pd.DataFrame, judged: pd.DataFrame) -> str:
     shares = [f" ({share:.0%})" if np.isfinite(share) else "" for share in judged["evaluations"]]
     shown = judged.assign(verdict=judged["verdict"] + shares).drop(columns="evaluations")
     main = numbers[numbers["metric"].isin(SHOWN)]
-    texts = [
-        with_interval(row["value"], row["low"], row["high"], SHOWN[row["metric"]]) for row in main.to_dict("records")
-    ]
-    cells = main.assign(text=texts)
+    limits = main[["value", "low", "high"]].assign(digits=main["metric"].map(SHOWN))
+    cells = main.assign(text=[with_interval(*row) for row in limits.itertuples(index=False)])
     wide = cells.pivot(index="variant", columns="metric", values="text").reindex(numbers["variant"].unique())
     wide = wide[[name for name in SHOWN if name in wide]].rename_axis(columns=None).reset_index()
     note = (
@@ -268,52 +229,50 @@ def markdown_tables(numbers: pd.DataFrame, judged: pd.DataFrame) -> str:
         f"`{UNSCALED}` have the faulty update. In brackets behind a verdict: the share of single evaluations, one an "
         "epoch, that keep to the bound."
     )
-    parts = ["# Codebook collapse", note, "## Verdicts", verdict_markdown(shown), "## Variants", markdown(wide)]
-    return "\n\n".join(parts) + "\n"
+    return page("# Codebook collapse", note, "## Verdicts", verdict_markdown(shown), "## Variants", markdown(wide))
 
 
+@style()
 def draw_perplexities(curves: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """The three perplexities over epochs, a panel a variant: medians over seeds and their range.
 
     curves: from `perplexity_curves`.
     """
-    with style():
-        figure = new_figure(4.2 * len(titles), 3.6)
-        axes = figure.subplots(1, len(titles), sharey=True, squeeze=False)[0]
-        for axis, (variant, title) in zip(axes, titles.items(), strict=True):
-            for name, part in curves[curves["variant"] == variant].groupby("perplexity", sort=False):
-                hue, line = LINES[str(name)]
-                axis.plot(part["epoch"], part["value"], color=hue, linestyle=line, label=name, linewidth=1.4)
-                axis.fill_between(part["epoch"], part["low"], part["high"], color=hue, alpha=0.12, linewidth=0)
-            axis.set(title=title, xlabel="epoch", yscale="log", ylim=(0.9, 600))
-            axis.set_yticks([1, 2, 5, 10, 20, 50, 100, 200, 500], [1, 2, 5, 10, 20, 50, 100, 200, 500])
-            axis.minorticks_off()
-        axes[0].set_ylabel("perplexity (codes)")
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    figure, panels = panel_row(len(titles), 4.2, 3.6, sharey=True)
+    for axes, (variant, title) in zip(panels, titles.items(), strict=True):
+        for name, part in curves[curves["variant"] == variant].groupby("perplexity", sort=False):
+            _, hue, line = PERPLEXITIES[str(name)]
+            axes.plot(part["epoch"], part["value"], color=hue, linestyle=line, label=name, linewidth=1.4)
+            axes.fill_between(part["epoch"], part["low"], part["high"], color=hue, alpha=0.12, linewidth=0)
+        axes.set(title=title, xlabel="epoch", yscale="log", ylim=(0.9, 600))
+        axes.set_yticks([1, 2, 5, 10, 20, 50, 100, 200, 500], [1, 2, 5, 10, 20, 50, 100, 200, 500])
+        axes.minorticks_off()
+    panels[0].set_ylabel("perplexity (codes)")
+    share_legend(figure, panels[:1], 5)
     return figure
 
 
+@style()
 def draw_norms(tables: Mapping[str, pd.DataFrame], titles: Mapping[str, str]) -> Figure:
     """Norms of the codes over epochs, a panel a variant, against those of the vectors and the EMA's total count."""
-    with style():
-        figure = new_figure(4.2 * len(titles), 3.4)
-        axes = figure.subplots(1, len(titles), sharey=True, squeeze=False)[0]
-        for axis, (variant, title) in zip(axes, titles.items(), strict=True):
-            rows = whole_rows(tables[variant], "eval", "eval").groupby("epoch")
-            for label, column, hue in (
-                ("largest norm", "code_norm_max", HUES[1]),
-                ("mean norm", "code_norm", HUES[4]),
-                ("mean norm of the codes in use", "code_norm_used", HUES[0]),
-            ):
-                axis.plot(rows[column].median(), color=hue, label=label, linewidth=1.4)
-            axis.plot(rows["ema_total"].median(), color=GREY, linestyle=":", label="n, the EMA's total count")
-            axis.axhline(1.0, color=GREY, linewidth=0.8, label="norm of the vectors")
-            axis.set(title=title, xlabel="epoch", yscale="log")
-        axes[0].set_ylabel("Euclidean norm")
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    lines: dict[str, dict[str, Any]] = {
+        "code_norm_max": {"color": HUES[1], "linewidth": 1.4, "label": "largest norm"},
+        "code_norm": {"color": HUES[4], "linewidth": 1.4, "label": "mean norm"},
+        "code_norm_used": {"color": HUES[0], "linewidth": 1.4, "label": "mean norm of the codes in use"},
+        "ema_total": {"color": GREY, "linestyle": ":", "label": "n, the EMA's total count"},
+    }
+    figure, panels = panel_row(len(titles), 4.2, 3.4, sharey=True)
+    for axes, (variant, title) in zip(panels, titles.items(), strict=True):
+        for metric, look in lines.items():
+            axes.plot(measured(tables[variant], metric).groupby("epoch")["value"].median(), **look)
+        axes.axhline(1.0, color=GREY, linewidth=0.8, label="norm of the vectors")
+        axes.set(title=title, xlabel="epoch", yscale="log")
+    panels[0].set_ylabel("Euclidean norm")
+    share_legend(figure, panels[:1], 3)
     return figure
 
 
+@style()
 def draw_features(
     vectors: Mapping[str, tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]],
     books: Mapping[str, NDArray[np.floating[Any]]],
@@ -325,30 +284,21 @@ def draw_features(
     """
     from sklearn.decomposition import PCA
 
-    with style():
-        figure = new_figure(3.7 * len(titles), 3.9)
-        axes = figure.subplots(1, len(titles), squeeze=False)[0]
-        for axis, (variant, title) in zip(axes, titles.items(), strict=True):
-            train, held_out = vectors[variant]
-            projection = PCA(2, svd_solver="full").fit(train)
-            _scatter(axis, projection.transform(train), HUES[0], "o", "train")
-            _scatter(axis, projection.transform(held_out), HUES[1], "^", "eval")
-            limits = axis.axis()
-            if variant in books:
-                codes = projection.transform(books[variant])
-                low, high = np.array(limits).reshape(2, 2).T
-                inside = ((codes >= low) & (codes <= high)).all(axis=1)
-                axis.scatter(codes[:, 0], codes[:, 1], s=26, marker="+", color="black", linewidth=0.7, label="codes")
-                title = f"{title}\n{inside.sum()} of {len(codes)} codes in view"
-            first, second = (f"{share:.0%}" for share in projection.explained_variance_ratio_)
-            axis.set(title=title, xlabel=f"component 1 ({first})", ylabel=f"component 2 ({second})")
-            axis.axis(limits)
-        handles = {
-            label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+    figure, panels = panel_row(len(titles), 3.7, 3.9)
+    for axes, (variant, title) in zip(panels, titles.items(), strict=True):
+        projection = PCA(2, svd_solver="full").fit(vectors[variant][0])
+        for clips, hue, marker, split in zip(vectors[variant], HUES, "o^", ("train", "eval"), strict=False):
+            look = {"s": 7, "marker": marker, "color": hue, "alpha": 0.45, "linewidth": 0}
+            axes.scatter(*projection.transform(clips).T, label=split, **look)
+        limits = axes.axis()
+        if variant in books:
+            codes = projection.transform(books[variant])
+            low, high = np.array(limits).reshape(2, 2).T
+            inside = ((codes >= low) & (codes <= high)).all(axis=1)
+            axes.scatter(*codes.T, s=26, marker="+", color="black", linewidth=0.7, label="codes")
+            title = f"{title}\n{inside.sum()} of {len(codes)} codes in view"
+        first, second = (f"{share:.0%}" for share in projection.explained_variance_ratio_)
+        axes.set(title=title, xlabel=f"component 1 ({first})", ylabel=f"component 2 ({second})")
+        axes.axis(limits)  # the codes far outside would hide the vectors
+    share_legend(figure, panels, 3)
     return figure
-
-
-def _scatter(axis: Axes, points: NDArray[np.floating[Any]], hue: str, marker: str, label: str) -> None:
-    axis.scatter(points[:, 0], points[:, 1], s=7, marker=marker, color=hue, alpha=0.45, linewidth=0, label=label)

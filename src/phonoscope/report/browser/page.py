@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from numpy.typing import NDArray
 
 ASSETS = Path(__file__).parent / "assets"
 DIGITS = 4
@@ -39,11 +40,12 @@ def page_data(site: str, tables: Interpreted, *, clip_s: float, frame_s: float) 
         clip_s: length of the clips in seconds.
         frame_s: time between two frames in seconds; 0 if they are positions in a text.
     """
-    features, windows, means = tables.features, tables.windows, tables.means
-    phones = sorted({*means.loc[means["kind"] == "phone", "group"], *windows["phone"], ""} - {None})
-    words = sorted({*windows["word"]})
+    features, windows, means, count = tables.features, tables.windows, tables.means, len(tables.features)
+    spoken = means[means["kind"] == "phone"]
+    phones, words = sorted({*spoken["group"], *windows["phone"], ""} - {None}), sorted({*windows["word"]})
     utterances = windows.drop_duplicates("utterance").sort_values("utterance")
-    names = utterances["utterance"].astype(str).tolist()
+    texts = {"utterance": utterances["utterance"].astype(str).tolist(), "phone": phones, "word": words}
+    clips = windows[windows["feature"].isin(features.loc[features["clips"], "feature"])]
     return {
         "site": site,
         "clip_s": clip_s,
@@ -54,13 +56,12 @@ def page_data(site: str, tables: Interpreted, *, clip_s: float, frame_s: float) 
         "words": words,
         "utterances": utterances[["utterance", "speaker", "sex", "accent", "split"]].astype(str).to_numpy().tolist(),
         "features": _feature_columns(features, tables.causal),
-        "means": {
-            kind: _means(tables.means[tables.means["kind"] == kind], len(features))
-            for kind in ("phone", "sex", "accent")
+        "means": {kind: _means(means, kind, count) for kind in ("phone", "sex", "accent")},
+        "loud_words": _top_words(means, count),
+        "windows": _windows(windows, count, texts),
+        "traces": {
+            str(feature): [_shorten(trace) for trace in part["trace"]] for feature, part in clips.groupby("feature")
         },
-        "loud_words": _top_words(tables.means[tables.means["kind"] == "word"], len(features)),
-        "windows": _windows(windows, len(features), {"utterance": names, "phone": phones, "word": words}),
-        "traces": _traces(windows, set(features.loc[features["clips"], "feature"])),
     }
 
 
@@ -93,54 +94,40 @@ def _feature_columns(features: pd.DataFrame, causal: pd.DataFrame) -> dict[str, 
     columns |= {name: features[name].tolist() for name in ("best_phone", "detects", "accent")}
     tested = causal.set_index("feature")
     for name in ("difference", "difference_low", "difference_high"):
-        effects = tested[name].to_dict()
-        columns[name] = [_short(effects[row]) if row in effects else None for row in features["feature"]]
-    causal_features = tested["causal"].to_dict()
-    return columns | {
-        "causal": [causal_features.get(row) for row in features["feature"]],
-        "clips": features["clips"].astype(int).tolist(),
-    }
+        effects = tested[name].map(_short).to_dict()
+        columns[name] = [effects.get(feature) for feature in features["feature"]]
+    shown_causal = tested["causal"].to_dict()
+    columns["causal"] = [shown_causal.get(feature) for feature in features["feature"]]
+    return columns | {"clips": features["clips"].astype(int).tolist()}
 
 
-def _means(means: pd.DataFrame, count: int) -> dict[str, Any]:
-    """Mean activations over groups: the groups' names, and for each feature a list."""
-    groups = means["group"].drop_duplicates().tolist()
-    table = means["mean"].to_numpy().reshape(len(groups), count).T if groups else np.zeros((count, 0))
+def _table(means: pd.DataFrame, kind: str, count: int) -> tuple[list[str], NDArray[np.float64]]:
+    """Groups of a kind, and the mean activation of each feature over each, [features, groups]."""
+    rows = means[means["kind"] == kind]
+    groups = rows["group"].drop_duplicates().tolist()
+    return groups, rows["mean"].to_numpy().reshape(len(groups), count).T
+
+
+def _means(means: pd.DataFrame, kind: str, count: int) -> dict[str, Any]:
+    groups, table = _table(means, kind, count)
     return {"groups": groups, "values": [_shorten(row) for row in table]}
 
 
 def _top_words(means: pd.DataFrame, count: int) -> list[list[Any]]:
     """For each feature the words with the highest mean activation, each with it."""
-    groups = means["group"].drop_duplicates().tolist()
-    if not groups:
-        return [[] for _ in range(count)]
-    table = means["mean"].to_numpy().reshape(len(groups), count).T
-    order = np.argsort(-table, axis=1, kind="stable")[:, :WORDS]
+    words, table = _table(means, "word", count)
+    tops = np.argsort(-table, axis=1, kind="stable")[:, :WORDS]
     return [
-        [[groups[word], _short(row[word])] for word in top if row[word] > 0]
-        for row, top in zip(table, order, strict=True)
+        [[words[word], _short(row[word])] for word in top if row[word] > 0]
+        for row, top in zip(table, tops, strict=True)
     ]
 
 
-def _windows(windows: pd.DataFrame, count: int, names: Mapping[str, list[str]]) -> list[list[Any]]:
-    """For each feature its windows: utterance, frame, activation, phone, word; names by position."""
-    position = {kind: {name: place for place, name in enumerate(values)} for kind, values in names.items()}
-    columns = [
-        [position["utterance"][name] for name in windows["utterance"].astype(str)],
-        windows["frame"].tolist(),
-        _shorten(windows["value"]),
-        [position["phone"][name] for name in windows["phone"]],
-        [position["word"][name] for name in windows["word"]],
-    ]
+def _windows(windows: pd.DataFrame, count: int, texts: Mapping[str, list[str]]) -> list[list[Any]]:
+    """For each feature its windows: utterance, frame, activation, phone, word; texts by position."""
+    utterance, phone, word = (pd.Index(known).get_indexer(windows[name].astype(str)) for name, known in texts.items())
+    columns = utterance.tolist(), windows["frame"].tolist(), _shorten(windows["value"]), phone.tolist(), word.tolist()
     rows: list[list[Any]] = [[] for _ in range(count)]
-    for feature, row in zip(windows["feature"].tolist(), zip(*columns, strict=True), strict=True):
+    for feature, row in zip(windows["feature"], zip(*columns, strict=True), strict=True):
         rows[feature].append(list(row))
     return rows
-
-
-def _traces(windows: pd.DataFrame, with_clips: set[int]) -> dict[str, list[list[float]]]:
-    traces: dict[str, list[list[float]]] = {}
-    kept = windows[windows["feature"].isin(with_clips)]
-    for feature, trace in zip(kept["feature"], kept["trace"], strict=True):
-        traces.setdefault(str(feature), []).append(_shorten(trace))
-    return traces
