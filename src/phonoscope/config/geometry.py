@@ -6,22 +6,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from phonoscope.config.section import Section
+from phonoscope.config.section import BootstrapConfig, Section
 
-RepresentationName = Literal[
-    "codes_mean", "codes_concat", "latent_sum", "projections_concat", "latent", "layers", "histogram"
-]
 DrawnName = Literal["codes_mean", "codes_concat", "latent_sum", "projections_concat", "latent", "histogram"]
+RepresentationName = Literal[DrawnName, "layers"]
 FOUR: tuple[DrawnName, ...] = ("codes_mean", "codes_concat", "latent_sum", "projections_concat")
-
-
-class BootstrapConfig(Section):
-    """Intervals: percentile bootstrap of per-clip values, resampled by speaker."""
-
-    samples: int = Field(default=1000, ge=1)
-    """Resamples of the speakers."""
-    confidence: float = Field(default=0.95, gt=0, lt=1)
-    """Coverage of the interval."""
 
 
 class WordProbeConfig(Section):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +119,6 @@ def load_params(path: Path = paths.PARAMS) -> Params:
         raise ParamsError(f"{path}: not readable YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise ParamsError(f"{path}: holds no mapping of sections")
-    if faults := list(_not_finite(content, ())):
-        raise ParamsError("; ".join(f"{path}: {fault}" for fault in faults))
     try:
         return Params.model_validate_json(text, strict=True)  # strictly, so that `true` is no 1 and "3" no 3
     except ValidationError as error:
@@ -147,18 +143,6 @@ def _read_yaml(text: str) -> Any:
         if depth > MAX_DEPTH:
             raise ValueError(f"nested more than {MAX_DEPTH} deep")
     return YAML(typ="safe").load(text)
-
-
-def _not_finite(value: Any, location: tuple[str, ...]) -> Iterator[str]:
-    """Complaints about NaN and infinity, which YAML and pydantic accept as numbers."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _not_finite(inner, (*location, str(name)))
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _not_finite(inner, location)
-    elif isinstance(value, float) and not math.isfinite(value):
-        yield f"{'.'.join(location)}: must be finite, got {value}"
 
 
 def _explain(fault: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from phonoscope.config.section import Section
+from phonoscope.config.section import BootstrapConfig, Section
 
 ClassWeight = Literal["balanced", "none"]
 InputName = Literal["layer", "cumulative", "latent", "untrained", "codes"]
@@ -41,15 +41,6 @@ class MlpConfig(Section):
     """Learning rate, which falls to 0 by a cosine."""
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW's weight decay."""
-
-
-class BootstrapConfig(Section):
-    """Intervals: percentile bootstrap over utterances or speakers."""
-
-    samples: int = Field(default=1000, ge=1)
-    """Resamples of the eval utterances."""
-    confidence: float = Field(default=0.95, gt=0, lt=1)
-    """Coverage of the interval."""
 
 
 class ProbeConfig(Section):
@@ -111,29 +102,19 @@ class ProbeConfig(Section):
 
 
 class DepthConfig(ProbeConfig):
-    """More inputs, probes and measures, on a sample of the utterances."""
+    """More inputs, probes and measures, on a sample of the utterances; all parameters are those of `ProbeConfig`."""
 
     tasks: Names = ("phone",)
-    """As for `ProbeConfig`, and so are all below."""
     information: Names = ("phone", "phone_group", "voicing", "pitch_band", "speaker", "sex", "accent", "word")
-    """Classification tasks alone."""
     every_split: bool = True
-    """Texts beside utterances."""
     layers: tuple[int, ...] = (1, 2, 4, 8)
-    """A few."""
     inputs: tuple[InputName, ...] = ("layer", "cumulative", "latent", "untrained")
-    """All but one-hot codes."""
     train_utterances: int = Field(default=240, ge=0)
-    """A sample."""
     eval_utterances: int = Field(default=100, ge=0)
-    """A sample."""
+    # none of the controls by code, which sums and latents cannot have
     probes: tuple[ProbeName, ...] = ("linear", "matched", "mlp", "pooled")
-    """No controls by code, which sums and latents cannot have."""
     measures: tuple[MeasureName, ...] = ("selectivity", "mdl")
-    """Both."""
     label_null: bool = True
-    """The control of every input."""
+    # coarser, because frames are fitted in single precision
     classifier: ClassifierConfig = ClassifierConfig(max_iter=300, tolerance=1e-4)
-    """Coarser: frames are fitted in single precision."""
     paired: bool = False
-    """Each row resamples the units that have frames."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
 from phonoscope.config.section import Section
 
 ArmName = Literal["older", "frozen_encoder", "no_augmentation", "random_start"]
-ARMS: tuple[ArmName, ...] = ("older", "frozen_encoder", "no_augmentation", "random_start")
 
 
 class SequenceConfig(Section):
@@ -49,7 +48,7 @@ class VqConfig(Section):
     """Seed of everything; each run derives its own from it."""
     seeds: int = Field(default=3, ge=1)
     """Runs of each of the twelve variants."""
-    arms: tuple[ArmName, ...] = ARMS
+    arms: tuple[ArmName, ...] = get_args(ArmName)
     """Further settings that `vq` and `vq_unscaled` are trained under."""
     arm_seeds: int = Field(default=1, ge=1)
     """Runs of each arm."""

@@ -43,10 +43,10 @@ def build_kind(name: str, options: Mapping[str, Any]) -> Kind:
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"kinds are {', '.join(known)}"
-        raise ParamsError(f"no kind of sparse autoencoder is called {name!r}; {hint}")
+        raise ParamsError(f"kind: no kind of sparse autoencoder is called {name!r}; {hint}")
     try:
         return known[name].model_validate_json(json.dumps(dict(options)), strict=True)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc'])) or 'options'}: {fault['msg']}" for fault in error.errors()]
         fields = ", ".join(known[name].model_fields) or "no options"
-        raise ParamsError(f"options of kind {name!r}: {'; '.join(faults)}; the kind has {fields}") from error
+        raise ParamsError(f"options: of kind {name!r}: {'; '.join(faults)}; the kind has {fields}") from error
