@@ -15,6 +15,7 @@ EPSILON = 1e-5
 
 def ema_update(sizes: Tensor, sums: Tensor, vectors: Tensor, codes: Tensor, decay: float) -> Tensor:
     """Move both accumulators, in place, towards a batch of vectors [N, D] with codes [N]; returns its counts [K]."""
+    # both accumulators decay alike: if only the sums did, codes would shrink towards 0
     counts = torch.bincount(codes, minlength=len(sizes)).to(sizes.dtype)
     sizes.lerp_(counts, 1 - decay)
     sums.lerp_(torch.zeros_like(sums).index_add_(0, codes, vectors), 1 - decay)

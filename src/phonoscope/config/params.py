@@ -35,42 +35,25 @@ MAX_DEPTH = 20
 class Params(Section):
     """All parameters: one section a part."""
 
-    corpus: CorpusConfig = CorpusConfig()
-    """Where the speech comes from."""
-    alignment: AlignmentConfig = AlignmentConfig()
-    """Phones and F0."""
-    split: SplitConfig = SplitConfig()
-    """Train and eval."""
+    corpus: CorpusConfig = CorpusConfig()  # where the speech comes from
+    alignment: AlignmentConfig = AlignmentConfig()  # phones and F0
+    split: SplitConfig = SplitConfig()  # train and eval
     codecs: dict[str, CodecConfig] = Field(min_length=1)
     """The codecs of the study by name; add a section to add a codec."""
-    training: TrainingConfig = TrainingConfig()
-    """How codecs are trained or adapted."""
-    encode: EncodeConfig = EncodeConfig()
-    """Tokens and reconstructions."""
-    probe: ProbeConfig = ProbeConfig()
-    """Linear probes."""
-    depth: DepthConfig = DepthConfig()
-    """Probing in depth."""
-    geometry: GeometryConfig = GeometryConfig()
-    """Isolated words in codec space."""
-    maps: MapsConfig = MapsConfig()
-    """Frames in the plane, by t-SNE."""
-    whisper: WhisperConfig = WhisperConfig()
-    """The Whisper checkpoint, and how its activations are taken."""
-    sae: SaeConfig = SaeConfig()
-    """Sparse autoencoders."""
-    interpret: InterpretConfig = InterpretConfig()
-    """Interpretation of features."""
-    encoder: EncoderConfig = EncoderConfig()
-    """Audio encoders."""
-    vq: VqConfig = VqConfig()
-    """The ablation of vector quantization."""
-    causal: CausalConfig = CausalConfig()
-    """Causal tests of features."""
-    compute: ComputeConfig = ComputeConfig()
-    """Workers, threads and device."""
-    tracking: TrackingConfig = TrackingConfig()
-    """MLflow."""
+    training: TrainingConfig = TrainingConfig()  # how codecs are trained or adapted
+    encode: EncodeConfig = EncodeConfig()  # tokens and reconstructions
+    probe: ProbeConfig = ProbeConfig()  # linear probes
+    depth: DepthConfig = DepthConfig()  # probing in depth
+    geometry: GeometryConfig = GeometryConfig()  # isolated words in codec space
+    maps: MapsConfig = MapsConfig()  # frames in the plane, by t-SNE
+    whisper: WhisperConfig = WhisperConfig()  # the Whisper checkpoint, and how its activations are taken
+    sae: SaeConfig = SaeConfig()  # sparse autoencoders
+    interpret: InterpretConfig = InterpretConfig()  # interpretation of features
+    encoder: EncoderConfig = EncoderConfig()  # audio encoders
+    vq: VqConfig = VqConfig()  # the ablation of vector quantization
+    causal: CausalConfig = CausalConfig()  # causal tests of features
+    compute: ComputeConfig = ComputeConfig()  # workers, threads and device
+    tracking: TrackingConfig = TrackingConfig()  # MLflow
 
     @model_validator(mode="after")
     def _names(self) -> Params:

@@ -14,7 +14,5 @@ class Section(BaseModel):
 class BootstrapConfig(Section):
     """Percentile bootstrap intervals over utterances, clips or speakers."""
 
-    samples: int = Field(default=1000, ge=1)
-    """Resamples."""
-    confidence: float = Field(default=0.95, gt=0, lt=1)
-    """Coverage of the interval."""
+    samples: int = Field(default=1000, ge=1)  # resamples
+    confidence: float = Field(default=0.95, gt=0, lt=1)  # coverage of the interval

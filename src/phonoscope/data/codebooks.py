@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phonoscope.data.tables import naming
 from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors, write_safetensors
 
@@ -43,10 +44,8 @@ class Codebooks:
     def load(cls, path: Path) -> Codebooks:
         """Read a safetensors file; without `raw_<l>` the stored rows are `layer_<l>`. Raises `DataError`."""
         tensors, metadata = read_safetensors(path)
-        try:
+        with naming(path):
             return cls.from_tensors(tensors, float(metadata.get("frame_rate_hz", 0.0)))
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from error
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Any], frame_rate_hz: float = 0.0) -> Codebooks:
@@ -70,12 +69,8 @@ class Codebooks:
         """Write a safetensors file; `metadata` (JSON-able) go with it."""
         import torch
 
-        kinds = {"layer": self.vectors, "raw": self.raw}
-        tensors = {
-            f"{kind}_{layer}": torch.from_numpy(rows.copy())
-            for kind, books in kinds.items()
-            for layer, rows in enumerate(books, start=1)
-        }
+        tensors = {f"layer_{layer}": torch.from_numpy(rows.copy()) for layer, rows in enumerate(self.vectors, start=1)}
+        tensors |= {f"raw_{layer}": torch.from_numpy(rows.copy()) for layer, rows in enumerate(self.raw, start=1)}
         write_safetensors(path, tensors, {**metadata, "frame_rate_hz": self.frame_rate_hz, "layers": self.layers})
 
     def validate(self) -> None:
@@ -136,9 +131,8 @@ class Codebooks:
 
 
 def _arrays(books: Sequence[Any]) -> tuple[NDArray[np.float32], ...]:
-    return tuple(
-        np.asarray(book.detach().cpu().float() if hasattr(book, "detach") else book, dtype=np.float32) for book in books
-    )
+    plain = (book.detach().cpu().float() if hasattr(book, "detach") else book for book in books)
+    return tuple(np.asarray(book, dtype=np.float32) for book in plain)
 
 
 def _layers(tensors: Mapping[str, Any], kind: str) -> list[str]:
