@@ -27,18 +27,15 @@ class Clips(NamedTuple):
 
     tokens: Tokens
     codebooks: Codebooks
-    words: list[str]
-    """[clips]"""
+    words: list[str]  # [clips]
 
 
 class Result(NamedTuple):
     """Output in which both methods must agree."""
 
-    silhouettes: NDArray[np.float64]
-    """[scored clips]"""
+    silhouettes: NDArray[np.float64]  # [scored clips]
     davies_bouldin: float
-    explained_variance: NDArray[np.float64]
-    """[3], variance shares of the first principal components."""
+    explained_variance: NDArray[np.float64]  # [3], variance shares of the first principal components
 
 
 def bench_geometry(

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from phonoscope.probes import ClassTable, ValueTable
     from phonoscope.probes.solvers import Probe
 
-BATCH = 500_000
-"""Frames in memory at a time."""
+BATCH = 500_000  # frames in memory at a time
 
 
 def bench_large(

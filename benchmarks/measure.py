@@ -18,10 +18,8 @@ class Measured(NamedTuple, Generic[T]):
     """Return value and cost of one call."""
 
     value: T
-    seconds: float
-    """Wall-clock time."""
-    peak_mb: float
-    """Peak memory minus the memory before the call, in 10^6 bytes."""
+    seconds: float  # wall-clock time
+    peak_mb: float  # peak memory minus the memory before the call, in 10^6 bytes
 
 
 def measure(work: Callable[[Any], T], *inputs: Any, prepare: Callable[..., Any]) -> Measured[T]:

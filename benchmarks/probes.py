@@ -17,20 +17,16 @@ if TYPE_CHECKING:
 
     from phonoscope.probes import ClassTable
 
-TOLERANCE = 1e-6
-"""Largest allowed gradient component of scikit-learn's mean loss at a fit's solution."""
+TOLERANCE = 1e-6  # largest allowed gradient component of scikit-learn's mean loss at a fit's solution
 MAX_ITER = 10_000
 
 
 class Frames(NamedTuple):
     """Input of both methods."""
 
-    codebook: NDArray[np.float32]
-    """[codes, dims]"""
-    codes: NDArray[np.int16]
-    """[n]"""
-    labels: NDArray[np.int16]
-    """[n]"""
+    codebook: NDArray[np.float32]  # [codes, dims]
+    codes: NDArray[np.int16]  # [n]
+    labels: NDArray[np.int16]  # [n]
     classes: int
 
     def table(self) -> ClassTable:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-EPSILON = 1e-5
-"""Laplace smoothing of the sizes, so that an unused code does not divide by zero."""
+EPSILON = 1e-5  # Laplace smoothing of the sizes, so that an unused code does not divide by zero
 
 
 def ema_update(sizes: Tensor, sums: Tensor, vectors: Tensor, codes: Tensor, decay: float) -> Tensor:

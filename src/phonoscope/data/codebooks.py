@@ -18,8 +18,7 @@ from phonoscope.files import read_safetensors, write_safetensors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAX_CODES = 1 << 15
-"""Codes are kept as int16."""
+MAX_CODES = 1 << 15  # codes are kept as int16
 AFFINE_TOLERANCE = 1e-4
 """Largest error of an affine fit, relative to the largest entry: far above float32's rounding, far below a map that is
 not affine."""
@@ -33,12 +32,9 @@ class Codebooks:
     On disk: a safetensors file of `layer_<l>` and `raw_<l>`, l from 1.
     """
 
-    vectors: tuple[NDArray[np.float32], ...]
-    """[K_l, D], as they enter the sum."""
-    raw: tuple[NDArray[np.float32], ...]
-    """[K_l, d_l], as they are stored."""
-    frame_rate_hz: float = 0.0
-    """Frames a second of the codec; 0 where it is not known."""
+    vectors: tuple[NDArray[np.float32], ...]  # [K_l, D], as they enter the sum
+    raw: tuple[NDArray[np.float32], ...]  # [K_l, d_l], as they are stored
+    frame_rate_hz: float = 0.0  # frames a second of the codec; 0 where it is not known
 
     @classmethod
     def load(cls, path: Path) -> Codebooks:

@@ -23,12 +23,9 @@ TEXT_COLUMNS = ("utterance", "phone", "word", "speaker", "sex", "accent", "split
 class Features:
     """Activations of one site. On disk: a folder of features.npy, index.parquet and features.json."""
 
-    values: NDArray[Any]
-    """[rows, width], or [rows, parts, width]; float16 and memory-mapped when read from disk."""
-    index: pd.DataFrame
-    """Labels of every row: utterance, frame, phone, word, speaker, sex, accent, split, ..."""
-    config: dict[str, Any] = field(default_factory=dict)
-    """How the activations were taken, JSON-able."""
+    values: NDArray[Any]  # [rows, width], or [rows, parts, width]; float16 and memory-mapped when read from disk
+    index: pd.DataFrame  # labels of every row: utterance, frame, phone, word, speaker, sex, accent, split, ...
+    config: dict[str, Any] = field(default_factory=dict)  # how the activations were taken, JSON-able
 
     @classmethod
     def load(cls, folder: Path) -> Features:

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 PHONES_FILE, WORDS_FILE, F0_FILE = "phones.parquet", "words.parquet", "f0.parquet"
 FILES = (PHONES_FILE, WORDS_FILE, F0_FILE)
-HOP_S = 0.01
-"""The F0 grid: value k of a track is centred at k * 0.01 s."""
+HOP_S = 0.01  # the F0 grid: value k of a track is centred at k * 0.01 s
 _NO_ROWS: Any = np.empty(0, np.int64)
 _DECIMALS = 9  # overlaps that differ by less than a nanosecond are a tie
 
@@ -51,18 +50,16 @@ Track = tuple["NDArray[np.float64]", "NDArray[np.float32]"]
 """An F0 track: times in seconds [n], and F0 in Hz [n], NaN where unvoiced."""
 
 
-def frame_labels(
-    intervals: Sequence[Interval], n_frames: int, frame_rate_hz: float, *, uncovered: str = SILENCE
-) -> NDArray[np.str_]:
+def frame_labels(intervals: Sequence[Interval], n_frames: int, frame_rate_hz: float) -> NDArray[np.str_]:
     """Label every frame with the interval that overlaps it most.
 
     Frame i covers [i / rate, (i + 1) / rate). Of equal overlaps the earlier interval wins; a frame that no interval
-    covers is `uncovered`. Each interval counts alone: two intervals of one phone within a frame are not added up.
+    covers is `SIL`. Each interval counts alone: two intervals of one phone within a frame are not added up.
     Intervals may come in any order. Returns: strings of shape [n_frames].
     """
     starts = np.array([interval.start_s for interval in intervals], dtype=np.float64)
     ends = np.array([interval.end_s for interval in intervals], dtype=np.float64)
-    names = np.array([*(interval.label for interval in intervals), uncovered])
+    names = np.array([*(interval.label for interval in intervals), SILENCE])
     return names[widest_interval(starts, ends, n_frames, frame_rate_hz)]  # -1 is the last name
 
 
@@ -206,12 +203,9 @@ class TimeLabels(Labels):
     A frame has the phone that overlaps it most, and the F0 of its exact centre (`frame_labels`, `sample_f0`).
     """
 
-    phone_table: pd.DataFrame
-    """utterance, start_s, end_s, label (ARPABET, silence is SIL)."""
-    word_table: pd.DataFrame
-    """utterance, start_s, end_s, label."""
-    f0_table: pd.DataFrame
-    """utterance, time_s (every 10 ms), f0_hz."""
+    phone_table: pd.DataFrame  # utterance, start_s, end_s, label (ARPABET, silence is SIL)
+    word_table: pd.DataFrame  # utterance, start_s, end_s, label
+    f0_table: pd.DataFrame  # utterance, time_s (every 10 ms), f0_hz
 
     def save(self, folder: Path) -> None:
         """Write phones.parquet, words.parquet and f0.parquet."""
@@ -283,14 +277,10 @@ class TimeLabels(Labels):
 class FrameLabels(Labels):
     """A phone and an F0 of every frame of a token table. The frame rate plays no part."""
 
-    names: tuple[str, ...]
-    """Sorted names of all phones."""
-    rows: dict[str, Index]
-    """By utterance: the row of each of its frames."""
-    phone: NDArray[np.int16]
-    """[rows], indices into `names`, -1 where unknown."""
-    f0: NDArray[np.float32]
-    """[rows], Hz."""
+    names: tuple[str, ...]  # sorted names of all phones
+    rows: dict[str, Index]  # by utterance: the row of each of its frames
+    phone: NDArray[np.int16]  # [rows], indices into `names`, -1 where unknown
+    f0: NDArray[np.float32]  # [rows], Hz
 
     @property
     def utterances(self) -> list[str]:

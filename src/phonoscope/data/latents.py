@@ -29,11 +29,9 @@ class Latents:
     (utterance, frames: a row an utterance, in the same order).
     """
 
-    values: NDArray[np.float32]
-    """[frames, D]; memory-mapped when read from disk."""
+    values: NDArray[np.float32]  # [frames, D]; memory-mapped when read from disk
     utterances: tuple[str, ...]
-    lengths: tuple[int, ...]
-    """Frames of each utterance."""
+    lengths: tuple[int, ...]  # frames of each utterance
 
     @classmethod
     def load(cls, folder: Path) -> Latents:

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from phonoscope.data.labels import Labels
 
 BATCH_FRAMES = 65_536
-SLACK_FRAMES = 1.0
-"""How far an utterance's frames may be from duration x rate: codecs round up, down or to the nearest."""
+SLACK_FRAMES = 1.0  # how far an utterance's frames may be from duration x rate: codecs round up, down or to the nearest
 _METADATA = b"phonoscope"
 _BY_FRAME = ("utterances", "frames", "codes", "phones", "f0_hz")
 
@@ -35,17 +34,12 @@ _BY_FRAME = ("utterances", "frames", "codes", "phones", "f0_hz")
 class Frames:
     """A batch of frames."""
 
-    utterances: NDArray[np.int64]
-    """[n], indices into the utterances asked for."""
-    frames: NDArray[np.int64]
-    """[n], frame numbers within the utterance."""
-    codes: NDArray[np.int64]
-    """[n, layers]"""
-    phones: NDArray[np.int64]
-    """[n], indices into `phone_names`; -1 where a phone is unknown."""
+    utterances: NDArray[np.int64]  # [n], indices into the utterances asked for
+    frames: NDArray[np.int64]  # [n], frame numbers within the utterance
+    codes: NDArray[np.int64]  # [n, layers]
+    phones: NDArray[np.int64]  # [n], indices into `phone_names`; -1 where a phone is unknown
     phone_names: tuple[str, ...]
-    f0_hz: NDArray[np.float64]
-    """[n], NaN where unvoiced or unknown."""
+    f0_hz: NDArray[np.float64]  # [n], NaN where unvoiced or unknown
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -64,10 +58,8 @@ class Tokens:
     """
 
     source: Path | pa.Table
-    sizes: tuple[int, ...]
-    """Codes of each layer's codebook, [L]."""
-    frame_rate_hz: float
-    """Frames a second; 0 where it is not known."""
+    sizes: tuple[int, ...]  # codes of each layer's codebook, [L]
+    frame_rate_hz: float  # frames a second; 0 where it is not known
 
     @classmethod
     def load(cls, path: Path, sizes: Sequence[int] | None = None, frame_rate_hz: float | None = None) -> Tokens:

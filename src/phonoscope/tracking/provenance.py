@@ -53,8 +53,7 @@ def experiment_tags() -> dict[str, str]:
 class Repro(NamedTuple):
     """The group of a stage: one DVC experiment, else one dvc process, else the stage's process alone."""
 
-    key: str
-    """The same for all stages of one repro; hexadecimal digits, safe in a search filter."""
+    key: str  # the same for all stages of one repro; hexadecimal digits, safe in a search filter
     by_dvc: bool
 
 
@@ -92,8 +91,7 @@ class Results:
 
     params: Mapping[str, Any]
     summary: Mapping[str, Any]
-    partial: bool = False
-    """Whether the run ended before the summary stage; `summary` is then empty."""
+    partial: bool = False  # whether the run ended before the summary stage; `summary` is then empty
 
     @cached_property
     def fingerprint(self) -> str:
