@@ -91,7 +91,7 @@ def encoders(
 
     result = bench_encoders(batch=batch, rounds=rounds)
     with tracking.stage_run("bench-encoders", {"batch": batch, "rounds": rounds}, load_params().tracking) as recorder:
-        recorder.log(result)
+        recorder.log(flatten(result))
     show(result, as_json=as_json)
 
 

@@ -71,8 +71,13 @@ def depth_measures() -> str:
     return _pivot(pd.concat(parts), "name", "layer 1")
 
 
-_TABLES: tuple[Callable[..., str], ...] = (layers, permuted, verdicts, depth_inputs, depth_measures)
-TABLES = {table.__name__: table for table in _TABLES}
+TABLES: dict[str, Callable[..., str]] = {
+    "layers": layers,
+    "permuted": permuted,
+    "verdicts": verdicts,
+    "depth_inputs": depth_inputs,
+    "depth_measures": depth_measures,
+}
 
 
 def rendered(text: str) -> str:

@@ -110,7 +110,7 @@ class Tokens:
         frame = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths.values()])
         tokens = cls(pa.table({}), tuple(int(size) for size in sizes), frame_rate_hz)
         tokens._check_codes(stacked.T, "codes")
-        columns = {"utterance": text_column(lengths), "frame": frame}
+        columns: dict[str, Any] = {"utterance": text_column(lengths), "frame": frame}
         columns |= dict(zip(tokens.code_columns, stacked.astype(np.int16), strict=True))
         return replace(tokens, source=pa.table(columns, schema=tokens.schema))
 
