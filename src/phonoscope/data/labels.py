@@ -252,7 +252,8 @@ class TimeLabels(Labels):
     def f0_hz(self, utterance: str, frames: Index, frame_rate_hz: float) -> NDArray[np.float64]:
         times_s, f0_hz = self._tracks
         rows = self._rows[F0_FILE].get(utterance, _NO_ROWS)
-        return sample_f0(times_s[rows], f0_hz[rows], (frames + 0.5) / frame_rate_hz).astype(np.float64)
+        centres_s = np.asarray((frames + 0.5) / frame_rate_hz, dtype=np.float64)
+        return sample_f0(times_s[rows], f0_hz[rows], centres_s).astype(np.float64)
 
     @property
     def _tables(self) -> dict[str, pd.DataFrame]:
