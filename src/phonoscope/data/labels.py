@@ -268,7 +268,8 @@ class TimeLabels(Labels):
     def _phones(self) -> tuple[NDArray[np.float64], NDArray[np.float64], Index]:
         starts_s, ends_s = (self.phone_table[name].to_numpy(np.float64) for name in ("start_s", "end_s"))
         places = {name: place for place, name in enumerate(self.phone_names)}
-        return starts_s, ends_s, self.phone_table["label"].astype(str).map(places).to_numpy(np.int64)
+        labels = np.asarray(self.phone_table["label"].astype(str).map(places), dtype=np.int64)
+        return starts_s, ends_s, labels
 
     @cached_property
     def _tracks(self) -> Track:
