@@ -13,6 +13,7 @@ import typer
 
 from phonoscope import paths
 from phonoscope.errors import PhonoscopeError
+from phonoscope.tracking.store import flatten
 
 app = typer.Typer(
     help="Time and memory of Phonoscope's methods against the plain methods, on the same data.",
@@ -108,15 +109,6 @@ def encode(
 
     result = bench_encode(seconds=seconds, batch=batch, rounds=rounds, threads=threads, official=official)
     show(result, as_json=as_json)
-
-
-def flatten(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The scalars of a result of one or two levels; keys of the second level become `name.key`."""
-    return {
-        f"{name}.{key}" if key else name: scalar
-        for name, value in result.items()
-        for key, scalar in (value.items() if isinstance(value, Mapping) else [("", value)])
-    }
 
 
 def show(result: Mapping[str, Any], *, as_json: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from benchmarks.measure import measure, median_s
 
@@ -14,16 +14,6 @@ if TYPE_CHECKING:
 PACKAGED = ("encodec", "dac", "speechtokenizer")
 OFFICIAL = {"encodec_24khz": 8, "dac_16khz": 12, "speechtokenizer_hubert_avg": 8, "mimi": 8, "xcodec": 8}
 """Official architectures and the number of RVQ layers used."""
-
-
-class Work(NamedTuple):
-    """One codec and the settings of its timing."""
-
-    name: str
-    seconds: float
-    batch: int
-    rounds: int
-    threads: int
 
 
 def bench_encode(
@@ -39,17 +29,18 @@ def bench_encode(
     """
     results = {}
     for name in [*PACKAGED, *(OFFICIAL if official else ())]:
-        measured = measure(_time, Work(name, seconds, batch, rounds, threads), prepare=_prepare)
+        work = partial(_time, seconds=seconds, batch=batch, rounds=rounds)
+        measured = measure(work, name, threads, prepare=_prepare)
         results[name] = {**measured.value, "peak_mb": measured.peak_mb}
     return results
 
 
-def _prepare(work: Work) -> tuple[Codec, Work]:
+def _prepare(name: str, threads: int) -> Codec:
     import torch
 
-    torch.set_num_threads(work.threads)
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
-    return build(work.name), work
+    return build(name)
 
 
 def build(name: str) -> Codec:
@@ -65,21 +56,20 @@ def build(name: str) -> Codec:
     return random_codec(kind, OFFICIAL[name], dict(codec_kind(kind).official or {}))
 
 
-def _time(prepared: tuple[Codec, Work]) -> dict[str, float]:
+def _time(codec: Codec, *, seconds: float, batch: int, rounds: int) -> dict[str, float]:
     import torch
 
     from phonoscope.codecs.base import encode_batch
 
-    codec, work = prepared
-    clips = 0.1 * torch.randn(work.batch, round(work.seconds * codec.sample_rate))
+    clips = 0.1 * torch.randn(batch, round(seconds * codec.sample_rate))
     with torch.inference_mode():
         started = time.process_time()
-        one = median_s(partial(encode_batch, codec, clips[:1]), work.rounds)
-        cpu = (time.process_time() - started) / (work.rounds + 1)
-        many = median_s(partial(encode_batch, codec, clips), work.rounds)
+        one = median_s(partial(encode_batch, codec, clips[:1]), rounds)
+        cpu = (time.process_time() - started) / (rounds + 1)
+        many = median_s(partial(encode_batch, codec, clips), rounds)
     return {
-        "rtf": one / work.seconds,
-        "rtf_batched": many / work.seconds / work.batch,
-        "cpu_s_per_s": cpu / work.seconds,
+        "rtf": one / seconds,
+        "rtf_batched": many / seconds / batch,
+        "cpu_s_per_s": cpu / seconds,
         "parameters": float(sum(parameter.numel() for parameter in codec.model.parameters())),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks.measure import measure, median_s
@@ -21,31 +22,28 @@ def bench_encoders(*, batch: int, rounds: int) -> dict[str, dict[str, float]]:
     """
     results: dict[str, dict[str, float]] = {}
     for name in SHAPES:
-        measured = measure(_time, name, batch, rounds, prepare=_prepare)
+        measured = measure(partial(_time, frames=SHAPES[name][2], batch=batch, rounds=rounds), name, prepare=_prepare)
         results[name] = {**measured.value, "peak_mb": measured.peak_mb}
-    ratios = {
-        name: results["codes"]["windows_per_s"] / results[name]["windows_per_s"] for name in SHAPES if name != "codes"
-    }
-    return results | {"ratio": ratios}
+    rates = {name: result["windows_per_s"] for name, result in results.items()}
+    return results | {"ratio": {name: rates["codes"] / rate for name, rate in rates.items() if name != "codes"}}
 
 
-def _prepare(name: str, batch: int, rounds: int) -> tuple[AudioEncoder, int, int, int]:
+def _prepare(name: str) -> AudioEncoder:
     import torch
 
     from phonoscope.encoders import AudioEncoder
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    kind, channels, frames = SHAPES[name]
-    return AudioEncoder(kind, channels=channels), frames, batch, rounds  # type: ignore[arg-type]
+    kind, channels, _ = SHAPES[name]
+    return AudioEncoder(kind, channels=channels)  # type: ignore[arg-type]
 
 
-def _time(prepared: tuple[AudioEncoder, int, int, int]) -> dict[str, float]:
+def _time(encoder: AudioEncoder, *, frames: int, batch: int, rounds: int) -> dict[str, float]:
     import torch
 
     from phonoscope.encoders.measures import example
 
-    encoder, frames, batch, rounds = prepared
     many, one = example(encoder, frames, batch), example(encoder, frames)
     optimizer = torch.optim.AdamW(encoder.parameters())
 

@@ -33,8 +33,7 @@ def environment_with(requirement: str, folder: Path, timeout_s: float | None = N
     command = [str(python), "-m", "pip", "install", "--quiet", *wanted.split()]
     installed = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
     if installed.returncode:
-        reason = installed.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise EnvironmentFault(f"pip cannot install {requirement} ({reason[0]}); it needs a package index")
+        raise EnvironmentFault(f"pip cannot install {requirement} ({_reason(installed)}); it needs a package index")
     done.write_text(wanted, encoding="utf-8")
     return python
 
@@ -43,5 +42,8 @@ def run_in(python: Path, script: Path, *arguments: str) -> None:
     """Run a script with another Python. Raises `EnvironmentFault` with the last line of the script's error."""
     finished = subprocess.run([str(python), str(script), *arguments], capture_output=True, text=True, cwd=script.parent)
     if finished.returncode:
-        reason = finished.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise EnvironmentFault(f"{script.name} failed in {python.parents[1]} ({reason[0]})")
+        raise EnvironmentFault(f"{script.name} failed in {python.parents[1]} ({_reason(finished)})")
+
+
+def _reason(failed: subprocess.CompletedProcess[str]) -> str:
+    return (failed.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -27,18 +27,15 @@ class Clips(NamedTuple):
 
     tokens: Tokens
     codebooks: Codebooks
-    words: list[str]
-    """[clips]"""
+    words: list[str]  # [clips]
 
 
 class Result(NamedTuple):
     """Output in which both methods must agree."""
 
-    silhouettes: NDArray[np.float64]
-    """[scored clips]"""
+    silhouettes: NDArray[np.float64]  # [scored clips]
     davies_bouldin: float
-    explained_variance: NDArray[np.float64]
-    """[3], variance shares of the first principal components."""
+    explained_variance: NDArray[np.float64]  # [3], variance shares of the first principal components
 
 
 def bench_geometry(
@@ -54,12 +51,8 @@ def bench_geometry(
     with TemporaryDirectory(prefix="phonoscope-bench-") as folder:
         _write(Path(folder), clips, layers, dims, seed)
         ours = measure(run_ours, Path(folder), prepare=prepare)
-        report: dict[str, float] = {
-            "clips": clips,
-            "dims": layers * dims,
-            "ours_s": ours.seconds,
-            "ours_mb": ours.peak_mb,
-        }
+        report: dict[str, float] = {"clips": clips, "dims": layers * dims}
+        report |= {"ours_s": ours.seconds, "ours_mb": ours.peak_mb}
         if not direct:
             return report
         theirs = measure(run_direct, Path(folder), prepare=prepare)
@@ -67,12 +60,8 @@ def bench_geometry(
         "direct_s": theirs.seconds,
         "direct_mb": theirs.peak_mb,
         "ratio": theirs.seconds / ours.seconds,
-        "max_difference": _largest_difference(ours.value, theirs.value),
+        "max_difference": float(np.abs(np.hstack(ours.value) - np.hstack(theirs.value)).max()),
     }
-
-
-def _largest_difference(one: Result, other: Result) -> float:
-    return float(np.abs(np.hstack(one) - np.hstack(other)).max())
 
 
 def prepare(folder: Path) -> Clips:
@@ -120,10 +109,8 @@ def _write(folder: Path, clips: int, layers: int, dims: int, seed: int) -> None:
 
     rng = np.random.default_rng(seed)
     raw = [rng.normal(size=(CODES, RAW_DIMS)) for _ in range(layers)]
-    projected = [
-        rows @ rng.normal(size=(RAW_DIMS, dims)) / layer + rng.normal(size=dims) / 10
-        for layer, rows in enumerate(raw, start=1)
-    ]
+    maps = [(rng.normal(size=(RAW_DIMS, dims)) / layer, rng.normal(size=dims) / 10) for layer in range(1, layers + 1)]
+    projected = [rows @ slope + offset for rows, (slope, offset) in zip(raw, maps, strict=True)]
     codebooks = Codebooks.from_arrays(projected, raw)
     codebooks.save(folder / "codebooks.safetensors")
     preferred = rng.integers(CODES, size=(WORDS, layers, PREFERRED))

@@ -6,7 +6,8 @@ import os
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,17 +19,7 @@ if TYPE_CHECKING:
     from phonoscope.probes import ClassTable, ValueTable
     from phonoscope.probes.solvers import Probe
 
-BATCH = 500_000
-"""Frames in memory at a time."""
-
-
-class LayerResult(NamedTuple):
-    """Result of one layer."""
-
-    process: int
-    peak_bytes: int
-    converged: list[bool]
-    """One entry per probe."""
+BATCH = 500_000  # frames in memory at a time
 
 
 def bench_large(
@@ -50,16 +41,12 @@ def bench_large(
     """
     start = time.perf_counter()
     work = partial(_probe_layer, frames=frames, codes=codes, phones=phones, speakers=speakers, seed=seed)
-    widest_first = [
-        (codec, layer, width)
-        for codec, width in sorted(enumerate(dims), key=lambda item: -item[1])
-        for layer in range(1, layers + 1)
-    ]
+    widest_first = sorted(product(enumerate(dims), range(1, layers + 1)), key=lambda item: -item[0][1])
     results = parallel_map(work, widest_first, workers=workers, description="layers")
     peaks = {os.getpid(): peak_bytes()}
-    for result in results:
-        peaks[result.process] = max(result.peak_bytes, peaks.get(result.process, 0))
-    fits = [converged for result in results for converged in result.converged]
+    for process, peak, _ in results:
+        peaks[process] = max(peak, peaks.get(process, 0))
+    fits = [converged for _, _, each in results for converged in each]
     return {
         "frames": frames,
         "probes": len(fits),
@@ -74,19 +61,20 @@ def bench_large(
 
 
 def _probe_layer(
-    item: tuple[int, int, int], *, frames: int, codes: int, phones: int, speakers: int, seed: int
-) -> LayerResult:
+    item: tuple[tuple[int, int], int], *, frames: int, codes: int, phones: int, speakers: int, seed: int
+) -> tuple[int, int, list[bool]]:
+    """The process's id and peak memory, and whether each probe converged."""
     from threadpoolctl import threadpool_limits
 
     from phonoscope.probes import fit_probe, fit_ridge
 
-    codec, depth, dims = item
+    (codec, dims), depth = item
     layer = SpeechLayer(codec, depth, dims=dims, codes=codes, phones=phones, speakers=speakers, seed=seed)
     with threadpool_limits(1):
         phone, speaker, pitch = _count(layer, frames)
         probes: list[Probe] = [fit_probe(table, layer.codebook) for table in (phone, speaker)]
         probes.append(fit_ridge(pitch, layer.codebook))
-    return LayerResult(os.getpid(), peak_bytes(), [probe.converged for probe in probes])
+    return os.getpid(), peak_bytes(), [probe.converged for probe in probes]
 
 
 def _count(layer: SpeechLayer, frames: int) -> tuple[ClassTable, ClassTable, ValueTable]:

@@ -6,40 +6,36 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Measured(Generic[T]):
+class Measured(NamedTuple, Generic[T]):
     """Return value and cost of one call."""
 
     value: T
-    seconds: float
-    """Wall-clock time."""
-    peak_mb: float
-    """Peak memory minus the memory before the call, in 10^6 bytes."""
+    seconds: float  # wall-clock time
+    peak_mb: float  # peak memory minus the memory before the call, in 10^6 bytes
 
 
-def measure(work: Callable[..., T], *inputs: Any, prepare: Callable[..., Any] | None = None) -> Measured[T]:
+def measure(work: Callable[[Any], T], *inputs: Any, prepare: Callable[..., Any]) -> Measured[T]:
     """Run `work` in a new process, so that only its memory counts.
 
     `prepare(*inputs)` runs there first and returns the input of `work`; its time and memory, and the modules it loads,
-    do not count. Without `prepare`, `work` gets `inputs`. Both must be module-level functions (they are pickled).
+    do not count. Both must be module-level functions, or partials of them (they are pickled).
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_measure, work, inputs, prepare).result()
 
 
-def _measure(work: Callable[..., T], inputs: tuple[Any, ...], prepare: Callable[..., Any] | None) -> Measured[T]:
-    arguments = (prepare(*inputs),) if prepare else inputs
+def _measure(work: Callable[[Any], T], inputs: tuple[Any, ...], prepare: Callable[..., Any]) -> Measured[T]:
+    prepared = prepare(*inputs)
     before, start = peak_bytes(), time.perf_counter()
-    value = work(*arguments)
+    value = work(prepared)
     seconds = time.perf_counter() - start
     return Measured(value, seconds, (peak_bytes() - before) / 1e6)
 

@@ -17,20 +17,16 @@ if TYPE_CHECKING:
 
     from phonoscope.probes import ClassTable
 
-TOLERANCE = 1e-6
-"""Largest allowed gradient component of scikit-learn's mean loss at a fit's solution."""
+TOLERANCE = 1e-6  # largest allowed gradient component of scikit-learn's mean loss at a fit's solution
 MAX_ITER = 10_000
 
 
 class Frames(NamedTuple):
     """Input of both methods."""
 
-    codebook: NDArray[np.float32]
-    """[codes, dims]"""
-    codes: NDArray[np.int16]
-    """[n]"""
-    labels: NDArray[np.int16]
-    """[n]"""
+    codebook: NDArray[np.float32]  # [codes, dims]
+    codes: NDArray[np.int16]  # [n]
+    labels: NDArray[np.int16]  # [n]
     classes: int
 
     def table(self) -> ClassTable:
@@ -39,15 +35,6 @@ class Frames(NamedTuple):
 
         names = [f"{label:04d}" for label in range(self.classes)]
         return ClassTable.from_frames(self.codes, self.labels, names, len(self.codebook))
-
-
-class Vectors(NamedTuple):
-    """The same frames as vectors."""
-
-    scaled: NDArray[np.float64]
-    """[n, dims], standardised."""
-    labels: NDArray[np.int16]
-    """[n]"""
 
 
 class Fit(NamedTuple):
@@ -78,10 +65,8 @@ def bench_probes(
         np.savez(file, codebook=layer.codebook, codes=batch.codes, labels=batch.phones, classes=classes)
         ours, reference = measure(fit_table, file, prepare=read), measure(fit_frames, file, prepare=expand)
         judge = Judge(read(file))
-    objectives = {
-        name: judge.objective(name, side.value) for name, side in (("ours", ours), ("scikit-learn", reference))
-    }
-    gap = (objectives["ours"] - objectives["scikit-learn"]) / objectives["scikit-learn"]
+    lowest = judge.objective("scikit-learn", reference.value)
+    gap = (judge.objective("ours", ours.value) - lowest) / lowest
     return {
         "frames": frames,
         "reference_s": reference.seconds,
@@ -104,13 +89,13 @@ def read(file: Path) -> Frames:
         return Frames(arrays["codebook"], arrays["codes"], arrays["labels"], int(arrays["classes"]))
 
 
-def expand(file: Path) -> Vectors:
-    """Code vector of every frame, standardised over the frames."""
+def expand(file: Path) -> tuple[NDArray[np.float64], NDArray[np.int16]]:
+    """Code vector of every frame, standardised over the frames, [n, dims], and the labels [n]."""
     import sklearn.linear_model  # noqa: F401
     from sklearn.preprocessing import StandardScaler
 
     frames = read(file)
-    return Vectors(StandardScaler().fit_transform(frames.codebook.astype(np.float64)[frames.codes]), frames.labels)
+    return StandardScaler().fit_transform(frames.codebook.astype(np.float64)[frames.codes]), frames.labels
 
 
 def fit_table(frames: Frames) -> Fit:
@@ -124,14 +109,14 @@ def fit_table(frames: Frames) -> Fit:
     return Fit(probe.weight, probe.bias)
 
 
-def fit_frames(vectors: Vectors) -> Fit:
+def fit_frames(expanded: tuple[NDArray[np.float64], NDArray[np.int16]]) -> Fit:
     """The reference: scikit-learn on all frames."""
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
     model = LogisticRegression(C=1.0, class_weight="balanced", tol=TOLERANCE, max_iter=MAX_ITER)
     with threadpool_limits(1):
-        model.fit(*vectors)
+        model.fit(*expanded)
     return Fit(model.coef_, model.intercept_)
 
 

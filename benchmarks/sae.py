@@ -6,7 +6,7 @@ import json
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -23,9 +23,6 @@ from phonoscope.sae.metrics import mean_output, score
 from phonoscope.sae.models import SparseAutoencoder, build_shape
 from phonoscope.sae.train import SaeTrainer
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 REQUIREMENT = "dictionary-learning==0.1.0"
 
 
@@ -38,28 +35,12 @@ def bench_folder(folder: Path, *, steps: int, device: str, threads: int, environ
     except DataError as error:
         raise DataError(f"{error}; run `dvc repro features`") from error
     where: Any = device
-    return bench_sae(
-        features.values,
-        features.rows("train"),
-        features.rows("eval"),
-        SaeConfig(kind="batchtopk"),
-        steps=steps,
-        device=where,
-        threads=threads,
-        environment=environment,
-    )
+    config = SaeConfig(kind="batchtopk")
+    return bench_sae(features, config, steps=steps, device=where, threads=threads, environment=environment)
 
 
 def bench_sae(
-    features: NDArray[np.float16],
-    train: NDArray[np.int64],
-    held_out: NDArray[np.int64],
-    config: SaeConfig,
-    *,
-    steps: int,
-    device: DeviceName,
-    threads: int,
-    environment: Path,
+    features: Features, config: SaeConfig, *, steps: int, device: DeviceName, threads: int, environment: Path
 ) -> dict[str, Any]:
     """Train with both; return `ours`, `reference` (tokens_per_s, held-out fvu and l0) and the `ratio` of tokens_per_s.
 
@@ -67,7 +48,7 @@ def bench_sae(
     then sets the threshold of each model on the train frames, so both have the same L0.
 
     Args:
-        features: [n, d] float16; `train` and `held_out` are rows of it.
+        features: values [n, d] float16, whose rows are split into train and eval.
         config: the kind must be `batchtopk`; `steps` replaces the epochs.
         environment: folder of the reference's virtual environment.
     Raises: `EnvironmentFault` if the reference cannot be installed or fails.
@@ -75,10 +56,10 @@ def bench_sae(
     if config.kind != "batchtopk":
         raise DataError(f"the benchmark compares BatchTopK, not {config.kind}")
     where = setup_torch(ComputeConfig(torch_threads=threads, device=device), config.seed)
-    config = config.model_copy(update={"epochs": steps * config.batch_size / len(train)})
-    data, rest = Frames.of(features, rows=train), Frames.of(features, rows=held_out)
+    data, rest = (Frames.of(features.values, rows=features.rows(split)) for split in ("train", "eval"))
+    config = config.model_copy(update={"epochs": steps * config.batch_size / len(data)})
     python = environment_with(REQUIREMENT, environment)
-    shape = build_shape("autoencoder", config, d_in=features.shape[1], d_out=features.shape[1])
+    shape = build_shape("autoencoder", config, d_in=features.values.shape[1], d_out=features.values.shape[1])
     trainer = SaeTrainer(SparseAutoencoder(shape), data, config, where)
     order = np.stack([data.batch(step, config.batch_size, config.seed) for step in range(trainer.steps)])
     scale = trainer.input_scale

@@ -11,14 +11,11 @@ from phonoscope.compute import derive_seed
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-GRAIN = 4096
-"""Size of the look-up tables that replace draws from a discrete distribution."""
-DECAY = 5.5
-"""Log of the ratio of the largest to the smallest standard deviation of the codebook's axes."""
+GRAIN = 4096  # size of the look-up tables that replace draws from a discrete distribution
+DECAY = 5.5  # log of the ratio of the largest to the smallest standard deviation of the codebook's axes
 GEOMETRY, OWN = 2.0, 1.0
 """Standard deviations of the two terms of a code's logit for a class: one linear in its vector, one free."""
-VOICED = 0.6
-"""Share of voiced frames."""
+VOICED = 0.6  # share of voiced frames
 
 
 class Batch(NamedTuple):
@@ -27,8 +24,7 @@ class Batch(NamedTuple):
     codes: NDArray[np.int16]
     phones: NDArray[np.int16]
     speakers: NDArray[np.int16]
-    f0_hz: NDArray[np.float64]
-    """NaN where unvoiced."""
+    f0_hz: NDArray[np.float64]  # NaN where unvoiced
 
 
 class SpeechLayer:

@@ -24,8 +24,7 @@ PLUMBING = (
 )
 """Modules and packages that decide neither content nor form of an output. In no stage's deps: every new parameter
 touches them."""
-BARE = ("config", "pipeline")
-"""Packages whose `__init__` is a docstring."""
+BARE = ("config", "pipeline")  # packages whose `__init__` is a docstring
 
 
 class Imports:

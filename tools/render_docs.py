@@ -40,8 +40,7 @@ def permuted() -> str:
 def verdicts() -> str:
     """Claims about the probes, with value, interval, bound and verdict."""
     table = pd.read_csv(ROOT / paths.COMPARISON / "verdicts.csv")
-    measured = [with_interval(*row) for row in table[["value", "low", "high"]].itertuples(index=False)]
-    table = table.assign(measured=measured, bound=table["bound"].map(number))
+    table = table.assign(measured=_measured(table), bound=table["bound"].map(number))
     return markdown(table[["claim", "codec", "measured", "bound", "verdict"]], text_columns=2)
 
 
@@ -49,16 +48,10 @@ def depth_inputs() -> str:
     """Phone macro-F1 of the linear probe for every input in depth: inputs by codecs."""
     rows = _depth()
     chosen = rows[(rows["probe"] == "linear") & (rows["measure"] == "macro_f1")]
-    names = {
-        "layer": "layer {}",
-        "cumulative": "layers 1 to {}",
-        "latent": "latent",
-        "untrained": "layer {}, untrained",
-    }
+    names = {"layer": "layer {}", "cumulative": "layers 1 to {}", "untrained": "layer {}, untrained"}
     where = zip(chosen["input"], chosen["layer"], strict=True)
     name = [names.get(source, source).format(layer) for source, layer in where]
-    text = [with_interval(*row) for row in chosen[["value", "low", "high"]].itertuples(index=False)]
-    return _pivot(chosen.assign(name=name, text=text), "name", "macro-F1")
+    return _pivot(chosen.assign(name=name, text=_measured(chosen)), "name", "macro-F1")
 
 
 def depth_measures() -> str:
@@ -72,8 +65,7 @@ def depth_measures() -> str:
         ("linear", "selectivity", "selectivity of the linear probe"),
     ):
         chosen = rows[(rows["probe"] == probe) & (rows["measure"] == measure)]
-        text = [with_interval(*row) for row in chosen[["value", "low", "high"]].itertuples(index=False)]
-        parts.append(chosen.assign(name=label, text=text))
+        parts.append(chosen.assign(name=label, text=_measured(chosen)))
         if chosen["null"].notna().any():
             parts.append(chosen.assign(name=f"{label}, permuted labels", text=chosen["null"].map(number)))
     return _pivot(pd.concat(parts), "name", "layer 1")
@@ -112,6 +104,10 @@ def _depth() -> pd.DataFrame:
     codecs = load_params(ROOT / paths.PARAMS).codecs
     rows = pd.concat([pd.read_csv(ROOT / paths.depth_metrics(codec)) for codec in codecs], ignore_index=True)
     return rows[(rows["task"] == "phone") & (rows["split"] == "utterances")]
+
+
+def _measured(rows: pd.DataFrame) -> list[str]:
+    return [with_interval(*row) for row in rows[["value", "low", "high"]].itertuples(index=False)]
 
 
 def _pivot(rows: pd.DataFrame, index: str, title: str) -> str:

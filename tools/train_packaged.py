@@ -40,12 +40,6 @@ CHECKPOINT_EVERY = 500
 WHISPER_HZ = 16_000
 HELD_OUT, HELD_OUT_SENTENCES = Path("corpora/espeak"), 26
 Name = Literal["encodec", "dac", "speechtokenizer", "speechtokenizer_undistilled"]
-KINDS: dict[Name, str] = {
-    "encodec": "encodec",
-    "dac": "dac",
-    "speechtokenizer": "speechtokenizer",
-    "speechtokenizer_undistilled": "speechtokenizer",
-}
 
 
 def random_text(rng: np.random.Generator, words: list[str]) -> str:
@@ -57,8 +51,7 @@ def random_text(rng: np.random.Generator, words: list[str]) -> str:
 def dictionary_words() -> list[str]:
     """Words of two to nine ASCII letters in the pronouncing dictionary that pocketsphinx ships."""
     dictionary = importlib.resources.files("pocketsphinx") / "model" / "en-us" / "cmudict-en-us.dict"
-    lines = dictionary.read_text(encoding="utf-8").splitlines()
-    words = {line.split(" ", 1)[0] for line in lines}
+    words = {line.split(" ", 1)[0] for line in dictionary.read_text(encoding="utf-8").splitlines()}
     return sorted(word for word in words if word.isascii() and word.isalpha() and 2 <= len(word) <= 9)
 
 
@@ -91,14 +84,15 @@ def training_speech(workers: int) -> list[NDArray[np.float32]]:
 
 def train_packaged(name: Name, compute: ComputeConfig, destination: Path, recipe: TrainingConfig = RECIPE) -> None:
     """Train one packaged model and write it into `destination`; resume from `.phonoscope/packaged`."""
-    from phonoscope.codecs.checkpoints import random_codec
+    from phonoscope.codecs.checkpoints import load_codec, random_codec, save_codec
     from phonoscope.codecs.clips import Clips, teacher_features
     from phonoscope.codecs.start import scale_encoder
     from phonoscope.codecs.train import CodecTrainer
     from phonoscope.corpus.espeak import SAMPLE_RATE_HZ as NATIVE_HZ
+    from phonoscope.files import atomic_dir, write_csv, write_json
     from phonoscope.whisper.model import encoder_features, load_whisper
 
-    kind, distill = KINDS[name], name == "speechtokenizer"
+    kind, distill = name.removesuffix("_undistilled"), name == "speechtokenizer"
     device = setup_torch(compute, recipe.seed)
     speech = training_speech(compute.workers)
     model = random_codec(kind)
@@ -111,15 +105,6 @@ def train_packaged(name: Name, compute: ComputeConfig, destination: Path, recipe
     if distill:
         features = partial(encoder_features, load_whisper(), layer=recipe.teacher_layer)
         clips.teacher = teacher_features(features, waveforms)
-    _finish(trainer, clips, recipe, kind, name, destination)
-
-
-def _finish(
-    trainer: CodecTrainer, clips: Clips, recipe: TrainingConfig, kind: str, name: str, destination: Path
-) -> None:
-    from phonoscope.codecs.checkpoints import load_codec, save_codec
-    from phonoscope.files import atomic_dir, write_csv, write_json
-
     _fit(trainer, clips, recipe, paths.STATE / "packaged" / f"{name}.pt", quantized=True)
     with atomic_dir(destination / name) as folder:
         save_codec(trainer.codec, kind, folder, half=True)
@@ -166,10 +151,8 @@ def quality(codec: Any) -> dict[str, Any]:
             for layer in range(codec.n_layers):
                 counts[layer] += np.bincount(codes[0, layer].numpy(), minlength=codec.codebook_size)
         for kind, audio in (("original", clips), ("decoded", decoded)):
-            texts_recognised = transcribe(
-                whisper, [resample(samples, codec.sample_rate, WHISPER_HZ) for samples in audio]
-            )
-            results[f"wer_{voice}_{kind}"] = word_error_rate(texts, texts_recognised)
+            heard = transcribe(whisper, [resample(samples, codec.sample_rate, WHISPER_HZ) for samples in audio])
+            results[f"wer_{voice}_{kind}"] = word_error_rate(texts, heard)
     clips = [samples for _, group in speech.values() for samples in group]
     table = [usage_table(list(counts)), quality_table([clip_quality(codec, samples) for samples in clips])]
     for row in (record for frame in table for record in frame.to_dict("records")):

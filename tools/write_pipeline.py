@@ -20,8 +20,7 @@ from tools.imports import ROOT, Imports
 
 LOCK = "requirements.lock"
 COMMAND = "PYTHONPATH=src python -m phonoscope"
-KEYS = ("desc", "cmd", "deps", "params", "outs", "metrics", "plots")
-"""The order of a stage's keys."""
+KEYS = ("desc", "cmd", "deps", "params", "outs", "metrics", "plots")  # the order of a stage's keys
 
 
 def written(text: str, registry: dict[str, Stage], params: Params, imports: Imports) -> str:

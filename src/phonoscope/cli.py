@@ -29,7 +29,6 @@ app = typer.Typer(
 _FULL = "; free some disk space, `phonoscope doctor` says how much is needed"
 _CLOSED = "; make it writable, or change its owner"
 FIXES = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EACCES: _CLOSED, errno.EPERM: _CLOSED, errno.EROFS: _CLOSED}
-"""Remedies by system error number."""
 
 
 @app.callback()
@@ -51,16 +50,13 @@ def _add_stage(stage: Stage) -> None:
     def single(params: ParamsFile = paths.PARAMS) -> None:
         run_stage(stage.name, params)
 
-    argument = typer.Argument(help=_item_help(stage.per))
+    entry = f"An entry of {stage.per} in params.yaml." if isinstance(stage.per, str) else None
+    argument = typer.Argument(help=entry or f"{' or '.join(stage.per or ())}.")
 
     def per_item(item: str = argument, params: ParamsFile = paths.PARAMS) -> None:
         run_stage(stage.name, params, item)
 
     app.command(stage.name, help=f"Stage: {stage.desc}.")(per_item if stage.per else single)
-
-
-def _item_help(per: str | tuple[str, ...] | None) -> str:
-    return f"An entry of {per} in params.yaml." if isinstance(per, str) else f"{' or '.join(per or ())}."
 
 
 for declared in stages().values():

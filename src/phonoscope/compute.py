@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -75,8 +75,8 @@ def parallel_iter(
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
-    work: Sequence[T] = list(items)
-    results = Parallel(n_jobs=workers, return_as="generator")(delayed(function)(item) for item in work)
+    work = [delayed(function)(item) for item in items]
+    results = Parallel(n_jobs=workers, return_as="generator")(work)
     yield from tqdm(results, total=len(work), desc=description, disable=None, leave=False)
 
 

@@ -18,8 +18,7 @@ HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0000
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 GREY = "0.35"
 DPI = 150
-UNDISTILLED = "_undistilled"
-"""End of the name of a codec that was trained without distillation."""
+UNDISTILLED = "_undistilled"  # end of the name of a codec that was trained without distillation
 STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 9.5,
@@ -71,15 +70,12 @@ def write_figures(folder: Path, figures: Mapping[str, Figure | None]) -> list[Pa
 
 
 def codec_looks(codecs: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Line properties of each codec.
-
-    A codec and its undistilled version share hue and marker,
-    the undistilled one is dashed and hollow."""
+    """Line properties of each codec; its undistilled version has its hue and marker, but is dashed and hollow."""
     families = list(dict.fromkeys(codec.removesuffix(UNDISTILLED) for codec in codecs))
     looks = {}
     for codec in codecs:
-        rank = families.index(codec.removesuffix(UNDISTILLED))
-        hue, hollow = HUES[rank % len(HUES)], codec.endswith(UNDISTILLED)
+        rank, hollow = families.index(codec.removesuffix(UNDISTILLED)), codec.endswith(UNDISTILLED)
+        hue = HUES[rank % len(HUES)]
         looks[codec] = {
             "color": hue,
             "marker": MARKERS[rank % len(MARKERS)],

@@ -9,12 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-EPSILON = 1e-5
-"""Laplace smoothing of the sizes, so that an unused code does not divide by zero."""
+EPSILON = 1e-5  # Laplace smoothing of the sizes, so that an unused code does not divide by zero
 
 
 def ema_update(sizes: Tensor, sums: Tensor, vectors: Tensor, codes: Tensor, decay: float) -> Tensor:
     """Move both accumulators, in place, towards a batch of vectors [N, D] with codes [N]; returns its counts [K]."""
+    # both accumulators decay alike: if only the sums did, codes would shrink towards 0
     counts = torch.bincount(codes, minlength=len(sizes)).to(sizes.dtype)
     sizes.lerp_(counts, 1 - decay)
     sums.lerp_(torch.zeros_like(sums).index_add_(0, codes, vectors), 1 - decay)

@@ -150,9 +150,8 @@ def read_torch(path: Path) -> Any:
         raise DataError(f"{path}: no such checkpoint; check the path")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = "it is damaged, or holds other objects than tensors, which are not read"
-        raise DataError(f"{path}: not a torch checkpoint of weights ({reason})") from error
     except Exception as error:  # torch raises many types for a damaged file
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataError(f"{path}: not a readable torch checkpoint ({reason})") from error
+        if isinstance(error, pickle.UnpicklingError):
+            reason = "it is damaged, or holds other objects than tensors, which are not read"
+        raise DataError(f"{path}: not a torch checkpoint of weights ({reason})") from error

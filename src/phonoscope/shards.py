@@ -22,8 +22,7 @@ from phonoscope.compute import parallel_iter
 from phonoscope.files import atomic_dir
 
 T = TypeVar("T")
-NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
-"""Errors of a link where the file system has no hard links, or the target is on another one."""
+NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)  # no hard links here, or not to there
 
 
 @cache

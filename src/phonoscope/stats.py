@@ -71,6 +71,7 @@ def draw_resamples(units: int, samples: int, seed: int) -> Array:
 
 def interval(value: float, draws: Array, confidence: float) -> Interval:
     """Percentile interval of bootstrap `draws` [samples]; draws that are NaN are left out."""
+    # a resample without a frame of some class has no score; counting it as 0 would pull the lower end down
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(draws, [tail, 1 - tail])
     return Interval(value, float(low), float(high))
@@ -94,6 +95,7 @@ def ratio_interval(totals: Array, counts: Array, *, samples: int, confidence: fl
         raise ValueError(f"{len(totals)} units with a denominator of {counts.sum():g} give no interval")
     value = float(totals.sum() / counts.sum())
 
+    # whole units are drawn, so that the correlation within an utterance or a speaker widens the interval
     def statistic(total: Array, count: Array, axis: int = -1) -> Array:
         below = count.sum(axis=axis)
         return np.where(below > 0, total.sum(axis=axis) / np.where(below > 0, below, 1), value)
@@ -122,6 +124,7 @@ def mean_interval(values: Array, units: NDArray[Any], *, samples: int, confidenc
     totals = np.bincount(owner, weights=values).astype(np.float64, copy=False)
     counts = np.bincount(owner).astype(np.float64)
     bounds = ratio_interval(totals, counts, samples=samples, confidence=confidence, seed=seed)
+    # sums by unit are added in another order than the mean's, so their ratio may differ in the last digit
     return bounds._replace(value=float(values.mean()))
 
 
@@ -132,8 +135,9 @@ def permute_labels(labels: NDArray[Any], units: NDArray[np.integer], seed: int) 
     last and, but for units of unequal length, how frequent they are, and lose their frames. `units` is [n]. Where a
     unit has one label this permutes the labels of units.
     """
+    # permuting single frames would break the runs of equal labels and make chance look lower than it is
     rng = np.random.default_rng(seed)
-    order = np.argsort(units, kind="stable")
+    order = np.argsort(units, kind="stable")  # frames of a unit keep their order
     _, unit, length = np.unique(units[order], return_inverse=True, return_counts=True)
     start = np.cumsum(length) - length
     donor = rng.permutation(len(length))

@@ -20,12 +20,16 @@ def ballast(count: int) -> list[float]:
     return [float(value) for value in range(count)]
 
 
-def refusing() -> None:
+def refusing(_: object) -> None:
     raise ValueError("no")
 
 
+def process(_: object) -> int:
+    return os.getpid()
+
+
 def test_memory_is_what_the_work_holds_at_its_highest() -> None:
-    small, large = (measure(filled, megabytes).peak_mb for megabytes in (16, 160))
+    small, large = (measure(filled, megabytes, prepare=int).peak_mb for megabytes in (16, 160))
     assert large - small == pytest.approx(144, abs=15)
 
 
@@ -37,6 +41,6 @@ def test_what_prepares_the_inputs_does_not_count() -> None:
 
 
 def test_it_runs_in_a_process_of_its_own_and_errors_come_back() -> None:
-    assert measure(os.getpid).value != os.getpid()
+    assert measure(process, prepare=int).value != os.getpid()
     with pytest.raises(ValueError, match=r"^no$"):
-        measure(refusing)
+        measure(refusing, prepare=int)

@@ -13,6 +13,7 @@ import pytest
 from benchmarks import sae
 from benchmarks.environment import run_in
 from phonoscope.config.sae import SaeConfig
+from phonoscope.data import Features
 from phonoscope.errors import DataError, EnvironmentFault, ParamsError
 
 STAND_IN = '''
@@ -50,11 +51,9 @@ def test_both_sides_are_scored_alike(folder: Path, monkeypatch: pytest.MonkeyPat
     (package / "batch_top_k.py").write_text(STAND_IN)
     monkeypatch.setenv("PYTHONPATH", str(folder))
     monkeypatch.setattr(sae, "environment_with", lambda requirement, environment: Path(sys.executable))
-    values = np.load(folder / "features.npy")
+    features = Features(np.load(folder / "features.npy"), pd.read_parquet(folder / "index.parquet"))
     config = SaeConfig(kind="batchtopk", k=4, expansion=2, batch_size=64)
-    found = sae.bench_sae(
-        values, np.arange(400), np.arange(400, 500), config, steps=20, device="cpu", threads=1, environment=folder
-    )
+    found = sae.bench_sae(features, config, steps=20, device="cpu", threads=1, environment=folder)
     assert set(found) == {"ours", "reference", "ratio"}
     assert set(found["ours"]) == set(found["reference"]) == {"tokens_per_s", "tokens_per_cpu_s", "fvu", "l0"}
     assert found["ours"]["fvu"] < found["reference"]["fvu"]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ast
 import inspect
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -63,16 +62,12 @@ def test_params_yaml_spells_every_parameter_out() -> None:
 
 
 @pytest.mark.parametrize("model", sorted(set(models(Params)), key=str))
-def test_every_parameter_has_a_docstring(model: type[BaseModel]) -> None:
-    tree = ast.parse(Path(inspect.getfile(model)).read_text(encoding="utf-8"))
-    body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == model.__name__)
-    bare = [
-        field.target.id
-        for field, following in zip(body, [*body[1:], ast.Pass()], strict=True)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        if not (isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant))
-    ]
-    assert bare == []
+def test_every_parameter_is_explained_beside_or_below_it(model: type[BaseModel]) -> None:
+    lines, first = inspect.getsourcelines(model)
+    inherited = getattr(model.__base__, "model_fields", {})
+    for name in model.model_fields.keys() - inherited.keys():
+        place = next(place for place, line in enumerate(lines) if line.startswith(f"    {name}:"))
+        assert "  # " in lines[place] or lines[place + 1].startswith('    """'), f"line {first + place}: {name}"
 
 
 @pytest.mark.parametrize(
@@ -85,24 +80,20 @@ def test_every_parameter_has_a_docstring(model: type[BaseModel]) -> None:
         ({"compute.zzz": 1}, ["compute.zzz: unknown key", "workers", "torch_threads", "device"]),
         ({"corpus.max_utterances": -1}, ["corpus.max_utterances", "greater than or equal to 0", "-1"]),
         ({"corpus.max_utterances": "many"}, ["corpus.max_utterances", "integer", "'many'"]),
-        ({"corpus.root": ""}, ["corpus.root"]),
         ({"corpus.root": None}, ["corpus.root", "string", "None"]),
-        ({"corpus.takes": 0, "corpus.sentences_per_speaker": 0}, ["corpus", "both 0"]),
         ({"alignment.f0_max_hz": 70}, ["alignment", "octave"]),
         ({"alignment.method": "forced", "alignment.stress": "keep"}, ["alignment", "needs method given or events"]),
         ({"split.eval_fraction": 0}, ["split.eval_fraction", "greater than 0"]),
-        ({"split.eval_fraction": 0.9}, ["split.eval_fraction", "less than or equal to 0.5"]),
-        ({"codecs.dac.layers": 0}, ["codecs.dac.layers", "greater than or equal to 1"]),
         ({"codecs.encodec.adapt_steps": -5}, ["codecs.encodec", "adapt_steps must be 0 or more"]),
         ({"codecs.encodec.adapt_steps": "soon"}, ["codecs.encodec.adapt_steps", "'soon'"]),
         ({"codecs": {}}, ["codecs", "at least 1"]),
         ({"codecs": {"a/b": {"kind": "dac"}}}, ["codecs", "'a/b'"]),
-        ({"training.lr": 0}, ["training.lr", "greater than 0"]),
         ({"probe.classifier.C": "strong"}, ["probe.classifier.C", "number", "'strong'"]),
+        ({"training.lr": float("nan")}, ["training.lr", "finite number", "nan"]),
+        ({"sae.sites": ["encoder_3", "encoder_x"]}, ["sae.sites", "no site is called 'encoder_x'"]),
         ({"probe.bootstrap.confidence": 1}, ["probe.bootstrap.confidence", "less than 1"]),
         ({"probe": 3}, ["probe", "3"]),
         ({"compute.device": "gpu"}, ["compute.device", "'cuda'", "'gpu'"]),
-        ({"compute.workers": 0}, ["compute.workers"]),
     ],
 )
 def test_a_refusal_names_key_reason_and_value(tmp_path: Path, changes: dict[str, Any], said: list[str]) -> None:
@@ -147,11 +138,6 @@ def test_a_missing_section_takes_its_defaults_but_codecs_must_be_named(tmp_path:
         load_params(path)
 
 
-def test_a_missing_file_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(ParamsError, match="no such file; run in the root of the checkout"):
-        load_params(tmp_path / "p.yaml")
-
-
 @pytest.mark.parametrize(
     ("source", "steps", "expected"),
     [("espeak", "auto", 0), ("fsdd", "auto", 100), ("folder", "auto", 100), ("espeak", 7, 7), ("fsdd", 0, 0)],
@@ -171,13 +157,10 @@ def test_configs_import_nothing_heavy(tmp_path: Path) -> None:
     assert not {*HEAVY, "numpy"} & set(done.stdout.split())
 
 
-@pytest.mark.parametrize("value", [True, "3", 3.0])
-def test_a_value_of_another_type_is_not_converted(tmp_path: Path, value: Any) -> None:
-    with pytest.raises(ParamsError, match=r"corpus\.takes: input should be a valid integer"):
-        load_params(written(tmp_path, {"corpus.takes": value}))
-
-
-def test_a_whole_number_may_stand_for_a_decimal_one(tmp_path: Path) -> None:
+def test_only_a_whole_number_is_converted_to_a_decimal_one(tmp_path: Path) -> None:
+    for value in (True, "3", 3.0):
+        with pytest.raises(ParamsError, match=r"corpus\.takes: input should be a valid integer"):
+            load_params(written(tmp_path, {"corpus.takes": value}))
     assert load_params(written(tmp_path, {"training.lr": 1})).training.lr == 1.0
 
 
@@ -247,6 +230,8 @@ def test_a_file_of_something_else_is_refused_at_once(tmp_path: Path, content: st
         load_params(path)
 
 
-def test_a_folder_is_no_file_of_parameters(tmp_path: Path) -> None:
+def test_no_file_or_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="no such file; run in the root of the checkout"):
+        load_params(tmp_path / "p.yaml")
     with pytest.raises(ParamsError, match="not readable YAML"):
         load_params(tmp_path)

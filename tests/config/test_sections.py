@@ -49,23 +49,6 @@ def test_an_impossible_setting_is_refused_by_name(section: type[Section], change
     assert any(str(name) in str(refusal.value) for name in changes)
 
 
-@pytest.mark.parametrize(
-    ("sites", "reason"),
-    [
-        (["encoder_3", "encoder_x"], "no site is called 'encoder_x'"),
-        (["encoder_1", "encoder_1"], "twice"),
-    ],
-)
-def test_a_refused_list_of_sites_names_the_site(sites: list[str], reason: str) -> None:
-    with pytest.raises(ValidationError, match=reason):
-        SaeConfig(sites=sites)
-
-
-def test_a_codec_is_the_packaged_model_by_default() -> None:
-    config = CodecConfig(kind="encodec")
-    assert (config.checkpoint, config.layers, config.adapt_steps, config.distill) == ("packaged", 8, "auto", False)
-
-
 @pytest.mark.parametrize("name", ["encoder_0", "encoder_12", "decoder_4", "mlp_3", "attention_1", "encoder_all"])
 def test_a_site_is_its_name(name: str) -> None:
     site = Site.parse(name)

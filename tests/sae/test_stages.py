@@ -138,6 +138,18 @@ def test_k_above_the_width_is_refused(params: Params, heard: list[Any]) -> None:
         sae.run(wide, "encoder_1")
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"kind": "batchtop"}, r"sae\.kind: .*did you mean 'batchtopk'"),
+        ({"kind": "relu", "options": {"l2": 1}}, r"sae\.options: .*l1"),
+    ],
+)
+def test_an_unknown_kind_or_option_is_refused_by_its_key(params: Params, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ParamsError, match=said):
+        sae.run(params.model_copy(update={"sae": params.sae.model_copy(update=changes)}), "encoder_1")
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_threads_give_their_results_in_order_or_the_fault_of_one(workers: int) -> None:
     def fail() -> None:

@@ -6,7 +6,6 @@ import logging
 import shutil
 import socket
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -65,40 +64,25 @@ def test_ui_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_names_and_values_fit_mlflow() -> None:
     assert flatten({"a": {"b": 1, "c(d)@e": 2}}) == {"a.b": 1, "a.c_d__e": 2}
     texts = param_texts({"k" * 300: "v" * 7000, "list": [1, "a"], "none": None})
-    assert texts == {"k" * 250: "v" * 5999 + "…", "list": '[1, "a"]', "none": "null"}
+    assert texts == {"k" * 250: "v" * 6000, "list": '[1, "a"]', "none": "null"}
 
 
-def _unreachable_server(folder: Path) -> str:
+READ_ONLY = "sqlite:////proc/sys/mlflow.db"  # a folder of the kernel's, that not even root may write into
+BROKEN = {
+    "no server": "http://user:secret@127.0.0.1:{port}",
+    "a folder that is a file": "sqlite:///{folder}/file/mlflow.db",
+    "not a database": "sqlite:///{folder}/file",
+    "the removed file store": "file://{folder}/mlruns",
+    "read-only": READ_ONLY,
+}
+
+
+@pytest.fixture(params=BROKEN.values(), ids=BROKEN)
+def broken_uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "file").write_text("not a database" * 100)
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
-        return f"http://user:secret@127.0.0.1:{free.getsockname()[1]}"
-
-
-def _folder_that_cannot_be(folder: Path) -> str:
-    (folder / "file").write_text("")
-    return f"sqlite:///{folder}/file/mlflow.db"
-
-
-def _not_a_database(folder: Path) -> str:
-    (folder / "text.db").write_text("not a database" * 100)
-    return f"sqlite:///{folder}/text.db"
-
-
-def _read_only_folder(folder: Path) -> str:
-    """A folder that not even root may write into: of the kernel's own."""
-    return "sqlite:////proc/sys/mlflow.db"
-
-
-def _removed_file_store(folder: Path) -> str:
-    return (folder / "mlruns").as_uri()
-
-
-@pytest.fixture(
-    params=[_unreachable_server, _folder_that_cannot_be, _not_a_database, _removed_file_store, _read_only_folder]
-)
-def broken_uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    make: Callable[[Path], str] = request.param
-    uri = make(tmp_path)
+        uri = str(request.param).format(folder=tmp_path, port=free.getsockname()[1])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     return uri
@@ -107,7 +91,7 @@ def broken_uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
 def test_a_folder_that_cannot_be_written_is_no_lock_to_wait_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", _read_only_folder(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", READ_ONLY)
     monkeypatch.setattr("filelock.FileLock.acquire", lambda *_, **__: pytest.fail("it waits for a lock"))
     with pytest.raises(OSError, match="/proc/sys"):
         open_store(tmp_path, CONFIG)

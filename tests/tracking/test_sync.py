@@ -94,7 +94,7 @@ def repository(reproduced: Clone, tmp_path: Path) -> Clone:
     return Clone(shutil.copytree(reproduced.root, tmp_path / "copy"))
 
 
-def test_stages_of_one_dvc_process_share_a_parent(repository: Clone) -> None:
+def test_stages_of_one_dvc_process_share_a_parent_to_which_sync_adds_nothing(repository: Clone) -> None:
     store = open_store(repository.root, PIPELINE_CONFIG)
     (parent,) = store.search(PARENTS)
     assert parent.data.metrics == {SCORE: 1.0 / 3}
@@ -105,8 +105,8 @@ def test_stages_of_one_dvc_process_share_a_parent(repository: Clone) -> None:
     stages = store.search(f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
     assert [run.data.tags["dvc.stage"] for run in stages] == ["summary", "probe"]
 
-
-def test_sync_after_a_full_repro_adds_nothing(repository: Clone) -> None:
+    assert sync_mlflow(repository.root, PIPELINE_CONFIG) == 0
+    store.client.delete_run(parent.info.run_id)
     assert sync_mlflow(repository.root, PIPELINE_CONFIG) == 0
 
 
@@ -144,13 +144,6 @@ def test_sync_adds_what_no_stage_has_tracked(repository: Clone) -> None:
     (workspace,) = [run for run in store.search(PARENTS) if run.data.params["probe.C"] == "3.0"]
     assert workspace.data.metrics == {SCORE: 1.0}
     assert "dvc.lock" in [entry.path for entry in store.client.list_artifacts(workspace.info.run_id)]
-
-
-def test_sync_does_not_bring_back_a_deleted_run(repository: Clone) -> None:
-    store = open_store(repository.root, PIPELINE_CONFIG)
-    (parent,) = store.search(PARENTS)
-    store.client.delete_run(parent.info.run_id)
-    assert sync_mlflow(repository.root, PIPELINE_CONFIG) == 0
 
 
 def test_sync_completes_a_repro_whose_summary_was_up_to_date(repository: Clone) -> None:

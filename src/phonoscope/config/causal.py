@@ -14,19 +14,13 @@ class CausalConfig(Section):
 
     features: int = Field(default=6, ge=1)
     """Phone detectors that are tested, best first; each against one random feature of the same density."""
-    utterances: int = Field(default=10, ge=5)
-    """Eval utterances at most, of each feature and of the patching."""
+    utterances: int = Field(default=10, ge=5)  # eval utterances at most, of each feature and of the patching
     steer: float = Field(default=2.0, gt=0)
     """Strength of steering, in units of the feature's mean activation where it is active."""
-    snr_db: float = Field(default=5.0, ge=-20, le=60)
-    """Signal-to-noise ratio of the noisy speech."""
+    snr_db: float = Field(default=5.0, ge=-20, le=60)  # signal-to-noise ratio of the noisy speech
     noise: Literal["babble", "white"] = "babble"
     """`babble` is other utterances of the corpus at once; `white` is Gaussian."""
-    talkers: int = Field(default=6, ge=1)
-    """Utterances that make up the babble."""
-    samples: int = Field(default=1000, ge=10)
-    """Bootstrap resamples of the utterances."""
-    confidence: float = Field(default=0.95, gt=0, lt=1)
-    """Coverage of the intervals."""
-    seed: int = Field(default=0, ge=0)
-    """Seed of the controls, the noise and the bootstrap."""
+    talkers: int = Field(default=6, ge=1)  # utterances that make up the babble
+    samples: int = Field(default=1000, ge=10)  # bootstrap resamples of the utterances
+    confidence: float = Field(default=0.95, gt=0, lt=1)  # coverage of the intervals
+    seed: int = Field(default=0, ge=0)  # seed of the controls, the noise and the bootstrap

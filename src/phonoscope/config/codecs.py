@@ -12,14 +12,12 @@ from phonoscope.config.section import Section
 class CodecConfig(Section):
     """One codec of the study: its class, and the source of its weights."""
 
-    kind: str
-    """Model class: `encodec`, `dac` or `speechtokenizer` of the package of that name, or `transformers`."""
+    kind: str  # model class: `encodec`, `dac` or `speechtokenizer` of the package of that name, or `transformers`
     checkpoint: str = "packaged"
     """`packaged` (the small models shipped here), an official checkpoint (a path or a Hub id), `scratch` (the small
     model, trained on the corpus), or a control that is never trained: `untrained` (the small model) or
     `untrained:<path>` (a model of the size of an official checkpoint)."""
-    layers: int = Field(default=8, ge=1, le=64)
-    """RVQ layers that are read; the packaged models have 8, dac 12."""
+    layers: int = Field(default=8, ge=1, le=64)  # RVQ layers that are read; the packaged models have 8, dac 12
     adapt_steps: int | Literal["auto"] = "auto"
     """Training steps on the corpus's train split; `auto` is 100 for packaged models off the espeak corpus, else 0."""
     distill: bool = False
@@ -42,24 +40,15 @@ class CodecConfig(Section):
 class TrainingConfig(Section):
     """How a codec is trained or adapted. The defaults made the packaged models."""
 
-    seed: int = 42
-    """Seed of the initial weights, the clips and their order."""
-    warmup_steps: int = Field(default=1800, ge=0)
-    """First steps of a model from scratch, without the quantizer."""
-    quantizer_steps: int = Field(default=3000, ge=0)
-    """Steps with the quantizer, after the k-means start."""
-    batch_size: int = Field(default=6, ge=1)
-    """Clips a step."""
-    clip_s: float = Field(default=0.64, gt=0.1, le=30)
-    """Length of a training clip in seconds."""
-    lr: float = Field(default=2e-3, gt=0)
-    """AdamW's learning rate; it falls to a tenth by a cosine over each phase."""
-    adapt_lr: float = Field(default=2e-4, gt=0)
-    """Learning rate while adapting a trained model to another corpus."""
-    grad_clip: float = Field(default=1.0, gt=0)
-    """Largest gradient norm."""
-    decay: float = Field(default=0.99, gt=0, lt=1)
-    """Decay of the EMA codebooks."""
+    seed: int = 42  # seed of the initial weights, the clips and their order
+    warmup_steps: int = Field(default=1800, ge=0)  # first steps of a model from scratch, without the quantizer
+    quantizer_steps: int = Field(default=3000, ge=0)  # steps with the quantizer, after the k-means start
+    batch_size: int = Field(default=6, ge=1)  # clips a step
+    clip_s: float = Field(default=0.64, gt=0.1, le=30)  # length of a training clip in seconds
+    lr: float = Field(default=2e-3, gt=0)  # AdamW's learning rate; it falls to a tenth by a cosine over each phase
+    adapt_lr: float = Field(default=2e-4, gt=0)  # learning rate while adapting a trained model to another corpus
+    grad_clip: float = Field(default=1.0, gt=0)  # largest gradient norm
+    decay: float = Field(default=0.99, gt=0, lt=1)  # decay of the EMA codebooks
     dead_usage: float = Field(default=0.1, ge=0, lt=1)
     """A code used less than this fraction of uniform usage is replaced by a vector of the batch."""
     quantizer_dropout: float = Field(default=0.5, ge=0, le=1)
@@ -68,13 +57,9 @@ class TrainingConfig(Section):
     """Weight of the multi-scale STFT loss; with much more, a small model never learns the phase."""
     waveform_weight: float = Field(default=1.0, ge=0)
     """Weight of the squared waveform error, as a share of the clip's energy."""
-    commitment_weight: float = Field(default=0.25, ge=0)
-    """Weight of the commitment loss."""
+    commitment_weight: float = Field(default=0.25, ge=0)  # weight of the commitment loss
     latent_mel_weight: float = Field(default=0.5, ge=0)
     """Weight of the log-mel regression on the latent, without which a small model decodes silence for long."""
-    distill_weight: float = Field(default=1.0, ge=0)
-    """Weight of the distillation loss, where `distill` is on."""
-    teacher_layer: int = Field(default=3, ge=1)
-    """Whisper encoder block whose output teaches RVQ layer 1."""
-    log_every: int = Field(default=50, ge=1)
-    """Steps between two rows of the training curve."""
+    distill_weight: float = Field(default=1.0, ge=0)  # weight of the distillation loss, where `distill` is on
+    teacher_layer: int = Field(default=3, ge=1)  # Whisper encoder block whose output teaches RVQ layer 1
+    log_every: int = Field(default=50, ge=1)  # steps between two rows of the training curve

@@ -25,10 +25,8 @@ class CorpusConfig(Section):
     """espeak: sentences each speaker reads, about (all speakers together read exactly this many times their number)."""
     takes: int = Field(default=4, ge=0)
     """espeak: how often each speaker says each isolated word, at varying rate and pitch."""
-    neural_voice: bool = True
-    """espeak: add the neural voice as one more speaker."""
-    words: tuple[str, ...] = ()
-    """speech_commands: the words to take; empty takes all."""
+    neural_voice: bool = True  # espeak: add the neural voice as one more speaker
+    words: tuple[str, ...] = ()  # speech_commands: the words to take; empty takes all
     seed: int = Field(default=42, ge=0)
     """Draws the sentences of each speaker, the takes' rate and pitch, and the sample of `max_utterances`."""
 
@@ -42,11 +40,7 @@ class CorpusConfig(Section):
 class SplitConfig(Section):
     """How utterances are divided into train and eval, and speakers into folds."""
 
-    eval_fraction: float = Field(default=0.1, gt=0, le=0.5)
-    """Share of each speaker's utterances held out."""
-    official: bool = True
-    """Use the corpus's own split where it has one (FSDD, Speech Commands)."""
-    folds: int = Field(default=5, ge=2)
-    """Speaker-disjoint folds; never more than there are speakers."""
-    seed: int = Field(default=42, ge=0)
-    """Draws the utterances that are held out, and the folds."""
+    eval_fraction: float = Field(default=0.1, gt=0, le=0.5)  # share of each speaker's utterances held out
+    official: bool = True  # use the corpus's own split where it has one (FSDD, Speech Commands)
+    folds: int = Field(default=5, ge=2)  # speaker-disjoint folds; never more than there are speakers
+    seed: int = Field(default=42, ge=0)  # draws the utterances that are held out, and the folds

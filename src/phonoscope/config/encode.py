@@ -10,10 +10,8 @@ from phonoscope.config.section import Section
 class LatentsConfig(Section):
     """Utterances whose frame latents are kept, evenly spaced over each side of the split; 0 keeps all."""
 
-    train: int = Field(default=240, ge=0)
-    """Train utterances."""
-    eval: int = Field(default=100, ge=0)
-    """Eval utterances."""
+    train: int = Field(default=240, ge=0)  # train utterances
+    eval: int = Field(default=100, ge=0)  # eval utterances
 
 
 class EncodeConfig(Section):

@@ -6,22 +6,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from phonoscope.config.section import Section
+from phonoscope.config.section import BootstrapConfig, Section
 
-RepresentationName = Literal[
-    "codes_mean", "codes_concat", "latent_sum", "projections_concat", "latent", "layers", "histogram"
-]
 DrawnName = Literal["codes_mean", "codes_concat", "latent_sum", "projections_concat", "latent", "histogram"]
+RepresentationName = Literal[DrawnName, "layers"]
 FOUR: tuple[DrawnName, ...] = ("codes_mean", "codes_concat", "latent_sum", "projections_concat")
-
-
-class BootstrapConfig(Section):
-    """Intervals: percentile bootstrap of per-clip values, resampled by speaker."""
-
-    samples: int = Field(default=1000, ge=1)
-    """Resamples of the speakers."""
-    confidence: float = Field(default=0.95, gt=0, lt=1)
-    """Coverage of the interval."""
 
 
 class WordProbeConfig(Section):
@@ -29,35 +18,25 @@ class WordProbeConfig(Section):
 
     C: float = Field(default=100.0, gt=0)
     """Inverse strength of the L2 penalty, on vectors scaled to a mean squared norm of 1."""
-    max_iter: int = Field(default=300, ge=1)
-    """L-BFGS iterations."""
-    folds: int = Field(default=5, ge=2)
-    """Speaker-disjoint folds; a corpus of fewer speakers takes one fold a speaker."""
+    max_iter: int = Field(default=300, ge=1)  # L-BFGS iterations
+    folds: int = Field(default=5, ge=2)  # speaker-disjoint folds; a corpus of fewer speakers takes one fold a speaker
 
 
 class GeometryConfig(Section):
     """Whether isolated words cluster in codec space, and under which pooling."""
 
-    words: tuple[str, ...] = ("zero", "one", "two", "yes", "no")
-    """Words of the view `notebook`."""
-    samples_per_word: int = Field(default=10, ge=2)
-    """Clips of each of them, spread over speakers."""
-    full_view: bool = True
-    """Whether the view `full`, every clip of every word, is scored too."""
+    words: tuple[str, ...] = ("zero", "one", "two", "yes", "no")  # words of the view `notebook`
+    samples_per_word: int = Field(default=10, ge=2)  # clips of each of them, spread over speakers
+    full_view: bool = True  # whether the view `full`, every clip of every word, is scored too
     representations: tuple[RepresentationName, ...] = (*FOUR, "latent", "layers", "histogram")
     """What is pooled and scored; `layers` is every RVQ layer alone."""
-    projections: tuple[DrawnName, ...] = FOUR
-    """Which of them are also projected by PCA and t-SNE."""
-    perplexity: int = Field(default=30, ge=1)
-    """Of t-SNE; n clips take at most n - 1."""
-    permutations: int = Field(default=199, ge=1)
-    """Label permutations of a null, for word and for speaker."""
+    projections: tuple[DrawnName, ...] = FOUR  # which of them are also projected by PCA and t-SNE
+    perplexity: int = Field(default=30, ge=1)  # of t-SNE; n clips take at most n - 1
+    permutations: int = Field(default=199, ge=1)  # label permutations of a null, for word and for speaker
     permutation_clips: int = Field(default=1000, ge=4)
     """A null over more clips than these is computed on a sample of so many."""
-    bootstrap: BootstrapConfig = BootstrapConfig()
-    """The intervals."""
-    probe: WordProbeConfig = WordProbeConfig()
-    """The linear probe."""
+    bootstrap: BootstrapConfig = BootstrapConfig()  # the intervals
+    probe: WordProbeConfig = WordProbeConfig()  # the linear probe
     max_quadratic_clips: int = Field(default=10_000, ge=4)
     """Above it silhouette, retrieval and t-SNE, whose cost grows with the square, and the probe take a sample."""
     seed: int = Field(default=42, ge=0)

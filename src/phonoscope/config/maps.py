@@ -12,17 +12,10 @@ class MapsConfig(Section):
 
     layers: tuple[int, ...] = Field(default=(1, 2, 4, 8), min_length=1)
     """RVQ layers; a codec's map lacks those that it has not."""
-    frames: int = Field(default=10_000, ge=1)
-    """Frames of each codec, drawn at random,"""
-    per_utterance: int = Field(default=40, ge=1)
-    """and of each utterance at most."""
-    pca_dims: int = Field(default=50, ge=2)
-    """Principal components that the vectors are reduced to before."""
-    perplexity: float = Field(default=30, gt=0)
-    """In codes; less where fewer are in use."""
-    max_iter: int = Field(default=500, ge=250)
-    """Steps of t-SNE."""
-    speakers: int = Field(default=8, ge=1, le=8)
-    """The most frequent ones have a colour, the others are grey."""
-    seed: int = Field(default=42, ge=0)
-    """Draws the frames; t-SNE's seed."""
+    frames: int = Field(default=10_000, ge=1)  # frames of each codec, drawn at random
+    per_utterance: int = Field(default=40, ge=1)  # frames of one utterance, at most
+    pca_dims: int = Field(default=50, ge=2)  # principal components that the vectors are reduced to before
+    perplexity: float = Field(default=30, gt=0)  # of t-SNE, in codes; less where fewer are in use
+    max_iter: int = Field(default=500, ge=250)  # steps of t-SNE
+    speakers: int = Field(default=8, ge=1, le=8)  # the most frequent ones have a colour, the others are grey
+    seed: int = Field(default=42, ge=0)  # draws the frames; t-SNE's seed

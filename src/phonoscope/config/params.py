@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,42 +34,25 @@ MAX_DEPTH = 20
 class Params(Section):
     """All parameters: one section a part."""
 
-    corpus: CorpusConfig = CorpusConfig()
-    """Where the speech comes from."""
-    alignment: AlignmentConfig = AlignmentConfig()
-    """Phones and F0."""
-    split: SplitConfig = SplitConfig()
-    """Train and eval."""
+    corpus: CorpusConfig = CorpusConfig()  # where the speech comes from
+    alignment: AlignmentConfig = AlignmentConfig()  # phones and F0
+    split: SplitConfig = SplitConfig()  # train and eval
     codecs: dict[str, CodecConfig] = Field(min_length=1)
     """The codecs of the study by name; add a section to add a codec."""
-    training: TrainingConfig = TrainingConfig()
-    """How codecs are trained or adapted."""
-    encode: EncodeConfig = EncodeConfig()
-    """Tokens and reconstructions."""
-    probe: ProbeConfig = ProbeConfig()
-    """Linear probes."""
-    depth: DepthConfig = DepthConfig()
-    """Probing in depth."""
-    geometry: GeometryConfig = GeometryConfig()
-    """Isolated words in codec space."""
-    maps: MapsConfig = MapsConfig()
-    """Frames in the plane, by t-SNE."""
-    whisper: WhisperConfig = WhisperConfig()
-    """The Whisper checkpoint, and how its activations are taken."""
-    sae: SaeConfig = SaeConfig()
-    """Sparse autoencoders."""
-    interpret: InterpretConfig = InterpretConfig()
-    """Interpretation of features."""
-    encoder: EncoderConfig = EncoderConfig()
-    """Audio encoders."""
-    vq: VqConfig = VqConfig()
-    """The ablation of vector quantization."""
-    causal: CausalConfig = CausalConfig()
-    """Causal tests of features."""
-    compute: ComputeConfig = ComputeConfig()
-    """Workers, threads and device."""
-    tracking: TrackingConfig = TrackingConfig()
-    """MLflow."""
+    training: TrainingConfig = TrainingConfig()  # how codecs are trained or adapted
+    encode: EncodeConfig = EncodeConfig()  # tokens and reconstructions
+    probe: ProbeConfig = ProbeConfig()  # linear probes
+    depth: DepthConfig = DepthConfig()  # probing in depth
+    geometry: GeometryConfig = GeometryConfig()  # isolated words in codec space
+    maps: MapsConfig = MapsConfig()  # frames in the plane, by t-SNE
+    whisper: WhisperConfig = WhisperConfig()  # the Whisper checkpoint, and how its activations are taken
+    sae: SaeConfig = SaeConfig()  # sparse autoencoders
+    interpret: InterpretConfig = InterpretConfig()  # interpretation of features
+    encoder: EncoderConfig = EncoderConfig()  # audio encoders
+    vq: VqConfig = VqConfig()  # the ablation of vector quantization
+    causal: CausalConfig = CausalConfig()  # causal tests of features
+    compute: ComputeConfig = ComputeConfig()  # workers, threads and device
+    tracking: TrackingConfig = TrackingConfig()  # MLflow
 
     @model_validator(mode="after")
     def _names(self) -> Params:
@@ -120,8 +101,6 @@ def load_params(path: Path = paths.PARAMS) -> Params:
         raise ParamsError(f"{path}: not readable YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise ParamsError(f"{path}: holds no mapping of sections")
-    if faults := list(_not_finite(content, ())):
-        raise ParamsError("; ".join(f"{path}: {fault}" for fault in faults))
     try:
         return Params.model_validate_json(text, strict=True)  # strictly, so that `true` is no 1 and "3" no 3
     except ValidationError as error:
@@ -146,18 +125,6 @@ def _read_yaml(text: str) -> Any:
         if depth > MAX_DEPTH:
             raise ValueError(f"nested more than {MAX_DEPTH} deep")
     return YAML(typ="safe").load(text)
-
-
-def _not_finite(value: Any, location: tuple[str, ...]) -> Iterator[str]:
-    """Complaints about NaN and infinity, which YAML and pydantic accept as numbers."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _not_finite(inner, (*location, str(name)))
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _not_finite(inner, location)
-    elif isinstance(value, float) and not math.isfinite(value):
-        yield f"{'.'.join(location)}: must be finite, got {value}"
 
 
 def _explain(fault: Any) -> str:

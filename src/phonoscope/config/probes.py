@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from phonoscope.config.section import Section
+from phonoscope.config.section import BootstrapConfig, Section
 
 ClassWeight = Literal["balanced", "none"]
 InputName = Literal["layer", "cumulative", "latent", "untrained", "codes"]
@@ -18,12 +18,9 @@ Names = tuple[str, ...]
 class ClassifierConfig(Section):
     """A multinomial logistic regression."""
 
-    C: float = Field(default=1.0, gt=0)
-    """Inverse strength of the L2 penalty, scikit-learn's `C`."""
-    max_iter: int = Field(default=1000, ge=1)
-    """L-BFGS iterations; a fit that needs more is reported as not converged."""
-    class_weight: ClassWeight = "balanced"
-    """`balanced` gives every class the same total weight, `none` every frame."""
+    C: float = Field(default=1.0, gt=0)  # inverse strength of the L2 penalty, scikit-learn's `C`
+    max_iter: int = Field(default=1000, ge=1)  # L-BFGS iterations; a fit that needs more is reported as not converged
+    class_weight: ClassWeight = "balanced"  # `balanced` gives every class the same total weight, `none` every frame
     tolerance: float = Field(default=1e-6, gt=0, le=1e-2)
     """A fit has converged when no component of its scaled gradient exceeds this."""
 
@@ -31,40 +28,21 @@ class ClassifierConfig(Section):
 class MlpConfig(Section):
     """The probe with one hidden layer."""
 
-    hidden: int = Field(default=64, ge=1)
-    """Units of the hidden layer."""
-    steps: int = Field(default=300, ge=1)
-    """Steps of AdamW."""
-    batch_size: int = Field(default=1024, ge=1)
-    """Frames a step, for inputs that are no table; a table is taken whole."""
-    lr: float = Field(default=0.01, gt=0)
-    """Learning rate, which falls to 0 by a cosine."""
-    weight_decay: float = Field(default=0.01, ge=0)
-    """AdamW's weight decay."""
-
-
-class BootstrapConfig(Section):
-    """Intervals: percentile bootstrap over utterances or speakers."""
-
-    samples: int = Field(default=1000, ge=1)
-    """Resamples of the eval utterances."""
-    confidence: float = Field(default=0.95, gt=0, lt=1)
-    """Coverage of the interval."""
+    hidden: int = Field(default=64, ge=1)  # units of the hidden layer
+    steps: int = Field(default=300, ge=1)  # steps of AdamW
+    batch_size: int = Field(default=1024, ge=1)  # frames a step, for inputs that are no table; a table is taken whole
+    lr: float = Field(default=0.01, gt=0)  # learning rate, which falls to 0 by a cosine
+    weight_decay: float = Field(default=0.01, ge=0)  # AdamW's weight decay
 
 
 class ProbeConfig(Section):
     """What is probed, from what, how, and against which controls."""
 
-    seed: int = Field(default=0, ge=0)
-    """Seed of every permutation, control task, block, network and bootstrap."""
-    tasks: Names = ("phone", "speaker", "pitch")
-    """Tasks by name, or `all`; the registry is `phonoscope.probes.tasks`."""
-    information: Names = ()
-    """Tasks whose mutual information with the codes is measured, at every layer; or `all`."""
-    every_split: bool = False
-    """Hold out everything that a task asks for (texts beside utterances), or only the first."""
-    layers: tuple[int, ...] = ()
-    """RVQ layers that are probed; those that a codec lacks are left out. Empty takes all."""
+    seed: int = Field(default=0, ge=0)  # seed of every permutation, control task, block, network and bootstrap
+    tasks: Names = ("phone", "speaker", "pitch")  # tasks by name, or `all`; the registry is `phonoscope.probes.tasks`
+    information: Names = ()  # tasks whose mutual information with the codes is measured, at every layer; or `all`
+    every_split: bool = False  # hold out everything that a task asks for (texts beside utterances), or only the first
+    layers: tuple[int, ...] = ()  # RVQ layers that are probed; those that a codec lacks are left out. Empty takes all
     inputs: tuple[InputName, ...] = ("layer",)
     """What is probed: one layer's vectors, the sum of layers 1 to l, the latent before quantization, one layer of the
     codec with random weights, or (a check) the codes as such, one-hot."""
@@ -72,34 +50,26 @@ class ProbeConfig(Section):
     """Code vectors as they enter the sum over layers, or as they are stored. Only DAC's and Mimi's differ."""
     train_utterances: int = Field(default=0, ge=0)
     """Train utterances whose frames are probed, evenly spread, the same for every input; 0 takes all."""
-    eval_utterances: int = Field(default=0, ge=0)
-    """Eval utterances that probes are scored on; 0 takes all."""
+    eval_utterances: int = Field(default=0, ge=0)  # eval utterances that probes are scored on; 0 takes all
     probes: tuple[ProbeName, ...] = ("linear", "matched", "permuted", "matched_permuted", "lookup", "majority")
     """Probes and controls; the last four are controls. An untrained codec gets the linear probe alone."""
     measures: tuple[MeasureName, ...] = ()
     """Measures beside the scores: selectivity against random classes, length of the online code."""
-    label_null: bool = False
-    """Whether every probe is fitted again to permuted labels."""
-    classifier: ClassifierConfig = ClassifierConfig()
-    """The linear probe of classes."""
-    alpha: float = Field(default=0.0, ge=0)
-    """Ridge penalty of the linear probe of values; 0 is ordinary least squares."""
-    mlp: MlpConfig = MlpConfig()
-    """The probe with one hidden layer."""
+    label_null: bool = False  # whether every probe is fitted again to permuted labels
+    classifier: ClassifierConfig = ClassifierConfig()  # the linear probe of classes
+    alpha: float = Field(default=0.0, ge=0)  # ridge penalty of the linear probe of values; 0 is ordinary least squares
+    mlp: MlpConfig = MlpConfig()  # the probe with one hidden layer
     matched_dims: int = Field(default=8, ge=1)
     """Size that vectors are reduced to by PCA for the dimension-matched probes."""
     codebook_permutations: int = Field(default=1, ge=1)
     """Permuted codebooks that a probe is fitted to; their scores are averaged."""
-    label_permutations: int = Field(default=20, ge=2)
-    """Permutations of the labels behind the mutual information's null."""
+    label_permutations: int = Field(default=20, ge=2)  # permutations of the labels behind the mutual information's null
     blocks: tuple[float, ...] = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0)
     """Rising shares of the train frames at which the blocks of the online code end; the last is 1."""
-    text_folds: int = Field(default=5, ge=2)
-    """Folds of held-out texts."""
+    text_folds: int = Field(default=5, ge=2)  # folds of held-out texts
     paired: bool = True
     """The same resamples of all eval utterances for every task and layer, so that scores can be compared in pairs."""
-    bootstrap: BootstrapConfig = BootstrapConfig()
-    """The intervals."""
+    bootstrap: BootstrapConfig = BootstrapConfig()  # the intervals
 
     @model_validator(mode="after")
     def _check(self) -> ProbeConfig:
@@ -111,29 +81,19 @@ class ProbeConfig(Section):
 
 
 class DepthConfig(ProbeConfig):
-    """More inputs, probes and measures, on a sample of the utterances."""
+    """More inputs, probes and measures, on a sample of the utterances; all parameters are those of `ProbeConfig`."""
 
     tasks: Names = ("phone",)
-    """As for `ProbeConfig`, and so are all below."""
     information: Names = ("phone", "phone_group", "voicing", "pitch_band", "speaker", "sex", "accent", "word")
-    """Classification tasks alone."""
     every_split: bool = True
-    """Texts beside utterances."""
     layers: tuple[int, ...] = (1, 2, 4, 8)
-    """A few."""
     inputs: tuple[InputName, ...] = ("layer", "cumulative", "latent", "untrained")
-    """All but one-hot codes."""
     train_utterances: int = Field(default=240, ge=0)
-    """A sample."""
     eval_utterances: int = Field(default=100, ge=0)
-    """A sample."""
+    # none of the controls by code, which sums and latents cannot have
     probes: tuple[ProbeName, ...] = ("linear", "matched", "mlp", "pooled")
-    """No controls by code, which sums and latents cannot have."""
     measures: tuple[MeasureName, ...] = ("selectivity", "mdl")
-    """Both."""
     label_null: bool = True
-    """The control of every input."""
+    # coarser, because frames are fitted in single precision
     classifier: ClassifierConfig = ClassifierConfig(max_iter=300, tolerance=1e-4)
-    """Coarser: frames are fitted in single precision."""
     paired: bool = False
-    """Each row resamples the units that have frames."""

@@ -24,42 +24,26 @@ class SaeConfig(Section):
     baseline."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Options of the kind, the fields of its class: `relu` has l1; `jumprelu` l0 and bandwidth; `matryoshka` groups."""
-    expansion: int = Field(default=8, ge=1, le=64)
-    """Features per input dimension."""
-    k: int = Field(default=32, ge=1)
-    """Active features a frame; for `jumprelu` the target L0. Not used by `relu`."""
-    skip: bool = False
-    """Transcoders: add an affine map of the input to the output."""
-    epochs: float = Field(default=5.0, gt=0)
-    """Passes over the train frames."""
-    batch_size: int = Field(default=512, ge=1)
-    """Frames a step."""
-    lr: float = Field(default=3e-3, gt=0)
-    """Adam's learning rate."""
-    warmup: float = Field(default=0.05, ge=0, lt=1)
-    """Share of the steps over which the learning rate rises."""
-    decay: float = Field(default=0.5, ge=0, le=1)
-    """Share of the steps, at the end, over which it falls to zero."""
-    grad_clip: float = Field(default=1.0, gt=0)
-    """Largest norm of the gradient."""
-    dead: Dead = "auxk"
-    """Revival of dead features: an auxiliary loss (AuxK), resampling, or none."""
-    dead_after: float = Field(default=0.5, gt=0)
-    """A feature is dead when it has not fired during this many passes."""
-    aux_k: int = Field(default=64, ge=1)
-    """AuxK: dead features a frame that reconstruct the error."""
-    aux_weight: float = Field(default=1 / 32, ge=0)
-    """AuxK: weight of its loss."""
+    expansion: int = Field(default=8, ge=1, le=64)  # features per input dimension
+    k: int = Field(default=32, ge=1)  # active features a frame; for `jumprelu` the target L0. Not used by `relu`
+    skip: bool = False  # transcoders: add an affine map of the input to the output
+    epochs: float = Field(default=5.0, gt=0)  # passes over the train frames
+    batch_size: int = Field(default=512, ge=1)  # frames a step
+    lr: float = Field(default=3e-3, gt=0)  # Adam's learning rate
+    warmup: float = Field(default=0.05, ge=0, lt=1)  # share of the steps over which the learning rate rises
+    decay: float = Field(default=0.5, ge=0, le=1)  # share of the steps, at the end, over which it falls to zero
+    grad_clip: float = Field(default=1.0, gt=0)  # largest norm of the gradient
+    dead: Dead = "auxk"  # revival of dead features: an auxiliary loss (AuxK), resampling, or none
+    dead_after: float = Field(default=0.5, gt=0)  # a feature is dead when it has not fired during this many passes
+    aux_k: int = Field(default=64, ge=1)  # AuxK: dead features a frame that reconstruct the error
+    aux_weight: float = Field(default=1 / 32, ge=0)  # AuxK: weight of its loss
     resample_every: float = Field(default=0.5, gt=0)
     """Resampling: passes between two rounds; the last quarter of the training has none."""
     faithfulness: int = Field(default=24, ge=1)
     """Eval utterances on which Whisper runs with the reconstruction in place."""
-    seed: int = Field(default=42, ge=0)
-    """Seed of the initial decoder and of the order of frames."""
-    log_every: int = Field(default=20, ge=1)
-    """Steps a row of the training curve averages over."""
-    checkpoint_every: int = Field(default=100, ge=1)
-    """Steps between checkpoints, from which a killed training resumes."""
+    seed: int = Field(default=42, ge=0)  # seed of the initial decoder and of the order of frames
+    log_every: int = Field(default=20, ge=1)  # steps a row of the training curve averages over
+    checkpoint_every: int = Field(default=100, ge=1)  # steps between checkpoints, from which a killed training resumes
 
     @field_validator("sites")
     @classmethod

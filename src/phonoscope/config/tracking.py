@@ -10,9 +10,7 @@ from phonoscope.config.section import Section
 class TrackingConfig(Section):
     """MLflow tracking. Nothing here changes any output."""
 
-    enabled: bool = True
-    """Log every stage to MLflow."""
-    required: bool = False
-    """Fail where the tracking store cannot be used, instead of warning and going on untracked."""
+    enabled: bool = True  # log every stage to MLflow
+    required: bool = False  # fail where the tracking store cannot be used, instead of warning and going on untracked
     experiment: str = Field(default="phonoscope", min_length=1, max_length=500)
     """The MLflow experiment that holds the runs."""

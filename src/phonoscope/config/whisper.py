@@ -24,5 +24,4 @@ class WhisperConfig(Section):
     """Utterances of one speaker share windows of 30 s. It saves most of the work and changes much: docs/sae.md."""
     compare: int = Field(default=8, ge=0)
     """Eval utterances that are also encoded in the full 30 s, to see what the windows change."""
-    batch_s: float = Field(default=60.0, gt=0)
-    """Seconds of windows that are encoded at once; bounds memory."""
+    batch_s: float = Field(default=60.0, gt=0)  # seconds of windows that are encoded at once; bounds memory

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phonoscope.data.tables import naming
 from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors, write_safetensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAX_CODES = 1 << 15
-"""Codes are kept as int16."""
+MAX_CODES = 1 << 15  # codes are kept as int16
 AFFINE_TOLERANCE = 1e-4
 """Largest error of an affine fit, relative to the largest entry: far above float32's rounding, far below a map that is
 not affine."""
@@ -32,21 +32,16 @@ class Codebooks:
     On disk: a safetensors file of `layer_<l>` and `raw_<l>`, l from 1.
     """
 
-    vectors: tuple[NDArray[np.float32], ...]
-    """[K_l, D], as they enter the sum."""
-    raw: tuple[NDArray[np.float32], ...]
-    """[K_l, d_l], as they are stored."""
-    frame_rate_hz: float = 0.0
-    """Frames a second of the codec; 0 where it is not known."""
+    vectors: tuple[NDArray[np.float32], ...]  # [K_l, D], as they enter the sum
+    raw: tuple[NDArray[np.float32], ...]  # [K_l, d_l], as they are stored
+    frame_rate_hz: float = 0.0  # frames a second of the codec; 0 where it is not known
 
     @classmethod
     def load(cls, path: Path) -> Codebooks:
         """Read a safetensors file; without `raw_<l>` the stored rows are `layer_<l>`. Raises `DataError`."""
         tensors, metadata = read_safetensors(path)
-        try:
+        with naming(path):
             return cls.from_tensors(tensors, float(metadata.get("frame_rate_hz", 0.0)))
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from error
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Any], frame_rate_hz: float = 0.0) -> Codebooks:
@@ -70,12 +65,8 @@ class Codebooks:
         """Write a safetensors file; `metadata` (JSON-able) go with it."""
         import torch
 
-        kinds = {"layer": self.vectors, "raw": self.raw}
-        tensors = {
-            f"{kind}_{layer}": torch.from_numpy(rows.copy())
-            for kind, books in kinds.items()
-            for layer, rows in enumerate(books, start=1)
-        }
+        tensors = {f"layer_{layer}": torch.from_numpy(rows.copy()) for layer, rows in enumerate(self.vectors, start=1)}
+        tensors |= {f"raw_{layer}": torch.from_numpy(rows.copy()) for layer, rows in enumerate(self.raw, start=1)}
         write_safetensors(path, tensors, {**metadata, "frame_rate_hz": self.frame_rate_hz, "layers": self.layers})
 
     def validate(self) -> None:
@@ -136,9 +127,8 @@ class Codebooks:
 
 
 def _arrays(books: Sequence[Any]) -> tuple[NDArray[np.float32], ...]:
-    return tuple(
-        np.asarray(book.detach().cpu().float() if hasattr(book, "detach") else book, dtype=np.float32) for book in books
-    )
+    plain = (book.detach().cpu().float() if hasattr(book, "detach") else book for book in books)
+    return tuple(np.asarray(book, dtype=np.float32) for book in plain)
 
 
 def _layers(tensors: Mapping[str, Any], kind: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phonoscope.data.tables import open_array, read_frame, read_json
+from phonoscope.data.tables import naming, open_array, read_frame, read_json
 from phonoscope.errors import DataError
 from phonoscope.files import write_json, write_parquet
 
@@ -23,23 +23,18 @@ TEXT_COLUMNS = ("utterance", "phone", "word", "speaker", "sex", "accent", "split
 class Features:
     """Activations of one site. On disk: a folder of features.npy, index.parquet and features.json."""
 
-    values: NDArray[Any]
-    """[rows, width], or [rows, parts, width]; float16 and memory-mapped when read from disk."""
-    index: pd.DataFrame
-    """Labels of every row: utterance, frame, phone, word, speaker, sex, accent, split, ..."""
-    config: dict[str, Any] = field(default_factory=dict)
-    """How the activations were taken, JSON-able."""
+    values: NDArray[Any]  # [rows, width], or [rows, parts, width]; float16 and memory-mapped when read from disk
+    index: pd.DataFrame  # labels of every row: utterance, frame, phone, word, speaker, sex, accent, split, ...
+    config: dict[str, Any] = field(default_factory=dict)  # how the activations were taken, JSON-able
 
     @classmethod
     def load(cls, folder: Path) -> Features:
         """Open a folder of features. Raises `DataError` if a file is missing, truncated or does not fit the others."""
-        values = open_array(folder / "features.npy")
-        features = cls(values, read_frame(folder / "index.parquet"), read_json(folder / "features.json"))
-        try:
+        with naming(folder):
+            values = open_array(folder / "features.npy")
+            features = cls(values, read_frame(folder / "index.parquet"), read_json(folder / "features.json"))
             features.validate()
-        except DataError as error:
-            raise DataError(f"{folder}: {error}") from error
-        return features
+            return features
 
     @classmethod
     def from_arrays(cls, values: NDArray[Any], utterance: NDArray[Any] | list[str], **columns: Any) -> Features:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from phonoscope.data.phones import SILENCE
-from phonoscope.data.tables import read_frame, rows_by_utterance, text_column
+from phonoscope.data.tables import naming, read_frame, rows_by_utterance, text_column
 from phonoscope.errors import DataError
 from phonoscope.files import write_parquet
 
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 PHONES_FILE, WORDS_FILE, F0_FILE = "phones.parquet", "words.parquet", "f0.parquet"
 FILES = (PHONES_FILE, WORDS_FILE, F0_FILE)
-HOP_S = 0.01
-"""The F0 grid: value k of a track is centred at k * 0.01 s."""
+HOP_S = 0.01  # the F0 grid: value k of a track is centred at k * 0.01 s
 _NO_ROWS: Any = np.empty(0, np.int64)
 _DECIMALS = 9  # overlaps that differ by less than a nanosecond are a tie
 
@@ -51,18 +50,16 @@ Track = tuple["NDArray[np.float64]", "NDArray[np.float32]"]
 """An F0 track: times in seconds [n], and F0 in Hz [n], NaN where unvoiced."""
 
 
-def frame_labels(
-    intervals: Sequence[Interval], n_frames: int, frame_rate_hz: float, *, uncovered: str = SILENCE
-) -> NDArray[np.str_]:
+def frame_labels(intervals: Sequence[Interval], n_frames: int, frame_rate_hz: float) -> NDArray[np.str_]:
     """Label every frame with the interval that overlaps it most.
 
     Frame i covers [i / rate, (i + 1) / rate). Of equal overlaps the earlier interval wins; a frame that no interval
-    covers is `uncovered`. Each interval counts alone: two intervals of one phone within a frame are not added up.
+    covers is `SIL`. Each interval counts alone: two intervals of one phone within a frame are not added up.
     Intervals may come in any order. Returns: strings of shape [n_frames].
     """
     starts = np.array([interval.start_s for interval in intervals], dtype=np.float64)
     ends = np.array([interval.end_s for interval in intervals], dtype=np.float64)
-    names = np.array([*(interval.label for interval in intervals), uncovered])
+    names = np.array([*(interval.label for interval in intervals), SILENCE])
     return names[widest_interval(starts, ends, n_frames, frame_rate_hz)]  # -1 is the last name
 
 
@@ -111,41 +108,29 @@ def sample_f0(
     return np.where(inside, value, np.nan).astype(np.float32)
 
 
-def interval_table(intervals: Mapping[str, Sequence[Interval]]) -> pa.Table:
-    """Intervals of utterances: utterance (dictionary), start_s and end_s (float64), label (dictionary)."""
-    import pyarrow as pa
-
-    every = [interval for each in intervals.values() for interval in each]
-    return pa.table(
-        {
-            "utterance": text_column(list(intervals), [len(each) for each in intervals.values()]),
-            "start_s": pa.array([interval.start_s for interval in every], pa.float64()),
-            "end_s": pa.array([interval.end_s for interval in every], pa.float64()),
-            "label": pa.array([interval.label for interval in every], pa.string()).dictionary_encode(),
-        }
-    )
-
-
-def track_table(tracks: Mapping[str, Track]) -> pa.Table:
-    """F0 tracks of utterances: utterance (dictionary), time_s (float64), f0_hz (float32, NaN where unvoiced)."""
-    import pyarrow as pa
-
-    return pa.table(
-        {
-            "utterance": text_column(list(tracks), [len(times_s) for times_s, _ in tracks.values()]),
-            "time_s": np.concatenate([np.empty(0), *(times_s for times_s, _ in tracks.values())]),
-            "f0_hz": np.concatenate([np.empty(0, np.float32), *(f0_hz for _, f0_hz in tracks.values())]),
-        }
-    )
-
-
 def label_tables(alignments: Mapping[str, Alignment], tracks: Mapping[str, Track]) -> dict[str, pa.Table]:
     """The tables of `TimeLabels` by the names of their files."""
-    return {
-        PHONES_FILE: interval_table({name: alignment.phones for name, alignment in alignments.items()}),
-        WORDS_FILE: interval_table({name: alignment.words for name, alignment in alignments.items()}),
-        F0_FILE: track_table(tracks),
+    import pyarrow as pa
+
+    def intervals(by_utterance: dict[str, list[Interval]]) -> pa.Table:
+        every = [interval for each in by_utterance.values() for interval in each]
+        return pa.table(
+            {
+                "utterance": text_column({name: len(each) for name, each in by_utterance.items()}),
+                "start_s": pa.array([interval.start_s for interval in every], pa.float64()),
+                "end_s": pa.array([interval.end_s for interval in every], pa.float64()),
+                "label": pa.array([interval.label for interval in every], pa.string()).dictionary_encode(),
+            }
+        )
+
+    f0 = {
+        "utterance": text_column({name: len(times_s) for name, (times_s, _) in tracks.items()}),
+        "time_s": np.concatenate([np.empty(0), *(times_s for times_s, _ in tracks.values())]),
+        "f0_hz": np.concatenate([np.empty(0, np.float32), *(f0_hz for _, f0_hz in tracks.values())]),
     }
+    phones = intervals({name: alignment.phones for name, alignment in alignments.items()})
+    words = intervals({name: alignment.words for name, alignment in alignments.items()})
+    return {PHONES_FILE: phones, WORDS_FILE: words, F0_FILE: pa.table(f0)}
 
 
 class Labels(ABC):
@@ -158,12 +143,10 @@ class Labels(ABC):
     @staticmethod
     def load(folder: Path) -> TimeLabels:
         """Read phones.parquet, words.parquet and f0.parquet of a folder. Raises `DataError`."""
-        labels = TimeLabels(*(read_frame(folder / name) for name in FILES))
-        try:
+        with naming(folder):
+            labels = TimeLabels(*(read_frame(folder / name) for name in FILES))
             labels.validate()
-        except DataError as error:
-            raise DataError(f"{folder}: {error}") from error
-        return labels
+            return labels
 
     @staticmethod
     def from_intervals(alignments: Mapping[str, Alignment], tracks: Mapping[str, Track] | None = None) -> TimeLabels:
@@ -220,49 +203,41 @@ class TimeLabels(Labels):
     A frame has the phone that overlaps it most, and the F0 of its exact centre (`frame_labels`, `sample_f0`).
     """
 
-    phone_table: pd.DataFrame
-    """utterance, start_s, end_s, label (ARPABET, silence is SIL)."""
-    word_table: pd.DataFrame
-    """utterance, start_s, end_s, label."""
-    f0_table: pd.DataFrame
-    """utterance, time_s (every 10 ms), f0_hz."""
+    phone_table: pd.DataFrame  # utterance, start_s, end_s, label (ARPABET, silence is SIL)
+    word_table: pd.DataFrame  # utterance, start_s, end_s, label
+    f0_table: pd.DataFrame  # utterance, time_s (every 10 ms), f0_hz
 
     def save(self, folder: Path) -> None:
         """Write phones.parquet, words.parquet and f0.parquet."""
         import pyarrow as pa
 
-        for name, table in zip(FILES, (self.phone_table, self.word_table, self.f0_table), strict=True):
+        for name, table in self._tables.items():
             plain = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
             write_parquet(folder / name, plain)
 
     def validate(self) -> None:
         """Raise `DataError` for a table without its columns, or an interval that is reversed."""
-        columns = {"start_s", "end_s", "label"}, {"start_s", "end_s", "label"}, {"time_s", "f0_hz"}
-        tables = self.phone_table, self.word_table, self.f0_table
-        for name, table, needed in zip(FILES, tables, columns, strict=True):
-            if missing := ({"utterance"} | needed) - set(table.columns):
+        for name, table in self._tables.items():
+            values = {"time_s", "f0_hz"} if name == F0_FILE else set(Interval._fields)
+            if missing := {"utterance", *values} - set(table.columns):
                 raise DataError(f"{name} lacks the column {min(missing)}")
-        for name, table in ((PHONES_FILE, self.phone_table), (WORDS_FILE, self.word_table)):
-            reversed_rows = table[~(table["end_s"] > table["start_s"])]
-            if len(reversed_rows):
-                raise DataError(f"{name}: an interval of {reversed_rows['utterance'].iloc[0]!r} is reversed or empty")
+            if name != F0_FILE and not (forward := table["end_s"] > table["start_s"]).all():
+                raise DataError(f"{name}: an interval of {table['utterance'][~forward].iloc[0]!r} is reversed or empty")
 
     def alignment(self, utterance: str) -> Alignment:
         """Words and phones of one utterance. Raises `DataError` if it has none."""
-        if utterance not in self._rows[0]:
+        if utterance not in self._rows[PHONES_FILE]:
             raise DataError(f"utterance {utterance!r} is not aligned")
-        words, phones = (
-            [Interval(*row) for row in table.iloc[rows][list(Interval._fields)].itertuples(index=False)]
-            for table, rows in (
-                (self.word_table, self._rows[1].get(utterance, _NO_ROWS)),
-                (self.phone_table, self._rows[0][utterance]),
-            )
-        )
-        return Alignment(words, phones)
+
+        def intervals(name: str) -> list[Interval]:
+            table = self._tables[name].iloc[self._rows[name].get(utterance, _NO_ROWS)]
+            return [Interval(*row) for row in table[list(Interval._fields)].itertuples(index=False)]
+
+        return Alignment(intervals(WORDS_FILE), intervals(PHONES_FILE))
 
     @property
     def utterances(self) -> list[str]:
-        return list(self._rows[0])
+        return list(self._rows[PHONES_FILE])
 
     @cached_property
     def phone_names(self) -> tuple[str, ...]:
@@ -270,27 +245,30 @@ class TimeLabels(Labels):
 
     def phones(self, utterance: str, frames: Index, frame_rate_hz: float) -> Index:
         starts, ends, labels = self._phones
-        rows = self._rows[0][utterance]
+        rows = self._rows[PHONES_FILE][utterance]
         choice = widest_interval(starts[rows], ends[rows], int(frames.max(initial=-1)) + 1, frame_rate_hz)[frames]
         return np.where(choice >= 0, labels[rows][choice], self.phone_names.index(SILENCE))
 
     def f0_hz(self, utterance: str, frames: Index, frame_rate_hz: float) -> NDArray[np.float64]:
         times_s, f0_hz = self._tracks
-        rows = self._rows[2].get(utterance, _NO_ROWS)
-        return sample_f0(
-            times_s[rows], f0_hz[rows], np.asarray((frames + 0.5) / frame_rate_hz, dtype=np.float64)
-        ).astype(np.float64)
+        rows = self._rows[F0_FILE].get(utterance, _NO_ROWS)
+        centres_s = np.asarray((frames + 0.5) / frame_rate_hz, dtype=np.float64)
+        return sample_f0(times_s[rows], f0_hz[rows], centres_s).astype(np.float64)
+
+    @property
+    def _tables(self) -> dict[str, pd.DataFrame]:
+        return {PHONES_FILE: self.phone_table, WORDS_FILE: self.word_table, F0_FILE: self.f0_table}
 
     @cached_property
-    def _rows(self) -> list[dict[str, Index]]:
+    def _rows(self) -> dict[str, dict[str, Index]]:
         """Rows of each utterance in the three tables."""
-        return [rows_by_utterance(table["utterance"]) for table in (self.phone_table, self.word_table, self.f0_table)]
+        return {name: rows_by_utterance(table["utterance"]) for name, table in self._tables.items()}
 
     @cached_property
     def _phones(self) -> tuple[NDArray[np.float64], NDArray[np.float64], Index]:
-        names = {name: index for index, name in enumerate(self.phone_names)}
-        labels = np.array([names[str(label)] for label in self.phone_table["label"]], dtype=np.int64)
         starts_s, ends_s = (self.phone_table[name].to_numpy(np.float64) for name in ("start_s", "end_s"))
+        places = {name: place for place, name in enumerate(self.phone_names)}
+        labels = np.asarray(self.phone_table["label"].astype(str).map(places), dtype=np.int64)
         return starts_s, ends_s, labels
 
     @cached_property
@@ -302,14 +280,10 @@ class TimeLabels(Labels):
 class FrameLabels(Labels):
     """A phone and an F0 of every frame of a token table. The frame rate plays no part."""
 
-    names: tuple[str, ...]
-    """Sorted names of all phones."""
-    rows: dict[str, Index]
-    """By utterance: the row of each of its frames."""
-    phone: NDArray[np.int16]
-    """[rows], indices into `names`, -1 where unknown."""
-    f0: NDArray[np.float32]
-    """[rows], Hz."""
+    names: tuple[str, ...]  # sorted names of all phones
+    rows: dict[str, Index]  # by utterance: the row of each of its frames
+    phone: NDArray[np.int16]  # [rows], indices into `names`, -1 where unknown
+    f0: NDArray[np.float32]  # [rows], Hz
 
     @property
     def utterances(self) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phonoscope.data.tables import open_array, read_frame
+from phonoscope.data.tables import naming, open_array, read_frame
 from phonoscope.errors import DataError
 from phonoscope.files import write_parquet
 
@@ -29,23 +29,19 @@ class Latents:
     (utterance, frames: a row an utterance, in the same order).
     """
 
-    values: NDArray[np.float32]
-    """[frames, D]; memory-mapped when read from disk."""
+    values: NDArray[np.float32]  # [frames, D]; memory-mapped when read from disk
     utterances: tuple[str, ...]
-    lengths: tuple[int, ...]
-    """Frames of each utterance."""
+    lengths: tuple[int, ...]  # frames of each utterance
 
     @classmethod
     def load(cls, folder: Path) -> Latents:
         """Open a folder's frame latents. Raises `DataError` if they are missing, damaged or do not fit the index."""
-        values = open_array(folder / VALUES_FILE)
-        index = read_frame(folder / INDEX_FILE, ["utterance", "frames"])
-        latents = cls(values, tuple(index["utterance"].astype(str)), tuple(index["frames"].tolist()))
-        try:
+        with naming(folder):
+            values = open_array(folder / VALUES_FILE)
+            index = read_frame(folder / INDEX_FILE, ["utterance", "frames"])
+            latents = cls(values, tuple(index["utterance"].astype(str)), tuple(index["frames"].tolist()))
             latents.validate()
-        except DataError as error:
-            raise DataError(f"{folder}: {error}") from error
-        return latents
+            return latents
 
     @classmethod
     def from_arrays(cls, latents: Mapping[str, NDArray[Any]]) -> Latents:
@@ -89,11 +85,8 @@ class Latents:
     @cached_property
     def places(self) -> dict[str, slice]:
         """The rows of each utterance."""
-        stops = np.cumsum(self.lengths).tolist()
-        return {
-            name: slice(stop - length, stop)
-            for name, stop, length in zip(self.utterances, stops, self.lengths, strict=True)
-        }
+        rows = zip(self.utterances, np.cumsum(self.lengths).tolist(), self.lengths, strict=True)
+        return {name: slice(stop - length, stop) for name, stop, length in rows}
 
     def __contains__(self, utterance: str) -> bool:
         return utterance in self.places
@@ -122,9 +115,6 @@ def mean_latent_table(latents: Mapping[str, NDArray[np.floating]]) -> pa.Table:
 def read_mean_latents(path: Path, utterances: Sequence[str]) -> NDArray[np.float64]:
     """The time-means of these utterances, [n, D]. Raises `DataError` if the table or an utterance is missing."""
     table = read_frame(path, ["utterance", "latent"]).set_index("utterance")["latent"]
-    missing = [name for name in utterances if name not in table.index]
-    if missing:
+    if missing := [name for name in utterances if name not in table.index]:
         raise DataError(f"{path}: no latent of {missing[0]!r}")
-    if not len(utterances):
-        return np.zeros((0, 0))
-    return np.stack(table.loc[list(utterances)].to_list()).astype(np.float64)
+    return np.stack(table.loc[list(utterances)].to_list()).astype(np.float64) if utterances else np.zeros((0, 0))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phonoscope.data.tables import read_frame
+from phonoscope.data.tables import naming, read_frame
 from phonoscope.errors import DataError
 from phonoscope.files import write_parquet
 
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-_TEXTS = ("utterance", "path", "text", "speaker", "sex", "accent", "word")
-_TEXTS_LAST = ("sha256", "split")
-TEXTS = _TEXTS + _TEXTS_LAST
+TEXTS = ("utterance", "path", "text", "speaker", "sex", "accent", "word", "sha256", "split")
 """Columns of text; empty where a value is not known."""
 
 
@@ -25,10 +23,8 @@ def manifest_schema() -> pa.Schema:
     """Columns of manifest.parquet, one row an utterance."""
     import pyarrow as pa
 
-    numbers = [("duration_s", pa.float64()), ("sample_rate", pa.int32())]
-    return pa.schema(
-        [*((name, pa.string()) for name in _TEXTS), *numbers, *((name, pa.string()) for name in _TEXTS_LAST)]
-    )
+    texts = [(name, pa.string()) for name in TEXTS]
+    return pa.schema([*texts[:-2], ("duration_s", pa.float64()), ("sample_rate", pa.int32()), *texts[-2:]])
 
 
 @dataclass(frozen=True)
@@ -43,25 +39,20 @@ class Manifest:
     @classmethod
     def load(cls, path: Path) -> Manifest:
         """Read manifest.parquet. Raises `DataError` if it is missing, not readable or not valid."""
-        manifest = cls(read_frame(path))
-        try:
+        with naming(path):
+            manifest = cls(read_frame(path))
             manifest.validate()
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from error
-        return manifest
+            return manifest
 
     @classmethod
     def from_arrays(cls, utterance: Sequence[str], **columns: Sequence[Any]) -> Manifest:
         """From a value an utterance in each column; texts that are not given are empty. Raises `DataError`."""
         import pandas as pd
 
-        texts = {name: [""] * len(utterance) for name in TEXTS}
-        lengths = {name: len(values) for name, values in columns.items() if len(values) != len(utterance)}
-        if lengths:
-            raise DataError(f"{len(utterance)} utterances, but columns of other lengths: {lengths}")
-        manifest = cls(
-            pd.DataFrame({**texts, "utterance": list(utterance), **{k: list(v) for k, v in columns.items()}})
-        )
+        if other := {name: len(values) for name, values in columns.items() if len(values) != len(utterance)}:
+            raise DataError(f"{len(utterance)} utterances, but columns of other lengths: {other}")
+        given = {"utterance": list(utterance)} | {name: list(values) for name, values in columns.items()}
+        manifest = cls(pd.DataFrame({name: [""] * len(utterance) for name in TEXTS} | given))
         manifest.validate()
         return manifest
 

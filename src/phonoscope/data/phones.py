@@ -21,15 +21,13 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """Phones by manner of articulation, in the order of the figures."""
-OTHER = "other"
-"""The group of a name that is no ARPABET phone."""
+OTHER = "other"  # the group of a name that is no ARPABET phone
 _GROUP = {phone: group for group, phones in GROUPS.items() for phone in phones}
 _ORDER = {phone: rank for rank, phone in enumerate(_GROUP)}
 PHONES = tuple(sorted(phone for group, phones in GROUPS.items() if group != "silence" for phone in phones))
 """ARPABET's 39 phones."""
 VOWELS = frozenset(GROUPS["vowel"])
-STOPS = frozenset(GROUPS["stop"] + GROUPS["affricate"])
-"""Plosives and affricates: the phones that begin with a closure."""
+STOPS = frozenset(GROUPS["stop"] + GROUPS["affricate"])  # plosives and affricates: the phones that begin with a closure
 
 SILENCE_NAMES = frozenset(
     {"", "sil", "sp", "ssil", "pau", "silence", "<eps>", "<sil>", "<s>", "</s>"}

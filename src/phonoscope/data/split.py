@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from phonoscope.data.tables import read_json
+from phonoscope.data.tables import naming, read_json
 from phonoscope.errors import DataError
 from phonoscope.files import write_json
 from phonoscope.stats import evenly_spaced
@@ -24,16 +24,13 @@ class Split:
     @classmethod
     def load(cls, path: Path) -> Split:
         """Read split.json. Raises `DataError` if it is missing or not valid."""
-        try:
+        with naming(path):
             content = read_json(path)
             if not isinstance(content, dict) or not {"train", "eval"} <= content.keys():
-                raise DataError(f"{path}: not a split: it needs the lists train and eval")
+                raise DataError("not a split: it needs the lists train and eval")
             split = cls(content["train"], content["eval"], content.get("speaker_folds", []))
             split.validate()
-        except (TypeError, DataError) as error:
-            message = str(error)
-            raise DataError(message if message.startswith(str(path)) else f"{path}: {message}") from error
-        return split
+            return split
 
     @classmethod
     def from_arrays(

@@ -1,9 +1,10 @@
-"""Reading Parquet and JSON files, with errors that name the file; texts as dictionary columns; rows by utterance."""
+"""Reading Parquet, NumPy and JSON files, with errors that name the file; columns and rows by utterance."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
     from numpy.typing import NDArray
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put `path` before the message of a `DataError` that does not name it; wrong types of values are one, too."""
+    try:
+        yield
+    except (DataError, TypeError) as error:
+        raise DataError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from error
 
 
 def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -49,12 +59,12 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: not readable as JSON ({error})") from error
 
 
-def text_column(names: Sequence[str], lengths: Sequence[int] | NDArray[np.integer]) -> pa.DictionaryArray:
-    """A dictionary column that repeats each of `names` as often as `lengths` says."""
+def text_column(lengths: Mapping[str, int]) -> pa.DictionaryArray:
+    """A dictionary column that repeats each name as often as its length says."""
     import pyarrow as pa
 
-    index = np.repeat(np.arange(len(names), dtype=np.int32), lengths)
-    return pa.DictionaryArray.from_arrays(pa.array(index), pa.array(list(names), pa.string()))
+    index = np.repeat(np.arange(len(lengths), dtype=np.int32), list(lengths.values()))
+    return pa.DictionaryArray.from_arrays(pa.array(index), pa.array(list(lengths), pa.string()))
 
 
 def rows_by_utterance(utterances: pd.Series[Any]) -> dict[str, NDArray[np.int64]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,34 +25,28 @@ if TYPE_CHECKING:
     from phonoscope.data.labels import Labels
 
 BATCH_FRAMES = 65_536
-SLACK_FRAMES = 1.0
-"""How far an utterance's frames may be from duration x rate: codecs round up, down or to the nearest."""
+SLACK_FRAMES = 1.0  # how far an utterance's frames may be from duration x rate: codecs round up, down or to the nearest
 _METADATA = b"phonoscope"
+_BY_FRAME = ("utterances", "frames", "codes", "phones", "f0_hz")
 
 
 @dataclass(frozen=True)
 class Frames:
     """A batch of frames."""
 
-    utterances: NDArray[np.int64]
-    """[n], indices into the utterances asked for."""
-    frames: NDArray[np.int64]
-    """[n], frame numbers within the utterance."""
-    codes: NDArray[np.int64]
-    """[n, layers]"""
-    phones: NDArray[np.int64]
-    """[n], indices into `phone_names`; -1 where a phone is unknown."""
+    utterances: NDArray[np.int64]  # [n], indices into the utterances asked for
+    frames: NDArray[np.int64]  # [n], frame numbers within the utterance
+    codes: NDArray[np.int64]  # [n, layers]
+    phones: NDArray[np.int64]  # [n], indices into `phone_names`; -1 where a phone is unknown
     phone_names: tuple[str, ...]
-    f0_hz: NDArray[np.float64]
-    """[n], NaN where unvoiced or unknown."""
+    f0_hz: NDArray[np.float64]  # [n], NaN where unvoiced or unknown
 
     def __len__(self) -> int:
         return len(self.utterances)
 
     def select(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> Frames:
         """The frames where `keep` [n] is true, or at these positions."""
-        utterances, frames, codes = self.utterances[keep], self.frames[keep], self.codes[keep]
-        return Frames(utterances, frames, codes, self.phones[keep], self.phone_names, self.f0_hz[keep])
+        return Frames(**{name: getattr(self, name)[keep] for name in _BY_FRAME}, phone_names=self.phone_names)
 
 
 @dataclass(frozen=True)
@@ -63,10 +58,8 @@ class Tokens:
     """
 
     source: Path | pa.Table
-    sizes: tuple[int, ...]
-    """Codes of each layer's codebook, [L]."""
-    frame_rate_hz: float
-    """Frames a second; 0 where it is not known."""
+    sizes: tuple[int, ...]  # codes of each layer's codebook, [L]
+    frame_rate_hz: float  # frames a second; 0 where it is not known
 
     @classmethod
     def load(cls, path: Path, sizes: Sequence[int] | None = None, frame_rate_hz: float | None = None) -> Tokens:
@@ -113,15 +106,13 @@ class Tokens:
             sizes = [int(row.max(initial=0)) + 1 for row in stacked]
         if len(sizes) != len(stacked):
             raise DataError(f"codes of {len(stacked)} layers for codebooks of {len(sizes)}")
-        lengths = [array.shape[1] for array in arrays.values()]
-        columns: dict[str, Any] = {
-            "utterance": text_column(list(arrays), lengths),
-            "frame": np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]),
-        }
+        lengths = {name: array.shape[1] for name, array in arrays.items()}
+        frame = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths.values()])
         tokens = cls(pa.table({}), tuple(int(size) for size in sizes), frame_rate_hz)
         tokens._check_codes(stacked.T, "codes")
+        columns: dict[str, Any] = {"utterance": text_column(lengths), "frame": frame}
         columns |= dict(zip(tokens.code_columns, stacked.astype(np.int16), strict=True))
-        return cls(pa.table(columns, schema=tokens.schema), tokens.sizes, frame_rate_hz)
+        return replace(tokens, source=pa.table(columns, schema=tokens.schema))
 
     @property
     def layers(self) -> int:
@@ -138,27 +129,15 @@ class Tokens:
         """Columns and metadata of the table."""
         import pyarrow as pa
 
-        metadata = {"frame_rate_hz": self.frame_rate_hz, "sizes": list(self.sizes)}
-        return pa.schema(
-            [
-                ("utterance", pa.dictionary(pa.int32(), pa.string())),
-                ("frame", pa.int32()),
-                *((name, pa.int16()) for name in self.code_columns),
-            ],
-            metadata={_METADATA: json.dumps(metadata, sort_keys=True).encode()},
-        )
+        metadata = json.dumps({"frame_rate_hz": self.frame_rate_hz, "sizes": list(self.sizes)}, sort_keys=True)
+        columns = [("utterance", pa.dictionary(pa.int32(), pa.string())), ("frame", pa.int32())]
+        columns += [(name, pa.int16()) for name in self.code_columns]
+        return pa.schema(columns, metadata={_METADATA: metadata.encode()})
 
     @property
     def name(self) -> str:
         """The file, for messages."""
         return str(self.source) if isinstance(self.source, Path) else "tokens"
-
-    @property
-    def rows(self) -> int:
-        """Frames of the table."""
-        import pyarrow.parquet as pq
-
-        return int(pq.read_metadata(self.source).num_rows if isinstance(self.source, Path) else self.source.num_rows)
 
     @property
     def utterances(self) -> list[str]:
@@ -167,11 +146,10 @@ class Tokens:
 
     def lengths(self) -> dict[str, int]:
         """Frames of each utterance, in order of appearance."""
-        counts: dict[str, int] = {}
+        counts = Counter[str]()
         for batch in self._record_batches(["utterance"], BATCH_FRAMES):
-            for entry in batch.column(0).value_counts().to_pylist():
-                counts[str(entry["values"])] = counts.get(str(entry["values"]), 0) + entry["counts"]
-        return counts
+            counts.update({str(each["values"]): each["counts"] for each in batch.column(0).value_counts().to_pylist()})
+        return dict(counts)
 
     def batches(
         self,
@@ -202,8 +180,11 @@ class Tokens:
         for batch in self._record_batches(["utterance", "frame", *codes], batch_frames):
             index = pc.index_in(batch.column(0).cast(pa.string()), value_set=wanted)
             batch, index = batch.filter(index.is_valid()), index.drop_null()
-            if len(index):
-                frames = self._frames(batch, index.to_numpy().astype(np.int64))
+            if n := len(index):
+                matrix = np.column_stack([column.to_numpy() for column in batch.columns[2:]]).astype(np.int64)
+                self._check_codes(matrix, self.name)
+                of, numbers = index.to_numpy().astype(np.int64), batch.column(1).to_numpy().astype(np.int64)
+                frames = Frames(of, numbers, matrix, np.full(n, -1, dtype=np.int64), (), np.full(n, np.nan))
                 yield frames if labels is None else join(frames, asked, labels, self.frame_rate_hz)
 
     def codes(self, utterances: Sequence[str] | None = None, layers: int | None = None) -> dict[str, NDArray[np.int16]]:
@@ -211,8 +192,9 @@ class Tokens:
         asked = self.utterances if utterances is None else list(utterances)
         parts: dict[str, list[NDArray[np.int16]]] = {}
         for batch in self.batches(asked, layers=layers):
-            for index, part in _runs(batch):
-                parts.setdefault(asked[index], []).append(part.codes.T.astype(np.int16))
+            for rows in _run_rows(batch.utterances):
+                name = asked[batch.utterances[rows.start]]
+                parts.setdefault(name, []).append(batch.codes[rows].T.astype(np.int16))
         return {name: np.concatenate(parts[name], axis=1) for name in asked if name in parts}
 
     def usage(self) -> list[NDArray[np.int64]]:
@@ -298,17 +280,9 @@ class Tokens:
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{self.name}: not a readable token table ({error})") from error
 
-    def _frames(self, batch: pa.RecordBatch, utterances: NDArray[np.int64]) -> Frames:
-        codes = np.column_stack([column.to_numpy() for column in batch.columns[2:]]).astype(np.int64)
-        self._check_codes(codes, self.name)
-        n = len(utterances)
-        unknown = np.full(n, -1, dtype=np.int64)
-        return Frames(utterances, batch.column(1).to_numpy().astype(np.int64), codes, unknown, (), np.full(n, np.nan))
-
     def _check_columns(self, names: Sequence[str]) -> None:
         """Raise `DataError` if a column is missing, or there are codes of more layers."""
-        missing = [name for name in ("utterance", "frame", *self.code_columns) if name not in names]
-        if missing:
+        if missing := [name for name in ("utterance", "frame", *self.code_columns) if name not in names]:
             raise DataError(f"{self.name}: lacks the column {missing[0]}")
         there = sum(name.startswith("code_") for name in names)
         if there != self.layers:
@@ -331,16 +305,13 @@ def join(frames: Frames, utterances: Sequence[str], labels: Labels, frame_rate_h
         name, numbers = utterances[frames.utterances[rows.start]], frames.frames[rows]
         phones[rows] = labels.phones(name, numbers, frame_rate_hz)
         f0_hz[rows] = labels.f0_hz(name, numbers, frame_rate_hz)
-    return Frames(frames.utterances, frames.frames, frames.codes, phones, labels.phone_names, f0_hz)
+    return replace(frames, phones=phones, phone_names=labels.phone_names, f0_hz=f0_hz)
 
 
 def concatenate(parts: Sequence[Frames]) -> Frames:
     """Several batches of one reading as one. Raises `ValueError` if there is none."""
-    utterances, frames, codes, phones = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("utterances", "frames", "codes", "phones")
-    )
-    f0_hz = np.concatenate([part.f0_hz for part in parts])
-    return Frames(utterances, frames, codes, phones, parts[0].phone_names, f0_hz)
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _BY_FRAME}
+    return Frames(**columns, phone_names=parts[0].phone_names)
 
 
 def _run_rows(utterances: NDArray[np.int64]) -> Iterator[slice]:
@@ -349,8 +320,3 @@ def _run_rows(utterances: NDArray[np.int64]) -> Iterator[slice]:
     for start, stop in pairwise(bounds):
         if stop > start:
             yield slice(start, stop)
-
-
-def _runs(frames: Frames) -> Iterator[tuple[int, Frames]]:
-    for rows in _run_rows(frames.utterances):
-        yield int(frames.utterances[rows.start]), frames.select(np.arange(rows.start, rows.stop))

@@ -21,13 +21,15 @@ def run(params: Params, item: str) -> StageReport:
     from phonoscope.compute import in_threads, setup_torch
     from phonoscope.data import Features
     from phonoscope.pipeline.listening import downstream
+    from phonoscope.pipeline.sections import named_parameters
     from phonoscope.sae import save_sae
     from phonoscope.sae.data import site_frames
     from phonoscope.sae.fit import evaluate, fit
     from phonoscope.sae.kinds import build_kind
 
     config, site, checkpoint = params.sae, Site.parse(item), paths.sae_checkpoint(item)
-    build_kind(config.kind, config.options)  # refuses an unknown one at once
+    with named_parameters("sae"):  # refuses an unknown kind or option at once
+        build_kind(config.kind, config.options)
     features, device = Features.load(paths.features(item)), setup_torch(params.compute, config.seed)
     train, held_out = (site_frames(site.form, features, split) for split in ("train", "eval"))
     layers = features.values.shape[1] if site.form == "crosscoder" else 1

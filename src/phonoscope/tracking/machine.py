@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import sys
-import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,20 +29,16 @@ def package_versions() -> dict[str, str]:
     """Versions of the installed packages that results depend on."""
     versions = {}
     for name in PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return versions
 
 
 def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.processor())
+    with suppress(OSError):
+        if model := re.search(r"^model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.M):
+            return model[1]
+    return platform.processor()
 
 
 def environment() -> dict[str, Any]:
@@ -67,29 +63,16 @@ def environment() -> dict[str, Any]:
     }
 
 
-def machine_tags() -> dict[str, str]:
-    """`environment` without the packages, as tags `machine.<key>` of an MLflow run."""
-    return {f"machine.{key}": str(value) for key, value in environment().items() if key != "packages"}
+def peak_memory_mb() -> float:
+    """Peak memory of this process or of its largest child."""
+    import resource
 
-
-class Meter:
-    """Wall-clock seconds since its creation, and the peak memory of this process or of its largest child."""
-
-    def __init__(self) -> None:
-        self.started = datetime.now(UTC)
-        self._clock = time.perf_counter()
-
-    def read(self) -> dict[str, float]:
-        import resource
-
-        peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        unit = 2**20 if sys.platform == "darwin" else 2**10
-        return {"wall_s": time.perf_counter() - self._clock, "peak_memory_mb": peak / unit}
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def write_records(checkout: Path, row: Mapping[str, Any]) -> None:
     """Write `.phonoscope/environment.json` and append `row` to `.phonoscope/timings.jsonl`. Raises `OSError`."""
-    state = checkout / paths.STATE
-    write_json(state / "environment.json", environment())
-    with (state / "timings.jsonl").open("a", encoding="utf-8") as file:
+    write_json(checkout / paths.STATE / "environment.json", environment())
+    with (checkout / paths.STATE / "timings.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(row, sort_keys=True) + "\n")

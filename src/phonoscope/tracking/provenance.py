@@ -6,12 +6,13 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from phonoscope import paths
 
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
 
 EXP_NAME = "dvc.exp_name"
 EXP_BASELINE = "dvc.exp_baseline_rev"
-EXP_REV = "dvc.exp_rev"
 COMMIT = "mlflow.source.git.commit"
-DIRTY = "git.dirty"
 OUTPUTS = ("dvc.lock", "metrics", "plots")  # DVC rewrites these while it runs
 
 
@@ -42,7 +41,7 @@ def commit_tags(root: Path) -> dict[str, str]:
         return {}
     sources = [".", *(f":(exclude){path}" for path in OUTPUTS)]
     changed = git(root, "status", "--porcelain", "--untracked-files=no", "--", *sources)
-    return {COMMIT: commit, DIRTY: str(bool(changed)).lower()}
+    return {COMMIT: commit, "git.dirty": str(bool(changed)).lower()}
 
 
 def experiment_tags() -> dict[str, str]:
@@ -51,14 +50,10 @@ def experiment_tags() -> dict[str, str]:
     return {tag: value for tag, value in tags.items() if value}
 
 
-@dataclass(frozen=True)
-class Repro:
+class Repro(NamedTuple):
     """The group of a stage: one DVC experiment, else one dvc process, else the stage's process alone."""
 
-    key: str
-    """The same for all stages of one repro; hexadecimal digits, safe in a search filter."""
-    started_s: float
-    """Start of the process that `key` names, or 0 for an experiment. Process ids are reused, so it is compared too."""
+    key: str  # the same for all stages of one repro; hexadecimal digits, safe in a search filter
     by_dvc: bool
 
 
@@ -67,10 +62,9 @@ def is_dvc(process: psutil.Process) -> bool:
     import psutil
 
     try:
-        words = process.cmdline()
+        program = [Path(word).name for word in process.cmdline()[:3]]
     except psutil.Error:
         return False
-    program = [Path(word).name for word in words[:3]]
     return program[:1] in (["dvc"], ["dvc.exe"]) or program[1:2] == ["dvc"] or program[1:] == ["-m", "dvc"]
 
 
@@ -80,14 +74,11 @@ def current_repro() -> Repro:
 
     tags = experiment_tags()
     if EXP_NAME in tags:
-        return Repro(_digest("experiment", tags.get(EXP_BASELINE, ""), tags[EXP_NAME]), 0.0, by_dvc=True)
+        return Repro(_digest("experiment", tags.get(EXP_BASELINE, ""), tags[EXP_NAME]), by_dvc=True)
     stage = psutil.Process()
-    try:
-        starter = next(filter(is_dvc, stage.parents()), stage)
-        started_s = starter.create_time()
-    except psutil.NoSuchProcess:
-        starter, started_s = stage, stage.create_time()
-    return Repro(_digest("process", platform.node(), starter.pid), started_s, by_dvc=starter != stage)
+    starter = next(filter(is_dvc, stage.parents()), stage)
+    # psutil hashes the process id and its start: ids are reused, and the start does not move when the clock is set
+    return Repro(_digest("process", platform.node(), hash(starter)), by_dvc=starter != stage)
 
 
 def _digest(*parts: Any) -> str:
@@ -100,8 +91,7 @@ class Results:
 
     params: Mapping[str, Any]
     summary: Mapping[str, Any]
-    partial: bool = False
-    """Whether the run ended before the summary stage; `summary` is then empty."""
+    partial: bool = False  # whether the run ended before the summary stage; `summary` is then empty
 
     @cached_property
     def fingerprint(self) -> str:
@@ -131,14 +121,12 @@ def committed_results(root: Path, revision: str) -> Results | None:
 
     `dvc exp run STAGE` commits the old summary beside new parameters: such results are partial.
     """
-    params, summary, lock = (
-        git(root, "show", f"{revision}:./{path}") for path in (paths.PARAMS, paths.SUMMARY, "dvc.lock")
-    )
+    files = paths.PARAMS, paths.SUMMARY, "dvc.lock"
+    params, summary, lock = (git(root, "show", f"{revision}:./{path}") for path in files)
     if not (params and summary):
         return None
-    if summary_is_current(read_yaml(lock), read_yaml(params)):
-        return Results(read_yaml(params), json.loads(summary))
-    return Results(read_yaml(params), {}, partial=True)
+    partial = not summary_is_current(read_yaml(lock), read_yaml(params))
+    return Results(read_yaml(params), {} if partial else json.loads(summary), partial)
 
 
 def summary_is_current(lock: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
@@ -171,14 +159,11 @@ def _at(params: Any, key: str) -> Any:
 
 
 def _matches(md5: str, path: Path, outs: Mapping[Path, str]) -> bool:
-    """Whether a dep has the hash of the outputs at its path or below it.
-
-    True for a folder of output folders, because only DVC's cache lists their files.
-    """
+    """Whether a dep has the hash of the outputs at its path or below it."""
     if path in outs:
         return outs[path] == md5
     if any(inner.endswith(".dir") for inner in outs.values()):
-        return True
+        return True  # a folder of output folders: only DVC's cache lists their files
     return md5 == folder_md5({out.relative_to(path).as_posix(): inner for out, inner in outs.items()})
 
 
@@ -188,26 +173,18 @@ def folder_md5(files: Mapping[str, str]) -> str:
     return f"{hashlib.md5(json.dumps(listing).encode(), usedforsecurity=False).hexdigest()}.dir"
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """A finished DVC experiment, as git keeps it under `refs/exps/<baseline>/<name>`."""
+class Experiment(NamedTuple):
+    """A finished DVC experiment."""
 
-    name: str
     baseline: str
+    name: str
     revision: str
     committed_s: int
 
-    @property
-    def tags(self) -> dict[str, str]:
-        return {EXP_NAME: self.name, EXP_BASELINE: self.baseline, EXP_REV: self.revision, COMMIT: self.baseline}
-
 
 def experiments(root: Path) -> list[Experiment]:
-    """All DVC experiments of the repository, on every baseline."""
-    form, finished = "--format=%(refname) %(objectname) %(creatordate:unix)", list[Experiment]()
-    for line in git(root, "for-each-ref", form, "refs/exps").splitlines():
-        ref, revision, committed = line.split(" ")
-        parts = ref.split("/")
-        if len(parts) == 5 and len(parts[2] + parts[3]) == 40:  # DVC keeps its queue and locks in shorter names
-            finished.append(Experiment(parts[4], parts[2] + parts[3], revision, int(committed)))
-    return finished
+    """All DVC experiments of the repository, on every baseline: git's `refs/exps/<baseline>/<name>`."""
+    listed = git(root, "for-each-ref", "--format=%(refname) %(objectname) %(creatordate:unix)", "refs/exps")
+    # a baseline's 40 digits are split after the second; DVC keeps its queue and locks under shorter names
+    found = re.findall(r"^refs/exps/(\w{2})/(\w{38})/([^/ ]+) (\w+) (\d+)$", listed, re.MULTILINE)
+    return [Experiment(one + two, name, revision, int(committed)) for one, two, name, revision, committed in found]

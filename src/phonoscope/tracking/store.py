@@ -1,4 +1,4 @@
-"""The tracking store: its address, its first creation, and writing to it in batches."""
+"""The tracking store: its address, its first creation, its failures, and writing to it."""
 
 from __future__ import annotations
 
@@ -29,13 +29,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-PARENT_KEY = "phonoscope.parent_key"
 SQLITE = "sqlite:///"
 LOCAL_HOST = "127.0.0.1"  # explicit, because MLFLOW_HOST changes MLflow's default
 LOCK_TIMEOUT_S = 300  # creating the store takes seconds, minutes on a busy machine; a killed process frees its lock
 BUSY_TIMEOUT_S = 5
-MAX_KEY, MAX_PARAM, MAX_TAG = 250, 6000, 8000  # characters, MLflow's own limits
-BATCH = 100  # MLflow's limit for parameters and tags in one call; metrics may be 1000
+MAX_KEY, MAX_PARAM = 250, 6000  # characters, MLflow's own limits
 MAX_RUNS = 50_000  # MLflow's limit for one search
 ENVIRONMENT = {  # MLflow's defaults wait for minutes on a dead server; what the user has set wins
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -73,13 +71,17 @@ def tracking_uri(root: Path) -> str:
     return uri
 
 
+def _is_server(uri: str) -> bool:
+    return urlsplit(uri).scheme in ("http", "https")
+
+
 def ui_command(root: Path) -> list[str]:
     """The command that serves the MLflow UI to this machine only, because the UI asks for no password.
 
     Raises `EnvironmentFault` for a remote server, which serves its UI itself.
     """
     uri = tracking_uri(root)
-    if urlsplit(uri).scheme in ("http", "https"):
+    if _is_server(uri):
         raise EnvironmentFault(f"MLFLOW_TRACKING_URI is the server {redacted(uri)}; open that address in a browser")
     server = [sys.executable, "-m", "mlflow", "ui", "--host", LOCAL_HOST, "--backend-store-uri", uri, "--workers", "1"]
     # the server would start eight more processes for jobs that tracking does not use
@@ -102,32 +104,22 @@ class Guard:
     """Keeps MLflow's failures away from the stage: reports the first in one line, then tries nothing more."""
 
     def __init__(self, config: TrackingConfig, root: Path) -> None:
-        self._uri = tracking_uri(root)
-        self._required = config.required
-        self._usable = config.enabled
+        self._uri, self._required, self._usable = tracking_uri(root), config.required, config.enabled
 
     def attempt(self, action: Callable[[], T], *, lenient: bool = False) -> T | None:
         """The result of `action`, or None if tracking is off or has failed.
 
         Raises `EnvironmentFault` on failure if tracking is required, unless `lenient`.
         """
-        if not self._usable:
-            return None
         try:
-            return action()
+            return action() if self._usable else None
         except Exception as error:  # every back end raises its own errors
             self._usable = False
-            message = redacted(f"MLflow store {self._uri} cannot be used: {_reason(error)}")
+            fault = redacted(f"MLflow store {self._uri} cannot be used: {_reason(error)}; results are kept")
+            remedy = "start or unlock it, or change MLFLOW_TRACKING_URI"
             if self._required and not lenient:
-                raise EnvironmentFault(
-                    f"{message}; results are kept; start or unlock it, change MLFLOW_TRACKING_URI, "
-                    "or set tracking.required=false"
-                ) from error
-            logger.warning(
-                "%s; going on untracked, results are kept; start or unlock it or change MLFLOW_TRACKING_URI, "
-                "then `phonoscope sync-mlflow` adds this run",
-                message,
-            )
+                raise EnvironmentFault(f"{fault}; {remedy}, or set tracking.required=false") from error
+            logger.warning("%s, untracked; %s, then `phonoscope sync-mlflow` adds this run", fault, remedy)
             return None
 
 
@@ -136,17 +128,15 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
         key = f"{prefix}{name}"
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{key}.")
-        else:
-            flat[re.sub(r"[^\w\-. /:]", "_", key)[:MAX_KEY]] = value
+        inner = flatten(value, f"{key}.") if isinstance(value, Mapping) else {key: value}
+        flat |= {re.sub(r"[^\w\-. /:]", "_", each)[:MAX_KEY]: found for each, found in inner.items()}
     return flat
 
 
 def param_texts(params: Mapping[str, Any]) -> dict[str, str]:
     """Nested parameters as MLflow's: dotted keys and short text."""
     texts = {k: v if isinstance(v, str) else json.dumps(v, default=str) for k, v in flatten(params).items()}
-    return {key: text if len(text) <= MAX_PARAM else f"{text[: MAX_PARAM - 1]}…" for key, text in texts.items()}
+    return {key: text[:MAX_PARAM] for key, text in texts.items()}
 
 
 @dataclass(frozen=True)
@@ -165,7 +155,7 @@ class Store:
         params: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Log in batches; mappings may be nested.
+        """Log mappings, which may be nested.
 
         A sequence of metric values is one value per RVQ layer or epoch, with the layer or epoch (from 1) as step.
         """
@@ -177,34 +167,20 @@ class Store:
             for key, values in flatten(metrics or {}).items()
             for step, value in (enumerate(values, 1) if isinstance(values, Sequence) else [(0, values)])
         ]
-        batches: dict[str, list[Any]] = {
-            "metrics": points,
-            "params": [Param(key, text) for key, text in param_texts(params or {}).items()],
-            "tags": [RunTag(key, text[:MAX_TAG]) for key, text in (tags or {}).items()],
-        }
-        for kind, items in batches.items():
-            for start in range(0, len(items), BATCH):
-                batch: dict[str, Any] = {kind: items[start : start + BATCH]}
-                self.client.log_batch(run_id, **batch)
+        texts = [Param(key, text) for key, text in param_texts(params or {}).items()]
+        self.client.log_batch(run_id, points, texts, [RunTag(key, text) for key, text in (tags or {}).items()])
 
-    def create_run(self, name: str, tags: Mapping[str, str], *, start_s: float | None = None) -> Run:
-        start_ms = int((time.time() if start_s is None else start_s) * 1000)
-        return self.client.create_run(self.experiment_id, start_ms, dict(tags), name)
+    def create_run(self, name: str, tags: Mapping[str, str], start_s: float | None = None) -> str:
+        """The id of a new run, which starts now unless `start_s` says when."""
+        start_ms = None if start_s is None else int(start_s * 1000)
+        return str(self.client.create_run(self.experiment_id, start_ms, dict(tags), name).info.run_id)
 
     def search(self, condition: str, *, deleted: bool = False) -> list[Run]:
         """All runs that fulfil a condition, newest first."""
         from mlflow.entities import ViewType
 
         view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
-        newest = ["attributes.start_time DESC"]
-        return list(self.client.search_runs([self.experiment_id], condition, view, MAX_RUNS, order_by=newest))
-
-
-def _require_writable(database: Path) -> None:
-    """Raise `sqlite3.Error` or `OSError` for a locked or read-only database, which MLflow retries for minutes."""
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(database, timeout=BUSY_TIMEOUT_S)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
+        return list(self.client.search_runs([self.experiment_id], condition, view, MAX_RUNS))
 
 
 def open_store(root: Path, config: TrackingConfig) -> Store:
@@ -216,21 +192,19 @@ def open_store(root: Path, config: TrackingConfig) -> Store:
 
     uri, checkout = tracking_uri(root), main_checkout(root)
     database = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
-    lock = FileLock(f"{database}.lock" if database else checkout / paths.STATE / "mlflow.lock", timeout=LOCK_TIMEOUT_S)
-    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-    with Path(lock.lock_file).open("a"):  # if this is not permitted, filelock would wait as for another process
-        pass
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    with lock:
-        if database:
-            _require_writable(database)
+    lock_file = Path(f"{database}.lock") if database else checkout / paths.STATE / "mlflow.lock"
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    lock_file.open("a").close()  # if this is not permitted, filelock would wait as for another process
+    os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
+    with (lock := FileLock(lock_file, timeout=LOCK_TIMEOUT_S)):
+        if database:  # MLflow would retry a locked or read-only one for minutes
+            with closing(sqlite3.connect(database, timeout=BUSY_TIMEOUT_S)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
         from mlflow import MlflowClient
 
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         client = MlflowClient(uri, registry_uri=uri)
         if experiment := client.get_experiment_by_name(config.experiment):
             return Store(client, experiment.experiment_id, lock)
-        remote = urlsplit(uri).scheme in ("http", "https")
-        location = None if remote else (checkout / "mlartifacts").as_uri()
+        location = None if _is_server(uri) else (checkout / "mlartifacts").as_uri()
         return Store(client, client.create_experiment(config.experiment, location), lock)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from phonoscope import paths
 from phonoscope.config.tracking import TrackingConfig
 from phonoscope.tracking import provenance, runs
-from phonoscope.tracking.provenance import EXP_BASELINE, EXP_NAME, EXP_REV, Experiment, Results
+from phonoscope.tracking.provenance import EXP_BASELINE, EXP_NAME, Experiment, Results
 from phonoscope.tracking.runs import FINGERPRINT
 from phonoscope.tracking.store import Guard, Store, open_store
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-BACKFILLED = "phonoscope.backfilled"
+EXP_REV = "dvc.exp_rev"
 PARENTS = f"tags.`{runs.KIND}` = 'repro'"
 
 
@@ -60,9 +61,11 @@ def _sync_experiment(root: Path, store: Store, experiment: Experiment) -> bool:
     named = [run for run in same_base if _is_active(run) and run.data.tags.get(EXP_NAME) == experiment.name]
     unfinished = [run for run in named if FINGERPRINT not in run.data.tags][:1]
     if not tracked and unfinished:
-        _complete(store, unfinished[0], results)
+        _finish(store, unfinished[0].info.run_id, results, unfinished[0].info.end_time)
     elif not tracked:
-        _backfill(store, results, {**runs.parent_tags(root), **experiment.tags}, start_s=experiment.committed_s)
+        names = {EXP_NAME: experiment.name, EXP_BASELINE: experiment.baseline, EXP_REV: experiment.revision}
+        tags = {**runs.parent_tags(root), **names, provenance.COMMIT: experiment.baseline}
+        _backfill(store, results, tags, experiment.committed_s)
     for run in named:
         if EXP_REV not in run.data.tags and run in (tracked or unfinished):
             store.client.set_tag(run.info.run_id, EXP_REV, experiment.revision)
@@ -73,11 +76,11 @@ def _sync_workspace(root: Path, store: Store, results: Results) -> bool:
     parents = store.search(PARENTS, deleted=True)
     here = [run for run in parents if _is_active(run) and run.data.tags.get(runs.CHECKOUT) == runs.checkout_name(root)]
     if here and _lacks_summary(here[0]):
-        _complete(store, here[0], results)
+        _finish(store, here[0].info.run_id, results, here[0].info.end_time)
         return True
     if any(run.data.tags.get(FINGERPRINT) == results.fingerprint for run in parents):
         return False
-    run_id = _backfill(store, results, runs.parent_tags(root))
+    run_id = _backfill(store, results, runs.parent_tags(root), time.time())
     for file in [root / "dvc.lock", *sorted((root / paths.SUMMARY.parent).rglob("*.csv"))]:
         store.client.log_artifact(run_id, str(file), file.relative_to(root).parent.as_posix().removeprefix("."))
     return True
@@ -89,19 +92,16 @@ def _is_active(run: Run) -> bool:
 
 def _lacks_summary(run: Run) -> bool:
     """Whether a successful repro ran no summary stage, because the summary was up to date already."""
-    tags = run.data.tags
-    return (
-        run.info.status == "FINISHED" and tags.get(runs.BY_DVC) == "true" and not {FINGERPRINT, EXP_NAME} & tags.keys()
-    )
+    tags, finished = run.data.tags, run.info.status == "FINISHED"
+    return finished and tags.get(runs.BY_DVC) == "true" and not {FINGERPRINT, EXP_NAME} & tags.keys()
 
 
-def _complete(store: Store, run: Run, results: Results) -> None:
-    runs.log_headline(store, run.info.run_id, results)
-    store.client.set_terminated(run.info.run_id, "FINISHED", run.info.end_time)
+def _backfill(store: Store, results: Results, tags: Mapping[str, str], start_s: float) -> str:
+    run_id = store.create_run(runs.parent_name(tags), {**tags, "phonoscope.backfilled": "true"}, start_s)
+    _finish(store, run_id, results, int(start_s * 1000))
+    return run_id
 
 
-def _backfill(store: Store, results: Results, tags: Mapping[str, str], *, start_s: float | None = None) -> str:
-    run = store.create_run(runs.parent_name(tags), {**tags, BACKFILLED: "true"}, start_s=start_s)
-    runs.log_headline(store, run.info.run_id, results)
-    store.client.set_terminated(run.info.run_id, "FINISHED", run.info.start_time)
-    return str(run.info.run_id)
+def _finish(store: Store, run_id: str, results: Results, end_ms: int) -> None:
+    runs.log_headline(store, run_id, results)
+    store.client.set_terminated(run_id, "FINISHED", end_ms)

@@ -40,10 +40,10 @@ def build_kind(name: str, options: Mapping[str, Any]) -> Kind:
     """A kind with its options. Raises `ParamsError` for an unknown kind, naming the nearest, or a wrong option."""
     known = kinds()
     if name not in known:
-        raise ParamsError(f"no kind of sparse autoencoder is called {name!r}; {nearest(name, known)}")
+        raise ParamsError(f"kind: no kind of sparse autoencoder is called {name!r}; {nearest(name, known)}")
     try:
         return known[name].model_validate_json(json.dumps(dict(options)), strict=True)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc'])) or 'options'}: {fault['msg']}" for fault in error.errors()]
         fields = ", ".join(known[name].model_fields) or "no options"
-        raise ParamsError(f"options of kind {name!r}: {'; '.join(faults)}; the kind has {fields}") from error
+        raise ParamsError(f"options: of kind {name!r}: {'; '.join(faults)}; the kind has {fields}") from error
