@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from phonoscope.config.params import Params
     from phonoscope.config.vq import VqConfig
-    from phonoscope.studies.collapse.evaluation import Material
+    from phonoscope.studies.collapse.features import Material
 
 CSV_DIGITS = 6
 
@@ -27,13 +27,15 @@ CSV_DIGITS = 6
 )
 def run(params: Params) -> StageReport:
     """Write models/vq/<variant> and metrics/vq/<variant>.csv of every variant."""
+    import pandas as pd
+
     from phonoscope.config.compute import ComputeConfig
     from phonoscope.files import atomic_dir, write_csv
-    from phonoscope.studies.collapse.ablation import by_epoch, run_table, train_all, write_models
+    from phonoscope.studies.collapse.ablation import by_epoch, train_all, write_models
 
     threads = {"workers": params.compute.workers, "torch_threads": params.compute.torch_threads}
     results = train_all(params.vq, _material(params.vq), ComputeConfig(**threads, device="cpu"))
-    tables = {variant.name: run_table(runs) for variant, runs in results.items()}
+    tables = {each.name: pd.DataFrame([row for run in runs for row in run.rows]) for each, runs in results.items()}
     with atomic_dir(paths.VQ_MODELS) as models, atomic_dir(paths.VQ_METRICS) as metrics:
         for variant, runs in results.items():
             write_models(models / variant.name, variant, runs, params.vq)
@@ -45,7 +47,6 @@ def _material(config: VqConfig) -> Material:
     """The corpus's isolated digits of train and eval, as log-mel features."""
     from phonoscope.data import Manifest, Split
     from phonoscope.pipeline.speech import waveforms
-    from phonoscope.studies.collapse.evaluation import Material
     from phonoscope.studies.collapse.features import DIGITS, digit_clips
 
     split, manifest = Split.load(paths.SPLIT), Manifest.load(paths.MANIFEST)
@@ -55,5 +56,4 @@ def _material(config: VqConfig) -> Material:
         digits = [name for name in utterances if name in words]
         return waveforms(manifest, digits, config.sample_rate_hz), [DIGITS.index(words[name]) for name in digits]
 
-    clips = digit_clips(side(split.train), side(split.eval), config.sample_rate_hz, config.mels)
-    return Material(*clips, len(DIGITS))
+    return digit_clips(side(split.train), side(split.eval), config.sample_rate_hz, config.mels)

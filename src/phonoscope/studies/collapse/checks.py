@@ -23,10 +23,9 @@ def train_mode_rows(model: DigitClassifier, evaluator: Evaluator, vq_weight: flo
 
 def check_state(model: DigitClassifier, evaluator: Evaluator) -> dict[str, float]:
     """Number of tensors of the model's state that an evaluation changes, in eval() and in train() mode."""
-    changed = {}
+    changed, before = {}, model.state_dict()
     for mode in ("eval", "train"):
         learner = copy.deepcopy(model).train(mode == "train")
-        before = {key: value.clone() for key, value in learner.state_dict().items()}
         evaluator.passes(learner)
         after = learner.state_dict()
         changed[f"state_changed_in_{mode}"] = float(sum(not torch.equal(before[key], after[key]) for key in before))
