@@ -23,7 +23,7 @@ def run(params: Params, item: InputKind) -> StageReport:
     import pandas as pd
 
     from phonoscope.encoders.measures import TR_FRAMES, input_bytes, parameters
-    from phonoscope.encoders.study import Job, score_table, seed_interval, train_jobs
+    from phonoscope.encoders.study import score_table, seed_interval, train_encoders
     from phonoscope.encoders.windows import MEL_FRAME_RATE_HZ
     from phonoscope.files import atomic_dir, write_csv, write_json, write_safetensors
     from phonoscope.pipeline.windows import read_codebooks, read_windows
@@ -31,8 +31,7 @@ def run(params: Params, item: InputKind) -> StageReport:
     config = params.encoder
     train, evaluation = read_windows(item, config, params.compute.workers)
     books = read_codebooks(config.codec, config.layers)
-    jobs = [Job(item, seed) for seed in range(config.seeds)]
-    trained = train_jobs(jobs, train, evaluation, books, config, params.compute)
+    trained = train_encoders(item, [None], train, evaluation, books, config, params.compute)[None]
     with atomic_dir(paths.encoder(item)) as folder:
         for seed, result in enumerate(trained):
             tensors = result.model.cpu().state_dict()

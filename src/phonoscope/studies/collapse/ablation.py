@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,9 @@ from torch import Tensor
 from phonoscope.compute import derive_seed, parallel_map, setup_torch
 from phonoscope.config.compute import ComputeConfig
 from phonoscope.files import write_json, write_safetensors
-from phonoscope.studies.collapse.checks import check_codebook, check_gradient, check_state, train_mode_rows
+from phonoscope.studies.collapse.checks import check_codebook, check_gradient, check_state
 from phonoscope.studies.collapse.classifier import DigitClassifier
-from phonoscope.studies.collapse.evaluation import Evaluator, Record, Rows
+from phonoscope.studies.collapse.evaluation import Evaluator, Record, Rows, joined
 from phonoscope.studies.collapse.features import DIGITS, Batch, Material, augment, batches
 from phonoscope.studies.collapse.variants import UNSCALED, Variant, runs
 
@@ -118,13 +119,13 @@ class Run:
 
     def result(self, name: str) -> RunResult:
         """The measures, and checks of the trained model."""
-        self._add("train", train_mode_rows(self.model, self.evaluator, self.vq_weight))
+        learner = copy.deepcopy(self.model).train()  # whose codebook learns from the test data
+        self._add("train", self.evaluator.rows(learner, self.evaluator.passes(learner), self.vq_weight, each=True))
         passes = self.evaluator.passes(self.model)
         checks = check_state(self.model, self.evaluator)
         checks |= check_gradient(self.model, self.evaluator.batches("eval")[0])
         checks |= check_codebook(self.model, self.evaluator)
-        vectors = {split: np.concatenate([one.vectors for one in passes[split]]) for split in ("train", "eval")}
-        evidence = {split: torch.from_numpy(each[:KEPT_VECTORS]) for split, each in vectors.items()}
+        evidence = {split: torch.from_numpy(joined(passes[split])[:KEPT_VECTORS]) for split in ("train", "eval")}
         weights = {key: value.detach().clone() for key, value in self.model.state_dict().items()}
         return RunResult(name, self.index, self.rows, checks, weights, evidence)
 

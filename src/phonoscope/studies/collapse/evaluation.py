@@ -100,7 +100,7 @@ class Evaluator:
         """
         counts, weight, rows = vector_counts(passes), vq_weight * self.beta, []
         for split, compared in (("train", "other"), ("eval", "train")):
-            reference, records = _joined(passes[compared]), passes[split]
+            reference, records = joined(passes[compared]), passes[split]
             rows.append({"split": split, "batch": 0, **measure(records, counts, reference, model, weight)})
             for batch, (count, record) in enumerate(zip(counts, records, strict=False), start=1):
                 if each and count:
@@ -118,7 +118,7 @@ class Evaluator:
         """
         latest = learned[-math.ceil(len(self.chosen["train"]) / self.batch_size) :]
         counts = [min(count, len(one.vectors)) for count, one in zip(vector_counts(passes), latest, strict=False)]
-        row = measure(latest, counts, _joined(passes["train"]), model, vq_weight * self.beta)
+        row = measure(latest, counts, joined(passes["train"]), model, vq_weight * self.beta)
         if model.quantizer:
             codes = len(model.quantizer.codebooks()[0])
             row["restart_share"] = float(np.mean([one.restarted for one in learned]) / codes)
@@ -144,14 +144,14 @@ def measure(
     reference: vectors [M, dim] with which `drift` compares the encoder's outputs. `loss` is the cross-entropy plus
     `commitment_weight * commitment`, where commitment is the mean squared distance to the codes.
     """
-    vectors = _joined(records, counts)
-    lengths = np.concatenate([record.lengths for record in records])
+    vectors = joined(records, counts=counts)
+    labels = joined(records, "labels")
     measures = {
-        "clips": len(lengths),
+        "clips": len(labels),
         "vectors": len(vectors),
-        "majority": float(np.bincount(np.concatenate([record.labels for record in records])).max() / len(lengths)),
-        "accuracy": float(np.concatenate([record.correct for record in records]).mean()),
-        "cross_entropy": float(np.concatenate([record.cross_entropy for record in records]).mean()),
+        "majority": float(np.bincount(labels).max() / len(labels)),
+        "accuracy": float(joined(records, "correct").mean()),
+        "cross_entropy": float(joined(records, "cross_entropy").mean()),
         "drift": energy_coefficient(vectors, reference),
     }
     measures["loss"] = measures["cross_entropy"]
@@ -171,7 +171,7 @@ def _codebook_measures(
     batch_codes = [record.codes[:count] for record, count in zip(records, counts, strict=False) if count]
     batch_usage = [torch.bincount(torch.from_numpy(codes), minlength=len(book)) for codes in batch_codes]
     usage = torch.stack(batch_usage).sum(dim=0)
-    distances = np.linalg.norm((vectors - _joined(records, counts, "passed")).astype(np.float64), axis=1)
+    distances = np.linalg.norm((vectors - joined(records, "passed", counts)).astype(np.float64), axis=1)
     norms = book.double().norm(dim=1)
     top = torch.argsort(usage, descending=True, stable=True)[:2].numpy()
     by_clip = [clip for record in records for clip in np.split(record.codes, np.cumsum(record.lengths)[:-1])]
@@ -194,12 +194,10 @@ def _codebook_measures(
     }
 
 
-def _joined(
-    records: Sequence[Record], counts: Sequence[int | None] | None = None, name: str = "vectors"
-) -> NDArray[np.float32]:
-    """The first `counts` rows of each batch, or all of them, concatenated."""
-    kept = zip(records, counts or [None] * len(records), strict=False)
-    return np.concatenate([getattr(record, name)[:count] for record, count in kept])
+def joined(records: Sequence[Record], name: str = "vectors", counts: Sequence[int] | None = None) -> NDArray[Any]:
+    """An array of all batches, one after another, or only its first `counts` rows in each batch."""
+    arrays = [getattr(record, name) for record in records]
+    return np.concatenate([array[:count] for array, count in zip(arrays, counts, strict=False)] if counts else arrays)
 
 
 def energy_coefficient(first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]]) -> float:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from phonoscope.studies.collapse.base_measures import StickBreaking
 from phonoscope.studies.collapse.emissions import Emission, Statistics
-from phonoscope.studies.collapse.starts import first_responsibilities, merge_candidates
+from phonoscope.studies.collapse.starts import merge_candidates, start_emission
 
 
 class HDPPosterior(NamedTuple):
@@ -43,9 +43,7 @@ class HDP(nn.Module):
 
     def start(self, x: Tensor, mask: Tensor, seed: int) -> Tensor:
         """Set the components from data; returns the groups' counts [J, K]."""
-        self.emission.centre(x[mask])
-        weights = first_responsibilities(self.emission, x, mask, seed)
-        self.emission.absorb(self.emission.statistics(x[mask], weights))
+        weights = start_emission(self.emission, x, mask, seed)
         full = weights.new_zeros(*mask.shape, weights.shape[1])
         full[mask] = weights
         return full.sum(1)

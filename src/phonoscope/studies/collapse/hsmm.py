@@ -19,7 +19,7 @@ from phonoscope.studies.collapse import hsmm_recursion as recursion
 from phonoscope.studies.collapse.base_measures import LOG_ZERO, BaseMeasure, WeakLimit, expected_log
 from phonoscope.studies.collapse.emissions import Emission, Statistics
 from phonoscope.studies.collapse.hsmm_recursion import ExpectedCounts, LogParameters
-from phonoscope.studies.collapse.starts import first_responsibilities, merge_candidates
+from phonoscope.studies.collapse.starts import merge_candidates, start_emission
 
 DURATION_PRIOR = 0.5
 """Pseudo-count of every duration."""
@@ -109,9 +109,7 @@ class HSMM(nn.Module):
     @torch.no_grad()
     def start(self, x: Tensor, mask: Tensor, seed: int) -> None:
         """Set the emissions from data; the chain stays at its prior."""
-        self.emission.centre(x[mask])
-        weights = first_responsibilities(self.emission, x, mask, seed)
-        self.emission.absorb(self.emission.statistics(x[mask], weights))
+        start_emission(self.emission, x, mask, seed)
 
     @torch.no_grad()
     def fit(self, x: Tensor, mask: Tensor, seed: int, *, sweeps: int = 100, tolerance: float = 1e-5) -> list[float]:

@@ -24,14 +24,10 @@ SequenceKind = Literal["hdp", "hsmm", "hdp_hsmm"]
 class SequenceOutput:
     """One pass of a batch through a layer."""
 
-    features: Tensor
-    """[B, width] float32 in [0, 1], differentiable in vectors, constant in codes; independent of the length."""
-    evidence: Tensor
-    """The batch's part of the evidence lower bound (ELBO), scalar, detached."""
-    frames: Tensor
-    """Number of real frames in the batch."""
-    statistics: HDPStatistics | HSMMStatistics
-    """Input of `learn`."""
+    features: Tensor  # [B, width] float32 in [0, 1], differentiable in vectors, constant in codes
+    evidence: Tensor  # the batch's part of the evidence lower bound (ELBO), scalar, detached
+    frames: Tensor  # number of real frames in the batch
+    statistics: HDPStatistics | HSMMStatistics  # what the layer learns from
 
 
 class SequenceLayer(nn.Module):

@@ -12,16 +12,23 @@ NEIGHBOURS = 3
 """Frames to each side that count as a code's context."""
 
 
-def first_responsibilities(emission: Emission, x: Tensor, mask: Tensor, seed: int) -> Tensor:
-    """Initial weights [N, K] of the real frames: k-means of vectors, or a factorization of code co-occurrences."""
+def start_emission(emission: Emission, x: Tensor, mask: Tensor, seed: int) -> Tensor:
+    """Set the components from data; returns the weights [N, K] of the real frames that they were set by.
+
+    The weights are k-means of vectors, or a factorization of the codes' co-occurrence matrix.
+    """
     from sklearn.cluster import KMeans
 
+    emission.centre(x[mask])
     if isinstance(emission, Categorical):
-        return _code_shares(x, mask, emission.codes, emission.components, seed)[x[mask]]
-    rows = x[mask].double().numpy()
-    clusters = min(emission.components, len(np.unique(rows, axis=0)))
-    labels = KMeans(clusters, n_init=1, random_state=seed).fit_predict(rows)
-    return torch.nn.functional.one_hot(torch.from_numpy(labels.astype(np.int64)), emission.components).double()
+        weights = _code_shares(x, mask, emission.codes, emission.components, seed)[x[mask]]
+    else:
+        rows = x[mask].double().numpy()
+        clusters = min(emission.components, len(np.unique(rows, axis=0)))
+        labels = torch.from_numpy(KMeans(clusters, n_init=1, random_state=seed).fit_predict(rows).astype(np.int64))
+        weights = torch.nn.functional.one_hot(labels, emission.components).double()
+    emission.absorb(emission.statistics(x[mask], weights))
+    return weights
 
 
 def merge_candidates(emission: Emission, frames: Tensor, weights: Tensor) -> list[tuple[int, int]]:
