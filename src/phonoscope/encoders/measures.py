@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from phonoscope.encoders.audio import KERNELS, AudioEncoder, InputKind
+from phonoscope.encoders.audio import KERNELS, AudioEncoder, InputKind, TemporalBranch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +71,7 @@ def peak_kept(encoder: AudioEncoder, x: Tensor) -> tuple[float, float]:
     with torch.no_grad():
         before, after = (encoder.embedding(v) if encoder.embedding else v for v in (quiet, event))
         for branch in encoder.eval().branches:
+            assert isinstance(branch, TemporalBranch)
             rest, peak = (branch.response(v)[0, :, edge:-edge] for v in (before, after))
             height = peak.amax(dim=1) - rest[:, 0]
             pooled = torch.stack([peak.amax(dim=1) - rest.amax(dim=1), peak.mean(dim=1) - rest.mean(dim=1)])

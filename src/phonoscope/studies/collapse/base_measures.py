@@ -118,7 +118,8 @@ class StickBreaking(_Learned):
         self.raw = torch.stack([torch.ones_like(remaining), remaining]).log()  # so that E[beta] is uniform at first
 
     def _sticks(self) -> Beta:
-        return Beta(*self.raw.exp(), validate_args=False)
+        first, second = self.raw.exp()
+        return Beta(first, second, validate_args=False)
 
     def mean(self) -> Tensor:
         return stick_weights(self._sticks().mean)

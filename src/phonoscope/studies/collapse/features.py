@@ -93,7 +93,8 @@ def digit_clips(train: Spoken, held_out: Spoken, sample_rate_hz: int, mels: int)
         raise DataError("the eval split has no isolated digit; hold out more utterances, or use a corpus with more")
     both = [log_mel_clips(spoken, sample_rate_hz, mels) for spoken in (train, held_out)]
     mean, spread = both[0].mel.mean(axis=0), both[0].mel.std(axis=0) + 1e-5
-    return Material(*(replace(clips, mel=(clips.mel - mean) / spread) for clips in both), classes=len(DIGITS))
+    first, second = (replace(clips, mel=(clips.mel - mean) / spread) for clips in both)
+    return Material(first, second, len(DIGITS))
 
 
 def batches(order: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
