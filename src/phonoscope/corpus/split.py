@@ -63,8 +63,8 @@ class _Draft:
             if self.gain(unit) > 0 and self.can_move(unit):
                 self.move(unit)
 
-    def add_missing_speakers(self, sizes: Counter[str]) -> list[str]:
-        """Move the best unit of every speaker that eval lacks; return the speakers that have no unit to move."""
+    def add_missing_speakers(self, sizes: Counter[str]) -> None:
+        """Move the best unit of every speaker that eval lacks, if it has a unit that can move."""
         train_only = []
         for speaker in sorted(name for name, size in sizes.items() if size > 1):
             if self.in_train[speaker] < sizes[speaker]:
@@ -75,7 +75,8 @@ class _Draft:
                 self.move(max(movable, key=self.gain))
             else:
                 train_only.append(speaker)
-        return train_only
+        if train_only:
+            log.warning("speakers in train only, because their texts would be on both sides: %s", ", ".join(train_only))
 
 
 def _quotas(utterances: list[_Utterance], fraction: float) -> Counter[tuple[str, str]]:
@@ -105,16 +106,6 @@ def _utterances(manifest: Manifest) -> list[_Utterance]:
     ]
 
 
-def _drawn_eval(manifest: Manifest, config: SplitConfig) -> set[str]:
-    utterances = _utterances(manifest)
-    draft = _Draft(utterances, config.eval_fraction, config.seed)
-    draft.fill_quotas()
-    train_only = draft.add_missing_speakers(Counter(utterance.speaker for utterance in utterances))
-    if train_only:
-        log.warning("speakers in train only, because their texts would be on both sides: %s", ", ".join(train_only))
-    return draft.eval
-
-
 def speaker_folds(manifest: Manifest, folds: int, seed: int) -> list[list[str]]:
     """Disjoint lists of speakers, sizes equal within one, each sex spread evenly. At most as many as speakers."""
     sexes = manifest.table.groupby("speaker")["sex"].first()
@@ -137,7 +128,10 @@ def make_split(manifest: Manifest, config: SplitConfig) -> Split:
     if config.official and any(manifest["split"]):
         held_out, advice = official, "do not use the corpus's official split"
     else:
-        held_out, advice = _drawn_eval(manifest, config), "use a corpus with several utterances per speaker"
+        draft = _Draft(_utterances(manifest), config.eval_fraction, config.seed)
+        draft.fill_quotas()
+        draft.add_missing_speakers(Counter(manifest["speaker"]))
+        held_out, advice = draft.eval, "use a corpus with several utterances per speaker"
     train = sorted(set(manifest.utterances) - held_out)
     if not train or not held_out:
         raise DataError(f"the split has {len(train)} train and {len(held_out)} eval utterances; {advice}")

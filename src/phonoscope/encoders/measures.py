@@ -35,13 +35,10 @@ def example(encoder: AudioEncoder, frames: int, batch: int = 1) -> Tensor:
     return torch.randn(shape, generator=generator)
 
 
-def parameters(encoder: AudioEncoder) -> int:
-    return sum(p.numel() for p in encoder.parameters())
-
-
-def input_bytes(kind: InputKind, channels: int, frames: int) -> int:
-    """Bytes of one window as the encoder takes it: int64 codes, float32 mel frames."""
-    return channels * frames * (8 if kind == "codes" else 4)
+def size(encoder: AudioEncoder, frames: int) -> dict[str, int]:
+    """Number of parameters, and bytes of one window as the encoder takes it: int64 codes, float32 mel frames."""
+    window = encoder.channels * frames * (8 if encoder.input == "codes" else 4)
+    return {"parameters": sum(p.numel() for p in encoder.parameters()), "input_bytes": window}
 
 
 def gradient_share(encoder: AudioEncoder, x: Tensor) -> tuple[int, int]:
@@ -93,8 +90,8 @@ def sizes() -> pd.DataFrame:
     rows = []
     for name, kind, channels, frames in inputs:
         encoder = AudioEncoder(kind, channels=channels)
-        size, count = input_bytes(kind, channels, frames), parameters(encoder)
-        rows.append((name, channels, frames, size, count, macs(encoder, frames)))
+        row = {"encoder": name, "channels": channels, "frames": frames, "macs": macs(encoder, frames)}
+        rows.append(row | size(encoder, frames))
     return pd.DataFrame(rows, columns=["encoder", "channels", "frames", "input_bytes", "parameters", "macs"])
 
 

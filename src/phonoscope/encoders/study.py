@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -50,12 +51,12 @@ def _train(
     job: tuple[Arm | None, int],
 ) -> Trained:
     arm, index = job
-    # seeds depend on the index alone: an arm and the encoder itself share weights and batches, so their scores pair
+    # seeds depend on the index alone: an arm sees the same batches as the encoder itself, so that their scores pair
     device = setup_torch(compute, derive_seed(config.seed, "encoder", index))
     channels = train.x.shape[1] // (2 if arm == "half_codebooks" else 1)
     encoder = build(kind, channels, config, arm, codebooks)
     seed = derive_seed(config.seed, "training", index)
-    train, evaluation = train.first_channels(channels), evaluation.first_channels(channels)
+    train, evaluation = (replace(windows, x=windows.x[:, :channels]) for windows in (train, evaluation))
     return train_encoder(encoder, train, evaluation, config, seed, device)
 
 

@@ -55,10 +55,6 @@ class Windows:
         names = [self.utterances[row] for row in kept]
         return Windows(self.x[kept], self.lengths[kept], labels, self.classes, names)
 
-    def first_channels(self, channels: int) -> Windows:
-        """The same windows of the first channels, such as RVQ layers."""
-        return replace(self, x=self.x[:, :channels])
-
 
 def window_bounds(frames: int, frame_rate_hz: float, tr_s: float) -> list[tuple[int, int]]:
     """Start and end (exclusive) of each window of `tr_s` seconds; a frame belongs to the window that holds its start.
@@ -119,14 +115,6 @@ def read_mel(files: Mapping[str, Path], bins: int, workers: int) -> dict[str, ND
 def _read_mel(file: Path, bins: int) -> NDArray[np.float32]:
     samples, sample_rate = read_audio(file)
     return log_mel(resample(samples, sample_rate, MEL_RATE_HZ), bins)
-
-
-def split_windows(
-    windows: Windows, train: Iterable[str], evaluation: Iterable[str], *, standardised: bool
-) -> tuple[Windows, Windows]:
-    """The windows of the train and of the eval utterances; `standardised` by the channels of train."""
-    first, second = windows.subset(train), windows.subset(evaluation)
-    return (standardise(first, first), standardise(second, first)) if standardised else (first, second)
 
 
 def standardise(windows: Windows, by: Windows) -> Windows:

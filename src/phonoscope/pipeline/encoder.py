@@ -22,7 +22,7 @@ def run(params: Params, item: InputKind) -> StageReport:
     """Write models/encoders/<input>, metrics/encoders/<input>.csv and its training curves."""
     import pandas as pd
 
-    from phonoscope.encoders.measures import TR_FRAMES, input_bytes, parameters
+    from phonoscope.encoders.measures import TR_FRAMES, size
     from phonoscope.encoders.study import score_table, seed_interval, train_encoders
     from phonoscope.encoders.windows import MEL_FRAME_RATE_HZ
     from phonoscope.files import atomic_dir, write_csv, write_json, write_safetensors
@@ -40,9 +40,9 @@ def run(params: Params, item: InputKind) -> StageReport:
         write_json(folder / "config.json", {"input": item, "channels": train.x.shape[1], **settings})
     encoder = trained[0].model.encoder
     frames = TR_FRAMES if item == "codes" else round(config.tr_s * MEL_FRAME_RATE_HZ)
-    sizes = {"parameters": parameters(encoder), "input_bytes": input_bytes(item, encoder.channels, frames)}
+    sizes = size(encoder, frames)
     write_csv(paths.encoder_metrics(item), score_table(item, trained, sizes))
     curves = [result.curve.assign(seed=seed) for seed, result in enumerate(trained)]
     write_csv(paths.encoder_training(item), pd.concat(curves))
     means = {metric: seed_interval([result.scores[metric] for result in trained])[0] for metric in trained[0].scores}
-    return StageReport(metrics={**means, **{name: float(size) for name, size in sizes.items()}})
+    return StageReport(metrics={**means, **{name: float(count) for name, count in sizes.items()}})

@@ -91,8 +91,3 @@ def test_one_frame_of_one_utterance_is_enough(kind: SequenceKind, over: str) -> 
     model.start(one, everything(one))
     model.learn(model(one, everything(one)), utterances=1)
     assert model(one, everything(one)).features.isfinite().all()
-
-
-def test_a_layer_is_over_codes_or_vectors() -> None:
-    with pytest.raises(ValueError, match="either codes or dim"):
-        build_sequence("hdp", seed=0, config=CONFIG)

@@ -11,6 +11,7 @@ import pytest
 from phonoscope import paths
 from phonoscope.audio import write_flac
 from phonoscope.config.params import Params, load_params
+from phonoscope.config.vq import SequenceConfig
 from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors, write_json
 from phonoscope.pipeline.base import StageReport
@@ -23,7 +24,8 @@ from .words import BRIEF
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 TONES = {"one": 300.0, "two": 900.0, "six": 1800.0, "yes": 500.0}
-STUDY = BRIEF.model_copy(update={"arms": ("older",), "arm_seeds": 2, "steps": 3})
+SMALL = SequenceConfig(components=4, states=3, d_max=3)
+STUDY = BRIEF.model_copy(update={"arms": ("older",), "arm_seeds": 2, "steps": 3, "sequence": SMALL})
 NAMES = [variant.name for variant in main_variants() + arm_variants(STUDY.arms)]
 
 

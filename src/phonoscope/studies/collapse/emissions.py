@@ -131,7 +131,7 @@ class DiagonalGaussian(Emission):
 
     def log_predictive(self, x: Tensor) -> Tensor:
         weight, mean, shape, rate = self._posterior()
-        # with mean and precision integrated out, Student's t with 2 shape degrees of freedom (Murphy 2007, eq. 110)
+        # with mean and precision integrated out, Student's t with 2 shape degrees of freedom (Murphy 2007, sec. 3)
         scale = (rate * (weight + 1) / (shape * weight)).sqrt()
         student = StudentT((2 * shape).expand_as(mean), mean, scale, validate_args=False)
         return student.log_prob((x.double() - self.middle)[..., None, :]).sum(-1)

@@ -74,7 +74,7 @@ class HSMM(nn.Module):
 
     def expectations(self, x: Tensor, mask: Tensor, *, differentiable: bool = False) -> ExpectedCounts:
         """Posterior expectations of the segments of a batch; `differentiable` in vectors x."""
-        # exp(E[log theta]) does not sum to 1, but is the weight that the optimal q(segments) has (Beal 2003, sec. 3.4)
+        # exp(E[log theta]) does not sum to 1, but is the weight that the optimal q(segments) has (Beal 2003, ch. 3)
         scores, weights = self.emission.expected_log_likelihood(x), self.expected_log_parameters()
         return recursion.expected_counts(
             scores, weights, mask.sum(1), censored=self.censored, differentiable=differentiable

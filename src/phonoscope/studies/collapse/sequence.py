@@ -99,13 +99,11 @@ class HSMMLayer(SequenceLayer):
 
 
 def build_sequence(
-    kind: SequenceKind, *, codes: int | None = None, dim: int | None = None, seed: int, config: SequenceConfig
+    kind: SequenceKind, *, codes: int = 0, dim: int = 0, seed: int, config: SequenceConfig
 ) -> SequenceLayer:
-    """A layer over codes of a codebook of size `codes`, or over vectors of `dim` dimensions; give one of the two."""
+    """A layer over codes of a codebook of size `codes`, or else over vectors of `dim` dimensions."""
     components = config.components if kind == "hdp" else config.states
-    if (codes is None) == (dim is None):
-        raise ValueError("give either codes or dim")
-    emission = DiagonalGaussian(components, dim) if dim else Categorical(components, codes or 0)
+    emission = Categorical(components, codes) if codes else DiagonalGaussian(components, dim)
     if kind == "hdp":
         return HDPLayer(emission, config, seed)
     if kind == "hsmm":
