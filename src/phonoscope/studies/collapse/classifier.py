@@ -107,7 +107,8 @@ class DigitClassifier(nn.Module):
         vectors, lengths = self.encode(mel, lengths)
         quantized = self.quantizer(vectors) if self.quantizer else None
         passed = quantized.quantized if quantized else vectors
-        features = [self.norm(_clip_means(passed, lengths))]
+        sums = passed.new_zeros(len(lengths), passed.shape[1]).index_add(0, torch.repeat_interleave(lengths), passed)
+        features = [self.norm(sums / lengths[:, None])]  # means over the frames of each clip
         sequence = None
         if self.sequence:
             sequence = self.sequence(*_by_clip(quantized.codes[:, 0] if quantized else vectors, lengths))
@@ -135,12 +136,6 @@ class DigitClassifier(nn.Module):
         if self.sequence:
             observed = self.quantizer(vectors, frozen=True).codes[:, 0] if self.quantizer else vectors
             self.sequence.start(*_by_clip(observed, lengths))
-
-
-def _clip_means(values: Tensor, lengths: Tensor) -> Tensor:
-    """Means of values [N, D] over the frames of each clip: [B, D]."""
-    sums = values.new_zeros(len(lengths), values.shape[1]).index_add(0, torch.repeat_interleave(lengths), values)
-    return sums / lengths[:, None]
 
 
 def _by_clip(values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
