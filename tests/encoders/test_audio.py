@@ -110,19 +110,6 @@ def test_the_scrambled_control_keeps_one_cell_in_a_hundred_at_its_time() -> None
     assert share == pytest.approx(0.0098, abs=5e-4)
 
 
-def test_a_moved_frame_moves_the_response() -> None:
-    model = encoder()
-    x = torch.full((1, 8, 112), 3)
-    early, late = x.clone(), x.clone()
-    early[0, :, 30], late[0, :, 60] = 900, 900
-    for branch in model.branches:
-        first, second = (branch.response(model.embedding(v))[0] for v in (early, late))
-        torch.testing.assert_close(first[:, 20:41], second[:, 50:71])
-        assert not torch.allclose(first[:, 30], second[:, 30])
-    # a maximum over time does not see where it was
-    torch.testing.assert_close(model(early), model(late))
-
-
 @given(st.integers(1, 20), st.integers(1, 30))
 @settings(max_examples=15)
 def test_padding_changes_nothing(length: int, padding: int) -> None:

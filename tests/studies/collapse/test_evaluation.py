@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +9,7 @@ from phonoscope.studies.collapse.classifier import DigitClassifier
 from phonoscope.studies.collapse.evaluation import Evaluator, Record, energy_coefficient, measure, vector_counts
 from phonoscope.studies.collapse.features import Material
 
-from .words import BRIEF, MELS, classifier, planted_clips, planted_words
+from .words import BRIEF, classifier, planted_clips, planted_words
 
 
 def record(codes: list[int], lengths: list[int], correct: list[bool], model: DigitClassifier) -> Record:
@@ -82,15 +81,6 @@ def test_the_energy_coefficient_is_that_of_its_formula_and_free_of_scale(seed: i
     assert 0 <= result <= 1
     assert energy_coefficient(a, a) == 0
     assert energy_coefficient(a[:1], a[:1] + 1) == 1
-
-
-def test_records_carry_no_gradient() -> None:
-    model = classifier()
-    decision = model(torch.randn(2, 8, MELS), torch.tensor([8, 5]))
-    kept = Record.of(decision, torch.tensor([0, 1]), 0.0)
-    assert kept.vectors.shape == kept.passed.shape == (7, 8)
-    assert kept.codes.tolist() == decision.quantized.codes[:, 0].tolist()
-    assert decision.logits.requires_grad
 
 
 def evaluator(material: Material) -> Evaluator:

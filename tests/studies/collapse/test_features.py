@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from phonoscope.errors import DataError
-from phonoscope.studies.collapse.features import augment, batches, digit_clips, log_mel_clips
+from phonoscope.studies.collapse.features import augment, digit_clips, log_mel_clips
 
 from .words import MELS, planted_clips
 
@@ -56,13 +56,6 @@ def test_bands_are_standardised_by_the_train_clips_alone() -> None:
 def test_too_few_digits_are_refused(train: tuple, held_out: tuple, match: str) -> None:
     with pytest.raises(DataError, match=match):
         digit_clips(train, held_out, RATE, 20)
-
-
-def test_batches_cover_the_order() -> None:
-    order = np.random.default_rng(0).permutation(10)
-    result = list(batches(order, 4))
-    assert [len(part) for part in result] == [4, 4, 2]
-    assert np.array_equal(np.concatenate(result), order)
 
 
 def test_augmentation_changes_the_clips_but_neither_padding_nor_labels() -> None:
