@@ -58,12 +58,12 @@ def dictionary_words() -> list[str]:
 def training_speech(workers: int) -> list[NDArray[np.float32]]:
     """The training utterances at 22.05 kHz, each [samples]."""
     from phonoscope.corpus.espeak import SAMPLE_RATE_HZ as NATIVE_HZ
-    from phonoscope.corpus.espeak import Request, synthesize_many
+    from phonoscope.corpus.espeak import EspeakSpeech, synthesize_many
     from phonoscope.corpus.piper import synthesize
 
     rng, words = np.random.default_rng(SEED), dictionary_words()
     requests = [
-        Request(
+        EspeakSpeech(
             text=random_text(rng, words),
             voice=f"{rng.choice(ACCENTS)}+{rng.choice(VARIANTS)}",
             rate_wpm=int(rng.integers(120, 230)),

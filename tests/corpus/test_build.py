@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.build import sample, screen, write_corpus
-from phonoscope.corpus.espeak import Request
-from phonoscope.corpus.items import AudioFile, EspeakSpeech, RawItem, Rejected
+from phonoscope.corpus.espeak import EspeakSpeech
+from phonoscope.corpus.items import AudioFile, RawItem, Rejected
 from phonoscope.corpus.registry import open_source
 from phonoscope.errors import DataError
 from tests.corpus import trees
@@ -104,10 +104,7 @@ def test_16_bit_samples_are_kept_exactly(tmp_path: Path) -> None:
 
 def test_workers_change_nothing(tmp_path: Path) -> None:
     trees.fsdd(tmp_path / "in")
-    spoken = [
-        RawItem(f"eve-0-{text}", "eve", "0", text, EspeakSpeech(Request(text, "en-us+f3")), text)
-        for text in ("one", "two")
-    ]
+    spoken = [RawItem(f"eve-0-{n}", "eve", "0", n, EspeakSpeech(n, "en-us+f3"), n) for n in ("one", "two")]
     files = list(open_source(CorpusConfig(source="fsdd", root=str(tmp_path / "in"))))
     one = write_corpus([*files, *spoken], tmp_path / "one", tmp_path / "kept", workers=1)
     two = write_corpus([*spoken[::-1], *files[::-1]], tmp_path / "two", tmp_path / "kept", workers=2)

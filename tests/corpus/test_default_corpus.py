@@ -10,7 +10,8 @@ import pocketsphinx
 import pytest
 
 from phonoscope.config.corpus import CorpusConfig
-from phonoscope.corpus.items import EspeakSpeech, RawItem
+from phonoscope.corpus.espeak import EspeakSpeech
+from phonoscope.corpus.items import RawItem
 from phonoscope.corpus.registry import open_source
 from phonoscope.corpus.sources.espeak import read_speakers
 from phonoscope.corpus.tables import read_lines

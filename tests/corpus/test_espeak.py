@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from phonoscope.corpus import espeak
-from phonoscope.corpus.espeak import Request, synthesize, synthesize_many
+from phonoscope.corpus.espeak import EspeakSpeech, synthesize, synthesize_many
 from phonoscope.errors import DataError
 from phonoscope.events import PhoneEvent
 
 TEXT = "The bright treasure, it is in the garage."
 # f3 is breathy: its noise is random unless the synthesizer is seeded
-REQUESTS = [Request(text, voice, 150, 40) for voice in ("en-us+f3", "en-gb-x-rp+m2") for text in (TEXT, "nine")]
+REQUESTS = [EspeakSpeech(text, voice, 150, 40) for voice in ("en-us+f3", "en-gb-x-rp+m2") for text in (TEXT, "nine")]
 
 
 def test_same_audio_in_any_order_and_process() -> None:
@@ -28,8 +28,8 @@ def test_same_audio_in_any_order_and_process() -> None:
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
-def test_audio_is_mono_float32_and_events_follow_each_other_without_gaps_to_the_end(request_: Request) -> None:
-    speech = synthesize(request_.text, request_.voice, rate_wpm=request_.rate_wpm, pitch=request_.pitch)
+def test_audio_is_mono_float32_and_events_follow_each_other_without_gaps_to_the_end(request_: EspeakSpeech) -> None:
+    speech = request_.load()
     assert (speech.samples.ndim, speech.samples.dtype, speech.sample_rate) == (1, np.float32, 22_050)
     assert 0.1 < np.abs(speech.samples).max() <= 1
     assert all(event.end_s >= event.start_s >= 0 for event in speech.events)

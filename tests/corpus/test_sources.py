@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phonoscope.config.corpus import CorpusConfig
-from phonoscope.corpus.items import EspeakSpeech, NeuralSpeech, RawItem, Rejected
+from phonoscope.corpus.espeak import EspeakSpeech
+from phonoscope.corpus.items import RawItem, Rejected
+from phonoscope.corpus.piper import NeuralSpeech
 from phonoscope.corpus.registry import open_source, source_names
 from phonoscope.corpus.sources.espeak import deal
 from phonoscope.errors import DataError, ParamsError
@@ -127,7 +129,7 @@ def test_synthetic(synthetic: Path) -> None:
     assert len(items) == 3 * (2 + 2 * 3)
     assert {name for name in items if name.startswith("bob-words-no")} == {f"bob-words-no_{take}" for take in (1, 2, 3)}
     assert sum(isinstance(item.audio, NeuralSpeech) for item in items.values()) == 8
-    spoken = [item.audio.request for item in items.values() if isinstance(item.audio, EspeakSpeech) and item.word]
+    spoken = [item.audio for item in items.values() if isinstance(item.audio, EspeakSpeech) and item.word]
     assert len({(request.rate_wpm, request.pitch) for request in spoken}) > 6
     assert all(0.84 * 170 < request.rate_wpm < 1.16 * 170 and 0 <= request.pitch <= 99 for request in spoken)
 

@@ -28,12 +28,8 @@ def fsdd(root: Path, speakers: tuple[str, ...] = ("jackson", "lucas"), count: in
 
 
 def librispeech(root: Path) -> Path:
-    for subset, speaker, chapter in (
-        ("dev-clean", "84", "121"),
-        ("dev-clean", "84", "122"),
-        ("test-clean", "61", "70"),
-    ):
-        folder = root / subset / speaker / chapter
+    for chapter_path in ("dev-clean/84/121", "dev-clean/84/122", "test-clean/61/70"):
+        folder, (_, speaker, chapter) = root / chapter_path, chapter_path.split("/")
         for number in range(2):
             put(folder / f"{speaker}-{chapter}-{number:04d}.flac")
         lines = [f"{speaker}-{chapter}-{number:04d} SOME WORDS {number}" for number in range(2)]

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from phonoscope.encoders import MultimodalEncoder, TextEncoder, VideoEncoder
-from phonoscope.encoders.multimodal import VOXELS
 
 COUNTS = {
     "video_encoder": 16_119_040,
@@ -52,27 +51,19 @@ def on_codes() -> MultimodalEncoder:
 
 
 def test_video_frames_are_encoded() -> None:
-    features = VideoEncoder().eval()(torch.randn(3, 3, 90, 160))
-    assert features.shape == (3, 1024)
+    model, frames = VideoEncoder().eval(), torch.zeros(2, 3, 90, 160, requires_grad=True)
+    features = model(frames)
+    assert features.shape == (2, 1024)
     assert (features >= 0).all()  # ReLU comes last
-    small = VideoEncoder(45, 80, 64).eval()
-    assert small(torch.randn(2, 3, 45, 80)).shape == (2, 64)
-    with pytest.raises(RuntimeError):
-        small(torch.randn(2, 3, 90, 160))
+    features.sum().backward()
+    assert frames.grad.ne(0).all()  # every pixel counts
+    assert VideoEncoder(45, 80, 64).eval()(torch.randn(2, 3, 45, 80)).shape == (2, 64)
 
 
-def test_every_pixel_of_a_frame_counts() -> None:
-    model, frame = VideoEncoder().eval(), torch.zeros(1, 3, 90, 160, requires_grad=True)
-    model(frame).sum().backward()
-    assert frame.grad.ne(0).all()
-
-
-def test_text_is_encoded_and_of_another_width_refused() -> None:
-    features = TextEncoder().eval()(torch.randn(4, 1024))
+def test_text_is_encoded() -> None:
+    features = TextEncoder(512).eval()(torch.randn(4, 512))
     assert features.shape == (4, 256)
     assert not torch.allclose(features[0], features[1])
-    with pytest.raises(RuntimeError):
-        TextEncoder(512).eval()(torch.randn(2, 1024))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +76,7 @@ def test_counts_are_exactly_the_documents_and_only_the_audio_branch_differs(
     assert counts_of(audio=audio) == {**parts, "total": total}  # nothing of the voxel head is built
     head = 1_439_600_434
     whole = {**parts, "bottleneck_to_voxels": head, "total": total + head}
-    assert counts_of(audio=audio, voxels=VOXELS) == whole
+    assert counts_of(audio=audio, voxels=85_810) == whole
     assert audio != "mel" or counts_of() == counts_of(audio="mel")  # the default
 
 
@@ -99,7 +90,7 @@ def test_forward_and_backward_at_batch_2(on_codes: MultimodalEncoder) -> None:
     gradients = {name: p.grad for name, p in on_codes.named_parameters()}
     assert all(g is not None and g.isfinite().all() for g in gradients.values())
     for part in ("video_encoder", "audio_encoder", "text_encoder"):
-        assert any(g is not None and g.any() for name, g in gradients.items() if name.startswith(part))
+        assert any(g.any() for name, g in gradients.items() if name.startswith(part))
 
 
 def test_one_sample_in_eval_is_the_same_as_in_a_batch_and_has_no_activation(on_codes: MultimodalEncoder) -> None:
@@ -125,15 +116,9 @@ def test_a_mask_reaches_the_audio_branch(on_codes: MultimodalEncoder) -> None:
 
 
 def test_sizes_are_parameters() -> None:
-    model = MultimodalEncoder(
-        video_height=30,
-        video_width=40,
-        audio="mel",
-        audio_options={"channels": 80, "output_features": 32},
-        text_features=16,
-        bottleneck=64,
-        voxels=10,
-    ).eval()
+    audio = {"channels": 80, "output_features": 32}
+    sizes = {"video_height": 30, "video_width": 40, "text_features": 16, "bottleneck": 64, "voxels": 10}
+    model = MultimodalEncoder(audio="mel", audio_options=audio, **sizes).eval()
     with torch.no_grad():
         features, voxels = model(torch.randn(3, 3, 30, 40), torch.randn(3, 80, 20), torch.randn(3, 16))
     assert features.shape == (3, 64)
@@ -143,11 +128,6 @@ def test_sizes_are_parameters() -> None:
 def test_nothing_is_left_behind_when_the_model_moves() -> None:
     """All that a device needs is a parameter or a buffer, so that `.to("cuda")` is enough; `meta` stands for it."""
     model = MultimodalEncoder(audio="codes", audio_options={"per_codebook": True}, voxels=10).to("meta")
-    kept = [
-        (type(module).__name__, name)
-        for module in model.modules()
-        for name, value in vars(module).items()
-        if isinstance(value, Tensor)
-    ]
-    assert not kept
+    values = [value for module in model.modules() for value in vars(module).values()]
+    assert not any(isinstance(value, Tensor) for value in values)
     assert {tensor.device.type for tensor in [*model.parameters(), *model.buffers()]} == {"meta"}

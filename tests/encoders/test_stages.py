@@ -22,17 +22,8 @@ from phonoscope.errors import DataError, ParamsError
 from phonoscope.files import read_safetensors, write_json, write_safetensors
 from phonoscope.pipeline import encoder, encoder_report
 
-BRIEF = EncoderConfig(
-    codec="toy",
-    layers=2,
-    mel_bins=12,
-    embed_dim=6,
-    steps=3,
-    batch_size=4,
-    seeds=2,
-    log_every=2,
-    arms=("scrambled", "pretrained"),
-)
+SIZES = {"layers": 2, "mel_bins": 12, "embed_dim": 6, "steps": 3, "batch_size": 4, "seeds": 2, "log_every": 2}
+BRIEF = EncoderConfig(codec="toy", arms=("scrambled", "pretrained"), **SIZES)
 
 
 def params(**changes: object) -> Params:

@@ -8,7 +8,7 @@ from scipy import stats
 
 from phonoscope.config.encoders import EncoderConfig
 from phonoscope.encoders import AudioEncoder
-from phonoscope.encoders.measures import behaviour, gradient_share, input_bytes, macs, peak_kept, sizes
+from phonoscope.encoders.measures import behaviour, gradient_share, macs, peak_kept, sizes
 from phonoscope.encoders.study import build, compare, reduce_dims, seed_interval
 
 CONFIG = EncoderConfig(embed_dim=8)
@@ -64,8 +64,6 @@ def test_an_arm_is_compared_seed_by_seed() -> None:
 
 
 def test_sizes_are_the_documents_and_multiply_adds_those_of_the_layers() -> None:
-    assert input_bytes("codes", 8, 112) == 7_168
-    assert input_bytes("mel", 2048, 65) == 532_480
     table = sizes().set_index("encoder").loc[["codes", "mel"], ["parameters", "input_bytes"]]
     assert table.to_numpy().tolist() == [[1_214_592, 7_168], [2_082_368, 532_480]]
     by_hand = 112 * 512 * 128 * (3 + 5 + 7) + 384 * 256 + 256 * 256

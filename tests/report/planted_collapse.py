@@ -53,7 +53,10 @@ class Study(NamedTuple):
 def study(*, collapse: bool = True, arms: tuple[str, ...] = ("no_augmentation",)) -> Study:
     variants = main_variants() + arm_variants(arms)
     tables = {
-        variant.name: table(collapsed=variant.faulty and collapse, quantized=variant.quantized) for variant in variants
+        variant.name: table(
+            collapsed=variant.update == "ema_unscaled" and collapse, quantized=variant.update is not None
+        )
+        for variant in variants
     }
     checks = dict.fromkeys(("state_changed_in_eval", "evaluated_with_graph", "graph_matters"), 0.0)
     return Study(tables, {variant.name: pd.DataFrame([checks] * 3, index=[1, 2, 3]) for variant in variants})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from phonoscope.audio import check_audio, write_flac
 from phonoscope.compute import derive_seed
-from phonoscope.corpus.items import AudioFile, Loaded, RawItem, Rejected, check_id
+from phonoscope.corpus.items import AudioFile, RawItem, Rejected, check_id
 from phonoscope.data.manifest import manifest_schema
 from phonoscope.errors import DataError, TooManyRejected
 from phonoscope.files import write_parquet
@@ -35,20 +35,14 @@ class Corpus:
     rejected: pd.DataFrame
 
 
-def phone_event_schema() -> pa.Schema:
-    """Columns of phone_events.parquet, one row a phone or pause of a synthesized utterance."""
+def _schemas() -> dict[str, pa.Schema]:
+    """Schemas of a shard's tables; phone_events has a row a phone or pause of a synthesized utterance."""
     import pyarrow as pa
 
     times = [("start_s", pa.float64()), ("end_s", pa.float64())]
-    return pa.schema([("utterance", pa.string()), *times, ("symbol", pa.string()), ("word_index", pa.int32())])
-
-
-def _schemas() -> dict[str, pa.Schema]:
-    """Schemas of a shard's tables."""
-    import pyarrow as pa
-
+    events = [("utterance", pa.string()), *times, ("symbol", pa.string()), ("word_index", pa.int32())]
     rejected = pa.schema([("path", pa.string()), ("reason", pa.string())])
-    return {"manifest": manifest_schema(), "phone_events": phone_event_schema(), "rejected": rejected}
+    return {"manifest": manifest_schema(), "phone_events": pa.schema(events), "rejected": rejected}
 
 
 def screen(items: Iterable[RawItem | Rejected]) -> tuple[list[RawItem], list[Rejected]]:
@@ -58,22 +52,16 @@ def screen(items: Iterable[RawItem | Rejected]) -> tuple[list[RawItem], list[Rej
     for item in items:
         if isinstance(item, Rejected):
             rejected.append(item)
-        elif problem := _id_problem(item, accepted):
-            rejected.append(Rejected(item.origin, problem))
-        else:
+            continue
+        try:
+            for name in (item.utterance, item.speaker, item.chapter):
+                check_id(name)
+            if item.utterance in accepted:
+                raise DataError(f"the id {item.utterance} is taken by {accepted[item.utterance].origin}")
             accepted[item.utterance] = item
+        except DataError as error:
+            rejected.append(Rejected(item.origin, str(error)))
     return list(accepted.values()), rejected
-
-
-def _id_problem(item: RawItem, accepted: dict[str, RawItem]) -> str:
-    try:
-        for name in (item.utterance, item.speaker, item.chapter):
-            check_id(name)
-    except DataError as error:
-        return str(error)
-    if item.utterance in accepted:
-        return f"the id {item.utterance} is taken by {accepted[item.utterance].origin}"
-    return ""
 
 
 def _interleave(groups: Sequence[Sequence[RawItem]]) -> list[RawItem]:
@@ -102,18 +90,12 @@ def sample(items: Sequence[RawItem], size: int, seed: int) -> list[RawItem]:
     return _interleave(strata)[:size]
 
 
-def _load(item: RawItem) -> Loaded:
-    loaded = item.audio.load()
-    check_audio(loaded.samples, loaded.sample_rate)
-    low, high = SAMPLE_RATES_HZ
-    if not low <= loaded.sample_rate <= high:
-        raise DataError(f"sample rate {loaded.sample_rate} Hz lies outside [{low}, {high}]")
-    return loaded
-
-
 def _write_utterance(item: RawItem, folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Write one FLAC; return its row of the manifest and its phone events."""
-    loaded = _load(item)
+    loaded, (low, high) = item.audio.load(), SAMPLE_RATES_HZ
+    check_audio(loaded.samples, loaded.sample_rate)
+    if not low <= loaded.sample_rate <= high:
+        raise DataError(f"sample rate {loaded.sample_rate} Hz lies outside [{low}, {high}]")
     path = Path(item.speaker) / item.chapter / f"{item.utterance}.flac"
     write_flac(folder / path, loaded.samples, loaded.sample_rate)
     row = {name: getattr(item, name) for name in ("utterance", "text", "speaker", "sex", "accent", "word", "split")}
@@ -126,12 +108,6 @@ def _write_utterance(item: RawItem, folder: Path) -> tuple[dict[str, Any], list[
     return row, [{"utterance": item.utterance, **event._asdict()} for event in loaded.events]
 
 
-def _reason(item: RawItem, error: DataError) -> str:
-    """The error without the absolute path, so that rejected.csv is the same on every machine."""
-    path = getattr(item.audio, "path", None)
-    return str(error).removeprefix(f"{path}: ") if path else str(error)
-
-
 def _key(shard: Sequence[RawItem]) -> str:
     files = [item.audio.path for item in shard if isinstance(item.audio, AudioFile)]
     return shard_key([repr(item) for item in shard], files=files)
@@ -141,19 +117,18 @@ def _write_shard(shard: Sequence[RawItem], folder: Path) -> None:
     """Write the FLACs of some items below `audio`, and their parts of the tables."""
     import pyarrow as pa
 
-    rows: list[dict[str, Any]] = []
-    events: list[dict[str, Any]] = []
-    rejected: list[Rejected] = []
+    parts: dict[str, list[dict[str, Any]]] = {"manifest": [], "phone_events": [], "rejected": []}
     (folder / "audio").mkdir()
     for item in shard:
         try:
             row, phones = _write_utterance(item, folder / "audio")
         except DataError as error:
-            rejected.append(Rejected(item.origin, _reason(item, error)))
+            # without the absolute path, so that rejected.csv is the same on every machine
+            reason = str(error).removeprefix(f"{getattr(item.audio, 'path', None)}: ")
+            parts["rejected"].append({"path": item.origin, "reason": reason})
             continue
-        rows.append(row)
-        events.extend(phones)
-    parts = {"manifest": rows, "phone_events": events, "rejected": [vars(item) for item in rejected]}
+        parts["manifest"].append(row)
+        parts["phone_events"] += phones
     for name, schema in _schemas().items():
         write_parquet(folder / f"{name}.parquet", pa.Table.from_pylist(parts[name], schema=schema))
 
@@ -204,8 +179,5 @@ def write_corpus(
     bad = len(refused) + len(failed) * len(accepted) / max(len(chosen), 1)
     share = bad / max(len(accepted) + len(refused), 1)
     _refuse_too_many(rejected, len(chosen) + len(refused), share, max_rejected)
-    return Corpus(
-        manifest=table["manifest"],
-        phone_events=table["phone_events"],
-        rejected=pd.DataFrame([vars(item) for item in rejected], columns=["path", "reason"]),
-    )
+    listed = pd.DataFrame([vars(item) for item in rejected], columns=["path", "reason"])
+    return Corpus(table["manifest"], table["phone_events"], listed)

@@ -10,23 +10,20 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import Pipe
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from phonoscope.compute import parallel_map
+from phonoscope.corpus.items import Loaded
 from phonoscope.errors import DataError, EnvironmentFault
 from phonoscope.events import PhoneEvent
-
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
-    from numpy.typing import NDArray
 
 SAMPLE_RATE_HZ = 22_050
 TIMEOUT_S = 60.0
@@ -41,22 +38,16 @@ _RATE, _PITCH = 1, 3
 
 
 @dataclass(frozen=True)
-class Synthesis:
-    """Speech and its phones: `samples` of shape [samples], float32; `events` in time order, without gaps."""
-
-    samples: NDArray[np.float32]
-    sample_rate: int
-    events: list[PhoneEvent]
-
-
-@dataclass(frozen=True)
-class Request:
+class EspeakSpeech:
     """One utterance to speak: arguments of `synthesize`."""
 
     text: str
     voice: str
     rate_wpm: int = 170
     pitch: int = 50
+
+    def load(self) -> Loaded:
+        return synthesize(self.text, self.voice, rate_wpm=self.rate_wpm, pitch=self.pitch)
 
 
 class _Event(ctypes.Structure):
@@ -141,46 +132,33 @@ def _speak(text: str, voice: str, rate_wpm: int, pitch: int) -> tuple[bytes, lis
     return b"".join(chunks), events
 
 
-def _speak_and_send(sender: Connection, arguments: tuple[str, str, int, int]) -> None:
-    """The whole life of the forked child. It must never return into the parent's code."""
-    try:
-        try:
-            sender.send(_speak(*arguments))
-        except DataError as error:
-            sender.send(str(error))
-    finally:
-        os._exit(0)
-
-
-def _speak_in_fork(arguments: tuple[str, str, int, int]) -> tuple[bytes, list[_RawEvent]]:
+def _speak_in_fork(text: str, voice: str, rate_wpm: int, pitch: int) -> tuple[bytes, list[_RawEvent]]:
     _library()
     receiver, sender = Pipe(duplex=False)
     child = os.fork()
-    if child == 0:
-        _speak_and_send(sender, arguments)
+    if child == 0:  # the child must never return into the parent's code
+        try:
+            sender.send(_speak(text, voice, rate_wpm, pitch))
+        except DataError as error:
+            sender.send(str(error))
+        finally:
+            os._exit(0)
     sender.close()
     try:
         answer = receiver.recv() if receiver.poll(TIMEOUT_S) else f"espeak: no answer in {TIMEOUT_S:.0f} s"
     except EOFError:
-        answer = f"espeak: its process died while speaking {arguments[0]!r} with voice {arguments[1]!r}"
+        answer = f"espeak: its process died while speaking {text!r} with voice {voice!r}"
     finally:
         receiver.close()
-        _reap(child)
+        if os.waitpid(child, os.WNOHANG)[0] == 0:  # it hangs
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
     if isinstance(answer, str):
         raise DataError(answer)
     return answer
 
 
-def _reap(child: int) -> None:
-    """Wait for the child; one that hangs is ended first."""
-    import signal
-
-    if os.waitpid(child, os.WNOHANG)[0] == 0:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-
-
-def _phone_events(raw: Sequence[_RawEvent], text: str, total: int) -> list[PhoneEvent]:
+def _phone_events(raw: Sequence[_RawEvent], text: str, total: int) -> tuple[PhoneEvent, ...]:
     """Turn espeak-ng's marks into intervals: each phone lasts until the next phone or the end."""
     word_starts = np.array([match.start() for match in re.finditer(r"\S+", text)])
     marks: list[tuple[int, str, int]] = []
@@ -192,31 +170,27 @@ def _phone_events(raw: Sequence[_RawEvent], text: str, total: int) -> list[Phone
             marks.append((event.sample, event.name, -1 if event.name.startswith("_") else word))
     starts = np.clip(np.maximum.accumulate([mark[0] for mark in marks] or [0]), 0, total)
     ends = np.append(starts[1:], total)
-    return [
+    return tuple(
         PhoneEvent(float(start) / SAMPLE_RATE_HZ, float(end) / SAMPLE_RATE_HZ, name, index)
         for start, end, (_, name, index) in zip(starts, ends, marks, strict=False)
         if end > start or not name.startswith("_")  # an L or R that colours its vowel has zero length
-    ]
+    )
 
 
-def synthesize(text: str, voice: str, *, rate_wpm: int = 170, pitch: int = 50) -> Synthesis:
+def synthesize(text: str, voice: str, *, rate_wpm: int = 170, pitch: int = 50) -> Loaded:
     """Speak `text` with an espeak-ng voice such as `en-us+f3`, in a fresh process.
 
-    The same arguments give the same samples on one machine, whatever was spoken before.
+    The same arguments give the same samples on one machine, whatever was spoken before; events are without gaps.
     `rate_wpm` is in words a minute (80 to 450), `pitch` is on espeak-ng's scale (0 to 99, 50 is the default).
     Raises: `DataError` for an unknown voice, an impossible rate or pitch, empty text or a synthesizer that died;
     `EnvironmentFault` if the library does not load.
     """
     _check(text, voice, rate_wpm, pitch)
-    wave, raw = _speak_in_fork((text, voice, rate_wpm, pitch))
+    wave, raw = _speak_in_fork(text, voice, rate_wpm, pitch)
     samples = np.frombuffer(wave, dtype=np.int16).astype(np.float32) / 32768.0
-    return Synthesis(samples, SAMPLE_RATE_HZ, _phone_events(raw, text, len(samples)))
+    return Loaded(samples, SAMPLE_RATE_HZ, _phone_events(raw, text, len(samples)))
 
 
-def _synthesize_request(request: Request) -> Synthesis:
-    return synthesize(request.text, request.voice, rate_wpm=request.rate_wpm, pitch=request.pitch)
-
-
-def synthesize_many(requests: Sequence[Request], workers: int = 1) -> list[Synthesis]:
-    """`synthesize` for every request, in order, spread over `workers` processes."""
-    return parallel_map(_synthesize_request, requests, workers=workers, description="espeak")
+def synthesize_many(speech: Sequence[EspeakSpeech], workers: int = 1) -> list[Loaded]:
+    """`synthesize` for every utterance, in order, spread over `workers` processes."""
+    return parallel_map(EspeakSpeech.load, speech, workers=workers, description="espeak")

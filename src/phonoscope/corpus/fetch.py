@@ -26,7 +26,8 @@ SMALL_BYTES = 16 << 20  # so much may come out of any archive: a small one is pa
 MAX_HEADER_BYTES = 1 << 20  # tarfile reads a header whole, however long it says it is; data come in smaller pieces
 
 _LIBRISPEECH = "http://www.openslr.org/resources/12/"
-_SPEECH_COMMANDS = "http://download.tensorflow.org/data/"
+_SPEECH_COMMANDS = "http://download.tensorflow.org/data/speech_commands_"
+_FSDD = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/"
 
 
 @dataclass(frozen=True)
@@ -35,21 +36,12 @@ class Archive:
 
     url: str
     sha256: str
-    recordings: int = 0
-    """Recordings that the unpacked corpus must have; 0 where the checksum is enough."""
-
-    @property
-    def file_name(self) -> str:
-        return self.url.rsplit("/", 1)[-1]
+    recordings: int = 0  # that the unpacked corpus must have; 0 where the checksum is enough
 
 
 # corpus -> subset -> archive; the first subset is the default. URLs and SHA-256 are those of torchaudio.datasets.
 ARCHIVES: dict[str, dict[str, Archive]] = {
-    "fsdd": {
-        "v1.0.10": Archive(
-            "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz", "", 3_000
-        ),
-    },
+    "fsdd": {"v1.0.10": Archive(f"{_FSDD}v1.0.10.tar.gz", "", recordings=3_000)},
     "librispeech": {
         name: Archive(f"{_LIBRISPEECH}{name}.tar.gz", sha256)
         for name, sha256 in (
@@ -63,14 +55,11 @@ ARCHIVES: dict[str, dict[str, Archive]] = {
         )
     },
     "speech_commands": {
-        "v0.02": Archive(
-            f"{_SPEECH_COMMANDS}speech_commands_v0.02.tar.gz",
-            "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
-        ),
-        "v0.01": Archive(
-            f"{_SPEECH_COMMANDS}speech_commands_v0.01.tar.gz",
-            "743935421bb51cccdb6bdd152e04c5c70274e935c82119ad7faeec31780d811d",
-        ),
+        name: Archive(f"{_SPEECH_COMMANDS}{name}.tar.gz", sha256)
+        for name, sha256 in (
+            ("v0.02", "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58"),
+            ("v0.01", "743935421bb51cccdb6bdd152e04c5c70274e935c82119ad7faeec31780d811d"),
+        )
     },
 }
 
@@ -91,10 +80,6 @@ def find_archive(name: str, subset: str) -> Archive:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _is_whole(path: Path, sha256: str) -> bool:
-    return path.is_file() and (not sha256 or _sha256(path) == sha256)
 
 
 def _stream(url: str, part: Path) -> None:
@@ -130,7 +115,7 @@ def download(archive: Archive, path: Path) -> None:
     """
     import requests
 
-    if _is_whole(path, archive.sha256):
+    if path.is_file() and archive.sha256 in ("", _sha256(path)):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
@@ -207,23 +192,17 @@ def fetch(name: str, destination: Path, subset: str = "") -> Path:
     Raises: `ParamsError` for an unknown name, `EnvironmentFault` and `DataError` as `download` and `unpack` do.
     """
     archive = find_archive(name, subset)
-    path = destination / name / archive.file_name
-    folder = path.with_name(archive.file_name.removesuffix(".tar.gz"))
+    path = destination / name / archive.url.rsplit("/", 1)[-1]
+    folder = path.with_name(path.name.removesuffix(".tar.gz"))
     if not folder.is_dir():
         download(archive, path)
         unpack(path, folder)
         path.unlink()
-    root = _corpus_root(folder)
+    inside = sorted(folder.iterdir())  # often one folder that wraps the content
+    root = inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
     recordings = sum(1 for _ in root.rglob("*.wav")) if archive.recordings else 0
     if recordings != archive.recordings:
-        raise DataError(
-            f"{root}: {recordings} recordings, not {archive.recordings}; remove the folder and fetch it again"
-        )
+        reason = f"{recordings} recordings, not {archive.recordings}"
+        raise DataError(f"{root}: {reason}; remove the folder and fetch it again")
     log.info("%s lies in %s", name, root)
     return root
-
-
-def _corpus_root(folder: Path) -> Path:
-    """`folder`, or the one folder that the archive wraps its content in."""
-    inside = sorted(folder.iterdir())
-    return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder

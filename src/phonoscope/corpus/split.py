@@ -39,7 +39,8 @@ class _Draft:
         order = np.random.default_rng(seed).permutation(sorted(self.units))
         # large units first: small ones can fill the rest of every quota
         self.order = sorted((str(unit) for unit in order), key=lambda unit: -len(self.units[unit]))
-        self.in_train = Counter(utterance.speaker for utterance in utterances)
+        self.sizes = Counter(utterance.speaker for utterance in utterances)
+        self.in_train = self.sizes.copy()
         self.quota = _quotas(utterances, fraction)
 
     def gain(self, unit: str) -> int:
@@ -58,24 +59,23 @@ class _Draft:
             self.in_train[utterance.speaker] -= 1
             self.quota[utterance.stratum] -= 1
 
-    def fill_quotas(self) -> None:
+    def draw(self) -> set[str]:
+        """Fill the quotas, then move the best unit of every speaker that eval still lacks, if one can move."""
         for unit in self.order:
             if self.gain(unit) > 0 and self.can_move(unit):
                 self.move(unit)
-
-    def add_missing_speakers(self, sizes: Counter[str]) -> list[str]:
-        """Move the best unit of every speaker that eval lacks; return the speakers that have no unit to move."""
         train_only = []
-        for speaker in sorted(name for name, size in sizes.items() if size > 1):
-            if self.in_train[speaker] < sizes[speaker]:
+        for speaker, size in sorted(self.sizes.items()):
+            if size < 2 or self.in_train[speaker] < size:
                 continue
-            units = [unit for unit in self.order if any(u.speaker == speaker for u in self.units[unit])]
-            movable = [unit for unit in units if self.can_move(unit)]
-            if movable:
+            units = [unit for unit in self.order if any(each.speaker == speaker for each in self.units[unit])]
+            if movable := [unit for unit in units if self.can_move(unit)]:
                 self.move(max(movable, key=self.gain))
             else:
                 train_only.append(speaker)
-        return train_only
+        if train_only:
+            log.warning("speakers in train only, because their texts would be on both sides: %s", ", ".join(train_only))
+        return self.eval
 
 
 def _quotas(utterances: list[_Utterance], fraction: float) -> Counter[tuple[str, str]]:
@@ -105,16 +105,6 @@ def _utterances(manifest: Manifest) -> list[_Utterance]:
     ]
 
 
-def _drawn_eval(manifest: Manifest, config: SplitConfig) -> set[str]:
-    utterances = _utterances(manifest)
-    draft = _Draft(utterances, config.eval_fraction, config.seed)
-    draft.fill_quotas()
-    train_only = draft.add_missing_speakers(Counter(utterance.speaker for utterance in utterances))
-    if train_only:
-        log.warning("speakers in train only, because their texts would be on both sides: %s", ", ".join(train_only))
-    return draft.eval
-
-
 def speaker_folds(manifest: Manifest, folds: int, seed: int) -> list[list[str]]:
     """Disjoint lists of speakers, sizes equal within one, each sex spread evenly. At most as many as speakers."""
     sexes = manifest.table.groupby("speaker")["sex"].first()
@@ -137,7 +127,8 @@ def make_split(manifest: Manifest, config: SplitConfig) -> Split:
     if config.official and any(manifest["split"]):
         held_out, advice = official, "do not use the corpus's official split"
     else:
-        held_out, advice = _drawn_eval(manifest, config), "use a corpus with several utterances per speaker"
+        held_out = _Draft(_utterances(manifest), config.eval_fraction, config.seed).draw()
+        advice = "use a corpus with several utterances per speaker"
     train = sorted(set(manifest.utterances) - held_out)
     if not train or not held_out:
         raise DataError(f"the split has {len(train)} train and {len(held_out)} eval utterances; {advice}")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from phonoscope.encoders.audio import AudioEncoder, CodeEmbedding, check_codes
-from phonoscope.encoders.bitrate import ENCODEC_CODEBOOKS, encodec_codebooks
-from phonoscope.encoders.export import to_onnx
+from phonoscope.encoders.audio import (
+    ENCODEC_CODEBOOKS,
+    AudioEncoder,
+    CodeEmbedding,
+    check_codes,
+    encodec_codebooks,
+    to_onnx,
+)
 from phonoscope.encoders.multimodal import MultimodalEncoder, TextEncoder, VideoEncoder
 from phonoscope.encoders.windows import Windows, window_bounds
 

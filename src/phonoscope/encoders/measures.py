@@ -14,10 +14,6 @@ if TYPE_CHECKING:
 
 TR_FRAMES = 112
 """Frames of EnCodec in 1.5 s, as the claims count them."""
-DOCUMENT_MEL = (2048, 65)
-"""Bins and frames of the mel input that the claims were made against."""
-SMALL_MEL = (80, 150)
-"""The usual speech front end: 80 bins, 100 frames a second."""
 
 
 def macs(encoder: AudioEncoder, frames: int) -> int:
@@ -39,13 +35,10 @@ def example(encoder: AudioEncoder, frames: int, batch: int = 1) -> Tensor:
     return torch.randn(shape, generator=generator)
 
 
-def parameters(encoder: AudioEncoder) -> int:
-    return sum(p.numel() for p in encoder.parameters())
-
-
-def input_bytes(kind: InputKind, channels: int, frames: int) -> int:
-    """Bytes of one window as the encoder takes it: int64 codes, float32 mel frames."""
-    return channels * frames * (8 if kind == "codes" else 4)
+def size(encoder: AudioEncoder, frames: int) -> dict[str, int]:
+    """Number of parameters, and bytes of one window as the encoder takes it: int64 codes, float32 mel frames."""
+    window = encoder.channels * frames * (8 if encoder.input == "codes" else 4)
+    return {"parameters": sum(p.numel() for p in encoder.parameters()), "input_bytes": window}
 
 
 def gradient_share(encoder: AudioEncoder, x: Tensor) -> tuple[int, int]:
@@ -71,44 +64,35 @@ def peak_kept(encoder: AudioEncoder, x: Tensor) -> tuple[float, float]:
     event = quiet.clone()
     event[:, :, x.shape[2] // 2] = x[:, :, 0]
     edge = max(KERNELS) // 2  # where a convolution sees the padding
-    shares: dict[str, list[Tensor]] = {"max": [], "mean": []}
-    encoder.eval()
+    shares = []
     with torch.no_grad():
         before, after = (encoder.embedding(v) if encoder.embedding else v for v in (quiet, event))
-        for branch in encoder.branches:
+        for branch in encoder.eval().branches:
             assert isinstance(branch, TemporalBranch)
             rest, peak = (branch.response(v)[0, :, edge:-edge] for v in (before, after))
             height = peak.amax(dim=1) - rest[:, 0]
-            responds = height > 1e-6
-            for name, pooled in {
-                "max": peak.amax(dim=1) - rest.amax(dim=1),
-                "mean": peak.mean(dim=1) - rest.mean(dim=1),
-            }.items():
-                shares[name].append((pooled / height)[responds])
-    kept, averaged = (float(torch.cat(shares[name]).median()) for name in ("max", "mean"))
+            pooled = torch.stack([peak.amax(dim=1) - rest.amax(dim=1), peak.mean(dim=1) - rest.mean(dim=1)])
+            shares.append((pooled / height)[:, height > 1e-6])  # a feature that ReLU silences has no height
+    kept, averaged = torch.cat(shares, dim=1).median(dim=1).values.tolist()
     return kept, averaged
 
 
 def sizes() -> pd.DataFrame:
-    """Sizes of one window of each input: encoder, channels, frames, input_bytes, parameters, macs (multiply-adds).
-
-    `codes_16` has 16 codebooks; `mel` the 2,048 bins that the claims were made against, `mel_80` the usual ones.
-    """
+    """Sizes of one window of each input: encoder, channels, frames, input_bytes, parameters, macs (multiply-adds)."""
     import pandas as pd
 
-    inputs: dict[str, tuple[InputKind, int, int]] = {
-        "codes": ("codes", 8, TR_FRAMES),
-        "codes_16": ("codes", 16, TR_FRAMES),
-        "mel": ("mel", *DOCUMENT_MEL),
-        "mel_80": ("mel", *SMALL_MEL),
-    }
+    inputs: list[tuple[str, InputKind, int, int]] = [
+        ("codes", "codes", 8, TR_FRAMES),
+        ("codes_16", "codes", 16, TR_FRAMES),
+        ("mel", "mel", 2048, 65),  # what the claims were made against
+        ("mel_80", "mel", 80, 150),  # the usual speech front end
+    ]
     rows = []
-    for name, (kind, channels, frames) in inputs.items():
+    for name, kind, channels, frames in inputs:
         encoder = AudioEncoder(kind, channels=channels)
-        row = {"encoder": name, "channels": channels, "frames": frames}
-        row |= {"input_bytes": input_bytes(kind, channels, frames), "parameters": parameters(encoder)}
-        rows.append({**row, "macs": macs(encoder, frames)})
-    return pd.DataFrame(rows)
+        row = {"encoder": name, "channels": channels, "frames": frames, "macs": macs(encoder, frames)}
+        rows.append(row | size(encoder, frames))
+    return pd.DataFrame(rows, columns=["encoder", "channels", "frames", "input_bytes", "parameters", "macs"])
 
 
 def behaviour(encoder: AudioEncoder, codes: Tensor) -> dict[str, float]:

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from phonoscope.encoders.audio import AudioEncoder, InputKind
 
-VOXELS = 85_810
-
 
 def _dense(inputs: int, outputs: int, dropout: float = 0.0) -> list[nn.Module]:
     layers: list[nn.Module] = [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU()]
@@ -23,17 +21,12 @@ class VideoEncoder(nn.Module):
 
     def __init__(self, height: int = 90, width: int = 160, output_features: int = 1024) -> None:
         super().__init__()
-        sizes = (3, 32, 64, 128, 256)
-        blocks = [
-            [nn.Conv2d(inside, outside, 3, stride=2, padding=1), nn.BatchNorm2d(outside), nn.ReLU()]
-            for inside, outside in pairwise(sizes)
-        ]
-        self.convolutions = nn.Sequential(*(layer for block in blocks for layer in block))
-        for _ in blocks:
+        layers: list[nn.Module] = []
+        for inside, outside in pairwise((3, 32, 64, 128, 256)):
+            layers += [nn.Conv2d(inside, outside, 3, stride=2, padding=1), nn.BatchNorm2d(outside), nn.ReLU()]
             height, width = (height + 1) // 2, (width + 1) // 2
-        self.compression = nn.Sequential(
-            nn.Linear(sizes[-1] * height * width, output_features), nn.Dropout(0.2), nn.ReLU()
-        )
+        self.convolutions = nn.Sequential(*layers)
+        self.compression = nn.Sequential(nn.Linear(256 * height * width, output_features), nn.Dropout(0.2), nn.ReLU())
 
     def forward(self, video: Tensor) -> Tensor:
         return self.compression(self.convolutions(video).flatten(1))
@@ -55,13 +48,8 @@ class MultimodalEncoder(nn.Module):
 
     Layers and sizes are those of the giblet-responses encoder (ContextLab, commit 5ed01cc).
 
-    Args:
-        video_height, video_width: pixels of a frame.
-        audio: `codes` or `mel`; `audio_options` goes to `AudioEncoder`.
-        text_features: dimensions of the text embedding.
-        bottleneck: dimensions of the bottleneck.
-        voxels: voxels to predict; None, the default, builds no voxel head: for 85,810 voxels it has 1.44 billion
-            parameters.
+    `audio_options` goes to `AudioEncoder`. text_features, bottleneck: dimensions of the text embedding and of the
+    bottleneck. voxels: how many to predict; None builds no voxel head (for 85,810 it has 1.44 billion parameters).
     """
 
     def __init__(

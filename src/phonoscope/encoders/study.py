@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,60 +22,42 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class Job:
-    """One training: an encoder of `kind`, or an arm of the code encoder, from one seed."""
-
-    kind: InputKind
-    seed_index: int
-    arm: Arm | None = None
-
-
-def run_job(
-    job: Job,
+def train_encoders(
+    kind: InputKind,
+    arms: Sequence[Arm | None],
     train: Windows,
     evaluation: Windows,
     codebooks: Sequence[Tensor],
     config: EncoderConfig,
     compute: ComputeConfig,
-) -> Trained:
-    """Train one encoder. Seeds depend on `seed_index` alone, so that arms pair with the encoder itself.
+) -> dict[Arm | None, list[Trained]]:
+    """An encoder of each arm (None: the encoder itself) trained from every seed, by arm.
 
     codebooks: the codec's vectors, one [vocabulary, dims] per layer, for an embedding that starts from them.
     """
-    device = setup_torch(compute, derive_seed(config.seed, "encoder", job.seed_index))
-    halved = job.arm == "half_codebooks"
-    channels = train.x.shape[1] // 2 if halved else train.x.shape[1]
-    encoder = build(job.kind, channels, config, job.arm, codebooks)
-    seed = derive_seed(config.seed, "training", job.seed_index)
-    train, evaluation = train.first_channels(channels), evaluation.first_channels(channels)
+    jobs = [(arm, index) for arm in arms for index in range(config.seeds)]
+    run = partial(_train, kind, train, evaluation, codebooks, config, compute)
+    trained = parallel_map(run, jobs, workers=compute.workers, description="encoders")
+    return {arm: [one for job, one in zip(jobs, trained, strict=True) if job[0] == arm] for arm in arms}
+
+
+def _train(
+    kind: InputKind,
+    train: Windows,
+    evaluation: Windows,
+    codebooks: Sequence[Tensor],
+    config: EncoderConfig,
+    compute: ComputeConfig,
+    job: tuple[Arm | None, int],
+) -> Trained:
+    arm, index = job
+    # seeds depend on the index alone: an arm sees the same batches as the encoder itself, so that their scores pair
+    device = setup_torch(compute, derive_seed(config.seed, "encoder", index))
+    channels = train.x.shape[1] // (2 if arm == "half_codebooks" else 1)
+    encoder = build(kind, channels, config, arm, codebooks)
+    seed = derive_seed(config.seed, "training", index)
+    train, evaluation = (replace(windows, x=windows.x[:, :channels]) for windows in (train, evaluation))
     return train_encoder(encoder, train, evaluation, config, seed, device)
-
-
-def train_jobs(
-    jobs: Sequence[Job],
-    train: Windows,
-    evaluation: Windows,
-    codebooks: Sequence[Tensor],
-    config: EncoderConfig,
-    compute: ComputeConfig,
-) -> list[Trained]:
-    """Train several encoders, in the order of the jobs."""
-    run = partial(run_job, train=train, evaluation=evaluation, codebooks=codebooks, config=config, compute=compute)
-    return parallel_map(run, jobs, workers=compute.workers, description="encoders")
-
-
-def train_arms(
-    train: Windows,
-    evaluation: Windows,
-    codebooks: Sequence[Tensor],
-    config: EncoderConfig,
-    compute: ComputeConfig,
-) -> dict[str, list[Trained]]:
-    """Every arm of the code encoder trained from every seed, by arm."""
-    jobs = [Job("codes", seed, arm) for arm in config.arms for seed in range(config.seeds)]
-    trained = train_jobs(jobs, train, evaluation, codebooks, config, compute)
-    return {arm: [one for job, one in zip(jobs, trained, strict=True) if job.arm == arm] for arm in config.arms}
 
 
 def score_table(name: str, trained: Sequence[Trained], sizes: Mapping[str, int]) -> pd.DataFrame:
@@ -128,9 +110,9 @@ def reduce_dims(codebooks: Sequence[Tensor], dims: int) -> list[Tensor]:
 
     if codebooks[0].shape[1] <= dims:
         return list(codebooks)
-    rows = torch.cat(list(codebooks)).numpy()
-    projected = torch.from_numpy(PCA(dims, random_state=0).fit_transform(rows).astype(np.float32))
-    return list(projected.split([len(vectors) for vectors in codebooks]))
+    # one projection for all, or the layers' vectors could not be added any more
+    projected = PCA(dims, random_state=0).fit_transform(torch.cat(list(codebooks)).numpy())
+    return list(torch.from_numpy(projected.astype(np.float32)).split([len(vectors) for vectors in codebooks]))
 
 
 def seed_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:

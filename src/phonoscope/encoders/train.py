@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,8 +18,7 @@ from phonoscope.encoders.windows import NO_WORD, Windows
 
 if TYPE_CHECKING:
     import pandas as pd
-
-TASKS = ("word", "speaker")
+    from numpy.typing import NDArray
 
 
 class WindowClassifier(nn.Module):
@@ -65,7 +63,12 @@ def train_encoder(
     for step in tqdm(range(1, config.steps + 1), desc=f"{encoder.input} encoder", disable=None, leave=False):
         x, mask, labels = _tensors(train, next(batches), device)
         with _precision(device, config):
-            losses = _losses(model(x, mask), labels)
+            # a sum over the known labels by their number: a batch may hold no isolated word, whose mean would be NaN
+            losses = {
+                task: cross_entropy(values, labels[task], ignore_index=NO_WORD, reduction="sum")
+                / (labels[task] != NO_WORD).sum().clamp(min=1)
+                for task, values in model(x, mask).items()
+            }
         loss = torch.stack(list(losses.values())).sum()
         if not loss.isfinite():
             raise FloatingPointError(f"the loss is {loss.item()} at step {step}; lower the learning rate")
@@ -89,8 +92,7 @@ def evaluate(
     model.eval()
     logits: dict[str, list[Tensor]] = {task: [] for task in model.heads}
     with torch.no_grad(), _precision(device, config):
-        for start in range(0, len(windows.x), 128):
-            rows = np.arange(start, min(start + 128, len(windows.x)))
+        for rows in np.split(np.arange(len(windows.x)), range(128, len(windows.x), 128)):
             x, mask, _ = _tensors(windows, rows, device)
             for task, values in model(x, mask).items():
                 logits[task].append(values.float().cpu())
@@ -98,26 +100,18 @@ def evaluate(
     for task, parts in logits.items():
         labels = torch.from_numpy(windows.labels[task])
         known = labels != NO_WORD
-        predicted, truth = torch.cat(parts)[known], labels[known]
-        scores[f"accuracy_{task}"] = float(accuracy_score(truth, predicted.argmax(1)))
-        scores[f"macro_f1_{task}"] = float(f1_score(truth, predicted.argmax(1), average="macro", zero_division=0))
-        scores[f"loss_{task}"] = float(cross_entropy(predicted, truth))
+        values, truth = torch.cat(parts)[known], labels[known]
+        scores[f"accuracy_{task}"] = float(accuracy_score(truth, values.argmax(1)))
+        scores[f"macro_f1_{task}"] = float(f1_score(truth, values.argmax(1), average="macro", zero_division=0))
+        scores[f"loss_{task}"] = float(cross_entropy(values, truth))
     return scores
 
 
-def _losses(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[str, Tensor]:
-    losses = {}
-    for task, values in logits.items():
-        known = labels[task] != NO_WORD
-        total = cross_entropy(values, labels[task], ignore_index=NO_WORD, reduction="sum")
-        losses[task] = total / known.sum().clamp(min=1)  # a batch may hold no isolated word
-    return losses
-
-
-def _batches(windows: Windows, size: int, seed: int) -> Iterator[np.ndarray[Any, np.dtype[np.int64]]]:
-    """Row indices of one batch after another, without end; an epoch leaves out the rest that does not fill a batch."""
+def _batches(windows: Windows, size: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Row indices of one batch after another, without end."""
     generator = np.random.default_rng(seed)
     size = min(size, len(windows.x))
+    # an epoch leaves out the rest that does not fill a batch: batch normalisation cannot train on a single window
     while True:
         order = generator.permutation(len(windows.x))
         for start in range(0, len(order) - size + 1, size):
@@ -125,7 +119,7 @@ def _batches(windows: Windows, size: int, seed: int) -> Iterator[np.ndarray[Any,
 
 
 def _tensors(
-    windows: Windows, rows: np.ndarray[Any, np.dtype[np.int64]], device: torch.device
+    windows: Windows, rows: NDArray[np.int64], device: torch.device
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """Inputs of a batch, cut to its longest window, with mask and labels."""
     lengths = windows.lengths[rows]
@@ -135,7 +129,7 @@ def _tensors(
     return x, mask.to(device), labels
 
 
-def _precision(device: torch.device, config: EncoderConfig) -> AbstractContextManager[Any]:
+def _precision(device: torch.device, config: EncoderConfig) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=config.mixed_precision and device.type == "cuda")
 
 

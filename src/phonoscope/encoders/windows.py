@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from itertools import pairwise
@@ -41,30 +41,19 @@ class Clip:
 class Windows:
     """Windows as arrays; frames from `lengths` on are padding (zeros)."""
 
-    x: NDArray[np.generic]
-    """[windows, channels, frames]."""
-    lengths: NDArray[np.int64]
-    """[windows], in frames."""
-    labels: dict[str, NDArray[np.int64]]
-    """`word` and `speaker`: [windows], indices into `classes`; -1 where there is no word."""
+    x: NDArray[np.generic]  # [windows, channels, frames]
+    lengths: NDArray[np.int64]  # [windows], in frames
+    labels: dict[str, NDArray[np.int64]]  # `word` and `speaker`: [windows], indices into `classes`, or `NO_WORD`
     classes: dict[str, list[str]]
     utterances: list[str]
 
     def subset(self, utterances: Iterable[str]) -> Windows:
         """The windows of some utterances."""
         wanted = set(utterances)
-        kept = np.array([utterance in wanted for utterance in self.utterances], dtype=bool)
-        return Windows(
-            self.x[kept],
-            self.lengths[kept],
-            {task: labels[kept] for task, labels in self.labels.items()},
-            self.classes,
-            [name for name, keep in zip(self.utterances, kept, strict=True) if keep],
-        )
-
-    def first_channels(self, channels: int) -> Windows:
-        """The same windows of the first channels, such as RVQ layers."""
-        return Windows(self.x[:, :channels], self.lengths, self.labels, self.classes, self.utterances)
+        kept = [row for row, utterance in enumerate(self.utterances) if utterance in wanted]
+        labels = {task: labels[kept] for task, labels in self.labels.items()}
+        names = [self.utterances[row] for row in kept]
+        return Windows(self.x[kept], self.lengths[kept], labels, self.classes, names)
 
 
 def window_bounds(frames: int, frame_rate_hz: float, tr_s: float) -> list[tuple[int, int]]:
@@ -90,28 +79,19 @@ def cut_windows(clips: Iterable[Clip], frame_rate_hz: float, tr_s: float, *, sen
         bounds = window_bounds(clip.frames.shape[1], frame_rate_hz, tr_s)
         for start, stop in bounds if clip.word else bounds[:sentence_windows]:
             pieces.append((clip, clip.frames[:, start:stop]))
-    words = sorted({clip.word for clip, _ in pieces} - {""})
-    if len(words) < 2:
+    classes = {"word": sorted({clip.word for clip, _ in pieces} - {""})}
+    if len(classes["word"]) < 2:
         raise DataError("the corpus has fewer than two isolated words to classify; use a corpus with isolated words")
-    speakers = sorted({clip.speaker for clip, _ in pieces})
+    classes["speaker"] = sorted({clip.speaker for clip, _ in pieces})
+    labels = {}
+    for task, names in classes.items():
+        index = {name: i for i, name in enumerate(names)}
+        labels[task] = np.array([index.get(getattr(clip, task), NO_WORD) for clip, _ in pieces], np.int64)
     x = np.zeros((len(pieces), pieces[0][1].shape[0], size), pieces[0][1].dtype)
     for row, (_, piece) in zip(x, pieces, strict=True):
         row[:, : piece.shape[1]] = piece
-    return Windows(
-        x,
-        np.array([piece.shape[1] for _, piece in pieces], np.int64),
-        {
-            "word": _indices([clip.word for clip, _ in pieces], words),
-            "speaker": _indices([clip.speaker for clip, _ in pieces], speakers),
-        },
-        {"word": words, "speaker": speakers},
-        [clip.utterance for clip, _ in pieces],
-    )
-
-
-def _indices(labels: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
-    index = {name: i for i, name in enumerate(classes)}
-    return np.array([index.get(label, NO_WORD) for label in labels], np.int64)
+    lengths = np.array([piece.shape[1] for _, piece in pieces], np.int64)
+    return Windows(x, lengths, labels, classes, [clip.utterance for clip, _ in pieces])
 
 
 def log_mel(samples_16k: NDArray[np.float32], bins: int) -> NDArray[np.float32]:
@@ -119,19 +99,17 @@ def log_mel(samples_16k: NDArray[np.float32], bins: int) -> NDArray[np.float32]:
     import torch
     from torchaudio.functional import melscale_fbanks
 
-    spectrum = torch.stft(
-        torch.from_numpy(samples_16k), 400, MEL_HOP, window=torch.hann_window(400), return_complex=True
-    )
+    samples, window = torch.from_numpy(samples_16k), torch.hann_window(400)
+    spectrum = torch.stft(samples, 400, MEL_HOP, window=window, return_complex=True)
     banks = melscale_fbanks(201, 0.0, MEL_RATE_HZ / 2, bins, MEL_RATE_HZ)
-    frames = len(samples_16k) // MEL_HOP + 1
-    mel: NDArray[np.float32] = (banks.T @ spectrum.abs().square()).clamp(min=1e-10).log()[:, :frames].numpy()
+    mel: NDArray[np.float32] = (banks.T @ spectrum.abs().square()).clamp(min=1e-10).log().numpy()
     return mel
 
 
 def read_mel(files: Mapping[str, Path], bins: int, workers: int) -> dict[str, NDArray[np.float32]]:
     """Mel frames [bins, frames] of sound files of any rate, by utterance."""
-    job = partial(_read_mel, bins=bins)
-    return dict(zip(files, parallel_map(job, list(files.values()), workers=workers, description="mel"), strict=True))
+    frames = parallel_map(partial(_read_mel, bins=bins), list(files.values()), workers=workers, description="mel")
+    return dict(zip(files, frames, strict=True))
 
 
 def _read_mel(file: Path, bins: int) -> NDArray[np.float32]:
@@ -139,19 +117,12 @@ def _read_mel(file: Path, bins: int) -> NDArray[np.float32]:
     return log_mel(resample(samples, sample_rate, MEL_RATE_HZ), bins)
 
 
-def split_windows(
-    windows: Windows, train: Iterable[str], evaluation: Iterable[str], *, standardised: bool
-) -> tuple[Windows, Windows]:
-    """The windows of the train and of the eval utterances; `standardised` by the channels of train."""
-    first, second = windows.subset(train), windows.subset(evaluation)
-    return (standardise(first, first), standardise(second, first)) if standardised else (first, second)
-
-
 def standardise(windows: Windows, by: Windows) -> Windows:
     """Windows with each channel scaled to mean 0 and deviation 1 over the frames of `by`; padding stays 0."""
     inside = np.arange(windows.x.shape[2]) < windows.lengths[:, None]
     reference = np.arange(by.x.shape[2]) < by.lengths[:, None]
+    # in float64, and over real frames alone: padding would pull the mean to 0
     frames = by.x.transpose(0, 2, 1)[reference].astype(np.float64)
     mean, deviation = frames.mean(axis=0), np.maximum(frames.std(axis=0), 1e-6)
     scaled = (windows.x - mean[:, None]) / deviation[:, None] * inside[:, None]
-    return Windows(scaled.astype(np.float32), windows.lengths, windows.labels, windows.classes, windows.utterances)
+    return replace(windows, x=scaled.astype(np.float32))

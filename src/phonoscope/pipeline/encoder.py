@@ -17,8 +17,8 @@ def run(params: Params, item: InputKind) -> StageReport:
     """Write models/encoders/<input>, metrics/encoders/<input>.csv and its training curves."""
     import pandas as pd
 
-    from phonoscope.encoders.measures import TR_FRAMES, input_bytes, parameters
-    from phonoscope.encoders.study import Job, score_table, seed_interval, train_jobs
+    from phonoscope.encoders.measures import TR_FRAMES, size
+    from phonoscope.encoders.study import score_table, seed_interval, train_encoders
     from phonoscope.encoders.windows import MEL_FRAME_RATE_HZ
     from phonoscope.files import atomic_dir, write_csv, write_json, write_safetensors
     from phonoscope.pipeline.windows import read_codebooks, read_windows
@@ -26,8 +26,7 @@ def run(params: Params, item: InputKind) -> StageReport:
     config = params.encoder
     train, evaluation = read_windows(item, config, params.compute.workers)
     books = read_codebooks(config.codec, config.layers)
-    jobs = [Job(item, seed) for seed in range(config.seeds)]
-    trained = train_jobs(jobs, train, evaluation, books, config, params.compute)
+    trained = train_encoders(item, [None], train, evaluation, books, config, params.compute)[None]
     with atomic_dir(paths.encoder(item)) as folder:
         for seed, result in enumerate(trained):
             tensors = result.model.cpu().state_dict()
@@ -36,9 +35,9 @@ def run(params: Params, item: InputKind) -> StageReport:
         write_json(folder / "config.json", {"input": item, "channels": train.x.shape[1], **settings})
     encoder = trained[0].model.encoder
     frames = TR_FRAMES if item == "codes" else round(config.tr_s * MEL_FRAME_RATE_HZ)
-    sizes = {"parameters": parameters(encoder), "input_bytes": input_bytes(item, encoder.channels, frames)}
+    sizes = size(encoder, frames)
     write_csv(paths.encoder_metrics(item), score_table(item, trained, sizes))
     curves = [result.curve.assign(seed=seed) for seed, result in enumerate(trained)]
     write_csv(paths.encoder_training(item), pd.concat(curves))
     means = {metric: seed_interval([result.scores[metric] for result in trained])[0] for metric in trained[0].scores}
-    return StageReport(metrics={**means, **{name: float(size) for name, size in sizes.items()}})
+    return StageReport(metrics={**means, **{name: float(count) for name, count in sizes.items()}})

@@ -24,11 +24,11 @@ def run(params: Params) -> StageReport:
     config = params.encoder
     train, evaluation = read_windows("codes", config, params.compute.workers)
     books = read_codebooks(config.codec, config.layers)
-    arms = study.train_arms(train, evaluation, books, config, params.compute)
+    arms = study.train_encoders("codes", config.arms, train, evaluation, books, config, params.compute)
     tables = [read_table(paths.encoder_metrics(kind), f"encoder@{kind}") for kind in INPUTS]
-    tables += [study.score_table(arm, trained, {}) for arm, trained in arms.items()]
+    tables += [study.score_table(arm, arms[arm], {}) for arm in config.arms]
     scores = pd.concat(tables, ignore_index=True)
-    differences = pd.DataFrame([study.compare(scores, arm, name) for arm in ("mel", *arms) for name in METRICS])
+    differences = pd.DataFrame([study.compare(scores, arm, name) for arm in ("mel", *config.arms) for name in METRICS])
     setup_torch(params.compute, config.seed)
     encoder = study.build("codes", train.x.shape[1], config, codebooks=books)
     behaviour, sizes = measures.behaviour(encoder, study.full_windows(train, config.batch_size)), measures.sizes()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phonoscope.config.vq import VqConfig
-    from phonoscope.studies.collapse.evaluation import Material
+    from phonoscope.studies.collapse.features import Material
 
 CSV_DIGITS = 6
 
@@ -23,13 +23,15 @@ CSV_DIGITS = 6
 @stage("vq", params=["vq", "compute.torch_threads"])
 def run(params: Params) -> StageReport:
     """Write models/vq/<variant> and metrics/vq/<variant>.csv of every variant."""
+    import pandas as pd
+
     from phonoscope.config.compute import ComputeConfig
     from phonoscope.files import atomic_dir, write_csv
-    from phonoscope.studies.collapse.ablation import by_epoch, run_table, train_all, write_models
+    from phonoscope.studies.collapse.ablation import by_epoch, train_all, write_models
 
     compute = ComputeConfig(workers=params.compute.workers, torch_threads=params.compute.torch_threads, device="cpu")
     results = train_all(params.vq, _material(params.vq), compute)
-    tables = {variant.name: run_table(runs) for variant, runs in results.items()}
+    tables = {each.name: pd.DataFrame([row for run in runs for row in run.rows]) for each, runs in results.items()}
     with atomic_dir(paths.VQ_MODELS) as models, atomic_dir(paths.VQ_METRICS) as metrics:
         for variant, runs in results.items():
             write_models(models / variant.name, variant, runs, params.vq)
@@ -41,7 +43,6 @@ def _material(config: VqConfig) -> Material:
     """The corpus's isolated digits of train and eval, as log-mel features."""
     from phonoscope.data import Manifest, Split
     from phonoscope.pipeline.speech import waveforms
-    from phonoscope.studies.collapse.evaluation import Material
     from phonoscope.studies.collapse.features import DIGITS, digit_clips
 
     split, manifest = Split.load(paths.SPLIT), Manifest.load(paths.MANIFEST)
@@ -51,5 +52,4 @@ def _material(config: VqConfig) -> Material:
         digits = [name for name in utterances if name in words]
         return waveforms(manifest, digits, config.sample_rate_hz), [DIGITS.index(words[name]) for name in digits]
 
-    clips = digit_clips(side(split.train), side(split.eval), config.sample_rate_hz, config.mels)
-    return Material(*clips, len(DIGITS))
+    return digit_clips(side(split.train), side(split.eval), config.sample_rate_hz, config.mels)

@@ -23,7 +23,7 @@ def read_windows(kind: InputKind, config: EncoderConfig, workers: int) -> tuple[
     Raises: `ParamsError` if the codec has fewer layers than asked, `DataError` if an input is missing or has no words.
     """
     from phonoscope.data import Manifest, Split, Tokens
-    from phonoscope.encoders.windows import MEL_FRAME_RATE_HZ, Clip, cut_windows, read_mel, split_windows
+    from phonoscope.encoders.windows import MEL_FRAME_RATE_HZ, Clip, cut_windows, read_mel, standardise
 
     tokens = Tokens.load(paths.tokens(config.codec))
     if config.layers > tokens.layers:
@@ -39,7 +39,8 @@ def read_windows(kind: InputKind, config: EncoderConfig, workers: int) -> tuple[
     clips = [Clip(name, array, speakers[name], words[name]) for name, array in frames.items()]
     windows = cut_windows(clips, rate_hz, config.tr_s, sentence_windows=config.sentence_windows)
     split = Split.load(paths.SPLIT)
-    return split_windows(windows, split.train, split.eval, standardised=kind == "mel")
+    train, evaluation = windows.subset(split.train), windows.subset(split.eval)
+    return (train, evaluation) if kind == "codes" else (standardise(train, train), standardise(evaluation, train))
 
 
 def read_codebooks(codec: str, layers: int) -> list[Tensor]:

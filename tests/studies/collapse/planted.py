@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
@@ -11,6 +12,8 @@ from phonoscope.studies.collapse.emissions import Categorical, DiagonalGaussian,
 
 DURATIONS = np.array([[0, 0.1, 0.8, 0.1, 0, 0, 0, 0], [0, 0, 0, 0, 0.2, 0.6, 0.2, 0], [0.7, 0.2, 0.1, 0, 0, 0, 0, 0]])
 """p(d) of three states, d = 1..8."""
+shapes = pytest.mark.parametrize("shape", [(1, 1), (3, 1), (1, 40), (2, 400)])
+"""Degenerate batches: one frame, one frame each, one sequence, long ones."""
 
 
 def everything(x: Tensor) -> Tensor:
@@ -67,15 +70,12 @@ def codes_of(states: np.ndarray, seed: int) -> Tensor:
     return torch.tensor(np.where(draw.random(states.shape) < 0.9, own, draw.integers(9, size=states.shape)))
 
 
-def vectors_of(states: np.ndarray, seed: int) -> Tensor:
-    """A far mean for every state and noise: [B, T, 2]."""
-    draw = np.random.default_rng(seed)
-    return torch.tensor(np.array([[0, 0], [4, 0], [0, 4]])[states] + draw.normal(size=(*states.shape, 2)) * 0.7)
-
-
 def sequences_of(kind: str, states: np.ndarray, seed: int) -> Tensor:
-    """Codes or vectors of states."""
-    return codes_of(states, seed) if kind == "codes" else vectors_of(states, seed)
+    """Codes of states, or vectors [B, T, 2]: a far mean for every state, and noise."""
+    if kind == "codes":
+        return codes_of(states, seed)
+    noise = np.random.default_rng(seed).normal(size=(*states.shape, 2))
+    return torch.tensor(np.array([[0, 0], [4, 0], [0, 4]])[states] + noise * 0.7)
 
 
 def assert_recovered(path: Tensor, states: np.ndarray, durations: Tensor) -> list[int]:

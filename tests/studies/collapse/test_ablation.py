@@ -35,10 +35,8 @@ def test_a_run_measures_every_epoch_and_at_its_end_every_batch(name: str) -> Non
     whole = rows[rows["batch"] == 0]
     each = [("fit", "train"), ("eval", "train"), ("eval", "eval")]
     last = [("train", "train"), ("train", "eval")]
-    assert [tuple(place) for place in whole[["mode", "split", "epoch", "step"]].to_numpy()] == [
-        *((*kind, 1, 4) for kind in each),
-        *((*kind, 2, 6) for kind in each + last),
-    ]
+    places = [(*kind, 1, 4) for kind in each] + [(*kind, 2, 6) for kind in each + last]
+    assert [tuple(place) for place in whole[["mode", "split", "epoch", "step"]].to_numpy()] == places
     single = rows[rows["batch"] > 0].groupby(["mode", "split"])["batch"].max()
     assert single.to_dict() == {(mode, split): 2 for mode in ("eval", "train") for split in ("eval", "train")}
     assert ("perplexity_ema" in rows) == ("vq" in name)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from phonoscope.errors import DataError
-from phonoscope.studies.collapse.features import LogMel, augment, batches, digit_clips
+from phonoscope.studies.collapse.features import augment, digit_clips, log_mel_clips
 
 from .words import MELS, planted_clips
 
@@ -17,11 +17,10 @@ def tone(frequency_hz: float, duration_s: float = 0.3) -> np.ndarray:
 
 
 def test_log_mel_has_a_frame_each_20_ms_and_its_peak_at_the_tone() -> None:
-    log_mel = LogMel(RATE, 40)
-    low, high = log_mel(tone(300, 0.5)), log_mel(tone(2500, 0.5))
-    assert low.shape == (26, 40)
-    assert low.dtype == np.float32
-    assert low[10].argmax() < 15 < 25 < high[10].argmax()
+    clips = log_mel_clips(([tone(300, 0.5), tone(2500, 0.5)], [0, 1]), RATE, 40)
+    assert clips.bounds.tolist() == [0, 26, 52]
+    assert clips.mel.dtype == np.float32
+    assert clips.mel[10].argmax() < 15 < 25 < clips.mel[36].argmax()
 
 
 def test_a_batch_holds_each_clip_and_zeros_beyond_it() -> None:
@@ -39,12 +38,11 @@ def test_a_batch_holds_each_clip_and_zeros_beyond_it() -> None:
 
 def test_bands_are_standardised_by_the_train_clips_alone() -> None:
     train = ([tone(400), tone(800)], [4, 8])
-    first, _ = digit_clips(train, ([tone(500)], [5]), RATE, 20)
-    again, loud = digit_clips(train, ([30 * tone(500)], [5]), RATE, 20)
-    assert first.mel.mean(axis=0) == pytest.approx(np.zeros(20), abs=1e-4)
-    assert first.mel.std(axis=0) == pytest.approx(np.ones(20), abs=0.01)
-    assert np.array_equal(first.mel, again.mel)
-    assert loud.mel.mean() > 0.5
+    first, loud = (digit_clips(train, ([gain * tone(500)], [5]), RATE, 20) for gain in (1, 30))
+    assert first.train.mel.mean(axis=0) == pytest.approx(np.zeros(20), abs=1e-4)
+    assert first.train.mel.std(axis=0) == pytest.approx(np.ones(20), abs=0.01)
+    assert np.array_equal(first.train.mel, loud.train.mel)
+    assert loud.held_out.mel.mean() > 0.5
 
 
 @pytest.mark.parametrize(
@@ -58,13 +56,6 @@ def test_bands_are_standardised_by_the_train_clips_alone() -> None:
 def test_too_few_digits_are_refused(train: tuple, held_out: tuple, match: str) -> None:
     with pytest.raises(DataError, match=match):
         digit_clips(train, held_out, RATE, 20)
-
-
-def test_batches_cover_the_order() -> None:
-    order = np.random.default_rng(0).permutation(10)
-    result = list(batches(order, 4))
-    assert [len(part) for part in result] == [4, 4, 2]
-    assert np.array_equal(np.concatenate(result), order)
 
 
 def test_augmentation_changes_the_clips_but_neither_padding_nor_labels() -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ import pytest
 from phonoscope import paths
 from phonoscope.audio import write_flac
 from phonoscope.config.params import Params, load_params
+from phonoscope.config.vq import SequenceConfig
 from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors, write_json
 from phonoscope.pipeline.base import StageReport
@@ -24,7 +24,8 @@ from .words import BRIEF
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 TONES = {"one": 300.0, "two": 900.0, "six": 1800.0, "yes": 500.0}
-STUDY = BRIEF.model_copy(update={"arms": ("older",), "arm_seeds": 2, "steps": 3})
+SMALL = SequenceConfig(components=4, states=3, d_max=3)
+STUDY = BRIEF.model_copy(update={"arms": ("older",), "arm_seeds": 2, "steps": 3, "sequence": SMALL})
 NAMES = [variant.name for variant in main_variants() + arm_variants(STUDY.arms)]
 
 
@@ -51,29 +52,24 @@ def write_corpus(words: dict[str, float], per_word: int = 5) -> None:
     write_json(paths.SPLIT, split)
 
 
-class Ran(NamedTuple):
-    root: Path
-    report: StageReport
-
-
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
-    root = tmp_path_factory.mktemp("vq")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StageReport]:
+    """What stage `vq` reports, in a folder where both stages ran."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
+        patch.chdir(tmp_path_factory.mktemp("vq"))
         write_corpus(TONES)
-        report = run(params())
+        ran = run(params())
         run_report(params())
-        yield Ran(root, report)
+        yield ran
 
 
-def test_every_variant_leaves_a_table_and_its_checkpoints(ran: Ran) -> None:
-    assert sorted(file.stem for file in (ran.root / paths.VQ_METRICS).iterdir()) == sorted(NAMES)
+@pytest.mark.usefixtures("report")
+def test_every_variant_leaves_a_table_and_its_checkpoints() -> None:
+    assert sorted(file.stem for file in paths.VQ_METRICS.iterdir()) == sorted(NAMES)
     for name in NAMES:
-        table = pd.read_csv(ran.root / paths.VQ_METRICS / f"{name}.csv")
+        table, folder = pd.read_csv(paths.VQ_METRICS / f"{name}.csv"), paths.VQ_MODELS / name
         assert not table.isna().to_numpy().any()
         assert set(table["seed"]) == ({1, 2} if "older" in name else {1})
-        folder = ran.root / paths.VQ_MODELS / name
         weights, described = read_safetensors(folder / "model.safetensors")
         assert described["variant"] == name
         assert ("quantizer.layers.0.embed_avg" in weights) == ("vq" in name)
@@ -81,24 +77,25 @@ def test_every_variant_leaves_a_table_and_its_checkpoints(ran: Ran) -> None:
         assert (folder / "model_2.safetensors").exists() == ("older" in name)
 
 
-def test_only_digits_are_classified_and_reported_by_epoch(ran: Ran) -> None:
-    table = pd.read_csv(ran.root / paths.VQ_METRICS / "baseline.csv")
+def test_only_digits_are_classified_and_reported_by_epoch(report: StageReport) -> None:
+    table = pd.read_csv(paths.VQ_METRICS / "baseline.csv")
     assert table[(table["mode"] == "eval") & (table["split"] == "eval")]["clips"].max() == 3
-    epochs = pd.read_csv(ran.root / paths.VQ_METRICS / "vq.csv")["epoch"].max()
-    assert len(ran.report.by_epoch["vq.eval.accuracy"]) == epochs
-    assert "vq_unscaled.eval.perplexity_ema" in ran.report.by_epoch
-    assert "baseline.eval.perplexity_ema" not in ran.report.by_epoch
+    epochs = pd.read_csv(paths.VQ_METRICS / "vq.csv")["epoch"].max()
+    assert len(report.by_epoch["vq.eval.accuracy"]) == epochs
+    assert "vq_unscaled.eval.perplexity_ema" in report.by_epoch
+    assert "baseline.eval.perplexity_ema" not in report.by_epoch
 
 
-def test_the_report_has_tables_figures_and_headlines(ran: Ran) -> None:
-    found = vq_headline(pd.read_csv(ran.root / paths.VQ_REPORT / "headline.csv"))
-    assert list(found) == NAMES
-    assert set(found["vq_unscaled"]) == {"accuracy", "perplexity_train", "perplexity_eval", "active_codes_eval"}
-    assert set(found["hsmm"]) == {"accuracy"}
-    verdicts = pd.read_csv(ran.root / paths.VQ_REPORT / "verdicts.csv")
+@pytest.mark.usefixtures("report")
+def test_the_report_has_tables_figures_and_headlines() -> None:
+    headline = vq_headline(pd.read_csv(paths.VQ_REPORT / "headline.csv"))
+    assert list(headline) == NAMES
+    assert set(headline["vq_unscaled"]) == {"accuracy", "perplexity_train", "perplexity_eval", "active_codes_eval"}
+    assert set(headline["hsmm"]) == {"accuracy"}
+    verdicts = pd.read_csv(paths.VQ_REPORT / "verdicts.csv")
     assert {claim[:2] for claim in verdicts["claim"]} > {"H1", "H3", "H4", "Q1", "Q2", "Q3", "Q4"}
-    assert "## Variants" in (ran.root / paths.VQ_REPORT / "table.md").read_text()
-    figures = sorted((ran.root / paths.VQ_PLOTS).iterdir())
+    assert "## Variants" in (paths.VQ_REPORT / "table.md").read_text()
+    figures = sorted(paths.VQ_PLOTS.iterdir())
     assert [figure.name for figure in figures] == ["encoder.png", "norms.png", "perplexities.png"]
     assert all(figure.read_bytes().startswith(b"\x89PNG") for figure in figures)
 

@@ -7,8 +7,7 @@ import torch
 
 from phonoscope.config.vq import VqConfig
 from phonoscope.studies.collapse.classifier import DigitClassifier
-from phonoscope.studies.collapse.evaluation import Material
-from phonoscope.studies.collapse.features import Clips
+from phonoscope.studies.collapse.features import Clips, Material
 from phonoscope.studies.collapse.variants import main_variants
 
 MELS = 12

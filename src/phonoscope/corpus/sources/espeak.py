@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
 from phonoscope.compute import derive_seed
 from phonoscope.config.corpus import CorpusConfig
-from phonoscope.corpus import espeak
-from phonoscope.corpus.items import Audio, EspeakSpeech, NeuralSpeech, RawItem, Rejected
+from phonoscope.corpus.espeak import EspeakSpeech
+from phonoscope.corpus.items import Audio, RawItem, Rejected
+from phonoscope.corpus.piper import NeuralSpeech
 from phonoscope.corpus.tables import read_lines, read_rows
 from phonoscope.errors import DataError, ParamsError
 
@@ -40,7 +42,11 @@ class Speaker:
         if not self.voice:
             return NeuralSpeech(text, rate)
         pitch = min(max(self.pitch + pitch_shift, 0), 99)
-        return EspeakSpeech(espeak.Request(text, self.voice, rate_wpm=rate, pitch=pitch))
+        return EspeakSpeech(text, self.voice, rate, pitch)
+
+    def item(self, chapter: str, number: str, audio: Audio, text: str, word: str = "") -> RawItem:
+        name = f"{self.name}-{chapter}-{number}"
+        return RawItem(name, self.name, chapter, name, audio, text, sex=self.sex, accent=self.accent, word=word)
 
 
 NEURAL_SPEAKER = Speaker(name="joe", voice="", sex="M", accent="en-us", pitch=50, rate=170)
@@ -73,26 +79,12 @@ def deal(sentences: int, speakers: int, per_speaker: int, seed: int) -> list[lis
     return [sorted(hand) for hand in hands]
 
 
-def _sentence_items(speaker: Speaker, numbers: list[int], sentences: list[str]) -> Iterator[RawItem]:
-    for number in numbers:
-        name = f"{speaker.name}-sentences-{number + 1:03d}"
-        text = sentences[number]
-        yield RawItem(
-            name, speaker.name, "sentences", name, speaker.say(text), text, sex=speaker.sex, accent=speaker.accent
-        )
-
-
 def _word_items(speaker: Speaker, words: list[str], takes: int, seed: int) -> Iterator[RawItem]:
-    for word in words:
-        for take in range(takes):
-            rng = np.random.default_rng(derive_seed(seed, speaker.name, word, take))
-            rate_factor = rng.uniform(1 - RATE_SPREAD, 1 + RATE_SPREAD)
-            pitch_shift = int(rng.integers(-PITCH_SPREAD, PITCH_SPREAD + 1))
-            name = f"{speaker.name}-words-{word}_{take + 1}"
-            audio = speaker.say(word, rate_factor, pitch_shift)
-            yield RawItem(
-                name, speaker.name, "words", name, audio, word, sex=speaker.sex, accent=speaker.accent, word=word
-            )
+    for word, take in product(words, range(takes)):
+        rng = np.random.default_rng(derive_seed(seed, speaker.name, word, take))
+        rate_factor = rng.uniform(1 - RATE_SPREAD, 1 + RATE_SPREAD)
+        pitch_shift = int(rng.integers(-PITCH_SPREAD, PITCH_SPREAD + 1))
+        yield speaker.item("words", f"{word}_{take + 1}", speaker.say(word, rate_factor, pitch_shift), word, word)
 
 
 def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
@@ -110,5 +102,7 @@ def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
         )
     hands = deal(len(sentences), len(speakers), config.sentences_per_speaker, derive_seed(config.seed, "sentences"))
     for speaker, hand in zip(speakers, hands, strict=True):
-        yield from _sentence_items(speaker, hand, sentences)
+        for number in hand:
+            text = sentences[number]
+            yield speaker.item("sentences", f"{number + 1:03d}", speaker.say(text), text)
         yield from _word_items(speaker, words, config.takes, config.seed)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from phonoscope.config.corpus import CorpusConfig
-from phonoscope.corpus.items import AudioFile, RawItem, Rejected, relative_name
+from phonoscope.corpus.items import AudioFile, RawItem, Rejected
 from phonoscope.errors import DataError
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -24,20 +24,16 @@ OFFICIAL_TEST_INDICES = range(5)
 _NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<index>\d+)")
 
 
-def _recordings(root: Path) -> Path:
-    """The folder of the WAV files: `root` itself, or its `recordings` as in the git archive."""
-    return root / "recordings" if (root / "recordings").is_dir() else root
-
-
 def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
     """Utterances `<speaker>-<digit>-<index>` with the official split: indices 0 to 4 are eval. Raises `DataError`."""
-    paths = sorted(_recordings(root).glob("*.wav"))
+    inside = root / "recordings"  # as in the git archive
+    paths = sorted((inside if inside.is_dir() else root).glob("*.wav"))
     if not paths:
         raise DataError(f"{root}: no <digit>_<speaker>_<index>.wav there; see docs/corpora.md for FSDD's layout")
     for path in paths:
         match = _NAME.fullmatch(path.stem)
         if match is None:
-            yield Rejected(relative_name(path, root), "the name is not <digit>_<speaker>_<index>.wav")
+            yield Rejected(path.relative_to(root).as_posix(), "the name is not <digit>_<speaker>_<index>.wav")
             continue
         digit, speaker, index = int(match["digit"]), match["speaker"], int(match["index"])
         sex, accent = SPEAKERS.get(speaker, ("", ""))
@@ -45,7 +41,7 @@ def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
             utterance=f"{speaker}-{digit}-{index:02d}",
             speaker=speaker,
             chapter=str(digit),
-            origin=relative_name(path, root),
+            origin=path.relative_to(root).as_posix(),
             audio=AudioFile(path),
             text=DIGITS[digit],
             sex=sex,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from phonoscope.config.corpus import CorpusConfig
-from phonoscope.corpus.items import AudioFile, RawItem, Rejected, relative_name, sex_code
+from phonoscope.corpus.items import AudioFile, RawItem, Rejected, sex_code
 from phonoscope.corpus.tables import read_text
 from phonoscope.errors import DataError, ParamsError
 
@@ -49,7 +49,7 @@ def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
         for chapter in sorted(path for path in folder.glob("*/*") if path.is_dir()):
             texts = _transcripts(chapter)
             for path in sorted(chapter.glob("*.flac")):
-                origin, speaker = relative_name(path, root), chapter.parent.name
+                origin, speaker = path.relative_to(root).as_posix(), chapter.parent.name
                 if not texts.get(path.stem):
                     yield Rejected(origin, "no line in the chapter's .trans.txt")
                     continue

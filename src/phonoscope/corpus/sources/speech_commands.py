@@ -6,18 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from phonoscope.config.corpus import CorpusConfig
-from phonoscope.corpus.items import AudioFile, RawItem, Rejected, relative_name
+from phonoscope.corpus.items import AudioFile, RawItem, Rejected
 from phonoscope.corpus.tables import read_text
 from phonoscope.errors import DataError, ParamsError
 
 DIVIDER = "_nohash_"
 NO_WORDS = "_background_noise_"
-
-
-def _root(root: Path) -> Path:
-    """`root`, or the version folder in which torchaudio unpacks the archive."""
-    unpacked = sorted(root.glob("SpeechCommands/speech_commands_v*"))
-    return unpacked[-1] if unpacked else root
 
 
 def _words(root: Path, wanted: tuple[str, ...]) -> list[str]:
@@ -34,12 +28,12 @@ def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
 
     Raises: `DataError` if no words are there, `ParamsError` if a word of `corpus.words` is not.
     """
-    root = _root(root)
+    root = [root, *sorted(root.glob("SpeechCommands/speech_commands_v*"))][-1]  # where torchaudio unpacks it
     listing = root / "testing_list.txt"
     testing = set(read_text(listing).split()) if listing.is_file() else set()
     for word in _words(root, config.words):
         for path in sorted((root / word).glob("*.wav")):
-            origin = relative_name(path, root)
+            origin = path.relative_to(root).as_posix()
             speaker, divider, number = path.stem.partition(DIVIDER)
             if not divider or not number.isdigit():
                 yield Rejected(origin, f"the name is not <speaker>{DIVIDER}<n>.wav")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from phonoscope.studies.collapse.emissions import Categorical, DiagonalGaussian
 from phonoscope.studies.collapse.hdp import HDP
-from phonoscope.studies.collapse.hdp_hsmm import HDPHSMM
-from phonoscope.studies.collapse.hsmm import HSMM
+from phonoscope.studies.collapse.hsmm import HDPHSMM, HSMM
 
 __all__ = ["HDP", "HDPHSMM", "HSMM", "Categorical", "DiagonalGaussian"]

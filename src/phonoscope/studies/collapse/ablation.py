@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +18,10 @@ from torch import Tensor
 from phonoscope.compute import derive_seed, parallel_map, setup_torch
 from phonoscope.config.compute import ComputeConfig
 from phonoscope.files import write_json, write_safetensors
-from phonoscope.studies.collapse.checks import check_codebook, check_gradient, check_state, train_mode_rows
+from phonoscope.studies.collapse.checks import check_codebook, check_gradient, check_state
 from phonoscope.studies.collapse.classifier import DigitClassifier
-from phonoscope.studies.collapse.evaluation import Evaluator, Material, Rows
-from phonoscope.studies.collapse.features import DIGITS, Batch, augment, batches
-from phonoscope.studies.collapse.measure import Record
+from phonoscope.studies.collapse.evaluation import Evaluator, Record, Rows, joined
+from phonoscope.studies.collapse.features import DIGITS, Batch, Material, augment, batches
 from phonoscope.studies.collapse.variants import UNSCALED, Variant, runs
 
 if TYPE_CHECKING:
@@ -43,16 +42,11 @@ class RunResult:
     """The results of one run."""
 
     variant: str
-    index: int
-    """Number of the seed, from 1."""
-    rows: Rows
-    """Measures by seed, mode (fit, eval, train), split, epoch, step and batch; batch 0 is all of them."""
-    checks: dict[str, float]
-    """Checks of the trained model by name; see `phonoscope.studies.collapse.checks`."""
-    weights: dict[str, Tensor]
-    """The trained model's state."""
-    evidence: dict[str, Tensor]
-    """`train` and `eval`: encoder outputs [at most 1000, dim], L2-normalised."""
+    index: int  # number of the seed, from 1
+    rows: Rows  # measures by seed, mode (fit, eval, train), split, epoch, step and batch; batch 0 is all of them
+    checks: dict[str, float]  # of the trained model, by name; see `phonoscope.studies.collapse.checks`
+    weights: dict[str, Tensor]  # the trained model's state
+    evidence: dict[str, Tensor]  # `train` and `eval`: encoder outputs [at most `KEPT_VECTORS`, dim], L2-normalised
 
 
 class Run:
@@ -69,8 +63,7 @@ class Run:
         self.evaluator = Evaluator(material, config.seed, batch_size=self.config.batch_size, beta=self.config.beta)
         self.noise = torch.Generator().manual_seed(derive_seed(self.seed, "augment"))
         self.rows: Rows = []
-        self.step = 0
-        self.epoch = 0
+        self.step = self.epoch = 0
 
     @property
     def steps(self) -> int:
@@ -91,14 +84,18 @@ class Run:
         self.model.start(some.mel, some.lengths, data_driven=self.config.start == "data")
         while self.step < self.steps:
             self.epoch += 1
-            self._measure_epoch(self._learn_epoch())
+            learned = self._learn_epoch()
+            self.model.eval()
+            passes = self.evaluator.passes(self.model)
+            self._add("fit", [self.evaluator.fit_row(self.model, learned, passes, self.vq_weight)])
+            self._add("eval", self.evaluator.rows(self.model, passes, self.vq_weight, each=self.step == self.steps))
 
     def _learn_epoch(self) -> list[Record]:
         """One epoch, or the rest of the run; returns the records of its batches."""
         order = np.random.default_rng(derive_seed(self.seed, "order", self.epoch)).permutation(len(self.material.train))
         self.model.train()
         self.model.encoder.requires_grad_(self.epoch > self.frozen_epochs)
-        rest = itertools.islice(batches(order, self.config.batch_size), self.steps - self.step)
+        rest = batches(order, self.config.batch_size)[: self.steps - self.step]
         return [self._learn(self.material.train.batch(clips)) for clips in rest]
 
     def _learn(self, batch: Batch) -> Record:
@@ -110,18 +107,11 @@ class Run:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+        # the ELBO under the posteriors that gave this pass, so before they learn from it
         elbo = self.model.elbo(decision, utterances=len(self.material.train))
         self.model.learn(decision, utterances=len(self.material.train))
         self.step += 1
         return Record.of(decision, batch.labels, elbo)
-
-    def _measure_epoch(self, learned: list[Record]) -> None:
-        self.model.eval()
-        passes = self.evaluator.passes(self.model)
-        last = self.step == self.steps
-        fit = self.evaluator.fit_row(self.model, learned, passes, self.vq_weight)
-        self._add("fit", [fit])
-        self._add("eval", self.evaluator.rows(self.model, passes, self.vq_weight, each=last))
 
     def _add(self, mode: str, rows: Rows) -> None:
         place = {"seed": self.index, "mode": mode, "epoch": self.epoch, "step": self.step}
@@ -129,12 +119,13 @@ class Run:
 
     def result(self, name: str) -> RunResult:
         """The measures, and checks of the trained model."""
-        self._add("train", train_mode_rows(self.model, self.evaluator, self.vq_weight))
+        learner = copy.deepcopy(self.model).train()  # whose codebook learns from the test data
+        self._add("train", self.evaluator.rows(learner, self.evaluator.passes(learner), self.vq_weight, each=True))
         passes = self.evaluator.passes(self.model)
-        checks = check_state(self.model, self.evaluator) | check_gradient(self.model, self.evaluator.first_batch())
+        checks = check_state(self.model, self.evaluator)
+        checks |= check_gradient(self.model, self.evaluator.batches("eval")[0])
         checks |= check_codebook(self.model, self.evaluator)
-        vectors = {split: np.concatenate([one.vectors for one in passes[split]]) for split in ("train", "eval")}
-        evidence = {split: torch.from_numpy(each[:KEPT_VECTORS]) for split, each in vectors.items()}
+        evidence = {split: torch.from_numpy(joined(passes[split])[:KEPT_VECTORS]) for split in ("train", "eval")}
         weights = {key: value.detach().clone() for key, value in self.model.state_dict().items()}
         return RunResult(name, self.index, self.rows, checks, weights, evidence)
 
@@ -165,13 +156,6 @@ def train_all(config: VqConfig, material: Material, compute: ComputeConfig) -> d
         variant: sorted((one for one in results if one.variant == variant.name), key=lambda one: one.index)
         for variant in dict.fromkeys(variant for variant, _ in jobs)
     }
-
-
-def run_table(results: Sequence[RunResult]) -> pd.DataFrame:
-    """The measures of a variant's runs, one row per seed, mode, epoch, split and batch."""
-    import pandas as pd
-
-    return pd.DataFrame([row for result in results for row in result.rows])
 
 
 def write_models(folder: Path, variant: Variant, results: Sequence[RunResult], config: VqConfig) -> None:

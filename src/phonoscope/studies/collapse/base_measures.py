@@ -31,11 +31,12 @@ def log_normaliser(concentrations: Tensor, allowed: Tensor) -> Tensor:
 class BaseMeasure(nn.Module):
     """A distribution q(beta) over the weights of K components; in this class all its mass is on equal weights."""
 
+    raw: Tensor
+
     def __init__(self, components: int) -> None:
         super().__init__()
         self.components = components
         self.register_buffer("raw", torch.zeros(0, dtype=torch.float64))
-        self.raw: Tensor
 
     def mean(self) -> Tensor:
         """E[beta], [K], sums to 1."""
@@ -55,6 +56,7 @@ class BaseMeasure(nn.Module):
         `counts` [J, K]: expected counts of each row. The sum over rows minus `kl()` is the base measure's part of the
         ELBO; it is a lower bound where `log_normaliser` is one.
         """
+        # E[log pi] has the factors counts + (alpha E[beta] - 1) - (posterior - 1) = 0: only the constants are left
         posterior = alpha * self.mean() + counts
         return self.log_normaliser(alpha, allowed) - log_normaliser(posterior, allowed)
 
@@ -77,30 +79,30 @@ class _Learned(BaseMeasure, ABC):
 
     def log_normaliser(self, alpha: float, allowed: Tensor) -> Tensor:
         logs = self.mean_log() + torch.tensor(alpha, dtype=torch.float64).log()
+        # -E[ln(sum x)] >= -ln E[sum x] by Jensen's inequality, which leaves a lower bound
         total = torch.where(allowed, alpha * self.mean(), 0.0).sum(-1)
         return torch.where(allowed, logs, 0.0).sum(-1) - total.log()
 
     def refine(self, counts: Tensor, alpha: float, allowed: Tensor, *, scale: float, iterations: int) -> Tensor:
-        kept = self.raw
-        with torch.enable_grad():
-            self.raw = free = kept.clone().requires_grad_()
-            optimizer = torch.optim.LBFGS([free], max_iter=iterations, line_search_fn="strong_wolfe")
+        kept, free = self.raw, self.raw.clone().requires_grad_()
+        optimizer = torch.optim.LBFGS([free], max_iter=iterations, line_search_fn="strong_wolfe")
 
-            def loss() -> Tensor:
-                optimizer.zero_grad()
-                value = self._loss(counts, alpha, allowed, scale)
-                value.backward()
-                return value
+        def negative_elbo() -> Tensor:
+            return self.kl() - scale * self.row_evidence(counts, alpha, allowed).sum()
 
-            before = optimizer.step(loss)
-            self.raw = free.detach()
+        def loss() -> Tensor:
+            optimizer.zero_grad()
+            value = negative_elbo()
+            value.backward()
+            return value
+
+        self.raw = free
+        before = optimizer.step(loss)
+        self.raw = free.detach()
         # L-BFGS may overshoot: the ELBO must never fall
-        improved = bool(self._loss(counts, alpha, allowed, scale) < before)
+        improved = bool(negative_elbo() < before)
         self.raw = kept
         return free.detach() if improved else kept
-
-    def _loss(self, counts: Tensor, alpha: float, allowed: Tensor, scale: float) -> Tensor:
-        return self.kl() - scale * self.row_evidence(counts, alpha, allowed).sum()
 
 
 class StickBreaking(_Learned):
@@ -123,6 +125,7 @@ class StickBreaking(_Learned):
         return stick_weights(self._sticks().mean)
 
     def mean_log(self) -> Tensor:
+        # E[log beta_k] = E[log v_k] + sum_{l<k} E[log(1 - v_l)], each a difference of digammas
         first, second = self.raw.exp()
         both = torch.digamma(first + second)
         broken, left = torch.digamma(first) - both, (torch.digamma(second) - both).cumsum(0)
@@ -143,7 +146,7 @@ class WeakLimit(_Learned):
         self.raw = torch.zeros(components, dtype=torch.float64)
 
     def mean(self) -> Tensor:
-        return self.raw.softmax(0)
+        return self.raw.softmax(0)  # raw holds the logs of the Dirichlet's parameters
 
     def mean_log(self) -> Tensor:
         return torch.digamma(self.raw.exp()) - torch.digamma(self.raw.exp().sum())

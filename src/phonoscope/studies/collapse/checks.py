@@ -8,25 +8,18 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from phonoscope.studies.collapse.evaluation import Evaluator, Rows
+from phonoscope.studies.collapse.evaluation import Evaluator
 
 if TYPE_CHECKING:
     from phonoscope.studies.collapse.classifier import DigitClassifier
     from phonoscope.studies.collapse.features import Batch
 
 
-def train_mode_rows(model: DigitClassifier, evaluator: Evaluator, vq_weight: float) -> Rows:
-    """The measures of an evaluation in train() mode, in which the codebook learns from the test data."""
-    learner = copy.deepcopy(model).train()
-    return evaluator.rows(learner, evaluator.passes(learner), vq_weight, each=True)
-
-
 def check_state(model: DigitClassifier, evaluator: Evaluator) -> dict[str, float]:
     """Number of tensors of the model's state that an evaluation changes, in eval() and in train() mode."""
-    changed = {}
+    changed, before = {}, model.state_dict()
     for mode in ("eval", "train"):
         learner = copy.deepcopy(model).train(mode == "train")
-        before = {key: value.clone() for key, value in learner.state_dict().items()}
         evaluator.passes(learner)
         after = learner.state_dict()
         changed[f"state_changed_in_{mode}"] = float(sum(not torch.equal(before[key], after[key]) for key in before))
@@ -37,11 +30,9 @@ def check_gradient(model: DigitClassifier, batch: Batch) -> dict[str, float]:
     """The path of the cross-entropy's gradient.
 
     gradient_cosine: between the gradients at the quantizer's output and input; 1 if straight-through works.
-    gradient_encoder: norm of the gradient at the encoder's last layer.
-    evaluated_with_graph: 1 if the result of an evaluation carries a gradient.
-    graph_matters: largest difference of a logit between passes with and without gradients, over the largest logit.
-    sequence_matters: change of the logits if each clip gets the sequence model's features of another clip, over the
-    size of the logits (root mean squares).
+    gradient_encoder: its norm at the encoder's last layer. evaluated_with_graph: 1 if the result of an evaluation
+    carries one. graph_matters: largest difference of a logit between passes with and without gradients, over the
+    largest logit. sequence_matters: change of the logits (norm, relative) under another clip's sequence features.
     """
     model = copy.deepcopy(model).eval().requires_grad_(True)  # the encoder may have been frozen to the end
     decision = model(batch.mel, batch.lengths)
@@ -79,7 +70,7 @@ def check_codebook(model: DigitClassifier, evaluator: Evaluator) -> dict[str, fl
     repaired = copy.deepcopy(model).eval()
     assert repaired.quantizer
     repaired.quantizer.books[0].embed.copy_(means)
-    row = next(row for row in evaluator.rows(repaired, evaluator.passes(repaired), 0.0) if row["split"] == "eval")
+    _, row = evaluator.rows(repaired, evaluator.passes(repaired), 0.0)
     return {
         "code_scale": float(scale.median()),
         "ema_total": float(book.cluster_size.sum()),

@@ -37,7 +37,8 @@ class Encoder(nn.Module):
         same, lengths = frame_windows(lengths, stride=1)
         x = frames
         for windows, convolution, norm in zip((halved, same, same), self.convolutions, self.norms, strict=True):
-            near = F.embedding(windows, F.pad(x, (0, 0, 0, 1)))  # [N', 3, width]; the row of zeros is beyond a clip
+            # a convolution as one product of matrices over the real frames; the row of zeros is beyond a clip
+            near = F.embedding(windows, F.pad(x, (0, 0, 0, 1)))  # [N', 3, width]
             x = F.gelu(norm(convolution(near.flatten(1))))
         return self.project(x), lengths
 
@@ -65,17 +66,11 @@ def real_frames(lengths: Tensor, time: int) -> Tensor:
 class Decision:
     """One pass of a batch. N is the number of real encoder frames in it."""
 
-    logits: Tensor
-    """[B, classes]"""
-    lengths: Tensor
-    """[B]: encoder frames of each clip; they add up to N."""
-    vectors: Tensor
-    """[N, dim]: encoder outputs, L2-normalised, as the quantizer gets them."""
-    passed: Tensor
-    """[N, dim]: input of the decision: `vectors`, or the quantizer's codes with a straight-through gradient."""
+    logits: Tensor  # [B, classes]
+    lengths: Tensor  # [B]: encoder frames of each clip; they add up to N
+    vectors: Tensor  # [N, dim]: encoder outputs, L2-normalised, as the quantizer gets them
+    passed: Tensor  # [N, dim]: input of the decision, `vectors` or codes with a straight-through gradient
     quantized: Quantized | None
-    observed: tuple[Tensor, Tensor] | None
-    """Input of the sequence model: codes [B, T] or vectors [B, T, dim], zero at padding, and the mask [B, T]."""
     sequence: SequenceOutput | None
 
 
@@ -85,19 +80,18 @@ class DigitClassifier(nn.Module):
     def __init__(self, variant: Variant, config: VqConfig, *, mels: int, classes: int, seed: int) -> None:
         super().__init__()
         self.encoder = Encoder(mels, config.channels, config.dim)
-        self.quantizer = _build_codebook(variant, config, seed) if variant.update else None
+        self.quantizer: Quantizer | None = None
         self.sequence: SequenceLayer | None = None
+        if variant.update:
+            settings = config.model_dump(include={"decay", "dead_window", "dead_usage"})
+            settings["seed"] = derive_seed(seed, "quantizer")
+            self.quantizer = build_quantizer(variant.update, config.dim, config.codes, **settings)
         if variant.sequence:
-            self.sequence = build_sequence(
-                variant.sequence,
-                codes=config.codes if variant.update else None,
-                dim=None if variant.update else config.dim,
-                seed=derive_seed(seed, "sequence"),
-                config=config.sequence,
-            )
-        extra = self.sequence.width if self.sequence else 0
+            size = {"codes": config.codes} if variant.update else {"dim": config.dim}
+            sequence_seed = derive_seed(seed, "sequence")
+            self.sequence = build_sequence(variant.sequence, **size, seed=sequence_seed, config=config.sequence)
         self.norm = nn.LayerNorm(config.dim)
-        self.hidden = nn.Linear(config.dim + extra, config.channels)
+        self.hidden = nn.Linear(config.dim + (self.sequence.width if self.sequence else 0), config.channels)
         self.decide = nn.Linear(config.channels, classes)
 
     def encode(self, mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,25 +107,25 @@ class DigitClassifier(nn.Module):
         vectors, lengths = self.encode(mel, lengths)
         quantized = self.quantizer(vectors) if self.quantizer else None
         passed = quantized.quantized if quantized else vectors
-        features = [self.norm(_clip_means(passed, lengths))]
-        observed = sequence = None
+        sums = passed.new_zeros(len(lengths), passed.shape[1]).index_add(0, torch.repeat_interleave(lengths), passed)
+        features = [self.norm(sums / lengths[:, None])]  # means over the frames of each clip
+        sequence = None
         if self.sequence:
-            observed = _by_clip(quantized.codes[:, 0] if quantized else vectors, lengths)
-            sequence = self.sequence(*observed)
+            sequence = self.sequence(*_by_clip(quantized.codes[:, 0] if quantized else vectors, lengths))
             features.append(sequence.features.roll(int(swap_sequences), dims=0))
         logits = self.decide(F.gelu(self.hidden(torch.cat(features, dim=1))))
-        return Decision(logits, lengths, vectors, passed, quantized, observed, sequence)
+        return Decision(logits, lengths, vectors, passed, quantized, sequence)
 
     def elbo(self, decision: Decision, *, utterances: int) -> float:
         """The sequence model's ELBO of a pass, in nats per frame; 0 without a sequence model."""
-        if not self.sequence or not decision.sequence or not decision.observed:
+        if not self.sequence or not decision.sequence:
             return 0.0
-        return self.sequence.elbo(decision.observed[1], decision.sequence, utterances=utterances)
+        return self.sequence.elbo(decision.sequence, utterances=utterances)
 
     def learn(self, decision: Decision, *, utterances: int) -> None:
         """The sequence model's learning step from a pass; the other parts learn by gradient."""
-        if self.sequence and decision.sequence and decision.observed:
-            self.sequence.learn(*decision.observed, decision.sequence, utterances=utterances)
+        if self.sequence and decision.sequence:
+            self.sequence.learn(decision.sequence, utterances=utterances)
 
     @torch.no_grad()
     def start(self, mel: Tensor, lengths: Tensor, *, data_driven: bool) -> None:
@@ -142,25 +136,6 @@ class DigitClassifier(nn.Module):
         if self.sequence:
             observed = self.quantizer(vectors, frozen=True).codes[:, 0] if self.quantizer else vectors
             self.sequence.start(*_by_clip(observed, lengths))
-
-
-def _build_codebook(variant: Variant, config: VqConfig, seed: int) -> Quantizer:
-    assert variant.update
-    return build_quantizer(
-        variant.update,
-        config.dim,
-        config.codes,
-        decay=config.decay,
-        dead_window=config.dead_window,
-        dead_usage=config.dead_usage,
-        seed=derive_seed(seed, "quantizer"),
-    )
-
-
-def _clip_means(values: Tensor, lengths: Tensor) -> Tensor:
-    """Means of values [N, D] over the frames of each clip: [B, D]."""
-    sums = values.new_zeros(len(lengths), values.shape[1]).index_add(0, torch.repeat_interleave(lengths), values)
-    return sums / lengths[:, None]
 
 
 def _by_clip(values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,10 +19,8 @@ Statistics = tuple[Tensor, ...]
 class Emission(nn.Module, ABC):
     """p(x | component k) with a posterior over its parameters. Everything is float64."""
 
-    names: tuple[str, ...]
-    """Buffers of the statistics, each [K, ...]."""
-    counts: Tensor
-    """Frames of each component, [K, ...]; for codes, the last axis is the code."""
+    names: tuple[str, ...]  # buffers of the statistics, each [K, ...]
+    counts: Tensor  # frames of each component, [K, ...]; for codes, the last axis is the code
 
     def __init__(self, components: int) -> None:
         super().__init__()
@@ -67,16 +65,13 @@ class Categorical(Emission):
         self.codes, self.concentration = codes, concentration
         self.register_buffer("counts", torch.zeros(components, codes, dtype=torch.float64))
 
-    def _table(self, table: Tensor, x: Tensor) -> Tensor:
-        return table.T[x]
-
     def expected_log_likelihood(self, x: Tensor) -> Tensor:
         posterior = self.concentration + self.counts
-        return self._table(posterior.digamma() - posterior.sum(1, keepdim=True).digamma(), x)
+        return (posterior.digamma() - posterior.sum(1, keepdim=True).digamma()).T[x]
 
     def log_predictive(self, x: Tensor) -> Tensor:
         posterior = self.concentration + self.counts
-        return self._table((posterior / posterior.sum(1, keepdim=True)).log(), x)
+        return (posterior / posterior.sum(1, keepdim=True)).log().T[x]
 
     def statistics(self, x: Tensor, weights: Tensor) -> Statistics:
         return (weights.new_zeros(self.codes, self.components).index_add_(0, x, weights).T,)
@@ -94,6 +89,10 @@ class DiagonalGaussian(Emission):
     much as two frames.
     """
 
+    sums: Tensor  # of x - middle, [K, D]
+    squares: Tensor
+    middle: Tensor
+    rate: Tensor
     names = ("counts", "sums", "squares")
     mean_weight = 0.01
     shape = 1.0
@@ -106,10 +105,6 @@ class DiagonalGaussian(Emission):
             self.register_buffer(name, torch.zeros(components, dim, dtype=torch.float64))
         self.register_buffer("middle", torch.zeros(dim, dtype=torch.float64))
         self.register_buffer("rate", torch.full((dim,), self.shape * self.spread, dtype=torch.float64))
-        self.sums: Tensor
-        self.squares: Tensor
-        self.middle: Tensor
-        self.rate: Tensor
 
     def centre(self, x: Tensor) -> None:
         self.middle = x.double().mean(0)
@@ -119,10 +114,12 @@ class DiagonalGaussian(Emission):
         """(weight of the mean [K, 1], mean less `middle` [K, D], shape [K, 1], rate [K, D])."""
         weight = self.mean_weight + self.counts
         mean = self.sums / weight
+        # sums of squares about `middle`, not 0: far from the origin their difference would cancel
         scatter = (self.squares - weight * mean**2).clamp_min(0.0)
         return weight, mean, self.shape + self.counts / 2, self.rate + scatter / 2
 
     def _squared_distances(self, x: Tensor, mean: Tensor, precision: Tensor) -> Tensor:
+        # expanded into products of matrices, so that no [..., K, D] array is built
         x = x.double() - self.middle
         return (x**2) @ precision.T - 2 * x @ (precision * mean).T + (precision * mean**2).sum(1)
 
@@ -134,6 +131,7 @@ class DiagonalGaussian(Emission):
 
     def log_predictive(self, x: Tensor) -> Tensor:
         weight, mean, shape, rate = self._posterior()
+        # with mean and precision integrated out, Student's t with 2 shape degrees of freedom (Murphy 2007, sec. 3)
         scale = (rate * (weight + 1) / (shape * weight)).sqrt()
         student = StudentT((2 * shape).expand_as(mean), mean, scale, validate_args=False)
         return student.log_prob((x.double() - self.middle)[..., None, :]).sum(-1)
@@ -144,6 +142,7 @@ class DiagonalGaussian(Emission):
 
     def kl(self) -> Tensor:
         weight, mean, shape, rate = self._posterior()
+        # KL of N(mean, 1 / (weight lambda)) from N(0, 1 / (mean_weight lambda)), with E[lambda] = shape / rate
         ratio = self.mean_weight / weight
         means = (self.mean_weight * shape / rate * mean**2 + ratio - 1 - ratio.log()) / 2
         posterior = Gamma(shape.expand_as(rate), rate, validate_args=False)

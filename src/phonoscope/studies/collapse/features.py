@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,35 +15,14 @@ from phonoscope.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Spoken = tuple[Sequence[NDArray[np.float32]], Sequence[int]]
+    """Clips of audio, and the class index of each."""
+
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 WINDOW_S = 0.032
 HOP_S = 0.02
 FLOOR = 1e-6
 """Added to the power before the logarithm."""
-
-
-@dataclass(frozen=True)
-class Clips:
-    """Log-mel frames of clips, one clip after another."""
-
-    mel: NDArray[np.float32]
-    """[frames of all clips, mels]"""
-    bounds: NDArray[np.int64]
-    """[clips + 1]: clip c has the frames bounds[c] to bounds[c + 1] (exclusive)."""
-    labels: NDArray[np.int64]
-    """[clips]: class indices."""
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def batch(self, clips: NDArray[np.int64]) -> Batch:
-        """A batch of clips by index, padded with zeros to the longest."""
-        starts, lengths = self.bounds[clips], np.diff(self.bounds)[clips]
-        ticks = np.arange(lengths.max())
-        rows = np.minimum(starts[:, None] + ticks, len(self.mel) - 1)
-        real = ticks < lengths[:, None]
-        mel = torch.from_numpy(np.where(real[..., None], self.mel[rows], np.float32(0)))
-        return Batch(mel, torch.from_numpy(lengths.astype(np.int64)), torch.from_numpy(self.labels[clips]))
 
 
 @dataclass(frozen=True)
@@ -55,44 +34,53 @@ class Batch:
     labels: Tensor
 
 
-class LogMel:
-    """Log-mel spectrogram at 50 Hz of audio at one rate: [samples] -> [frames, mels]."""
+@dataclass(frozen=True)
+class Clips:
+    """Log-mel frames of clips, one clip after another."""
 
-    def __init__(self, sample_rate_hz: int, mels: int) -> None:
-        from torchaudio.transforms import MelSpectrogram
+    mel: NDArray[np.float32]  # [frames of all clips, mels]
+    bounds: NDArray[np.int64]  # [clips + 1]: clip c has the frames bounds[c] to bounds[c + 1] (exclusive)
+    labels: NDArray[np.int64]  # [clips]: class indices
 
-        self.hop = round(HOP_S * sample_rate_hz)
-        window = round(WINDOW_S * sample_rate_hz)
-        self.spectrogram = MelSpectrogram(
-            sample_rate_hz,
-            n_fft=2 ** (window - 1).bit_length() * 2,
-            win_length=window,
-            hop_length=self.hop,
-            n_mels=mels,
-        )
+    def __len__(self) -> int:
+        return len(self.labels)
 
-    def __call__(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        power: Tensor = self.spectrogram(torch.from_numpy(samples))
-        return (power + FLOOR).log().T.numpy()
-
-
-def gather(
-    audio: Sequence[NDArray[np.float32]], labels: Sequence[int], sample_rate_hz: int, mels: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-    """Log-mel frames [frames, mels], bounds [clips + 1] and labels [clips] of clips of audio."""
-    log_mel = LogMel(sample_rate_hz, mels)
-    parts = [log_mel(samples) for samples in audio]
-    bounds = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
-    return np.concatenate(parts), bounds, np.asarray(labels, dtype=np.int64)
+    def batch(self, clips: NDArray[np.int64]) -> Batch:
+        """A batch of clips by index, padded with zeros to the longest."""
+        starts, lengths = self.bounds[clips], np.diff(self.bounds)[clips]
+        ticks = np.arange(lengths.max())
+        # one gather for the whole batch: rows beyond a clip are any that exist, and are blanked afterwards
+        rows = np.minimum(starts[:, None] + ticks, len(self.mel) - 1)
+        real = ticks < lengths[:, None]
+        mel = torch.from_numpy(np.where(real[..., None], self.mel[rows], np.float32(0)))
+        return Batch(mel, torch.from_numpy(lengths.astype(np.int64)), torch.from_numpy(self.labels[clips]))
 
 
-def digit_clips(
-    train: tuple[Sequence[NDArray[np.float32]], Sequence[int]],
-    held_out: tuple[Sequence[NDArray[np.float32]], Sequence[int]],
-    sample_rate_hz: int,
-    mels: int,
-) -> tuple[Clips, Clips]:
-    """The clips of train and eval, given as (audio, labels), with every mel band standardised by the train clips.
+@dataclass(frozen=True)
+class Material:
+    """The clips of train and eval, and the number of classes."""
+
+    train: Clips
+    held_out: Clips
+    classes: int
+
+
+def log_mel_clips(spoken: Spoken, sample_rate_hz: int, mels: int) -> Clips:
+    """Log-mel spectrograms of audio, a frame each 20 ms."""
+    from torchaudio.transforms import MelSpectrogram
+
+    window = round(WINDOW_S * sample_rate_hz)
+    # zero-padded to at least twice the window: the narrow low bands then hold more than one bin of the spectrum
+    fft = 2 ** (window - 1).bit_length() * 2
+    hop = round(HOP_S * sample_rate_hz)
+    spectrogram = MelSpectrogram(sample_rate_hz, n_fft=fft, win_length=window, hop_length=hop, n_mels=mels)
+    parts = [(spectrogram(torch.from_numpy(samples)) + FLOOR).log().T.numpy() for samples in spoken[0]]
+    bounds = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+    return Clips(np.concatenate(parts), bounds, np.asarray(spoken[1], dtype=np.int64))
+
+
+def digit_clips(train: Spoken, held_out: Spoken, sample_rate_hz: int, mels: int) -> Material:
+    """The clips of train and eval, with every mel band standardised by the train clips.
 
     Raises: `DataError` if train has fewer than two classes, or eval has no clip.
     """
@@ -103,19 +91,15 @@ def digit_clips(
         )
     if not held_out[1]:
         raise DataError("the eval split has no isolated digit; hold out more utterances, or use a corpus with more")
-    mel, bounds, labels = gather(*train, sample_rate_hz, mels)
-    mean, spread = mel.mean(axis=0), mel.std(axis=0) + 1e-5
-    other, other_bounds, other_labels = gather(*held_out, sample_rate_hz, mels)
-    return (
-        Clips((mel - mean) / spread, bounds, labels),
-        Clips((other - mean) / spread, other_bounds, other_labels),
-    )
+    both = [log_mel_clips(spoken, sample_rate_hz, mels) for spoken in (train, held_out)]
+    mean, spread = both[0].mel.mean(axis=0), both[0].mel.std(axis=0) + 1e-5
+    first, second = (replace(clips, mel=(clips.mel - mean) / spread) for clips in both)
+    return Material(first, second, len(DIGITS))
 
 
-def batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+def batches(order: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
     """Indices of clips in this order, `size` at a time; the last batch may be smaller."""
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def augment(batch: Batch, generator: torch.Generator) -> Batch:
@@ -139,4 +123,5 @@ def augment(batch: Batch, generator: torch.Generator) -> Batch:
     bottom = uniform(size, 1) * (mels - height)
     masked_bands = (bands >= bottom) & (bands < bottom + height)
     hidden = masked_time[..., None] | masked_bands[:, None] | (ticks >= batch.lengths[:, None])[..., None]
+    # a band's mean is 0 after standardisation, so that masks of 0 put in the mean
     return Batch((batch.mel + level + noise).masked_fill(hidden, 0.0), batch.lengths, batch.labels)

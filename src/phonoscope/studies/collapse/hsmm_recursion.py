@@ -23,27 +23,19 @@ Reduction = Callable[[Tensor, int], Tensor]
 class LogParameters(NamedTuple):
     """Log weights of the segments' Markov chain; they need not be normalised."""
 
-    initial: Tensor
-    """[S]."""
-    transitions: Tensor
-    """[S, S], from row to column; `LOG_ZERO` on the diagonal."""
-    durations: Tensor
-    """[S, Dmax] or [B, S, Dmax]; entry d - 1 is of duration d."""
+    initial: Tensor  # [S]
+    transitions: Tensor  # [S, S], from row to column; `LOG_ZERO` on the diagonal
+    durations: Tensor  # [S, Dmax] or [B, S, Dmax]; entry d - 1 is of duration d
 
 
 class ExpectedCounts(NamedTuple):
     """Posterior expectations over the segmentations of a batch."""
 
-    log_likelihood: Tensor
-    """[B]."""
-    occupancy: Tensor
-    """[B, T, S]: probability of each state at each frame; 0 at padding."""
-    initial: Tensor
-    """[S]: first segments."""
-    transitions: Tensor
-    """[S, S]: segments of one state followed by one of another."""
-    durations: Tensor
-    """[B, S, Dmax]: segments of each state and duration."""
+    log_likelihood: Tensor  # [B]
+    occupancy: Tensor  # [B, T, S]: probability of each state at each frame; 0 at padding
+    initial: Tensor  # [S]: first segments
+    transitions: Tensor  # [S, S]: segments of one state followed by one of another
+    durations: Tensor  # [B, S, Dmax]: segments of each state and duration
 
 
 def log_partition(
@@ -69,23 +61,15 @@ def log_partition(
     # The difference of cumulative emissions (`totals`) is then the emission of a segment, whatever its start
     begins = [parameters.initial.expand(batch, -1)]
     for t in range(1, steps):
+        # ends[j]: the segment of state j that ends here began d = 1 ... Dmax frames ago
         window = torch.stack(begins[-len(durations) :])
         ends = totals[t] + reduce(window + backwards[-len(window) :], 0)
         begins.append(reduce(ends[:, :, None] + parameters.transitions, 1) - totals[t])
-    last = _survival(durations) if censored else durations
-    return _finish(torch.stack(begins), totals, last, lengths, reduce)
-
-
-def _survival(durations: Tensor) -> Tensor:
-    """log P(D >= d) from log p(d), [Dmax, ...]."""
-    return durations.flip(0).logcumsumexp(0).flip(0)
-
-
-def _finish(begins: Tensor, totals: Tensor, last: Tensor, lengths: Tensor, reduce: Reduction) -> Tensor:
-    """Sum over the last segment: its state and duration."""
+    # the last segment: a sum over its state and duration, with log P(D >= d) in place of log p(d) if censored
+    last = durations.flip(0).logcumsumexp(0).flip(0) if censored else durations
     start = lengths - torch.arange(1, len(last) + 1)[:, None]  # [Dmax, B]
-    rows = torch.arange(len(lengths))
-    scores = begins[start.clamp_min(0), rows] + last + totals[lengths, rows]
+    rows = torch.arange(batch)
+    scores = torch.stack(begins)[start.clamp_min(0), rows] + last + totals[lengths, rows]
     scores = torch.where((start >= 0)[..., None], scores, LOG_ZERO)
     return reduce(scores.permute(1, 0, 2).flatten(1), 1)
 
@@ -106,6 +90,7 @@ def expected_counts(
     with torch.enable_grad():
         scores = log_emissions if differentiable else log_emissions.detach().requires_grad_()
         initial, transitions = (value.detach().requires_grad_() for value in parameters[:2])
+        # a copy for each sequence, so that its gradient is the expected counts by sequence
         durations = parameters.durations.detach().expand(len(lengths), -1, -1).clone().requires_grad_()
         chain = LogParameters(initial, transitions, durations)
         value = log_partition(scores, chain, lengths, censored=censored, reduce=reduce)
@@ -117,10 +102,9 @@ def viterbi(
     log_emissions: Tensor, parameters: LogParameters, lengths: Tensor, *, censored: bool = False
 ) -> tuple[Tensor, Tensor]:
     """The states [B, T] of the best segmentation (-1 at padding), and its score [B]."""
-
-    def largest(values: Tensor, dim: int) -> Tensor:
-        return values.max(dim).values
-
-    best = expected_counts(log_emissions, parameters, lengths, censored=censored, reduce=largest)
+    # the gradient of max(dim) goes to one entry only, so that ties leave one path; amax would share it out
+    best = expected_counts(
+        log_emissions, parameters, lengths, censored=censored, reduce=lambda values, dim: values.max(dim).values
+    )
     real = torch.arange(log_emissions.shape[1]) < lengths[:, None]
     return torch.where(real, best.occupancy.argmax(-1), -1), best.log_likelihood

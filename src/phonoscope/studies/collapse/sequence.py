@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from phonoscope.config.vq import SequenceConfig
 from phonoscope.studies.collapse.emissions import Categorical, DiagonalGaussian, Emission
-from phonoscope.studies.collapse.hdp import HDP, HDPPosterior
-from phonoscope.studies.collapse.hdp_hsmm import HDPHSMM
-from phonoscope.studies.collapse.hsmm import HSMM, HSMMStatistics
+from phonoscope.studies.collapse.hdp import HDP, HDPStatistics
+from phonoscope.studies.collapse.hsmm import HDPHSMM, HSMM, HSMMStatistics
 
 SequenceKind = Literal["hdp", "hsmm", "hdp_hsmm"]
 
@@ -25,19 +24,17 @@ SequenceKind = Literal["hdp", "hsmm", "hdp_hsmm"]
 class SequenceOutput:
     """One pass of a batch through a layer."""
 
-    features: Tensor
-    """[B, width] float32 in [0, 1], differentiable in vectors, constant in codes; independent of the length."""
-    evidence: Tensor
-    """The batch's part of the evidence lower bound (ELBO), scalar, detached."""
-    learned_from: HDPPosterior | HSMMStatistics
-    """Input of `learn`."""
+    features: Tensor  # [B, width] float32 in [0, 1], differentiable in vectors, constant in codes
+    evidence: Tensor  # the batch's part of the evidence lower bound (ELBO), scalar, detached
+    frames: Tensor  # number of real frames in the batch
+    statistics: HDPStatistics | HSMMStatistics  # what the layer learns from
 
 
-class _Layer(nn.Module):
+class SequenceLayer(nn.Module):
     """Frames in, features out. A forward pass changes no state in any mode; only `start` and `learn` do.
 
     Frames are codes [B, T] int64 or vectors [B, T, D], with a mask [B, T] of leading real frames, at least one; values
-    at padding do not matter.
+    at padding do not matter, if they are finite and codes of the codebook.
     """
 
     def __init__(self, model: HDP | HSMM, width: int, config: SequenceConfig, seed: int) -> None:
@@ -48,20 +45,22 @@ class _Layer(nn.Module):
     @torch.no_grad()
     def start(self, x: Tensor, mask: Tensor) -> None:
         """Set the model from one batch, before the first forward pass."""
-        self.model.start(_blank(x, mask), mask, self.seed)
+        self.model.start(x, mask, self.seed)
 
     @torch.no_grad()
-    def elbo(self, mask: Tensor, out: SequenceOutput, *, utterances: int) -> float:
+    def elbo(self, out: SequenceOutput, *, utterances: int) -> float:
         """ELBO per frame of the batch that gave `out`, in nats, with the batch's share of the corpus's KL terms."""
-        return float((out.evidence - self.model.kl() * len(mask) / utterances) / mask.sum())
+        return float((out.evidence - self.model.kl() * len(out.features) / utterances) / out.frames)
+
+    @torch.no_grad()
+    def learn(self, out: SequenceOutput, *, utterances: int) -> None:
+        """One stochastic step from the batch that gave `out`, of a corpus with this many utterances."""
+        # counted as often as the corpus is larger, a batch's statistics estimate those of the corpus without bias
+        scale = utterances / len(out.features)
+        self.model.learn(out.statistics, rate=self.config.rate, scale=scale, iterations=1)
 
 
-def _blank(x: Tensor, mask: Tensor) -> Tensor:
-    """Frames with zeros at padding."""
-    return torch.where(mask if x.ndim == 2 else mask[..., None], x, torch.zeros_like(x))
-
-
-class HDPLayer(_Layer):
+class HDPLayer(SequenceLayer):
     """Features: the expected share of an utterance's frames in each component, K values that sum to 1.
 
     The posterior mean of pi_j would depend on the utterance's length: in a short one it is nearer to the base measure.
@@ -71,19 +70,13 @@ class HDPLayer(_Layer):
         super().__init__(HDP(emission, alpha=config.alpha, gamma=config.gamma), emission.components, config, seed)
 
     def forward(self, x: Tensor, mask: Tensor) -> SequenceOutput:
-        posterior = self.model.posterior(_blank(x, mask), mask, self.config.local_iterations)
+        posterior = self.model.posterior(x, mask, self.config.local_iterations)
         shares = posterior.counts / posterior.counts.sum(1, keepdim=True)
-        detached = HDPPosterior(*(value.detach() for value in posterior))
-        return SequenceOutput(shares.float(), detached.evidence, detached)
-
-    @torch.no_grad()
-    def learn(self, x: Tensor, mask: Tensor, out: SequenceOutput, *, utterances: int) -> None:
-        """One stochastic step from the batch that gave `out`, of a corpus with this many utterances."""
-        scale = utterances / len(mask)
-        self.model.learn(x, mask, out.learned_from, rate=self.config.rate, scale=scale, iterations=1)
+        statistics = self.model.statistics(x, mask, posterior.responsibilities)
+        return SequenceOutput(shares.float(), posterior.evidence.detach(), mask.sum(), statistics)
 
 
-class HSMMLayer(_Layer):
+class HSMMLayer(SequenceLayer):
     """Features of each of S states: the expected share of frames (sums to 1), and the mean duration as a share of Dmax.
 
     The mean is over the utterance's segments of the state and one more segment of the state's usual duration.
@@ -93,33 +86,24 @@ class HSMMLayer(_Layer):
         super().__init__(model, 2 * config.states, config, seed)
 
     def forward(self, x: Tensor, mask: Tensor) -> SequenceOutput:
-        x = _blank(x, mask)
+        # the features are gradients of the recursion already: to pass one on, it is differentiated twice
         expected = self.model.expectations(x, mask, differentiable=x.requires_grad and torch.is_grad_enabled())
         d_max = self.config.d_max
         usual = (self.model.mean_parameters().durations.exp() * torch.arange(1, d_max + 1)).sum(1)
         frames, segments = expected.occupancy.sum(1), expected.durations.sum(2)
+        # the one more segment keeps the mean defined for a state that does not occur
         shares, lasting = frames / mask.sum(1, keepdim=True), (frames + usual) / (segments + 1) / d_max
-        statistics = self.model.statistics(x, mask, expected)
         features = torch.cat([shares, lasting], 1).float()
-        return SequenceOutput(features, expected.log_likelihood.sum().detach(), statistics)
-
-    @torch.no_grad()
-    def learn(self, x: Tensor, mask: Tensor, out: SequenceOutput, *, utterances: int) -> None:
-        """One stochastic step from the batch that gave `out`, of a corpus with this many utterances."""
-        self.model.learn(out.learned_from, rate=self.config.rate, scale=utterances / len(mask), iterations=1)
-
-
-SequenceLayer = HDPLayer | HSMMLayer
+        statistics = self.model.statistics(x, mask, expected)
+        return SequenceOutput(features, expected.log_likelihood.sum().detach(), mask.sum(), statistics)
 
 
 def build_sequence(
-    kind: SequenceKind, *, codes: int | None = None, dim: int | None = None, seed: int, config: SequenceConfig
+    kind: SequenceKind, *, codes: int = 0, dim: int = 0, seed: int, config: SequenceConfig
 ) -> SequenceLayer:
-    """A layer over codes of a codebook of size `codes`, or over vectors of `dim` dimensions; give one of the two."""
+    """A layer over codes of a codebook of size `codes`, or else over vectors of `dim` dimensions."""
     components = config.components if kind == "hdp" else config.states
-    if (codes is None) == (dim is None):
-        raise ValueError("give either codes or dim")
-    emission = DiagonalGaussian(components, dim) if dim else Categorical(components, codes or 0)
+    emission = Categorical(components, codes) if codes else DiagonalGaussian(components, dim)
     if kind == "hdp":
         return HDPLayer(emission, config, seed)
     if kind == "hsmm":

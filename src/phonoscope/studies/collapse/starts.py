@@ -12,13 +12,23 @@ NEIGHBOURS = 3
 """Frames to each side that count as a code's context."""
 
 
-def first_responsibilities(emission: Emission, x: Tensor, mask: Tensor, seed: int) -> Tensor:
-    """Initial weights [N, K] of the real frames: k-means of vectors, or a factorization of code co-occurrences."""
+def start_emission(emission: Emission, x: Tensor, mask: Tensor, seed: int) -> Tensor:
+    """Set the components from data; returns the weights [N, K] of the real frames that they were set by.
+
+    The weights are k-means of vectors, or a factorization of the codes' co-occurrence matrix.
+    """
+    from sklearn.cluster import KMeans
+
+    emission.centre(x[mask])
     if isinstance(emission, Categorical):
-        shares = _code_shares(x, mask, emission.codes, emission.components, seed)
-        return shares[x[mask]]
-    labels = _kmeans(x[mask].double().numpy(), emission.components, seed)
-    return torch.nn.functional.one_hot(labels, emission.components).double()
+        weights = _code_shares(x, mask, emission.codes, emission.components, seed)[x[mask]]
+    else:
+        rows = x[mask].double().numpy()
+        clusters = min(emission.components, len(np.unique(rows, axis=0)))
+        labels = torch.from_numpy(KMeans(clusters, n_init=1, random_state=seed).fit_predict(rows).astype(np.int64))
+        weights = torch.nn.functional.one_hot(labels, emission.components).double()
+    emission.absorb(emission.statistics(x[mask], weights))
+    return weights
 
 
 def merge_candidates(emission: Emission, frames: Tensor, weights: Tensor) -> list[tuple[int, int]]:
@@ -28,6 +38,7 @@ def merge_candidates(emission: Emission, frames: Tensor, weights: Tensor) -> lis
     under the other.
     """
     used = torch.nonzero(weights.sum(0) > 1e-3).flatten().tolist()
+    # cross[i, k]: mean E[log p(x | k)] over the frames of i, so that loss[i, k] estimates KL(p_i || p_k)
     cross = weights.T @ emission.expected_log_likelihood(frames) / weights.sum(0).clamp_min(1e-12)[:, None]
     loss = cross.diagonal()[:, None] - cross
     pairs = sorted((float(loss[i, k] + loss[k, i]), i, k) for i in used for k in used if i < k)
@@ -35,7 +46,10 @@ def merge_candidates(emission: Emission, frames: Tensor, weights: Tensor) -> lis
 
 
 def _code_shares(codes: Tensor, mask: Tensor, vocabulary: int, components: int, seed: int) -> Tensor:
-    """Component weights of every code [V, K]: a non-negative factorization of the co-occurrence matrix."""
+    """Component weights of every code [V, K]: a non-negative factorization of the co-occurrence matrix.
+
+    Codes have no geometry for k-means; those of one component or state occur near one another.
+    """
     from scipy.sparse import csr_matrix
     from sklearn.decomposition import NMF
 
@@ -46,6 +60,7 @@ def _code_shares(codes: Tensor, mask: Tensor, vocabulary: int, components: int, 
         return shares
     rank = min(components, int(used.sum()))
     nmf = NMF(rank, init="nndsvda", solver="mu", beta_loss="kullback-leibler", max_iter=100, tol=0, random_state=seed)
+    # W H with H scaled to rows of sum 1: W then holds the expected counts of each component
     weights = nmf.fit_transform(csr_matrix(counts[used][:, used].numpy())) * nmf.components_.sum(1)
     table = torch.zeros(len(weights), components, dtype=torch.float64)
     table[:, :rank] = torch.from_numpy(weights) + 1e-12
@@ -62,11 +77,3 @@ def _cooccurrences(codes: Tensor, mask: Tensor, vocabulary: int) -> Tensor:
         pairs = codes[:, :-step][both] * vocabulary + codes[:, step:][both]
         table += torch.bincount(pairs, minlength=len(table))
     return table.view(vocabulary, vocabulary) + table.view(vocabulary, vocabulary).T
-
-
-def _kmeans(rows: np.ndarray, clusters: int, seed: int) -> Tensor:
-    from sklearn.cluster import KMeans
-
-    clusters = min(clusters, len(np.unique(rows, axis=0)))
-    labels = KMeans(clusters, n_init=1, random_state=seed).fit_predict(rows)
-    return torch.from_numpy(labels.astype(np.int64))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,20 +19,9 @@ class Variant:
     """One model of the ablation under one setting."""
 
     name: str
-    update: Literal["ema", "ema_unscaled"] | None = None
-    """Update of the quantizer; None without a quantizer."""
+    update: Literal["ema", "ema_unscaled"] | None = None  # of the quantizer; None without one
     sequence: Literal["hdp", "hsmm", "hdp_hsmm"] | None = None
-    """The sequence model; `hdp_hsmm` is the weak-limit HDP-HSMM."""
-    arm: str = ""
-    """The arm whose settings it is trained with; empty for the settings of the study."""
-
-    @property
-    def quantized(self) -> bool:
-        return self.update is not None
-
-    @property
-    def faulty(self) -> bool:
-        return self.update == "ema_unscaled"
+    arm: str = ""  # whose settings it is trained with; empty for the settings of the study
 
     def settings(self, config: VqConfig) -> VqConfig:
         """The parameters it is trained with."""
@@ -57,13 +46,12 @@ def arm_variants(arms: Sequence[str]) -> list[Variant]:
     return [variant for arm in arms for variant in _with_updates("vq", arm)]
 
 
-def _with_updates(parts: str, arm: str = "") -> Iterator[Variant]:
-    quantized = parts.startswith("vq")
-    sequence: Any = parts.removeprefix("vq").removeprefix("_") if parts != "baseline" else None
+def _with_updates(parts: str, arm: str = "") -> list[Variant]:
     name = f"{parts}_{arm}" if arm else parts
-    yield Variant(name, "ema" if quantized else None, sequence or None, arm)
-    if quantized:
-        yield Variant(f"{name}{UNSCALED}", "ema_unscaled", sequence or None, arm)
+    sequence: Any = parts.removeprefix("baseline").removeprefix("vq").removeprefix("_") or None
+    if not parts.startswith("vq"):
+        return [Variant(name, None, sequence, arm)]
+    return [Variant(name, "ema", sequence, arm), Variant(f"{name}{UNSCALED}", "ema_unscaled", sequence, arm)]
 
 
 def runs(config: VqConfig) -> list[tuple[Variant, int]]:
