@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from phonoscope.sae.models import SparseAutoencoder
 from phonoscope.sae.sparse import Pattern, decode
-
-if TYPE_CHECKING:
-    from phonoscope.sae.models import SparseAutoencoder
 
 
 class Step(NamedTuple):
@@ -34,6 +32,7 @@ def losses(model: SparseAutoencoder, x: Tensor, y: Tensor, pattern: Pattern, val
     activations, sparsity = model.kind.activate(model, pattern, values)
     errors = _errors(model, x, y, pattern, activations)
     reconstruction = torch.stack([error.pow(2).sum() / n for error in errors]).mean()
+    # JumpReLU's pattern has entries just below the threshold, which are not active
     fired = pattern.columns[activations.detach() > 0]
     return Step(reconstruction, sparsity, errors[-1], fired, y.new_tensor(len(fired) / n))
 
@@ -42,10 +41,13 @@ def _errors(model: SparseAutoencoder, x: Tensor, y: Tensor, pattern: Pattern, ac
     """y minus the reconstruction by each prefix of the features."""
     rest = y - model.b_dec - model.bypass(x)
     errors, start = [], 0
+    # a group is subtracted from what the smaller ones left: every feature is decoded once, however many groups hold it
     for end in model.kind.prefixes(model.shape.d_sae):
         inside = (pattern.columns >= start) & (pattern.columns < end)
-        part = pattern if bool(inside.all()) else pattern.keep(inside)
-        rest = rest - decode(part, activations if part is pattern else activations[inside], model.W_dec)
+        if bool(inside.all()):  # one group, the usual case: no copy, and `by_column` is sorted only once
+            rest = rest - decode(pattern, activations, model.W_dec)
+        else:
+            rest = rest - decode(pattern.keep(inside), activations[inside], model.W_dec)
         errors.append(rest)
         start = end
     return errors

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from phonoscope.config.sae import SaeConfig
 from phonoscope.config.section import Section
 from phonoscope.config.sites import Form
 from phonoscope.errors import ParamsError
 from phonoscope.sae.kinds import build_kind
 from phonoscope.sae.selection import threshold_at
 from phonoscope.sae.sparse import Pattern, preactivations
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from phonoscope.config.sae import SaeConfig
 
 MIXED_PRECISION = frozenset({"cuda"})
 """Devices on which training takes the encoder's product in bfloat16; weights and all sums stay float32."""
@@ -176,22 +173,10 @@ class SparseAutoencoder(nn.Module):
 
 
 def build_shape(form: Form, config: SaeConfig, *, d_in: int, d_out: int, layers: int = 1) -> SaeShape:
-    """Shape of a model: `expansion` features per dimension of a layer.
-
-    Raises: `ParamsError` if k exceeds them, or for an unknown kind or option.
-    """
+    """Shape of a model: `expansion` features per dimension of a layer. Raises `ParamsError` if k exceeds them."""
     d_sae = config.expansion * (d_in // layers)
     if config.k > d_sae:
         raise ParamsError(f"k is {config.k}, but there are {d_sae} features; lower k or raise the expansion")
-    build_kind(config.kind, config.options)
-    return SaeShape(
-        form=form,
-        kind=config.kind,
-        options=config.options,
-        d_in=d_in,
-        d_out=d_out,
-        layers=layers,
-        d_sae=d_sae,
-        k=config.k,
-        skip=config.skip and form == "transcoder",
-    )
+    widths = {"d_in": d_in, "d_out": d_out, "d_sae": d_sae, "layers": layers}
+    kept = config.model_dump(include={"kind", "options", "k"})
+    return SaeShape(form=form, skip=config.skip and form == "transcoder", **widths, **kept)

@@ -107,10 +107,7 @@ def interpret(
     features["clips"] = np.isin(features["feature"], clip_features(features, config.clip_features))
     kinds = {kind: frames.groups(kind, most=config.words if kind == "word" else None) for kind in KINDS}
     means = pd.concat(
-        [
-            means_table(activations, {"phone": kinds.pop("phone")}),
-            means_table(activations[speech], kinds),
-        ],
+        [means_table(activations, {"phone": kinds.pop("phone")}), means_table(activations[speech], kinds)],
         ignore_index=True,
     )
     for statistic, reason in skipped.items():
