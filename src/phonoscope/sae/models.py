@@ -91,6 +91,7 @@ class SparseAutoencoder(nn.Module):
 
     def pre(self, x: Tensor) -> Tensor:
         """Pre-activations of x [n, d_in]: [n, d_sae]."""
+        # the bias is folded into b_enc: x - b_in would be a copy of the batch
         return linear(x, self.encoder, self.b_enc - self.encoder @ self.input_bias)
 
     def scores(self, pre: Tensor) -> Tensor:
@@ -129,6 +130,7 @@ class SparseAutoencoder(nn.Module):
         Returns: the entries, their pre-activations with gradients [entries], all pre-activations without [n, d_sae].
         """
         device = x.device.type
+        # no graph for the dense product, whose gradient would be dense too; `entries` has that of the few that are used
         with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=device in MIXED_PRECISION):
             pre = self.pre(x).float()
             scores = self.scores(pre)
@@ -162,6 +164,7 @@ class SparseAutoencoder(nn.Module):
     @torch.no_grad()
     def rescale(self, input_scale: float, output_scale: float) -> None:
         """Turn a model of x / input_scale and y / output_scale into the same model of x and y, in place."""
+        # activations take the output's scale, since the decoder's rows keep their unit norm
         gain = output_scale / input_scale
         self.encoder.mul_(gain)
         for tensor in (self.b_enc, self.b_dec, self.threshold):

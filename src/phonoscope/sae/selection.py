@@ -26,8 +26,7 @@ def top_k(scores: Tensor, k: int) -> Pattern:
     """The k largest entries of each row of scores [n, width], as far as they are positive."""
     best = scores.topk(k, dim=1, sorted=False)
     rows = torch.arange(len(scores), device=scores.device).repeat_interleave(k)
-    pattern = Pattern(rows, best.indices.flatten(), *scores.shape)
-    return pattern.keep(best.values.flatten() > 0)
+    return Pattern(rows, best.indices.flatten(), *scores.shape).keep(best.values.flatten() > 0)
 
 
 def batch_top_k(scores: Tensor, k: int, guess: float = 0.0) -> tuple[Pattern, float]:
@@ -36,8 +35,9 @@ def batch_top_k(scores: Tensor, k: int, guess: float = 0.0) -> tuple[Pattern, fl
     `guess`, the last batch's smallest, only saves time: entries far below it are not ranked, unless too few are left.
     """
     wanted = k * len(scores)
+    # ranking all n * width entries would take longer than the rest of a step; nearly all lie far below the last cut
     candidates = above(scores, MARGIN * guess)
-    if len(candidates.rows) < wanted and guess > 0:
+    if len(candidates.rows) < wanted and guess > 0:  # another kind of batch: only now could an entry have been missed
         candidates = above(scores, 0.0)
     values = scores[candidates.rows, candidates.columns]
     surplus = len(values) - wanted
@@ -58,5 +58,6 @@ def threshold_at(batches: Iterable[Tensor], k: int) -> float:
         kept.append(scores[pattern.rows, pattern.columns])
         frames += len(scores)
     values = torch.cat(kept)
+    # one quantile of all frames, not the mean of the batches' cuts, which the last and shorter batch would bias
     surplus = len(values) - k * frames
     return float(values.kthvalue(surplus).values) if surplus > 0 else 0.0

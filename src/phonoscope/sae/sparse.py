@@ -40,6 +40,7 @@ class Pattern:
     @cached_property
     def by_column(self) -> tuple[Tensor, Tensor]:
         """The entries' order column by column, and where each column begins in it: [entries], [width + 1]."""
+        # sorted once a step for both weight gradients; stable, as the order of a sum decides its last bits
         return torch.argsort(self.columns, stable=True), _offsets(self.columns, self.width)
 
     def keep(self, mask: Tensor) -> Pattern:
@@ -69,8 +70,8 @@ def spmm_t(pattern: Pattern, values: Tensor, dense: Tensor) -> Tensor:
 
 def sddmm(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
     """The active entries of left @ right.T for left [n, d] and right [width, d]: [entries]."""
-    size = (pattern.n, pattern.width)
-    zeros = left.new_zeros(len(pattern.columns))
+    size, zeros = (pattern.n, pattern.width), left.new_zeros(len(pattern.columns))
+    # sampled, as left @ right.T itself has n * width entries
     target = torch.sparse_csr_tensor(pattern.offsets, pattern.columns, zeros, size, check_invariants=False)
     return torch.sparse.sampled_addmm(target, left, right.T, beta=0.0).values()
 
@@ -90,6 +91,8 @@ class _Preactivations(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, input_bias, encoder = ctx.saved_tensors
+        # with G [n, width] the sparse gradient and g its column sums: d b_enc = g, d b_in = -g @ encoder, and
+        # d encoder = G.T @ (x - b_in) = G.T @ x - outer(g, b_in), which needs no centred copy of x
         bias = torch.zeros_like(encoder[:, 0]).index_add_(0, ctx.pattern.columns, grad)
         weight = spmm_t(ctx.pattern, grad, x).addr_(bias, input_bias, alpha=-1)
         return None, None, -(bias @ encoder), weight, bias, None
@@ -119,11 +122,9 @@ def preactivations(
 
     x: [n, d]. input_bias: [d]. encoder: [width, d]. encoder_bias: [width]. There is no gradient for x.
     """
-    result: Tensor = _Preactivations.apply(values, x, input_bias, encoder, encoder_bias, pattern)
-    return result
+    return _Preactivations.apply(values, x, input_bias, encoder, encoder_bias, pattern)
 
 
 def decode(pattern: Pattern, values: Tensor, decoder: Tensor) -> Tensor:
     """Sparse activations times decoder [width, d], with gradients for both: [n, d]."""
-    result: Tensor = _Decode.apply(values, decoder, pattern)
-    return result
+    return _Decode.apply(values, decoder, pattern)
