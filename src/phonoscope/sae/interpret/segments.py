@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 
 def segment_starts(index: pd.DataFrame) -> NDArray[np.int64]:
@@ -22,11 +18,8 @@ def segment_starts(index: pd.DataFrame) -> NDArray[np.int64]:
 def segment_maxima(activations: sp.csr_array, starts: NDArray[np.int64]) -> sp.csr_array:
     """The highest activation of every feature within every segment, [segments, features]; activations not negative."""
     frames, features = activations.shape
-    lengths = np.diff(np.r_[starts, frames])
-    owner = np.repeat(np.arange(len(starts)), lengths)
-    row = np.repeat(owner, np.diff(activations.indptr))
-    cell = row * features + activations.indices
-    order = np.argsort(cell, kind="stable")
-    cells, first = np.unique(cell[order], return_index=True)
-    highest = np.maximum.reduceat(activations.data[order], first) if len(first) else activations.data
-    return sp.csr_array((highest, (cells // features, cells % features)), shape=(len(starts), features))
+    owner = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, frames]))
+    cell = np.repeat(owner, np.diff(activations.indptr)) * features + activations.indices
+    highest = pd.Series(activations.data).groupby(cell).max()  # of the entries alone: none is below a missing one's 0
+    cells = highest.index.to_numpy()
+    return sp.csr_array((highest.to_numpy(), (cells // features, cells % features)), shape=(len(starts), features))
