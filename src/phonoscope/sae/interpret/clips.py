@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 SAMPLE_RATE = 16_000
 FRAME_SAMPLES = 320  # 20 ms; frame i is centred on sample 320 i
-HOP = 160
-WINDOW = 400
-MELS = 64
+HOP, WINDOW, MELS = 160, 400, 64
 RANGE_DB = 70.0
 PEAK = 0.95
 BITS = 12  # the lower four of 16 bits stay empty, which makes a FLAC file a third smaller
-SILENT = 1e-4
 FAINT = 1e-3
 """Least mel power of a clip's loudest point, so that silence stays white."""
 
 
 def cut_clip(samples: NDArray[np.float32], frame: int, clip_s: float) -> NDArray[np.float32]:
-    """Part of an utterance whose middle is the centre of Whisper frame `frame`.
+    """Part of an utterance, `samples` at 16 kHz, whose middle is the centre of Whisper frame `frame`.
 
     It has round(16,000 * clip_s) samples: beyond the utterance's edges it is silent.
-
-    Args:
-        samples: [samples], 16 kHz.
     """
     length = round(SAMPLE_RATE * clip_s)
     start = FRAME_SAMPLES * frame - length // 2
@@ -46,7 +37,7 @@ def flac(clip: NDArray[np.float32]) -> bytes:
     import soundfile as sf
 
     peak = float(np.abs(clip).max(initial=0.0))
-    steps = np.rint(clip * (PEAK / peak if peak > SILENT else 1.0) * 2 ** (BITS - 1))
+    steps = np.rint(clip * (PEAK / peak if peak > 1e-4 else 1.0) * 2 ** (BITS - 1))
     buffer = io.BytesIO()
     sf.write(buffer, (steps * 2 ** (16 - BITS)).astype(np.int16), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
@@ -61,6 +52,7 @@ def spectrogram(clip: NDArray[np.float32]) -> NDArray[np.uint8]:
     from torchaudio.functional import melscale_fbanks
 
     window = torch.hann_window(WINDOW)
+    # padded to twice the window: the lowest mel bands are narrower than a bin of the window alone
     bins = torch.stft(torch.from_numpy(clip), 2 * WINDOW, HOP, WINDOW, window, return_complex=True).abs().square()
     bands = melscale_fbanks(len(bins), 50.0, SAMPLE_RATE / 2, MELS, SAMPLE_RATE, "slaney", "slaney")
     power = (bands.T @ bins)[:, : len(clip) // HOP].numpy()

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phonoscope.sae.interpret.groups import Labels
-
-FOLDS = 5
+from phonoscope.sae.interpret.groups import Labels
 
 
 def sex_forest(
@@ -46,22 +42,21 @@ def sex_forest(
     if len(set(sex[train])) == 2 and not train.all():
         rows += _report("utterance", sex[~train], forest.fit(means[train], sex[train]).predict(means[~train]))
     rarer = min(len(set(speakers[sex == name])) for name in ("F", "M"))
-    folds = StratifiedGroupKFold(min(FOLDS, rarer), shuffle=True, random_state=seed)
-    return pd.DataFrame(
-        rows + _report("speaker", sex, cross_val_predict(forest, means, sex, groups=speakers, cv=folds))
-    )
+    folds = StratifiedGroupKFold(min(5, rarer), shuffle=True, random_state=seed)  # both sexes in every fold
+    rows += _report("speaker", sex, cross_val_predict(forest, means, sex, groups=speakers, cv=folds))
+    return pd.DataFrame(rows)
 
 
 def _report(split_by: str, sex: Labels, predicted: Labels) -> list[dict[str, Any]]:
     from sklearn.metrics import classification_report, recall_score
 
     report: Any = classification_report(sex, predicted, labels=["F", "M"], output_dict=True, zero_division=0.0)
-    there = sorted(set(sex))
-    balanced = float(np.mean(recall_score(sex, predicted, labels=there, average=None, zero_division=0.0)))
-    accuracy = float(np.mean(sex == predicted))
+    # over the sexes that occur: `balanced_accuracy_score` warns where one of them is only predicted
+    recalls = recall_score(sex, predicted, labels=sorted(set(sex)), average=None, zero_division=0.0)
+    accuracies = {"accuracy": float(np.mean(sex == predicted)), "balanced_accuracy": float(np.mean(recalls))}
     return [
         {"split_by": split_by, "sex": name}
         | {key.removesuffix("-score"): float(value) for key, value in report[name].items()}
-        | {"accuracy": accuracy, "balanced_accuracy": balanced}
+        | accuracies
         for name in ("F", "M")
     ]

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from phonoscope.audio import read_audio, resample
 from phonoscope.files import write_json, write_parquet, write_safetensors
 from phonoscope.sae.interpret.clips import SAMPLE_RATE, cut_clip, flac, spectrogram, strip_png
 from phonoscope.sae.interpret.run import Interpretation
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from scipy.sparse import csr_array
 
 TABLES = ("features", "phones", "windows", "means", "power", "forest")
 
@@ -28,9 +27,6 @@ def save_interpretation(
     clip_s: float,
 ) -> None:
     """Write an interpretation into a folder. `read` gives an utterance's audio at 16 kHz, [samples]."""
-    import pyarrow as pa
-    import torch
-
     for name in TABLES:
         write_parquet(folder / f"{name}.parquet", pa.Table.from_pandas(getattr(result, name), preserve_index=False))
     write_json(folder / "notes.json", {"skipped": result.skipped, "scores": result.scores})
