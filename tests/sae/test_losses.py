@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from phonoscope.sae.kinds.jumprelu import heaviside, jump_relu
-from phonoscope.sae.losses import Step, losses
 from phonoscope.sae.models import SparseAutoencoder
+from phonoscope.sae.train import Step, losses
 from tests.sae.planted import random_model
 
 N, D, WIDTH = 6, 4, 8

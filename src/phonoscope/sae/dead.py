@@ -11,8 +11,7 @@ from torch.nn.functional import normalize
 from torch.optim import Optimizer
 
 from phonoscope.sae.models import SparseAutoencoder
-from phonoscope.sae.selection import top_k
-from phonoscope.sae.sparse import Pattern, decode
+from phonoscope.sae.sparse import Pattern, decode, top_k
 
 RESAMPLED_ENCODER = 0.2  # norm of a resampled feature's encoder row, relative to the mean of the live features
 

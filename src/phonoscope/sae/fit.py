@@ -110,11 +110,8 @@ def fit(
 ) -> SaeTrainer:
     """Train a model; the trainer that is returned has it in inference form.
 
-    Args:
-        form: model to train; a crosscoder's frames hold `layers` layers, layer by layer.
-        checkpoint: file that is written from time to time and at the end, and resumed from if it exists. The caller
-            removes it.
-    Raises: `ParamsError` if k exceeds the number of features, `DataError` for frames that cannot be learned from.
+    A crosscoder's frames hold `layers` layers, layer by layer. `checkpoint` is written from time to time and at the
+    end, and resumed from if it exists; the caller removes it. Raises: as `train_sae`.
     """
     shape = build_shape(form, config, d_in=train.inputs.shape[1], d_out=train.outputs.shape[1], layers=layers)
     trainer = SaeTrainer(SparseAutoencoder(shape), train, config, device)

@@ -17,8 +17,7 @@ from phonoscope.config.section import Section
 from phonoscope.config.sites import Form
 from phonoscope.errors import ParamsError
 from phonoscope.sae.kinds import build_kind
-from phonoscope.sae.selection import threshold_at
-from phonoscope.sae.sparse import Pattern, preactivations
+from phonoscope.sae.sparse import Pattern, preactivations, threshold_at
 
 MIXED_PRECISION = frozenset({"cuda"})
 """Devices on which training takes the encoder's product in bfloat16; weights and all sums stay float32."""

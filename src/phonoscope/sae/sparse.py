@@ -1,13 +1,16 @@
-"""Sparse activations as the list of their active entries, and the products that training needs of them.
+"""Sparse activations as the list of their active entries: their selection, and the products that training needs.
 
 Of `width` features only some tens are active in a frame. The decoder's product and every gradient of encoder and
 decoder then touch the active entries alone; the one dense product left is the encoder's forward pass. Sums over entries
 are PyTorch's embedding bags: vectorised, deterministic, and there on CPU and CUDA alike.
+
+TopK: Gao et al. 2024 (2406.04093). BatchTopK: Bussmann et al. 2024 (2412.06410).
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +19,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding_bag
+
+MARGIN = 0.8
+"""Share of the last batch's smallest entry; in a similar batch no entry below it is among the largest."""
 
 with warnings.catch_warnings():  # torch says once that sparse tensors are new, and that it does not check them
     warnings.simplefilter("ignore")
@@ -46,6 +52,53 @@ class Pattern:
     def keep(self, mask: Tensor) -> Pattern:
         """The entries where `mask` [entries] holds."""
         return Pattern(self.rows[mask], self.columns[mask], self.n, self.width)
+
+
+def above(scores: Tensor, floor: Tensor | float) -> Pattern:
+    """Entries of scores [n, width] over `floor`, a number or [width]."""
+    rows, columns = (scores > floor).nonzero(as_tuple=True)
+    return Pattern(rows, columns, *scores.shape)
+
+
+def top_k(scores: Tensor, k: int) -> Pattern:
+    """The k largest entries of each row of scores [n, width], as far as they are positive."""
+    best = scores.topk(k, dim=1, sorted=False)
+    rows = torch.arange(len(scores), device=scores.device).repeat_interleave(k)
+    return Pattern(rows, best.indices.flatten(), *scores.shape).keep(best.values.flatten() > 0)
+
+
+def batch_top_k(scores: Tensor, k: int, guess: float = 0.0) -> tuple[Pattern, float]:
+    """The k * n largest positive entries of scores [n, width], and the smallest of them.
+
+    `guess`, the last batch's smallest, only saves time: entries far below it are not ranked, unless too few are left.
+    """
+    wanted = k * len(scores)
+    # ranking all n * width entries would take longer than the rest of a step; nearly all lie far below the last cut
+    candidates = above(scores, MARGIN * guess)
+    if len(candidates.rows) < wanted and guess > 0:  # another kind of batch: only now could an entry have been missed
+        candidates = above(scores, 0.0)
+    values = scores[candidates.rows, candidates.columns]
+    surplus = len(values) - wanted
+    if surplus <= 0:
+        return candidates, float(values.min()) if len(values) else 0.0
+    cut = values.kthvalue(surplus).values  # the largest that is left out
+    return candidates.keep(values > cut), float(cut)
+
+
+def threshold_at(batches: Iterable[Tensor], k: int) -> float:
+    """The threshold that k entries a row exceed on average, over batches of scores [n, width]; 0 if fewer are positive.
+
+    Each batch keeps twice its average share, so a batch with up to twice the entries is still exact.
+    """
+    kept, frames, guess = [], 0, 0.0
+    for scores in batches:
+        pattern, guess = batch_top_k(scores, min(2 * k, scores.shape[1]), guess)
+        kept.append(scores[pattern.rows, pattern.columns])
+        frames += len(scores)
+    values = torch.cat(kept)
+    # one quantile of all frames, not the mean of the batches' cuts, which the last and shorter batch would bias
+    surplus = len(values) - k * frames
+    return float(values.kthvalue(surplus).values) if surplus > 0 else 0.0
 
 
 def _offsets(index: Tensor, size: int) -> Tensor:

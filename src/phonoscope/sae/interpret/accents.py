@@ -16,12 +16,9 @@ def skip_reason(accents: Sequence[str]) -> str:
 
 
 def accent_profiles(means: NDArray[np.float64], accents: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    """Mean profile of every accent, over its speakers.
+    """The accents, sorted, and the mean profile of each over its speakers, [accents, features that vary].
 
-    Args:
-        means: mean activation of each speaker, [speakers, features].
-        accents: one a speaker; speakers without one take no part.
-    Returns: the accents, sorted, and their profiles [accents, features that vary].
+    means: mean activation of each speaker, [speakers, features]. accents: one a speaker, or empty.
     """
     labels = np.array(accents)
     accent, known = labels[labels != ""], means[labels != ""]

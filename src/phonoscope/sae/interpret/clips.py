@@ -52,7 +52,7 @@ def spectrogram(clip: NDArray[np.float32]) -> NDArray[np.uint8]:
     from torchaudio.functional import melscale_fbanks
 
     window = torch.hann_window(WINDOW)
-    # padded to twice the window: the lowest mel bands are narrower than a bin of the window alone
+    # padded to twice the window: the lowest mel bands are hardly wider than a bin of the window alone
     bins = torch.stft(torch.from_numpy(clip), 2 * WINDOW, HOP, WINDOW, window, return_complex=True).abs().square()
     bands = melscale_fbanks(len(bins), 50.0, SAMPLE_RATE / 2, MELS, SAMPLE_RATE, "slaney", "slaney")
     power = (bands.T @ bins)[:, : len(clip) // HOP].numpy()

@@ -14,8 +14,8 @@ from phonoscope.compute import derive_seed
 from phonoscope.data.phones import SILENCE
 from phonoscope.errors import DataError
 from phonoscope.sae.interpret.groups import group
-from phonoscope.sae.interpret.segments import segment_maxima, segment_starts
 from phonoscope.sae.interpret.selectivity import phone_table, selectivity
+from phonoscope.sae.interpret.windows import segment_maxima, segment_starts
 from phonoscope.stats import Interval, draw_resamples, interval
 
 CHUNK = 2**24

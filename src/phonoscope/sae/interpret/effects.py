@@ -39,11 +39,8 @@ def sex_effects(
     """Cohen's d (F minus M) of every feature over speakers.
 
     Interval: percentile bootstrap, speakers resampled within each sex. p: Welch's t-test. q: Benjamini-Hochberg over
-    the features that any speaker activates; the others get d = 0 and p = q = 1.
-
-    Args:
-        means: mean activation of each speaker, [speakers, features].
-        sex: F, M or empty, one a speaker; at least two of each (`skip_reason`).
+    the features that any speaker activates; the others get `SKIPPED`. means: mean activation of each speaker,
+    [speakers, features]. sex: F, M or empty, one a speaker; at least two of each (`skip_reason`).
     """
     from scipy.stats import bootstrap, false_discovery_control, ttest_ind
 

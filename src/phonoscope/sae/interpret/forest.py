@@ -23,22 +23,17 @@ def sex_forest(
 ) -> pd.DataFrame:
     """Precision and recall by sex on utterances held out, and on speakers held out.
 
-    Split by utterance, as in the first study, test speakers also occur in training; only the split by speaker, in
-    cross-validation, shows whether sex was learnt.
-
-    Args:
-        means: mean activation of each utterance, [utterances, features].
-        sex: F or M, [utterances].
-        speakers: [utterances]; at least two of each sex.
-        train: the side of the split by utterance, [utterances].
-    Returns: split_by, sex, precision, recall, f1, support, accuracy, balanced_accuracy. A split by utterance without
-        both sexes on train, or without anything on eval, has no rows.
+    means: mean activation of each utterance, [utterances, features]. sex: F or M. speakers: at least two of each sex.
+    train: the side of the split by utterance; without both sexes on train, or anything on eval, it has no rows.
+    Returns: split_by, sex, precision, recall, f1, support, accuracy, balanced_accuracy.
     """
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
     forest = RandomForestClassifier(trees, class_weight="balanced", random_state=seed, n_jobs=workers)
     rows = []
+    # split by utterance, as in the first study, test speakers also occur in training: only the split by speaker shows
+    # whether sex was learnt
     if len(set(sex[train])) == 2 and not train.all():
         rows += _report("utterance", sex[~train], forest.fit(means[train], sex[train]).predict(means[~train]))
     rarer = min(len(set(speakers[sex == name])) for name in ("F", "M"))

@@ -17,9 +17,8 @@ from phonoscope.data.phones import SILENCE
 from phonoscope.sae.interpret import accents, effects
 from phonoscope.sae.interpret.forest import sex_forest
 from phonoscope.sae.interpret.groups import KINDS, Groups, Labels, group, group_means, means_table
-from phonoscope.sae.interpret.segments import segment_maxima, segment_starts
 from phonoscope.sae.interpret.selectivity import area_at, auroc, feature_columns, phone_table, precision, selectivity
-from phonoscope.sae.interpret.windows import top_windows, traces
+from phonoscope.sae.interpret.windows import Places, segment_maxima, segment_starts, top_windows, traces
 from phonoscope.stats import evenly_spaced
 
 log = logging.getLogger(__name__)
@@ -68,8 +67,7 @@ class _Frames:
         return (self.index["split"] == "train").to_numpy()
 
     @cached_property
-    def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Code of each frame's utterance, and its number therein."""
+    def places(self) -> Places:
         return pd.factorize(self.index["utterance"])[0].astype(np.int64), self.index["frame"].to_numpy(np.int64)
 
     @cached_property
@@ -113,9 +111,8 @@ def interpret(
 ) -> Interpretation:
     """Windows, selectivity, group means, effect sizes, accents and the forest of one site.
 
-    Args:
-        activations: [frames, features], not negative.
-        index: one row a frame with the columns of `LABELS`, the frames of an utterance in ascending order.
+    activations: [frames, features], not negative. index: a row a frame with the columns of `LABELS`, the frames of an
+    utterance in ascending order.
     """
     speech = (index["phone"] != SILENCE).to_numpy() | config.silence
     frames = _Frames(activations, index.reset_index(drop=True), speech)
@@ -141,7 +138,7 @@ def _windows(frames: _Frames, config: InterpretConfig) -> pd.DataFrame:
     """Top windows of every feature with the labels of their highest frames, and the activations around these."""
     table = _top(frames, config)
     reach = round(config.clip_s / FRAME_S / 2)
-    around = traces(frames.activations, *frames.places, table, reach=reach)
+    around = traces(frames.activations, frames.places, table, reach=reach)
     labels = frames.index.loc[table["row"], list(LABELS)].reset_index(drop=True)
     table = pd.concat([table, labels], axis=1)
     table["time_s"] = (table["frame"] * FRAME_S).round(6)
@@ -151,8 +148,8 @@ def _windows(frames: _Frames, config: InterpretConfig) -> pd.DataFrame:
 
 
 def _top(frames: _Frames, config: InterpretConfig) -> pd.DataFrame:
-    settings = {"k": config.top_k, "per_utterance": config.per_utterance}
-    return top_windows(frames.activations, *frames.places, apart=2 * round(config.clip_s / FRAME_S / 2), **settings)
+    size = {"k": config.top_k, "apart": 2 * round(config.clip_s / FRAME_S / 2)}
+    return top_windows(frames.activations, frames.places, **size, per_utterance=config.per_utterance)
 
 
 def _selectivity(

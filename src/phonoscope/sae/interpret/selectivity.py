@@ -19,12 +19,8 @@ from phonoscope.sae.interpret.groups import Groups, Labels
 def auroc(activations: sp.csr_array, groups: Groups) -> NDArray[np.float64]:
     """Area under the ROC curve of every feature for every group against the rows of the other groups.
 
-    Exact, from ranks (the Mann-Whitney statistic; ties count half). Rows in no group take no part.
-
-    Args:
-        activations: [rows, features], not negative.
-        groups: one group a row (a frame, or a phone segment by its highest activation).
-    Returns: [features, groups], 0.5 where a group has no rows or all.
+    Exact, from ranks (the Mann-Whitney statistic; ties count half). activations: [rows, features], not negative. Rows,
+    frames or phone segments, in no group take no part. Returns: [features, groups], 0.5 where a group has none or all.
     """
     taken = groups.code >= 0
     columns, code = activations[taken].tocsc(), groups.code[taken]
@@ -120,9 +116,7 @@ def feature_columns(areas: Selectivity) -> pd.DataFrame:
 def phone_table(areas: Selectivity, precisions: NDArray[np.float64], density: NDArray[np.float64]) -> pd.DataFrame:
     """One row a phone: its best detector, chosen on train, with its area on eval; the best first.
 
-    Args:
-        precisions: [phones], of the phone's detector.
-        density: [features].
+    precisions: of each phone's detector, [phones]. density: [features].
     """
     detector = areas.detectors()
     table = pd.DataFrame(

@@ -1,4 +1,4 @@
-"""Windows in which a feature is most active."""
+"""Windows in which a feature is most active, and phone segments: the runs of frames that carry one phone."""
 
 from __future__ import annotations
 
@@ -10,27 +10,18 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+Places = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Code of each frame's utterance, whose rows follow each other, and its number therein, ascending: [frames] each."""
 
-def top_windows(
-    activations: sp.csr_array,
-    utterance: NDArray[np.int64],
-    frame: NDArray[np.int64],
-    *,
-    k: int,
-    apart: int,
-    per_utterance: int,
-) -> pd.DataFrame:
+
+def top_windows(activations: sp.csr_array, places: Places, *, k: int, apart: int, per_utterance: int) -> pd.DataFrame:
     """The k highest frames of every feature, `apart` frames from each other where they share an utterance.
 
     Each block of `apart` frames offers its highest frame; the offers are taken from the highest down, of equal values
-    the earlier row first.
-
-    Args:
-        activations: [frames, features], not negative.
-        utterance: code of each frame's utterance, [frames]; the rows of an utterance follow each other.
-        frame: number of each frame within its utterance, [frames], ascending.
-    Returns: feature, rank (from 1), row and value; fewer than k rows where a feature fires in fewer windows.
+    the earlier row first. activations: [frames, features], not negative. Returns: feature, rank (from 1), row and
+    value; fewer than k rows where a feature fires in fewer windows.
     """
+    utterance, frame = places
     columns = activations.tocsc()
     columns.eliminate_zeros()
     columns.sort_indices()
@@ -68,20 +59,14 @@ def _spread(utterances: Sequence[int], frames: Sequence[int], *, k: int, apart: 
     return taken
 
 
-def traces(
-    activations: sp.csr_array,
-    utterance: NDArray[np.int64],
-    frame: NDArray[np.int64],
-    windows: pd.DataFrame,
-    *,
-    reach: int,
-) -> NDArray[np.float32]:
+def traces(activations: sp.csr_array, places: Places, windows: pd.DataFrame, *, reach: int) -> NDArray[np.float32]:
     """Activation of each window's feature from `reach` frames before its highest frame to `reach` after it.
 
     Returns: [windows, 2 * reach + 1], 0 where the utterance has no such frame.
     """
     # one ascending number a frame, with gaps between utterances that are wider than a window: a frame that is missing,
     # or beyond an edge, has a number that does not occur
+    utterance, frame = places
     key = utterance * (int(frame.max(initial=0)) + 2 * reach + 1) + frame
     trace = np.zeros((len(windows), 2 * reach + 1), dtype=np.float32)
     if not len(windows):
@@ -92,3 +77,20 @@ def traces(
     feature = np.broadcast_to(windows["feature"].to_numpy()[:, None], there.shape)
     trace[there] = np.asarray(activations[row[there], feature[there]]).ravel()
     return trace
+
+
+def segment_starts(index: pd.DataFrame) -> NDArray[np.int64]:
+    """The first row of every run of frames of one utterance and phone, [segments]. Columns: utterance, frame, phone."""
+    utterance, phone = (pd.factorize(index[column])[0] for column in ("utterance", "phone"))
+    gap = np.diff(index["frame"].to_numpy(np.int64)) != 1
+    return np.flatnonzero(np.r_[len(index) > 0, (np.diff(utterance) != 0) | (np.diff(phone) != 0) | gap][: len(index)])
+
+
+def segment_maxima(activations: sp.csr_array, starts: NDArray[np.int64]) -> sp.csr_array:
+    """The highest activation of every feature within every segment, [segments, features]; activations not negative."""
+    frames, features = activations.shape
+    owner = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, frames]))
+    cell = np.repeat(owner, np.diff(activations.indptr)) * features + activations.indices
+    highest = pd.Series(activations.data).groupby(cell).max()  # of the entries alone: none is below a missing one's 0
+    cells = highest.index.to_numpy()
+    return sp.csr_array((highest.to_numpy(), (cells // features, cells % features)), shape=(len(starts), features))

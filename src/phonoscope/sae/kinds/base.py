@@ -17,8 +17,7 @@ from torch import Tensor
 
 from phonoscope.config.section import Section
 from phonoscope.errors import ParamsError
-from phonoscope.sae.selection import above
-from phonoscope.sae.sparse import Pattern
+from phonoscope.sae.sparse import Pattern, above
 
 if TYPE_CHECKING:
     from phonoscope.sae.models import SparseAutoencoder

@@ -9,8 +9,7 @@ from pydantic import PrivateAttr
 from torch import Tensor
 
 from phonoscope.sae.kinds.base import Kind, register
-from phonoscope.sae.selection import batch_top_k
-from phonoscope.sae.sparse import Pattern
+from phonoscope.sae.sparse import Pattern, batch_top_k
 
 if TYPE_CHECKING:
     from phonoscope.sae.models import SparseAutoencoder

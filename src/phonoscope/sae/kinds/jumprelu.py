@@ -10,8 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from phonoscope.sae.kinds.base import Kind, register
-from phonoscope.sae.selection import above
-from phonoscope.sae.sparse import Pattern
+from phonoscope.sae.sparse import Pattern, above
 
 if TYPE_CHECKING:
     from phonoscope.sae.models import SparseAutoencoder

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from phonoscope.sae.kinds.base import Kind, register
-from phonoscope.sae.selection import top_k
-from phonoscope.sae.sparse import Pattern
+from phonoscope.sae.sparse import Pattern, top_k
 
 if TYPE_CHECKING:
     from phonoscope.sae.models import SparseAutoencoder
