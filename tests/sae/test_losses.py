@@ -35,13 +35,6 @@ def test_l1_counts_each_activation_by_its_decoder_norm() -> None:
     torch.testing.assert_close(step.reconstruction, (x - model.decode(activations)).pow(2).sum(dim=1).mean())
 
 
-def test_a_crosscoders_l1_sums_norms_over_layers() -> None:
-    model = _model("relu", {"l1": 1.0}, form="crosscoder", layers=2)
-    step, x = _take(model)
-    norms = model.W_dec[:, :2].norm(dim=1) + model.W_dec[:, 2:].norm(dim=1)
-    torch.testing.assert_close(step.sparsity, (model.pre(x).relu() * norms).sum(dim=1).mean())
-
-
 def test_nested_groups_each_reconstruct_alone() -> None:
     model = _model("matryoshka", {"groups": [0.25, 0.5, 1.0]})
     step, x = _take(model)

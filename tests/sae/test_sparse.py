@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from phonoscope.sae.sparse import Pattern, above, batch_top_k, decode, preactivations, sddmm, spmm, spmm_t, top_k
+from phonoscope.sae.sparse import Pattern, Preactivations, above, batch_top_k, decode, sddmm, spmm, spmm_t, top_k
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_gradients_are_those_of_autograd_on_dense_matrices(mask: Tensor) -> None
     (output * weights).sum().backward()
     values = activations(*leaves[:3])[mask]
     input_bias, encoder, encoder_bias, decoder = sparse
-    kept = preactivations(values, x, input_bias, encoder, encoder_bias, pattern)
+    kept = Preactivations.apply(values, x, input_bias, encoder, encoder_bias, pattern)
     ours = decode(pattern, kept, decoder)
     torch.testing.assert_close(ours, output)
     (ours * weights).sum().backward()

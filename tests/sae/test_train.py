@@ -151,7 +151,6 @@ def test_every_frame_is_seen_once_a_pass_in_another_order() -> None:
     order = np.concatenate(steps)
     assert sorted(order[:25]) == sorted(order[25:]) == list(range(25))
     assert not np.array_equal(order[:25], order[25:])
-    np.testing.assert_array_equal(steps[3], data.batch(3, 10, seed=3))
     assert not np.array_equal(steps[0], data.batch(0, 10, seed=4))
 
 
@@ -170,7 +169,6 @@ def test_an_autoencoder_is_trained_on_arrays_with_intervals_over_utterances() ->
     table: Any = fitted.table.set_index("metric")
     assert table.loc["fvu", "value"] == pytest.approx(fitted.scores.fvu)
     assert table.loc["l0", "value"] == pytest.approx(fitted.scores.l0) == pytest.approx(ACTIVE, rel=0.2)
-    assert table.loc["dead_share", "value"] == fitted.dead_share
     for metric in ("fvu", "l0"):
         assert table.loc[metric, "low"] < table.loc[metric, "value"] < table.loc[metric, "high"]
     encoded = fitted.model.encode(frames[:5])

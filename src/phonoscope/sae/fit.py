@@ -21,10 +21,8 @@ from phonoscope.sae.models import SparseAutoencoder, build_shape
 from phonoscope.sae.train import SaeTrainer
 from phonoscope.stats import ratio_interval
 
-BLOCKS = 100
-"""Stretches of consecutive frames that stand for utterances where these are not given."""
-HELD_OUT = 0.2
-"""Share of the utterances that `train_sae` holds out where no frames are given."""
+BLOCKS = 100  # stretches of consecutive frames that stand for utterances where these are not given
+HELD_OUT = 0.2  # share of the utterances that `train_sae` holds out where no frames are given
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from phonoscope.config.section import Section
 from phonoscope.config.sites import Form
 from phonoscope.errors import ParamsError
 from phonoscope.sae.kinds import build_kind
-from phonoscope.sae.sparse import Pattern, preactivations, threshold_at
+from phonoscope.sae.sparse import Pattern, Preactivations, threshold_at
 
 MIXED_PRECISION = frozenset({"cuda"})
 """Devices on which training takes the encoder's product in bfloat16; weights and all sums stay float32."""
@@ -31,15 +31,12 @@ class SaeShape(Section):
     kind: str
     """Kind of sparsity, see `phonoscope.sae.kinds`."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Options of the kind."""
     d_in: int = Field(ge=1)
     """Input dimensions; a crosscoder's are those of all layers, layer by layer."""
     d_out: int = Field(ge=1)
-    """Output dimensions."""
     layers: int = Field(default=1, ge=1)
     """Layers that a crosscoder reads and writes, else 1."""
     d_sae: int = Field(ge=1)
-    """Features."""
     k: int = Field(ge=1)
     """Active features a frame (`jumprelu`: target; `relu`: not used)."""
     skip: bool = False
@@ -139,7 +136,7 @@ class SparseAutoencoder(nn.Module):
     def entries(self, pre: Tensor, x: Tensor, pattern: Pattern) -> Tensor:
         """A pattern's pre-activations [entries] with gradients, out of all of them, `pre` [n, d_sae]."""
         values = pre[pattern.rows, pattern.columns]
-        return preactivations(values, x, self.input_bias, self.encoder, self.b_enc, pattern)
+        return Preactivations.apply(values, x, self.input_bias, self.encoder, self.b_enc, pattern)
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[Tensor]) -> None:

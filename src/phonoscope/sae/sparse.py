@@ -129,8 +129,11 @@ def sddmm(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
     return torch.sparse.sampled_addmm(target, left, right.T, beta=0.0).values()
 
 
-class _Preactivations(torch.autograd.Function):
-    """Active entries of (x - input_bias) @ encoder.T + encoder_bias, given their values from the dense product."""
+class Preactivations(torch.autograd.Function):
+    """Active entries of (x - input_bias) @ encoder.T + encoder_bias, given their values from the dense product.
+
+    values: [entries]. x: [n, d], without a gradient. input_bias: [d]. encoder: [width, d]. encoder_bias: [width].
+    """
 
     @staticmethod
     def forward(
@@ -166,16 +169,6 @@ class _Decode(torch.autograd.Function):
         values, decoder = ctx.saved_tensors
         grad = grad.contiguous()
         return sddmm(ctx.pattern, grad, decoder), spmm_t(ctx.pattern, values, grad), None
-
-
-def preactivations(
-    values: Tensor, x: Tensor, input_bias: Tensor, encoder: Tensor, encoder_bias: Tensor, pattern: Pattern
-) -> Tensor:
-    """The pattern's entries of (x - input_bias) @ encoder.T + encoder_bias, `values` [entries], with gradients.
-
-    x: [n, d]. input_bias: [d]. encoder: [width, d]. encoder_bias: [width]. There is no gradient for x.
-    """
-    return _Preactivations.apply(values, x, input_bias, encoder, encoder_bias, pattern)
 
 
 def decode(pattern: Pattern, values: Tensor, decoder: Tensor) -> Tensor:

@@ -181,13 +181,8 @@ class SaeTrainer:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint for `resume`."""
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "idle": self.idle,
-            "identity": self._identity(),
-            "loop": (self.step, self.curve, self._sums),
-        }
+        weights = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "idle": self.idle}
+        state = {**weights, "identity": self._identity(), "loop": (self.step, self.curve, self._sums)}
         with atomic_file(path) as temporary:
             torch.save(state, temporary)
 

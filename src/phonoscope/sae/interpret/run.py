@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from phonoscope.compute import derive_seed
 from phonoscope.config.interpret import InterpretConfig
 from phonoscope.data.phones import SILENCE
-from phonoscope.sae.interpret import accents, effects
-from phonoscope.sae.interpret.forest import sex_forest
+from phonoscope.sae.interpret import speakers
 from phonoscope.sae.interpret.groups import KINDS, Groups, Labels, group, group_means, means_table
 from phonoscope.sae.interpret.selectivity import area_at, auroc, feature_columns, phone_table, precision, selectivity
 from phonoscope.sae.interpret.windows import Places, segment_maxima, segment_starts, top_windows, traces
@@ -194,18 +193,16 @@ def _sexes(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Effect sizes, power analysis and forest; `skipped` gets the reason of what cannot be computed."""
     sex = frames.labels("speaker", frames.speakers, "sex").tolist()
-    power = effects.power_table(sex, alpha=config.alpha, power=config.power)
-    if reason := effects.skip_reason(sex):
+    power = speakers.power_table(sex, alpha=config.alpha, power=config.power)
+    if reason := speakers.sexes_skipped(sex):
         skipped["effects by sex"] = skipped["forest by sex"] = reason
-        return pd.DataFrame(effects.SKIPPED, index=np.arange(frames.activations.shape[1])), power, pd.DataFrame()
+        return pd.DataFrame(speakers.SKIPPED, index=np.arange(frames.activations.shape[1])), power, pd.DataFrame()
     for row in power[~power["enough"]].itertuples():
-        log.warning(
-            "Cohen's d of %s needs %s speakers of each sex at power %s; there are %s",
-            *(row.d, row.speakers_per_sex, config.power, row.there),
-        )
+        needs = "Cohen's d of %s needs %s speakers of each sex at power %s; there are %s"
+        log.warning(needs, row.d, row.speakers_per_sex, config.power, row.there)
     bootstrap = {"samples": config.bootstrap, "confidence": config.confidence}
     means, seed = frames.means(frames.speakers), derive_seed(config.seed, "effects")
-    return effects.sex_effects(means, sex, seed=seed, **bootstrap), power, _forest(frames, config, workers)
+    return speakers.sex_effects(means, sex, seed=seed, **bootstrap), power, _forest(frames, config, workers)
 
 
 def _forest(frames: _Frames, config: InterpretConfig, workers: int) -> pd.DataFrame:
@@ -213,7 +210,8 @@ def _forest(frames: _Frames, config: InterpretConfig, workers: int) -> pd.DataFr
     sex, speaker, split = (frames.labels("utterance", utterances, kind) for kind in ("sex", "speaker", "split"))
     known = np.isin(sex, ["F", "M"])
     data = frames.means(utterances)[known], sex[known], speaker[known], split[known] == "train"
-    return sex_forest(*data, trees=config.trees, seed=derive_seed(config.seed, "forest") % 2**31, workers=workers)
+    seed = derive_seed(config.seed, "forest") % 2**31
+    return speakers.sex_forest(*data, trees=config.trees, seed=seed, workers=workers)
 
 
 def _accents(frames: _Frames, config: InterpretConfig, skipped: dict[str, str]) -> tuple[AccentMap | None, Labels]:
@@ -221,15 +219,15 @@ def _accents(frames: _Frames, config: InterpretConfig, skipped: dict[str, str]) 
     from scipy.cluster.hierarchy import linkage
 
     accent = frames.labels("speaker", frames.speakers, "accent")
-    if reason := accents.skip_reason(accent.tolist()):
+    if reason := speakers.accents_skipped(accent.tolist()):
         skipped["accent profiles"] = reason
         return None, np.full(frames.activations.shape[1], "", dtype=object)
     means = frames.means(frames.speakers)
-    names, profiles = accents.accent_profiles(means, accent.tolist())
+    names, profiles = speakers.accent_profiles(means, accent.tolist())
     by_accent = np.stack([means[accent == name].mean(axis=0) for name in names])
     loudest = np.where(by_accent.max(axis=0) > 0, np.array(names, dtype=object)[by_accent.argmax(axis=0)], "")
     utterances = frames.utterances(config.map_points)
-    points = accents.tsne(frames.means(utterances), derive_seed(config.seed, "accents") % 2**31)
+    points = speakers.tsne(frames.means(utterances), derive_seed(config.seed, "accents") % 2**31)
     tree, labels = linkage(profiles, method="ward"), frames.labels("utterance", utterances, "accent")
     return AccentMap(names, tree, points, labels), loudest
 
@@ -241,7 +239,7 @@ def _feature_map(means: pd.DataFrame, features: pd.DataFrame, config: InterpretC
     if len(chosen) < FEWEST_POINTS:
         return pd.DataFrame(columns=["feature", "x", "y", "best_phone"])
     profiles = means[means["kind"] == "phone"].pivot(index="feature", columns="group", values="mean")
-    points = accents.tsne(profiles.to_numpy(np.float64)[chosen], derive_seed(config.seed, "features") % 2**31)
+    points = speakers.tsne(profiles.to_numpy(np.float64)[chosen], derive_seed(config.seed, "features") % 2**31)
     best = features["best_phone"].to_numpy()[chosen]
     return pd.DataFrame({"feature": chosen, "x": points[:, 0], "y": points[:, 1], "best_phone": best})
 
@@ -272,7 +270,7 @@ def _scores(
         "median_phone_auroc": float(scored["auroc"].median()) if len(scored) else 0.5,
         "speakers": len(sex),
         "effects_significant": int((features["d_q"] < config.alpha).sum()),
-        "detectable_d": effects.detectable_effect(sex, alpha=config.alpha, power=config.power),
+        "detectable_d": speakers.detectable_effect(sex, alpha=config.alpha, power=config.power),
     }
     for split_by, rows_of in forest.groupby("split_by") if len(forest) else []:
         scores[f"forest_balanced_accuracy_by_{split_by}"] = float(rows_of["balanced_accuracy"].iloc[0])

@@ -37,8 +37,8 @@ def top_windows(activations: sp.csr_array, places: Places, *, k: int, apart: int
     chosen: list[int] = []
     rank: list[int] = []
     for first, last in pairwise(np.searchsorted(feature, np.arange(columns.shape[1] + 1)).tolist()):
-        places = row[first:last]
-        taken = _spread(utterance[places].tolist(), frame[places].tolist(), k=k, apart=apart, most=per_utterance)
+        offered = row[first:last]
+        taken = _spread(utterance[offered].tolist(), frame[offered].tolist(), k=k, apart=apart, most=per_utterance)
         chosen += [first + offer for offer in taken]
         rank += range(1, len(taken) + 1)
     top = {"feature": feature[chosen].astype(np.int32), "rank": np.array(rank, dtype=np.int32)}
