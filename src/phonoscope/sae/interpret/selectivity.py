@@ -85,7 +85,8 @@ def selectivity(activations: sp.csr_array, phones: Groups, train: NDArray[np.boo
     """Areas on the rows of train, and on those of eval. `train` [rows]."""
     # apart: the best of thousands of features on few rows is high by chance, so eval alone may be reported
     sides = [(activations[side], phones.of(side)) for side in (train, ~train)]
-    return Selectivity(phones.names, *(auroc(*side) for side in sides), *(side.count for _, side in sides), fewest)
+    areas = [auroc(*side) for side in sides]
+    return Selectivity(phones.names, areas[0], areas[1], sides[0][1].count, sides[1][1].count, fewest)
 
 
 def precision(
@@ -94,7 +95,8 @@ def precision(
     """Share of each feature's windows whose highest frame carries the phone beside the feature; 0 without windows."""
     carried = pd.Series(phone_of_row[windows["row"].to_numpy()], dtype=object)
     shares = carried.groupby(windows["feature"].to_numpy()).value_counts(normalize=True)
-    return shares.reindex(pd.MultiIndex.from_arrays([features, phones]), fill_value=0.0).to_numpy()
+    wanted = pd.MultiIndex.from_arrays([features, np.asarray(phones, dtype=object)])
+    return shares.reindex(wanted, fill_value=0.0).to_numpy(np.float64)
 
 
 def feature_columns(areas: Selectivity) -> pd.DataFrame:
