@@ -176,6 +176,6 @@ def build_shape(form: Form, config: SaeConfig, *, d_in: int, d_out: int, layers:
     d_sae = config.expansion * (d_in // layers)
     if config.k > d_sae:
         raise ParamsError(f"k is {config.k}, but there are {d_sae} features; lower k or raise the expansion")
-    widths = {"d_in": d_in, "d_out": d_out, "d_sae": d_sae, "layers": layers}
+    widths: dict[str, Any] = {"d_in": d_in, "d_out": d_out, "d_sae": d_sae, "layers": layers}
     kept = config.model_dump(include={"kind", "options", "k"})
     return SaeShape(form=form, skip=config.skip and form == "transcoder", **widths, **kept)

@@ -68,7 +68,7 @@ def phone_detectors(
     bounds = []
     for phone, feature, area in zip(table["phone"], table["feature"], table["auroc"], strict=True):
         data = scores[:, [feature]].toarray().ravel(), code == groups.names.index(phone), owner
-        settings = {"samples": samples, "confidence": confidence, "seed": derive_seed(seed, phone)}
+        settings: dict[str, Any] = {"samples": samples, "confidence": confidence, "seed": derive_seed(seed, phone)}
         bounds.append(auroc_interval(*data, area, **settings))
     table["low"], table["high"] = [bound.low for bound in bounds], [bound.high for bound in bounds]
     table["segments"] = table["eval_segments"]

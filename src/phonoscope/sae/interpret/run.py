@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -200,7 +201,7 @@ def _sexes(
     for row in power[~power["enough"]].itertuples():
         needs = "Cohen's d of %s needs %s speakers of each sex at power %s; there are %s"
         log.warning(needs, row.d, row.speakers_per_sex, config.power, row.there)
-    bootstrap = {"samples": config.bootstrap, "confidence": config.confidence}
+    bootstrap: dict[str, Any] = {"samples": config.bootstrap, "confidence": config.confidence}
     means, seed = frames.means(frames.speakers), derive_seed(config.seed, "effects")
     return speakers.sex_effects(means, sex, seed=seed, **bootstrap), power, _forest(frames, config, workers)
 

@@ -96,7 +96,7 @@ def precision(
     carried = pd.Series(phone_of_row[windows["row"].to_numpy()], dtype=object)
     shares = carried.groupby(windows["feature"].to_numpy()).value_counts(normalize=True)
     wanted = pd.MultiIndex.from_arrays([features, np.asarray(phones, dtype=object)])
-    return shares.reindex(wanted, fill_value=0.0).to_numpy(np.float64)
+    return np.asarray(shares.reindex(wanted, fill_value=0.0), dtype=np.float64)
 
 
 def feature_columns(areas: Selectivity) -> pd.DataFrame:
