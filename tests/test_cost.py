@@ -224,8 +224,7 @@ KIND = {
 
         from pydantic import Field
 
-        from phonoscope.sae.kinds.base import Kind
-        from phonoscope.sae.kinds.registry import register
+        from phonoscope.sae.kinds import Kind, register
 
 
         @register("squared")

@@ -40,15 +40,8 @@ def plant(n: int, seed: int = 0) -> Planted:
 
 def config(**changes: Any) -> SaeConfig:
     """Settings for planted frames: quick, and enough to find the dictionary."""
-    settings: dict[str, Any] = {
-        "kind": "batchtopk",
-        "expansion": 2,
-        "k": ACTIVE,
-        "epochs": 20.0,
-        "batch_size": 256,
-        "lr": 8e-3,
-    }
-    settings |= {"aux_k": 16, **changes}
+    settings: dict[str, Any] = {"kind": "batchtopk", "expansion": 2, "k": ACTIVE, "epochs": 20.0, "batch_size": 256}
+    settings |= {"lr": 8e-3, "aux_k": 16, **changes}
     options: dict[str, Any] = {"relu": {"l1": 0.5}, "matryoshka": {"groups": [0.5, 1.0]}}.get(settings["kind"], {})
     return SaeConfig.model_validate({"options": options, **settings})
 

@@ -1,10 +1,10 @@
-"""Dead features are counted in frames, and come back."""
+"""Dead features come back."""
 
 from __future__ import annotations
 
 import torch
 
-from phonoscope.sae.dead import auxk_loss, count_idle, resample
+from phonoscope.sae.dead import auxk_loss, resample
 from phonoscope.sae.models import SparseAutoencoder
 from tests.sae.planted import random_model
 
@@ -23,13 +23,6 @@ def _model() -> SparseAutoencoder:
 
 def _frames() -> torch.Tensor:
     return torch.randn(50, D, generator=torch.Generator().manual_seed(4))
-
-
-def test_idle_is_counted_in_frames() -> None:
-    idle = torch.zeros(4, dtype=torch.long)
-    count_idle(idle, torch.tensor([0, 0, 2]), frames=10)
-    count_idle(idle, torch.tensor([2]), frames=7)
-    assert idle.tolist() == [7, 17, 0, 17]
 
 
 def test_auxk_teaches_dead_features_alone_and_explains_the_error() -> None:

@@ -9,7 +9,7 @@ import pytest
 from phonoscope.errors import ParamsError
 from phonoscope.sae import train_sae
 from phonoscope.sae.kinds import build_kind, kinds, register
-from phonoscope.sae.kinds.registry import _KINDS
+from phonoscope.sae.kinds.base import _KINDS
 from phonoscope.sae.kinds.topk import TopK
 from tests.sae.planted import config, plant
 
@@ -40,7 +40,7 @@ def test_unknown_kinds_and_wrong_options_are_refused(name: str, options: dict[st
 def test_a_name_is_registered_once_and_a_new_kind_needs_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="registered already"):
         register("topk")(TopK)
-    monkeypatch.setattr("phonoscope.sae.kinds.registry._KINDS", dict(_KINDS))
+    monkeypatch.setattr("phonoscope.sae.kinds.base._KINDS", dict(_KINDS))
 
     @register("top1")
     class Top1(TopK):

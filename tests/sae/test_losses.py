@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from phonoscope.sae.kinds.jumprelu import heaviside, jump_relu
-from phonoscope.sae.losses import Step, losses
 from phonoscope.sae.models import SparseAutoencoder
+from phonoscope.sae.train import Step, losses
 from tests.sae.planted import random_model
 
 N, D, WIDTH = 6, 4, 8
@@ -33,13 +33,6 @@ def test_l1_counts_each_activation_by_its_decoder_norm() -> None:
     by_hand = 0.3 * (activations * model.W_dec.norm(dim=1)).sum(dim=1).mean()
     torch.testing.assert_close(step.sparsity, by_hand)
     torch.testing.assert_close(step.reconstruction, (x - model.decode(activations)).pow(2).sum(dim=1).mean())
-
-
-def test_a_crosscoders_l1_sums_norms_over_layers() -> None:
-    model = _model("relu", {"l1": 1.0}, form="crosscoder", layers=2)
-    step, x = _take(model)
-    norms = model.W_dec[:, :2].norm(dim=1) + model.W_dec[:, 2:].norm(dim=1)
-    torch.testing.assert_close(step.sparsity, (model.pre(x).relu() * norms).sum(dim=1).mean())
 
 
 def test_nested_groups_each_reconstruct_alone() -> None:

@@ -91,12 +91,9 @@ def test_rescaling_gives_the_same_model_in_other_units(form: str) -> None:
     torch.testing.assert_close(model.norms(), norms)
 
 
-def test_more_active_features_than_features_are_refused() -> None:
+def test_width_counts_features_per_dimension_of_one_layer_and_k_is_no_more() -> None:
     with pytest.raises(ParamsError, match="k is 33, but there are 32 features"):
         build_shape("autoencoder", SaeConfig(k=33), d_in=4, d_out=4)
-
-
-def test_width_counts_features_per_dimension_of_one_layer() -> None:
     shape = build_shape("crosscoder", SaeConfig(kind="matryoshka"), d_in=40, d_out=40, layers=4)
     assert shape.d_sae == 80
     assert SparseAutoencoder(shape).kind.prefixes(80) == (5, 10, 20, 40, 80)

@@ -12,19 +12,13 @@ import pytest
 from benchmarks.environment import environment_with, run_in
 from phonoscope.errors import EnvironmentFault
 from phonoscope.sae import Frames, load_sae, save_sae, train_sae
+from phonoscope.sae.kinds import kinds
 from tests.sae.planted import config, plant
 
 REQUIREMENT = "sae-lens==6.54.12"
 INSTALL_S = 180
 ENVIRONMENT = Path(__file__).parents[2] / ".phonoscope" / "saelens"
-CASES = {
-    "relu": ("relu", False),
-    "topk": ("topk", False),
-    "batchtopk": ("batchtopk", False),
-    "jumprelu": ("jumprelu", False),
-    "matryoshka": ("matryoshka", False),
-    "transcoder": ("batchtopk", True),
-}
+CASES = {kind: (kind, False) for kind in kinds()} | {"transcoder": ("batchtopk", True)}
 
 
 @pytest.fixture(scope="module")

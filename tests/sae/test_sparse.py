@@ -1,12 +1,14 @@
-"""The sparse products and their gradients, against dense ones."""
+"""Sparse products and their gradients against dense ones, and the selection of entries by brute force."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
-from phonoscope.sae.sparse import Pattern, decode, preactivations, sddmm, spmm, spmm_t
+from phonoscope.sae.sparse import Pattern, Preactivations, above, batch_top_k, decode, sddmm, spmm, spmm_t, top_k
 
 
 @pytest.fixture
@@ -21,6 +23,13 @@ def mask() -> Tensor:
 def _pattern(mask: Tensor) -> Pattern:
     rows, columns = mask.nonzero(as_tuple=True)
     return Pattern(rows, columns, *mask.shape)
+
+
+def _mask(pattern: Pattern) -> Tensor:
+    mask = torch.zeros(pattern.n, pattern.width, dtype=torch.bool)
+    mask[pattern.rows, pattern.columns] = True
+    assert int(mask.sum()) == len(pattern.rows)
+    return mask
 
 
 def _random(*shape: int, seed: int) -> Tensor:
@@ -49,7 +58,7 @@ def test_gradients_are_those_of_autograd_on_dense_matrices(mask: Tensor) -> None
     (output * weights).sum().backward()
     values = activations(*leaves[:3])[mask]
     input_bias, encoder, encoder_bias, decoder = sparse
-    kept = preactivations(values, x, input_bias, encoder, encoder_bias, pattern)
+    kept = Preactivations.apply(values, x, input_bias, encoder, encoder_bias, pattern)
     ours = decode(pattern, kept, decoder)
     torch.testing.assert_close(ours, output)
     (ours * weights).sum().backward()
@@ -65,3 +74,28 @@ def test_no_active_entry_gives_zeros() -> None:
     assert not output.any()
     assert decoder.grad is not None
     assert not decoder.grad.any()
+
+
+def test_top_k_keeps_the_positive_ones_among_the_largest_of_each_row() -> None:
+    scores = torch.tensor([[3.0, 1.0, 2.0, -1.0], [-3.0, -1.0, 0.5, -2.0]])
+    assert _mask(top_k(scores, 2)).tolist() == [[True, False, True, False], [False, False, True, False]]
+
+
+def test_above_takes_one_floor_or_one_a_feature() -> None:
+    scores = torch.tensor([[1.0, 2.0], [3.0, 0.0]])
+    assert _mask(above(scores, 1.5)).tolist() == [[False, True], [True, False]]
+    assert _mask(above(scores, torch.tensor([2.0, -1.0]))).tolist() == [[False, True], [True, True]]
+
+
+@given(st.integers(0, 10**6), st.integers(1, 12), st.integers(1, 20), st.floats(0, 3), st.floats(-2, 2), st.data())
+def test_batch_top_k_keeps_the_largest_of_the_batch_whatever_the_guess(
+    seed: int, n: int, width: int, guess: float, shift: float, data: st.DataObject
+) -> None:
+    k = data.draw(st.integers(1, width))
+    scores = torch.randn(n, width, generator=torch.Generator().manual_seed(seed)) + shift
+    pattern, smallest = batch_top_k(scores, k, guess)
+    wanted = min(k * n, int((scores > 0).sum()))
+    cut = scores.flatten().sort(descending=True).values[wanted - 1] if wanted else torch.inf
+    assert torch.equal(_mask(pattern), (scores >= cut))
+    assert torch.equal(pattern.rows, pattern.rows.sort().values)
+    assert 0 <= smallest <= (float(cut) if wanted else 0)

@@ -18,8 +18,8 @@ from phonoscope.compute import in_threads, setup_torch
 from phonoscope.config.compute import ComputeConfig
 from phonoscope.config.params import Params, load_params
 from phonoscope.config.sites import Site
-from phonoscope.errors import DataError, ParamsError
-from phonoscope.files import write_json
+from phonoscope.data import Features
+from phonoscope.errors import DataError
 from phonoscope.pipeline import sae, sae_report
 from phonoscope.sae.store import load_sae
 from tests.sae.planted import DIMS, config, plant
@@ -36,11 +36,8 @@ def params() -> Params:
 
 
 def _write_features(site: str, values: np.ndarray) -> None:
-    paths.features(site).mkdir(parents=True)
-    np.save(paths.features(site) / "features.npy", values.astype(np.float16))
     split = np.where(np.arange(len(values)) % 5 == 0, "eval", "train")
-    pd.DataFrame({"split": split}).to_parquet(paths.features(site) / "index.parquet")
-    write_json(paths.features(site) / "features.json", {"site": site, "rows": len(values)})
+    Features(values.astype(np.float16), pd.DataFrame({"split": split}), {"site": site}).save(paths.features(site))
 
 
 @pytest.fixture
@@ -71,30 +68,38 @@ def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, to
     return calls
 
 
-@pytest.mark.parametrize("site", SITES)
-def test_a_site_gets_its_model_its_tables_and_its_scores(
-    site: str, params: Params, heard: list[tuple[str, torch.Tensor]]
+def test_every_site_gets_its_model_tables_and_scores_and_the_report_all_of_them(
+    params: Params, heard: list[tuple[str, torch.Tensor]]
 ) -> None:
-    report = sae.run(params, site)
-    model = load_sae(paths.sae_model(site))
-    form = {"encoder_1": "autoencoder", "mlp_1": "transcoder", "encoder_all": "crosscoder"}[site]
-    assert (model.shape.form, model.shape.d_sae) == (form, 2 * DIMS)
-    assert [name for name, _ in heard] == [site]
-    torch.testing.assert_close(heard[0][1], model(torch.ones(2, model.shape.d_in)))
-    scores = pd.read_csv(paths.sae_scores(site)).set_index("metric")["value"].to_dict()
-    assert scores == pytest.approx(report.metrics, rel=1e-8)
-    assert set(scores) >= {"fvu", "cosine", "l0", "dead_share", *DOWNSTREAM}
-    assert ("fvu_layer_3" in scores) == (form == "crosscoder")
-    features = pd.read_csv(paths.sae_metrics(site))
-    assert features["feature"].tolist() == list(range(model.shape.d_sae))
-    assert features["density"].sum() == pytest.approx(scores["l0"], rel=1e-6)
-    curve = pd.read_csv(paths.sae_training(site))
-    assert set(curve) >= {"step", "frames", "reconstruction", "sparsity", "auxk", "l0", "dead_share", "lr"}
-    assert np.isfinite(curve.to_numpy()).all()
-    assert not paths.sae_checkpoint(site).exists()
-    notes = json.loads((paths.sae_model(site) / "cfg.json").read_text())["metadata"]
-    assert notes["hook_name"] == site
-    assert notes["training"]["dead_tokens"] == 240
+    forms = {"encoder_1": "autoencoder", "mlp_1": "transcoder", "encoder_all": "crosscoder"}
+    live = {}
+    for number, (site, form) in enumerate(forms.items()):
+        report = sae.run(params, site)
+        model = load_sae(paths.sae_model(site))
+        assert (model.shape.form, model.shape.d_sae) == (form, 2 * DIMS)
+        assert [name for name, _ in heard[number:]] == [site]
+        torch.testing.assert_close(heard[number][1], model(torch.ones(2, model.shape.d_in)))
+        scores = pd.read_csv(paths.sae_scores(site)).set_index("metric")["value"].to_dict()
+        assert scores == pytest.approx(report.metrics, rel=1e-8)
+        assert set(scores) >= {"fvu", "cosine", "l0", "dead_share", *DOWNSTREAM}
+        assert ("fvu_layer_3" in scores) == (form == "crosscoder")
+        features = pd.read_csv(paths.sae_metrics(site))
+        assert features["feature"].tolist() == list(range(model.shape.d_sae))
+        assert features["density"].sum() == pytest.approx(scores["l0"], rel=1e-6)
+        live[site] = int((features["density"] > 0).sum())
+        curve = pd.read_csv(paths.sae_training(site))
+        assert set(curve) >= {"step", "frames", "reconstruction", "sparsity", "auxk", "l0", "dead_share", "lr"}
+        assert np.isfinite(curve.to_numpy()).all()
+        assert not paths.sae_checkpoint(site).exists()
+        notes = json.loads((paths.sae_model(site) / "cfg.json").read_text())["metadata"]
+        assert (notes["hook_name"], notes["training"]["dead_tokens"]) == (site, 240)
+    report = sae_report.run(params)
+    assert sorted(path.name for path in report.figures) == ["density.png", "l0.png", "layers.png", "training.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in report.figures)
+    density, layers = (pd.read_csv(paths.SAE_REPORT / f"{name}.csv") for name in ("density", "layers"))
+    assert density.groupby("site")["features"].sum().to_dict() == live
+    assert layers["site"].unique().tolist() == list(SITES)
+    assert set(pd.read_csv(paths.SAE_REPORT / "l0.csv")) == {"site", "k", "l0", "fvu", "cosine"}
 
 
 def test_any_number_of_workers_gives_the_same_bytes(params: Params, heard: list[Any]) -> None:
@@ -108,44 +113,17 @@ def test_any_number_of_workers_gives_the_same_bytes(params: Params, heard: list[
     assert written(1) == written(2)
 
 
-def test_the_report_puts_all_sites_side_by_side(params: Params, heard: list[Any]) -> None:
-    for site in SITES:
-        sae.run(params, site)
-    report = sae_report.run(params)
-    assert sorted(path.name for path in report.figures) == ["density.png", "l0.png", "layers.png", "training.png"]
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in report.figures)
-    density = pd.read_csv(paths.SAE_REPORT / "density.csv")
-    for site in SITES:
-        own, features = density[density["site"] == site], pd.read_csv(paths.sae_metrics(site))
-        assert own["features"].sum() == (features["density"] > 0).sum()
-    layers = pd.read_csv(paths.SAE_REPORT / "layers.csv")
-    assert layers["site"].unique().tolist() == list(SITES)
-    assert set(pd.read_csv(paths.SAE_REPORT / "l0.csv")) == {"site", "k", "l0", "fvu", "cosine"}
-
-
-def test_a_truncated_features_file_is_refused_and_leaves_nothing(params: Params, heard: list[Any]) -> None:
-    file = paths.features("encoder_1") / "features.npy"
-    file.write_bytes(file.read_bytes()[:-1000])
-    with pytest.raises(DataError, match="features"):
-        sae.run(params, "encoder_1")
-    assert not paths.sae_model("encoder_1").exists()
-    assert not paths.sae_metrics("encoder_1").exists()
-
-
-def test_k_above_the_width_is_refused(params: Params, heard: list[Any]) -> None:
-    wide = params.model_copy(update={"sae": config(sites=SITES, k=2 * DIMS + 1)})
-    with pytest.raises(ParamsError, match="k is 97"):
-        sae.run(wide, "encoder_1")
-
-
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"kind": "batchtop"}, r"sae\.kind: .*did you mean 'batchtopk'"),
         ({"kind": "relu", "options": {"l2": 1}}, r"sae\.options: .*l1"),
+        ({"k": 2 * DIMS + 1}, "k is 97"),
     ],
 )
-def test_an_unknown_kind_or_option_is_refused_by_its_key(params: Params, changes: dict[str, Any], said: str) -> None:
+def test_a_wrong_setting_is_refused_by_its_key(
+    params: Params, heard: list[Any], changes: dict[str, Any], said: str
+) -> None:
     with pytest.raises(ParamsError, match=said):
         sae.run(params.model_copy(update={"sae": params.sae.model_copy(update=changes)}), "encoder_1")
 

@@ -4,38 +4,36 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors
-from phonoscope.sae.models import SaeShape, SparseAutoencoder
+from phonoscope.sae.models import SparseAutoencoder
 from phonoscope.sae.store import CONFIG, WEIGHTS, load_sae, save_sae
+from tests.sae.planted import random_model
 
-FORMS = {
-    "autoencoder": ("autoencoder", {}),
-    "transcoder": ("transcoder", {"d_out": 3}),
-    "skip transcoder": ("transcoder", {"skip": True, "d_out": 3}),
-    "crosscoder": ("crosscoder", {"layers": 2}),
+FORMS: dict[str, dict[str, Any]] = {
+    "autoencoder": {},
+    "transcoder": {"form": "transcoder", "d_out": 3},
+    "skip transcoder": {"form": "transcoder", "skip": True, "d_out": 3},
+    "crosscoder": {"form": "crosscoder", "layers": 2},
 }
 
 
-def random_model(form: str = "autoencoder", kind: str = "batchtopk") -> SparseAutoencoder:
-    name, changes = FORMS[form]
-    shape = {"form": name, "kind": kind, "d_in": 4, "d_out": 4, "d_sae": 7, "k": 2, **changes}
-    model = SparseAutoencoder(SaeShape.model_validate(shape))
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for tensor in model.state_dict().values():
-            tensor.copy_(torch.randn(tensor.shape, generator=generator))
-        model.threshold.abs_().mul_(model.kind.architecture == "jumprelu")
+def build(form: str = "autoencoder", kind: str = "batchtopk") -> SparseAutoencoder:
+    model = random_model(**{"kind": kind, "d_in": 4, "d_out": 4, "d_sae": 7, "k": 2, **FORMS[form]})
+    model.threshold.data = torch.linspace(0, 1, 7) * (model.kind.architecture == "jumprelu")
+    if model.shape.form == "transcoder":
+        model.input_bias.data = torch.linspace(-1, 1, 4)
     return model
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_model_comes_back_as_it_was(form: str, tmp_path: Path) -> None:
-    model = random_model(form)
+    model = build(form)
     save_sae(model, tmp_path, {"hook_name": "encoder_1"})
     other = load_sae(tmp_path)
     x = torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
@@ -59,7 +57,7 @@ def test_a_model_comes_back_as_it_was(form: str, tmp_path: Path) -> None:
     ],
 )
 def test_files_have_the_names_and_shapes_of_saelens(kind: str, form: str, architecture: str, tmp_path: Path) -> None:
-    model = random_model(form, kind)
+    model = build(form, kind)
     save_sae(model, tmp_path, {})
     config = json.loads((tmp_path / CONFIG).read_text())
     assert (config["architecture"], config["d_in"], config["d_sae"], config["k"]) == (architecture, 4, 7, 2)
@@ -71,13 +69,13 @@ def test_files_have_the_names_and_shapes_of_saelens(kind: str, form: str, archit
 
 
 def test_weights_of_another_kind_or_not_finite_are_refused(tmp_path: Path) -> None:
-    save_sae(random_model(kind="topk"), tmp_path, {})
+    save_sae(build(kind="topk"), tmp_path, {})
     config = json.loads((tmp_path / CONFIG).read_text())
     config["metadata"]["kind"] = "jumprelu"
     (tmp_path / CONFIG).write_text(json.dumps(config))
     with pytest.raises(DataError, match="no sparse autoencoder"):
         load_sae(tmp_path)
-    model = random_model()
+    model = build()
     with torch.no_grad():
         model.W_dec[0, 0] = torch.nan
     save_sae(model, tmp_path, {})

@@ -41,25 +41,40 @@ def test_a_killed_training_resumes_to_the_same_weights(frames: Frames, changes: 
     checkpoint = tmp_path / "encoder_1.pt"
     settings = _settings(checkpoint_every=10, **changes)
     unbroken = fit(frames, "autoencoder", settings, CPU)
-    _trainer(frames, settings).run(checkpoint, until=17)
+    killed = _trainer(frames, settings)
+
+    def save_and_die(path: Path) -> None:
+        SaeTrainer.save(killed, path)
+        raise KeyboardInterrupt
+
+    killed.save = save_and_die
+    with pytest.raises(KeyboardInterrupt):
+        killed.run(checkpoint)
     torch.manual_seed(99)
     for _ in range(2):  # from the middle, and from the end
         resumed = fit(frames, "autoencoder", settings, CPU, checkpoint=checkpoint)
         for name, tensor in unbroken.model.state_dict().items():
             assert torch.equal(resumed.model.state_dict()[name], tensor)
-        assert resumed.curve.equals(unbroken.curve)
+        assert resumed.curve == unbroken.curve
 
 
-def test_another_trainings_checkpoint_is_refused(frames: Frames, tmp_path: Path) -> None:
+def test_a_broken_or_another_trainings_checkpoint_is_ignored(
+    frames: Frames, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "checkpoint.pt"
-    _trainer(frames, _settings()).save(path)
+    trainer = _trainer(frames, _settings())
+    trainer.step = 3
+    trainer.save(path)
     other = Frames.of(plant(1000, seed=5).frames)
     for trainer in (_trainer(frames, _settings(lr=0.1)), _trainer(other, _settings())):
-        with pytest.raises(DataError, match="other parameters or features"):
-            trainer.load(path)
+        trainer.resume(path)
+        assert trainer.step == 0
+    assert caplog.text.count("other parameters or features") == 2
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(DataError, match="delete it to start again"):
-        _trainer(frames, _settings()).load(path)
+    trainer = _trainer(frames, _settings())
+    trainer.resume(path)
+    assert trainer.step == 0
+    assert caplog.text.count("started again") == 3
 
 
 def test_the_learning_rate_rises_stays_and_falls(frames: Frames) -> None:
@@ -75,6 +90,8 @@ def test_the_learning_rate_rises_stays_and_falls(frames: Frames) -> None:
 def test_a_feature_is_dead_after_a_share_of_the_data_not_after_millions(frames: Frames) -> None:
     trainer = _trainer(frames, _settings())
     assert trainer.dead_tokens == 200
+    trainer._train_step(0)
+    assert set(trainer.idle.tolist()) == {0, 96}  # frames of a batch
     trainer.idle[:3] = torch.tensor([199, 200, 5000])
     assert trainer.dead()[:3].tolist() == [False, True, True]
 
@@ -134,7 +151,6 @@ def test_every_frame_is_seen_once_a_pass_in_another_order() -> None:
     order = np.concatenate(steps)
     assert sorted(order[:25]) == sorted(order[25:]) == list(range(25))
     assert not np.array_equal(order[:25], order[25:])
-    np.testing.assert_array_equal(steps[3], data.batch(3, 10, seed=3))
     assert not np.array_equal(steps[0], data.batch(0, 10, seed=4))
 
 
@@ -153,7 +169,6 @@ def test_an_autoencoder_is_trained_on_arrays_with_intervals_over_utterances() ->
     table: Any = fitted.table.set_index("metric")
     assert table.loc["fvu", "value"] == pytest.approx(fitted.scores.fvu)
     assert table.loc["l0", "value"] == pytest.approx(fitted.scores.l0) == pytest.approx(ACTIVE, rel=0.2)
-    assert table.loc["dead_share", "value"] == fitted.dead_share
     for metric in ("fvu", "l0"):
         assert table.loc[metric, "low"] < table.loc[metric, "value"] < table.loc[metric, "high"]
     encoded = fitted.model.encode(frames[:5])

@@ -10,13 +10,4 @@ from phonoscope.sae.metrics import activations
 from phonoscope.sae.models import SparseAutoencoder
 from phonoscope.sae.store import load_sae, save_sae
 
-__all__ = [
-    "Fitted",
-    "Frames",
-    "SaeConfig",
-    "SparseAutoencoder",
-    "activations",
-    "load_sae",
-    "save_sae",
-    "train_sae",
-]
+__all__ = ["Fitted", "Frames", "SaeConfig", "SparseAutoencoder", "activations", "load_sae", "save_sae", "train_sae"]

@@ -21,7 +21,6 @@ from phonoscope.errors import DataError
 SAMPLE = 16_384  # frames of the initial biases, of a resampling, and of the data's fingerprint
 CHUNK = 65_536  # frames checked at once
 
-
 Array = NDArray[Any] | Tensor
 
 
@@ -43,19 +42,13 @@ class Frames:
             raise DataError("no frames for a sparse autoencoder; is the split empty?")
         if len(self.inputs) != len(self.outputs):
             raise DataError(f"{len(self.inputs)} inputs, but {len(self.outputs)} outputs")
-        for start in range(0, len(self), CHUNK):
-            for chunk in self._pick(self.rows[start : start + CHUNK], torch.device("cpu")):
-                if not bool(chunk.isfinite().all()):
-                    raise DataError("the features hold a value that is not finite")
+        if not all(bool(part.isfinite().all()) for pair in self.batches(torch.device("cpu"), CHUNK) for part in pair):
+            raise DataError("the features hold a value that is not finite")
 
     @classmethod
     def of(cls, inputs: Array, outputs: Array | None = None, rows: NDArray[np.int64] | None = None) -> Frames:
         """Frames of arrays: an autoencoder's without `outputs`; all rows without `rows`."""
         return cls(inputs, inputs if outputs is None else outputs, np.arange(len(inputs)) if rows is None else rows)
-
-    def where(self, chosen: NDArray[np.bool_]) -> Frames:
-        """Some of the frames: `chosen` is a mask over `rows`."""
-        return replace(self, rows=self.rows[chosen])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -67,32 +60,26 @@ class Frames:
 
     def to(self, device: torch.device) -> Frames:
         """The frames on a CUDA device, if they fit into half of its free memory; else unchanged."""
-        if device.type != "cuda":
-            return self
         size = self.inputs.nbytes + (0 if self.same else self.outputs.nbytes)
-        if size > torch.cuda.mem_get_info(device)[0] / 2:
+        if device.type != "cuda" or size > torch.cuda.mem_get_info(device)[0] / 2:
             return self
         inputs = torch.tensor(self.inputs, device=device)
-        outputs = inputs if self.same else torch.tensor(self.outputs, device=device)
-        return replace(self, inputs=inputs, outputs=outputs)
+        return replace(self, inputs=inputs, outputs=inputs if self.same else torch.tensor(self.outputs, device=device))
 
-    def take(self, order: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
-        """float32 inputs and outputs of the frames at places `order` among `rows`, on a device."""
-        return self._pick(self.rows[order], device)
+    def take(self, places: NDArray[np.int64] | slice, device: torch.device) -> tuple[Tensor, Tensor]:
+        """float32 inputs and outputs of the frames at `places` among `rows`, on a device."""
+        x = _gather(self.inputs, self.rows[places], device)
+        return x, x if self.same else _gather(self.outputs, self.rows[places], device)
 
     def batches(self, device: torch.device, size: int = 4096) -> Iterator[tuple[Tensor, Tensor]]:
         """All frames in order, as `take` gives them."""
-        for start in range(0, len(self), size):
-            yield self._pick(self.rows[start : start + size], device)
-
-    def _pick(self, rows: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
-        x = _gather(self.inputs, rows, device)
-        return x, x if self.same else _gather(self.outputs, rows, device)
+        return (self.take(slice(start, start + size), device) for start in range(0, len(self), size))
 
     def batch(self, step: int, size: int, seed: int) -> NDArray[np.int64]:
         """Places of a step's frames: each pass takes every frame once, in a new order."""
-        n = len(self)
-        start = step * size
+        n, start = len(self), step * size
+        # a function of the step alone, without a generator whose state a checkpoint would have to keep; a batch may
+        # begin in one pass and end in a later one
         passes = range(start // n, (start + size - 1) // n + 1)
         first = start - passes[0] * n
         return np.concatenate([_order(n, seed, index) for index in passes])[first : first + size]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from phonoscope.compute import derive_seed
 from phonoscope.config.sae import SaeConfig
+from phonoscope.config.sites import Form
 from phonoscope.errors import DataError
 from phonoscope.sae.data import Array, Frames
 from phonoscope.sae.metrics import BATCH, Scores, feature_table, frame_sums, l0_curve, mean_output, score
@@ -19,17 +21,8 @@ from phonoscope.sae.models import SparseAutoencoder, build_shape
 from phonoscope.sae.train import SaeTrainer
 from phonoscope.stats import ratio_interval
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
-
-    from phonoscope.config.sites import Form
-
-log = logging.getLogger(__name__)
-BLOCKS = 100
-"""Stretches of consecutive frames that stand for utterances where these are not given."""
-HELD_OUT = 0.2
-"""Share of the utterances that `train_sae` holds out where no frames are given."""
+BLOCKS = 100  # stretches of consecutive frames that stand for utterances where these are not given
+HELD_OUT = 0.2  # share of the utterances that `train_sae` holds out where no frames are given
 
 
 @dataclass(frozen=True)
@@ -41,34 +34,24 @@ class Fitted:
     features: pd.DataFrame
     """One row a feature, see `feature_table`."""
     curve: pd.DataFrame
-    """Training curve, see `SaeTrainer.curve_frame`."""
+    """Every `log_every` steps the losses apart, L0, dead share, learning rate and gradient."""
     l0: pd.DataFrame
     """FVU over L0, see `l0_curve`."""
-    dead_tokens: int
-    """Frames without firing after which a feature counted as dead in training."""
     table: pd.DataFrame | None = None
     """Of `train_sae`: rows fvu, l0 and dead_share; columns metric, value, low, high."""
 
     @property
     def metrics(self) -> dict[str, float]:
         """Scores by name; of a crosscoder also the FVU of every layer."""
-        scores = self.scores
-        by_layer = {f"fvu_layer_{layer}": fvu for layer, fvu in enumerate(scores.fvu_by_layer, start=1)}
+        scores, layers = self.scores, self.scores.fvu_by_layer
+        by_layer = {f"fvu_layer_{layer}": fvu for layer, fvu in enumerate(layers, start=1)} if len(layers) > 1 else {}
         common = {"fvu": scores.fvu, "cosine": scores.cosine, "l0": scores.l0, "dead_share": self.dead_share}
-        return common | (by_layer if len(by_layer) > 1 else {})
+        return common | by_layer
 
     @property
     def dead_share(self) -> float:
         """Share of the features that are active in no train frame."""
         return float((self.features["dead"] == "true").mean())
-
-
-class Trained(NamedTuple):
-    """A trained model without scores."""
-
-    model: SparseAutoencoder
-    curve: pd.DataFrame
-    dead_tokens: int
 
 
 def train_sae(
@@ -96,20 +79,22 @@ def train_sae(
     Raises: `ParamsError` for impossible settings, `DataError` for frames that cannot be learned from.
     """
     config = SaeConfig.model_validate({**(config or SaeConfig()).model_dump(), **settings})
-    frames, layers = _frames(activations)
-    form: Form = "crosscoder" if layers > 1 else "autoencoder" if frames.same else "transcoder"
-    build_shape(form, config, d_in=frames.inputs.shape[1], d_out=frames.outputs.shape[1], layers=layers)
-    units = _blocks(len(frames)) if utterances is None else np.unique(utterances, return_inverse=True)[1][frames.rows]
+    train, layers = _frames(activations)
+    form: Form = "crosscoder" if layers > 1 else "autoencoder" if train.same else "transcoder"
     if held_out is None:
+        units = _blocks(len(train)) if utterances is None else _codes(utterances)[train.rows]
         chosen = _held_out(units, config.seed)
-        train, rest, units = frames.where(~chosen), frames.where(chosen), units[chosen]
+        train, rest = (replace(train, rows=train.rows[mask]) for mask in (~chosen, chosen))
+        units = units[chosen]
     else:
-        train, rest = frames, _frames(held_out)[0]
+        rest = _frames(held_out)[0]
         units = _blocks(len(rest))
-    where = torch.device(device)
-    fitted = evaluate(fit(train, form, config, where, layers=layers), train, rest, config, where)
-    sums = frame_sums(fitted.model, rest.batches(where), mean_output(train.batches(where)))
-    return Fitted(**{**vars(fitted), "table": _table(fitted, sums, units, samples, confidence, config.seed)})
+    trainer = fit(train, form, config, torch.device(device), layers=layers)
+    fitted = evaluate(trainer, train, rest)
+    sums = frame_sums(fitted.model, rest.batches(trainer.device), mean_output(train.batches(trainer.device)))
+    return replace(
+        fitted, table=_table(fitted, sums, _codes(units), config.seed, samples=samples, confidence=confidence)
+    )
 
 
 def fit(
@@ -120,44 +105,30 @@ def fit(
     *,
     layers: int = 1,
     checkpoint: Path | None = None,
-) -> Trained:
-    """Train a model.
+) -> SaeTrainer:
+    """Train a model; the trainer that is returned has it in inference form.
 
-    Args:
-        form: model to train; a crosscoder's frames hold `layers` layers, layer by layer.
-        checkpoint: file that is written from time to time and at the end, and resumed from if it exists. The caller
-            removes it.
-    Raises: `ParamsError` if k exceeds the number of features, `DataError` for frames that cannot be learned from.
+    A crosscoder's frames hold `layers` layers, layer by layer. `checkpoint` is written from time to time and at the
+    end, and resumed from if it exists; the caller removes it. Raises: as `train_sae`.
     """
     shape = build_shape(form, config, d_in=train.inputs.shape[1], d_out=train.outputs.shape[1], layers=layers)
     trainer = SaeTrainer(SparseAutoencoder(shape), train, config, device)
     if checkpoint is not None and checkpoint.exists():
-        _resume(trainer, checkpoint)
+        trainer.resume(checkpoint)
     trainer.run(checkpoint)
-    return Trained(trainer.finish(), trainer.curve_frame(), trainer.dead_tokens)
+    trainer.finish()
+    return trainer
 
 
-def evaluate(trained: Trained, train: Frames, held_out: Frames, config: SaeConfig, device: torch.device) -> Fitted:
-    """Score a model on held-out frames; its train frames give the mean, the thresholds, and the dead features."""
-    model, mean = trained.model, mean_output(train.batches(device))
-    seen, _ = train.take(train.sample(config.seed, BATCH), device)
-    return Fitted(
-        model,
-        score(model, held_out.batches(device), mean),
-        feature_table(model, train.batches(device), held_out.batches(device)),
-        trained.curve,
-        l0_curve(model, [seen], list(held_out.batches(device)), mean),
-        trained.dead_tokens,
-    )
-
-
-def _resume(trainer: SaeTrainer, checkpoint: Path) -> None:
-    """Continue from a checkpoint of the same training; another training's is ignored and overwritten."""
-    try:
-        trainer.load(checkpoint)
-        log.info("resumed from %s at step %d", checkpoint, trainer.step)
-    except DataError as error:
-        log.warning("started again: %s", error)
+def evaluate(trainer: SaeTrainer, train: Frames, held_out: Frames) -> Fitted:
+    """Score a trained model on held-out frames; its train frames give the mean, the thresholds, the dead features."""
+    model, device = trainer.model, trainer.device
+    mean = mean_output(train.batches(device))
+    seen, _ = train.take(train.sample(trainer.config.seed, BATCH), device)
+    features = feature_table(model, train.batches(device), held_out.batches(device))
+    scores = score(model, held_out.batches(device), mean)
+    curve = l0_curve(model, [seen], list(held_out.batches(device)), mean)
+    return Fitted(model, scores, features, pd.DataFrame(trainer.curve), curve)
 
 
 def _frames(activations: Array | Frames) -> tuple[Frames, int]:
@@ -167,11 +138,15 @@ def _frames(activations: Array | Frames) -> tuple[Frames, int]:
     if activations.ndim not in (2, 3):
         raise DataError(f"activations have the shape {tuple(activations.shape)}; give [frames, width]")
     layers = activations.shape[1] if activations.ndim == 3 else 1
-    return Frames.of(activations.reshape(len(activations), -1)), layers
+    return Frames.of(activations.reshape(len(activations), layers * activations.shape[-1])), layers
+
+
+def _codes(names: NDArray[Any]) -> NDArray[np.int64]:
+    return np.unique(names, return_inverse=True)[1]
 
 
 def _blocks(frames: int) -> NDArray[np.int64]:
-    return np.arange(frames) * min(BLOCKS, frames) // max(frames, 1)
+    return np.arange(frames) * min(BLOCKS, frames) // frames
 
 
 def _held_out(units: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
@@ -180,29 +155,18 @@ def _held_out(units: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     if len(names) < 2:
         raise DataError("one utterance cannot be split into train and held-out frames; give more, or held_out")
     count = max(1, round(HELD_OUT * len(names)))
-    drawn = np.random.default_rng(derive_seed(seed, "held out")).permutation(names)[:count]
-    return np.isin(units, drawn)
+    return np.isin(units, np.random.default_rng(derive_seed(seed, "held out")).permutation(names)[:count])
 
 
 def _table(
-    fitted: Fitted,
-    sums: NDArray[np.float64],
-    units: NDArray[np.int64],
-    samples: int,
-    confidence: float,
-    seed: int,
+    fitted: Fitted, sums: NDArray[np.float64], units: NDArray[np.int64], seed: int, **bootstrap: Any
 ) -> pd.DataFrame:
     """FVU and L0 with bootstrap intervals over units; the dead share is a count, without error. sums: [frames, 3]."""
-    import pandas as pd
-
-    owner = np.unique(units, return_inverse=True)[1]
-    unexplained, total, active = (np.bincount(owner, weights=column) for column in sums.T)
-    frames = np.bincount(owner).astype(np.float64)
-    rows: dict[str, tuple[Any, Any]] = {"fvu": (unexplained, total), "l0": (active, frames)}
-    table = [
-        {"metric": name}
-        | ratio_interval(*pair, samples=samples, confidence=confidence, seed=derive_seed(seed, name))._asdict()
-        for name, pair in rows.items()
+    unexplained, total, active = (np.bincount(units, weights=column) for column in sums.T)
+    pairs: dict[str, tuple[Any, Any]] = {"fvu": (unexplained, total), "l0": (active, np.bincount(units).astype(float))}
+    table: list[dict[str, Any]] = [
+        {"metric": name} | ratio_interval(*pair, seed=derive_seed(seed, name), **bootstrap)._asdict()
+        for name, pair in pairs.items()
     ]
     dead = fitted.dead_share
     return pd.DataFrame([*table, {"metric": "dead_share", "value": dead, "low": dead, "high": dead}])

@@ -8,17 +8,17 @@ from torch.nn.functional import normalize
 
 from phonoscope.sae.models import SparseAutoencoder
 
-ITERATIONS, TOLERANCE = 100, 1e-6
 CHUNK = 4096
 
 
 def geometric_median(points: Tensor) -> Tensor:
     """Point with the least summed distance to points [n, d], by Weiszfeld's algorithm: [d]."""
     guess = points.mean(dim=0)
-    for _ in range(ITERATIONS):
+    for _ in range(100):
+        # a mean weighted by 1 / distance; clamped, as the guess may fall on a point
         weights = 1 / (points - guess).norm(dim=1).clamp(min=torch.finfo(points.dtype).eps)
         previous, guess = guess, (weights @ points) / weights.sum()
-        if (guess - previous).norm() <= TOLERANCE * guess.norm():
+        if (guess - previous).norm() <= 1e-6 * guess.norm():
             break
     return guess
 
@@ -33,14 +33,13 @@ def initialise(model: SparseAutoencoder, x: Tensor, y: Tensor, generator: torch.
     """Set the weights from a sample of frames x [n, d_in] and y [n, d_out], the same tensor for an autoencoder.
 
     Decoder rows are unit frames of the sample about the median, mixed with noise; the encoder is the decoder's
-    transpose (a transcoder's: the same frames of the input), times the factor that reconstructs the sample best:
-    frames are alike, so many rows respond to each of them, and their sum would overshoot.
+    transpose (a transcoder's: the same frames of the input), times the factor that reconstructs the sample best.
     """
+    d_sae = model.shape.d_sae
     model.b_dec.copy_(geometric_median(y))
     model.input_bias.copy_(geometric_median(x))
-    drawn = torch.randperm(max(len(x), model.shape.d_sae), generator=generator)[: model.shape.d_sae].to(x.device) % len(
-        x
-    )
+    # every frame once before any twice, where there are more features than frames
+    drawn = torch.randperm(max(len(x), d_sae), generator=generator)[:d_sae].to(x.device) % len(x)
     model.W_dec.copy_(_directions(y[drawn] - model.b_dec, generator))
     if model.shape.form == "transcoder":
         model.encoder.copy_(_directions(x[drawn] - model.input_bias, generator))
@@ -48,6 +47,8 @@ def initialise(model: SparseAutoencoder, x: Tensor, y: Tensor, generator: torch.
         model.encoder.copy_(model.W_dec)
     model.kind.start(model, x.split(CHUNK))
     output = torch.cat([model.decode(model.encode(part)) for part in x.split(CHUNK)]) - model.b_dec
+    # frames are alike, so many rows respond to each of them and their sum overshoots: least squares for one factor;
+    # thresholds move with the activations, so the same features stay active
     factor = (output * (y - model.b_dec)).sum() / output.pow(2).sum().clamp(min=1e-12)
     model.encoder.mul_(factor)
     model.threshold.mul_(factor)

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, vstack
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from phonoscope.errors import DataError
+from phonoscope.sae.models import SparseAutoencoder
 from phonoscope.sae.sparse import spmm
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
-    from scipy.sparse import csr_array
-
-    from phonoscope.sae.models import SparseAutoencoder
-
 Batches = Iterable[tuple[Tensor, Tensor]]
+"""Inputs [n, d_in] and outputs [n, d_out]."""
 BATCH = 4096
 
 
-@dataclass(frozen=True)
-class Scores:
+class Scores(NamedTuple):
     """Scores of a model's reconstruction."""
 
     fvu: float
@@ -43,12 +39,13 @@ class Scores:
 
 @torch.no_grad()
 def score(model: SparseAutoencoder, batches: Batches, mean: Tensor) -> Scores:
-    """Scores over batches of inputs [n, d_in] and outputs [n, d_out]; `mean` [d_out] is that of train."""
+    """Scores over batches; `mean` [d_out] is that of train."""
     layers = model.shape.layers
     unexplained, total = torch.zeros(layers, dtype=torch.float64), torch.zeros(layers, dtype=torch.float64)
     cosine, active, frames = 0.0, 0, 0
     for x, y in batches:
         pattern, values = model.sparse(x)
+        # sums over frames, not a mean of each batch's ratio: the last batch is shorter, and ratios do not average
         output = (spmm(pattern, values, model.W_dec) + model.b_dec + model.bypass(x)).double()
         y, centre = y.double(), mean.double()
         unexplained += (y - output).pow(2).unflatten(1, (layers, -1)).sum(dim=(0, 2)).cpu()
@@ -73,7 +70,7 @@ def frame_sums(model: SparseAutoencoder, batches: Batches, mean: Tensor) -> NDAr
 
 
 def mean_output(batches: Batches) -> Tensor:
-    """The mean of the outputs [n, d_out], summed in float64: float32 [d_out]."""
+    """The mean of the outputs, summed in float64: float32 [d_out]."""
     total, frames = torch.zeros((), dtype=torch.float64), 0
     for _, y in batches:
         total = total.to(y.device) + y.double().sum(dim=0)
@@ -95,34 +92,17 @@ def firing(model: SparseAutoencoder, batches: Batches) -> dict[str, NDArray[Any]
         largest.scatter_reduce_(0, columns, values, "amax")
         frames += len(x)
     means = sums / counts.clamp(min=1)
-    return {
-        "density": (counts / frames).numpy(),
-        "mean_activation": means.numpy(),
-        "max_activation": largest.numpy(),
-    }
+    return {"density": (counts / frames).numpy(), "mean_activation": means.numpy(), "max_activation": largest.numpy()}
 
 
 def feature_table(model: SparseAutoencoder, train: Batches, held_out: Batches) -> pd.DataFrame:
-    """One row a feature.
-
-    Columns: feature, density, mean_activation, max_activation (held out), train_density, dead (`true` if it is never
-    active on train), decoder_norm.
-    """
-    import pandas as pd
-
+    """One row a feature: feature, density, mean_activation, max_activation (held out), train_density, decoder_norm,
+    and dead, which is `true` if it is never active on train."""
     table = pd.DataFrame({"feature": np.arange(model.shape.d_sae), **firing(model, held_out)})
     table["train_density"] = firing(model, train)["density"]
     table["dead"] = np.where(table["train_density"] > 0, "false", "true")
     table["decoder_norm"] = model.norms().cpu().numpy()
     return table
-
-
-def at_l0(model: SparseAutoencoder, batches: Iterable[Tensor], k: int) -> SparseAutoencoder:
-    """Copy of a model with k active features a frame in inference; batches [n, d_in] set its threshold."""
-    other = deepcopy(model)
-    other.shape = model.shape.model_copy(update={"k": k})
-    other.kind.read_at(other, batches)
-    return other
 
 
 def l0_curve(
@@ -132,14 +112,11 @@ def l0_curve(
 
     train: inputs [n, d_in], which set the thresholds. held_out: inputs and outputs, which are scored.
     """
-    import pandas as pd
-
-    rows = []
-    k = 4
-    while k <= min(2 * model.shape.k, model.shape.d_sae):
-        scores = score(at_l0(model, train, k), held_out, mean)
-        rows.append({"k": k, "l0": scores.l0, "fvu": scores.fvu, "cosine": scores.cosine})
-        k *= 2
+    other, rows = deepcopy(model), []
+    for power in range(2, min(2 * model.shape.k, model.shape.d_sae).bit_length()):
+        other.shape = model.shape.model_copy(update={"k": 2**power})
+        other.kind.read_at(other, train)
+        rows.append({"k": 2**power, **score(other, held_out, mean)._asdict()})
     table = pd.DataFrame(rows, columns=["k", "l0", "fvu", "cosine"])
     return table.drop_duplicates("l0", ignore_index=True)  # a larger k than there are positive features changes nothing
 
@@ -150,14 +127,11 @@ def activations(model: SparseAutoencoder, features: NDArray[Any], batch: int = B
 
     Raises: `DataError` for frames of another width.
     """
-    from scipy.sparse import csr_array, vstack
-
     if features.shape[1] != model.shape.d_in:
         raise DataError(f"the model takes {model.shape.d_in} inputs, the features have {features.shape[1]}")
-    device = model.W_dec.device
     parts = []
     for start in range(0, len(features), batch):
-        x = torch.from_numpy(np.array(features[start : start + batch], dtype=np.float32)).to(device)
+        x = torch.from_numpy(np.array(features[start : start + batch], dtype=np.float32)).to(model.W_dec.device)
         pattern, values = model.sparse(x)
         entries = (values, pattern.columns, pattern.offsets)
         part = csr_array(tuple(entry.cpu().numpy() for entry in entries), shape=(len(x), model.shape.d_sae))

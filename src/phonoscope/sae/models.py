@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from phonoscope.config.sae import SaeConfig
 from phonoscope.config.section import Section
 from phonoscope.config.sites import Form
 from phonoscope.errors import ParamsError
 from phonoscope.sae.kinds import build_kind
-from phonoscope.sae.selection import threshold_at
-from phonoscope.sae.sparse import Pattern, preactivations
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from phonoscope.config.sae import SaeConfig
+from phonoscope.sae.sparse import Pattern, Preactivations, threshold_at
 
 MIXED_PRECISION = frozenset({"cuda"})
 """Devices on which training takes the encoder's product in bfloat16; weights and all sums stay float32."""
@@ -35,15 +31,12 @@ class SaeShape(Section):
     kind: str
     """Kind of sparsity, see `phonoscope.sae.kinds`."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Options of the kind."""
     d_in: int = Field(ge=1)
     """Input dimensions; a crosscoder's are those of all layers, layer by layer."""
     d_out: int = Field(ge=1)
-    """Output dimensions."""
     layers: int = Field(default=1, ge=1)
     """Layers that a crosscoder reads and writes, else 1."""
     d_sae: int = Field(ge=1)
-    """Features."""
     k: int = Field(ge=1)
     """Active features a frame (`jumprelu`: target; `relu`: not used)."""
     skip: bool = False
@@ -94,6 +87,7 @@ class SparseAutoencoder(nn.Module):
 
     def pre(self, x: Tensor) -> Tensor:
         """Pre-activations of x [n, d_in]: [n, d_sae]."""
+        # the bias is folded into b_enc: x - b_in would be a copy of the batch
         return linear(x, self.encoder, self.b_enc - self.encoder @ self.input_bias)
 
     def scores(self, pre: Tensor) -> Tensor:
@@ -132,6 +126,7 @@ class SparseAutoencoder(nn.Module):
         Returns: the entries, their pre-activations with gradients [entries], all pre-activations without [n, d_sae].
         """
         device = x.device.type
+        # no graph for the dense product, whose gradient would be dense too; `entries` has that of the few that are used
         with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=device in MIXED_PRECISION):
             pre = self.pre(x).float()
             scores = self.scores(pre)
@@ -141,7 +136,7 @@ class SparseAutoencoder(nn.Module):
     def entries(self, pre: Tensor, x: Tensor, pattern: Pattern) -> Tensor:
         """A pattern's pre-activations [entries] with gradients, out of all of them, `pre` [n, d_sae]."""
         values = pre[pattern.rows, pattern.columns]
-        return preactivations(values, x, self.input_bias, self.encoder, self.b_enc, pattern)
+        return Preactivations.apply(values, x, self.input_bias, self.encoder, self.b_enc, pattern)
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[Tensor]) -> None:
@@ -165,6 +160,7 @@ class SparseAutoencoder(nn.Module):
     @torch.no_grad()
     def rescale(self, input_scale: float, output_scale: float) -> None:
         """Turn a model of x / input_scale and y / output_scale into the same model of x and y, in place."""
+        # activations take the output's scale, since the decoder's rows keep their unit norm
         gain = output_scale / input_scale
         self.encoder.mul_(gain)
         for tensor in (self.b_enc, self.b_dec, self.threshold):
@@ -176,22 +172,10 @@ class SparseAutoencoder(nn.Module):
 
 
 def build_shape(form: Form, config: SaeConfig, *, d_in: int, d_out: int, layers: int = 1) -> SaeShape:
-    """Shape of a model: `expansion` features per dimension of a layer.
-
-    Raises: `ParamsError` if k exceeds them, or for an unknown kind or option.
-    """
+    """Shape of a model: `expansion` features per dimension of a layer. Raises `ParamsError` if k exceeds them."""
     d_sae = config.expansion * (d_in // layers)
     if config.k > d_sae:
         raise ParamsError(f"k is {config.k}, but there are {d_sae} features; lower k or raise the expansion")
-    build_kind(config.kind, config.options)
-    return SaeShape(
-        form=form,
-        kind=config.kind,
-        options=config.options,
-        d_in=d_in,
-        d_out=d_out,
-        layers=layers,
-        d_sae=d_sae,
-        k=config.k,
-        skip=config.skip and form == "transcoder",
-    )
+    widths: dict[str, Any] = {"d_in": d_in, "d_out": d_out, "d_sae": d_sae, "layers": layers}
+    kept = config.model_dump(include={"kind", "options", "k"})
+    return SaeShape(form=form, skip=config.skip and form == "transcoder", **widths, **kept)

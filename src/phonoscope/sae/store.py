@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from phonoscope.errors import DataError, ParamsError
@@ -21,35 +20,15 @@ from phonoscope.sae.models import SaeShape, SparseAutoencoder
 WEIGHTS, CONFIG = "sae_weights.safetensors", "cfg.json"
 FORMAT = "6.0.0"
 """Version of SAELens whose format this is."""
-OWN = ("form", "kind", "options", "layers", "skip")
-"""Fields of the shape that SAELens has no name for; they are part of the metadata."""
+SHARED, OWN = ("d_in", "d_out", "d_sae", "k"), ("form", "kind", "options", "layers", "skip")
+"""Fields of the shape that SAELens has a name for; those that it has none for are part of the metadata."""
 
 
 def save_sae(model: SparseAutoencoder, folder: Path, metadata: dict[str, Any]) -> None:
     """Write a model into a folder; `metadata` (hook_name, model_name, training...) is added to cfg.json's."""
-    write_safetensors(folder / WEIGHTS, _weights(model), {})
-    write_json(folder / CONFIG, _config(model, metadata))
-
-
-def architecture(model: SparseAutoencoder) -> str:
-    """SAELens' name of the model."""
-    name = model.kind.architecture
-    if model.shape.form == "autoencoder":
-        return name
-    if model.shape.form == "crosscoder":
-        return f"{name}_crosscoder"
-    parts = [] if name == "standard" else [name]
-    return "_".join([*parts, *(["skip"] if model.shape.skip else []), "transcoder"])
-
-
-def _config(model: SparseAutoencoder, metadata: dict[str, Any]) -> dict[str, Any]:
     shape = model.shape.model_dump(mode="json")
-    return {
-        "architecture": architecture(model),
-        "d_in": shape["d_in"],
-        "d_out": shape["d_out"],
-        "d_sae": shape["d_sae"],
-        "k": shape["k"],
+    config = {
+        "architecture": _architecture(model),
         "dtype": "float32",
         "device": "cpu",
         "apply_b_dec_to_input": model.shape.form != "transcoder",
@@ -57,6 +36,17 @@ def _config(model: SparseAutoencoder, metadata: dict[str, Any]) -> dict[str, Any
         "reshape_activations": "none",
         "metadata": {"sae_lens_version": FORMAT, **{name: shape[name] for name in OWN}, **metadata},
     }
+    write_safetensors(folder / WEIGHTS, _weights(model), {})
+    write_json(folder / CONFIG, config | {name: shape[name] for name in SHARED})
+
+
+def _architecture(model: SparseAutoencoder) -> str:
+    """SAELens' name of the model."""
+    name, form = model.kind.architecture, model.shape.form
+    if form != "transcoder":
+        return name if form == "autoencoder" else f"{name}_{form}"
+    parts = ("" if name == "standard" else name, "skip" if model.shape.skip else "", form)
+    return "_".join(filter(None, parts))
 
 
 def _weights(model: SparseAutoencoder) -> dict[str, Tensor]:
@@ -78,7 +68,7 @@ def load_sae(folder: Path, device: torch.device | str = "cpu") -> SparseAutoenco
     weights, _ = read_safetensors(folder / WEIGHTS)
     try:
         content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        shape = {name: content[name] for name in ("d_in", "d_out", "d_sae", "k")}
+        shape = {name: content[name] for name in SHARED}
         model = SparseAutoencoder(SaeShape.model_validate(shape | {name: content["metadata"][name] for name in OWN}))
         state = {"encoder" if name == "W_enc" else name: tensor for name, tensor in weights.items()}
         state["encoder"] = state["encoder"].T
@@ -86,18 +76,8 @@ def load_sae(folder: Path, device: torch.device | str = "cpu") -> SparseAutoenco
         wrong = [*(name for name in missing if name not in ("b_in", "threshold")), *unexpected]
         if wrong or ("threshold" in weights) != (model.kind.architecture == "jumprelu"):
             raise ValueError(f"the weights are {', '.join(weights)}")
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        ValidationError,
-        RuntimeError,
-        ParamsError,
-    ) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{folder}: no sparse autoencoder ({reason})") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ParamsError) as error:
+        raise DataError(f"{folder}: no sparse autoencoder ({' '.join(str(error).split())})") from error
     if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
         raise DataError(f"{folder}: a weight is not finite")
     return model.to(device).eval().requires_grad_(False)

@@ -7,7 +7,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 from PIL import Image
 
-from phonoscope.sae.interpret.clips import FRAME_SAMPLES, SAMPLE_RATE, cut_clip, flac, spectrogram, strip_png
+from phonoscope.sae.interpret.store import FRAME_SAMPLES, SAMPLE_RATE, cut_clip, flac, spectrogram, strip_png
 
 
 def click(at_s: float, length_s: float = 3.0) -> NDArray[np.float32]:

@@ -90,14 +90,8 @@ def test_a_large_corpus_is_thinned_by_utterance() -> None:
 
 
 def test_clips_go_to_detectors_first_and_never_to_dead_features() -> None:
-    features = pd.DataFrame(
-        {
-            "feature": [0, 1, 2, 3],
-            "density": [0.1, 0.1, 0.0, 0.1],
-            "auroc": [0.99, 0.8, 1.0, 0.7],
-            "detects": ["", "S", "", "T"],
-        }
-    )
+    columns = {"feature": [0, 1, 2, 3], "density": [0.1, 0.1, 0.0, 0.1], "auroc": [0.99, 0.8, 1.0, 0.7]}
+    features = pd.DataFrame({**columns, "detects": ["", "S", "", "T"]})
     assert clip_features(features, 9).tolist() == [1, 3, 0]
     assert clip_features(features, 1).tolist() == [1]
     assert clip_features(features, 0).tolist() == []

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
@@ -10,8 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from phonoscope.sae.interpret.groups import Groups, group
-from phonoscope.sae.interpret.selectivity import auroc, feature_columns, phone_table, precision_at_k, selectivity
-from phonoscope.sae.interpret.windows import top_windows
+from phonoscope.sae.interpret.selectivity import auroc, feature_columns, phone_table, precision, selectivity
 
 from .planted import DEAD, DETECTORS, PHONES, plant
 
@@ -80,10 +80,7 @@ def test_rare_phones_are_neither_chosen_nor_scored() -> None:
 
 
 def test_precision_counts_the_top_windows_on_the_phone() -> None:
-    values = np.zeros((6, 2), dtype=np.float32)
-    values[:, 0] = [5, 4, 3, 2, 0, 0]
-    carried = np.array(["S", "S", "T", "S", "T", "T"])
-    windows = top_windows(
-        sp.csr_array(values), np.arange(6), np.zeros(6, dtype=np.int64), k=3, apart=1, per_utterance=1
-    )
-    assert precision_at_k(windows, carried, np.array(["S", "S"])).tolist() == [2 / 3, 0.0]
+    windows = pd.DataFrame({"feature": [0, 0, 0, 2], "row": [0, 1, 2, 4]})
+    carried = np.array(["S", "S", "T", "S", "", "T"])
+    assert precision(windows, carried, np.arange(3), ["S", "S", ""]).tolist() == [2 / 3, 0.0, 1.0]
+    assert precision(windows[:0], carried, np.array([0]), ["S"]).tolist() == [0.0]

@@ -15,7 +15,6 @@ from phonoscope.audio import write_flac
 from phonoscope.config.interpret import InterpretConfig
 from phonoscope.config.params import Params, load_params
 from phonoscope.data import Features
-from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors
 from phonoscope.pipeline.interpret import COLUMNS, run
 from phonoscope.sae.models import SaeShape, SparseAutoencoder
@@ -146,11 +145,3 @@ def test_a_large_corpus_is_thinned_with_a_warning(
     report = run(few, SITE)
     assert report.metrics["frames"] == 150
     assert "150 of 300 frames are used (interpret.max_frames)" in caplog.text
-
-
-def test_a_model_of_another_width_is_refused(checkout: Path, params: Params) -> None:
-    write_features("encoder_3", np.zeros((4, 5), dtype=np.float16), plant().index[:4])
-    write_identity("encoder_3")
-    with pytest.raises(DataError, match=f"the model takes {WIDTH} inputs, the features have 5"):
-        run(params, "encoder_3")
-    assert not paths.interpretation("encoder_3").exists()

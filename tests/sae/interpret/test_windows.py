@@ -1,22 +1,18 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from phonoscope.sae.interpret.windows import top_windows, traces
+from phonoscope.sae.interpret.windows import segment_maxima, segment_starts, top_windows, traces
 
 
-def find(
-    values: NDArray[np.floating[Any]], utterance: list[int], frame: list[int], **options: int
-) -> list[list[float]]:
+def find(values: np.ndarray, utterance: list[int], frame: list[int], **options: int) -> list[list[float]]:
     settings = {"k": 3, "apart": 5, "per_utterance": 2} | options
-    table = top_windows(
-        sp.csr_array(values.astype(np.float32)), np.array(utterance), np.array(frame, dtype=np.int64), **settings
-    )
+    places = np.array(utterance), np.array(frame, dtype=np.int64)
+    table = top_windows(sp.csr_array(values.astype(np.float32)), places, **settings)
     return table[["feature", "rank", "row", "value"]].to_numpy().tolist()
 
 
@@ -56,7 +52,23 @@ def test_top_is_brute_forces(seed: int) -> None:
 
 def test_traces_are_silent_beyond_the_utterance_and_in_gaps() -> None:
     values = sp.csr_array(column(1, 2, 3, 4, 5, 6))
-    utterance, frame = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 1, 2, 0, 2, 3], dtype=np.int64)
-    table = top_windows(values, utterance, frame, k=2, apart=4, per_utterance=1)
+    places = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 1, 2, 0, 2, 3], dtype=np.int64)
+    table = top_windows(values, places, k=2, apart=4, per_utterance=1)
     assert table["row"].tolist() == [5, 2]
-    assert traces(values, utterance, frame, table, reach=2).tolist() == [[0, 5, 6, 0, 0], [1, 2, 3, 0, 0]]
+    assert traces(values, places, table, reach=2).tolist() == [[0, 5, 6, 0, 0], [1, 2, 3, 0, 0]]
+
+
+def test_segments_end_at_phones_utterances_and_gaps() -> None:
+    index = pd.DataFrame({"utterance": list("aaaaabbb"), "frame": [0, 1, 2, 4, 5, 0, 1, 2], "phone": list("SSTTTTSS")})
+    assert segment_starts(index).tolist() == [0, 2, 3, 5, 6]
+    assert segment_starts(index[:0]).tolist() == []
+
+
+def test_maxima_are_those_of_the_dense_array() -> None:
+    rng = np.random.default_rng(0)
+    values = (rng.random((50, 7)) * (rng.random((50, 7)) < 0.3)).astype(np.float32)
+    starts = np.array([0, 3, 4, 20, 49])
+    expected = np.maximum.reduceat(values, starts)
+    assert np.array_equal(segment_maxima(sp.csr_array(values), starts).toarray(), expected)
+    silent = sp.csr_array(np.zeros((50, 7), dtype=np.float32))
+    assert segment_maxima(silent, starts).nnz == 0

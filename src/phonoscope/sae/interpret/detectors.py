@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from phonoscope.compute import derive_seed
 from phonoscope.data.phones import SILENCE
 from phonoscope.errors import DataError
-from phonoscope.sae.interpret.groups import Groups, group
-from phonoscope.sae.interpret.segments import segment_maxima, segment_starts
+from phonoscope.sae.interpret.groups import group
 from phonoscope.sae.interpret.selectivity import phone_table, selectivity
+from phonoscope.sae.interpret.windows import segment_maxima, segment_starts
 from phonoscope.stats import Interval, draw_resamples, interval
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 CHUNK = 2**24
 """Entries of resampled weights at once."""
@@ -51,39 +49,27 @@ def phone_detectors(
     Raises: `DataError` for arrays of different lengths, or one utterance alone.
     """
     matrix: Any = sp.csr_array(activations).astype(np.float32)
-    unit = np.unique(np.asarray(utterances), return_inverse=True)[1]
-    if not matrix.shape[0] == len(phones) == len(unit):
-        raise DataError(f"{matrix.shape[0]} frames, but {len(phones)} phones and {len(unit)} utterances")
+    labels, unit = np.asarray(phones, dtype=str), np.unique(np.asarray(utterances), return_inverse=True)[1]
+    if not matrix.shape[0] == len(labels) == len(unit):
+        raise DataError(f"{matrix.shape[0]} frames, but {len(labels)} phones and {len(unit)} utterances")
     if train is None:
         train = np.isin(unit, np.random.default_rng(derive_seed(seed, "train")).permutation(unit.max() + 1)[::2])
     if train.all() or not train.any():
         raise DataError("detectors are chosen on some utterances and scored on others; give at least two")
-    frame = np.arange(len(unit))
-    starts = segment_starts(pd.DataFrame({"utterance": unit, "frame": frame, "phone": np.asarray(phones, dtype=str)}))
-    peaks, groups = (
-        segment_maxima(matrix, starts),
-        group(np.asarray(phones, dtype=str).tolist(), leave_out=("", SILENCE)),
-    )
-    groups, on_train = Groups(groups.code[starts], groups.names), train[starts]
+    starts = segment_starts(pd.DataFrame({"utterance": unit, "frame": np.arange(len(unit)), "phone": labels}))
+    peaks, on_train = segment_maxima(matrix, starts), train[starts]
+    groups = group(labels.tolist(), leave_out=("", SILENCE)).of(starts)
     areas = selectivity(peaks, groups, on_train, fewest=min_segments)
     density = np.asarray(matrix.count_nonzero(axis=0)) / matrix.shape[0]
-    table = phone_table(areas, np.zeros(len(areas.phones)), density)
-    table = table[table["scored"]].reset_index(drop=True)
+    table = phone_table(areas, np.zeros(len(areas.phones)), density).query("scored").reset_index(drop=True)
     held_out = ~on_train & (groups.code >= 0)
     scores, code = peaks[held_out].tocsc(), groups.code[held_out]
     owner = np.unique(unit[starts][held_out], return_inverse=True)[1]
-    bounds = [
-        auroc_interval(
-            scores[:, [feature]].toarray().ravel(),
-            code == groups.names.index(phone),
-            owner,
-            area,
-            samples=samples,
-            confidence=confidence,
-            seed=derive_seed(seed, phone),
-        )
-        for phone, feature, area in zip(table["phone"], table["feature"], table["auroc"], strict=True)
-    ]
+    bounds = []
+    for phone, feature, area in zip(table["phone"], table["feature"], table["auroc"], strict=True):
+        data = scores[:, [feature]].toarray().ravel(), code == groups.names.index(phone), owner
+        settings: dict[str, Any] = {"samples": samples, "confidence": confidence, "seed": derive_seed(seed, phone)}
+        bounds.append(auroc_interval(*data, area, **settings))
     table["low"], table["high"] = [bound.low for bound in bounds], [bound.high for bound in bounds]
     table["segments"] = table["eval_segments"]
     return table[["phone", "feature", "auroc", "low", "high", "auroc_train", "segments", "density"]]
@@ -103,16 +89,17 @@ def auroc_interval(
 
     A resample without positives or negatives is left out.
     """
+    # sorted once: a resample only changes how often each unit's entries count
     order = np.argsort(scores, kind="stable")
     ranked, is_positive, owner = scores[order], positive[order], units[order]
     ties = np.flatnonzero(np.r_[True, np.diff(ranked) != 0])
     draws = draw_resamples(int(units.max()) + 1, samples, seed)
-    found = []
+    areas = []
     for part in np.array_split(draws, max(1, samples * len(scores) // CHUNK)):
         weights = part[:, owner]
         above, below = (np.add.reduceat(weights * side, ties, axis=1) for side in (is_positive, ~is_positive))
         # pairs won: negatives below a positive, and half of those tied with it
         won = (above * (below.cumsum(axis=1) - below / 2)).sum(axis=1)
         pairs = above.sum(axis=1) * below.sum(axis=1)
-        found.append(np.divide(won, pairs, out=np.full(len(part), np.nan), where=pairs > 0))
-    return interval(area, np.concatenate(found), confidence)
+        areas.append(np.divide(won, pairs, out=np.full(len(part), np.nan), where=pairs > 0))
+    return interval(area, np.concatenate(areas), confidence)

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Labels = NDArray[np.str_] | NDArray[np.object_]
-
+Labels = NDArray[np.str_] | NDArray[np.object_]
 KINDS = ("phone", "word", "speaker", "sex", "accent")
 
 
@@ -30,34 +26,26 @@ class Groups:
         """Rows in each group, [groups]."""
         return np.bincount(self.code[self.code >= 0], minlength=len(self.names))
 
-    def of(self, rows: NDArray[np.bool_]) -> Groups:
+    def of(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Groups:
         """The same groups over some of the rows."""
         return Groups(self.code[rows], self.names)
 
 
 def group(labels: Sequence[str] | pd.Series, *, leave_out: Sequence[str] = ("",), most: int | None = None) -> Groups:
     """Code labels as groups. Labels in `leave_out` are in no group, and so are all but the `most` frequent."""
-    column = pd.Series(labels).astype("category")
-    counts = column.value_counts()
-    kept = [str(name) for name in counts.index if name not in leave_out and counts[name] > 0]
-    names = sorted(sorted(kept, key=lambda name: (-counts[name], name))[:most])
-    lookup = np.full(len(column.cat.categories) + 1, -1, dtype=np.int64)  # the last entry serves code -1: no label
-    position = {name: index for index, name in enumerate(names)}
-    lookup[:-1] = [position.get(str(name), -1) for name in column.cat.categories]
-    return Groups(lookup[column.cat.codes.to_numpy()], tuple(names))
-
-
-def indicator(groups: Groups) -> sp.csr_array:
-    """One-hot rows [groups, frames]."""
-    (rows,) = np.nonzero(groups.code >= 0)
-    entries = np.ones(len(rows), dtype=np.float32)
-    return sp.csr_array((entries, (groups.code[rows], rows)), shape=(len(groups.names), len(groups.code)))
+    column = pd.Series(labels)
+    counts = {str(name): count for name, count in column.value_counts().items() if count and name not in leave_out}
+    names = sorted(sorted(counts, key=lambda name: (-counts[name], name))[:most])
+    return Groups(pd.Index(names, dtype=object).get_indexer(column.astype(object)).astype(np.int64), tuple(names))
 
 
 def group_means(activations: sp.csr_array, groups: Groups) -> NDArray[np.float64]:
     """Mean activation of every feature over the frames of every group, [groups, features]; zeros count."""
-    totals = (indicator(groups).astype(np.float64) @ activations).toarray()
-    return totals / np.maximum(groups.count, 1)[:, None]
+    rows = np.flatnonzero(groups.code >= 0)
+    shape = (len(groups.names), len(groups.code))
+    # a product with one-hot rows in float64: sums of float32 lose digits over hundreds of thousands of frames
+    member = sp.csr_array((np.ones(len(rows)), (groups.code[rows], rows)), shape=shape)
+    return (member @ activations).toarray() / np.maximum(groups.count, 1)[:, None]
 
 
 def means_table(activations: sp.csr_array, kinds: dict[str, Groups]) -> pd.DataFrame:
@@ -66,15 +54,12 @@ def means_table(activations: sp.csr_array, kinds: dict[str, Groups]) -> pd.DataF
     for kind, groups in kinds.items():
         means = group_means(activations, groups)
         count, width = means.shape
-        tables.append(
-            pd.DataFrame(
-                {
-                    "kind": kind,
-                    "group": np.repeat(np.array(groups.names, dtype=object), width),
-                    "feature": np.tile(np.arange(width, dtype=np.int32), count),
-                    "mean": means.ravel().astype(np.float32),
-                    "frames": np.repeat(groups.count, width),
-                }
-            )
-        )
+        columns = {
+            "kind": kind,
+            "group": np.repeat(np.array(groups.names, dtype=object), width),
+            "feature": np.tile(np.arange(width, dtype=np.int32), count),
+            "mean": means.ravel().astype(np.float32),
+            "frames": np.repeat(groups.count, width),
+        }
+        tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True)

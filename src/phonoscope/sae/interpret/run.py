@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from phonoscope.compute import derive_seed
+from phonoscope.config.interpret import InterpretConfig
 from phonoscope.data.phones import SILENCE
-from phonoscope.sae.interpret.accents import accent_profiles, tsne, ward
-from phonoscope.sae.interpret.accents import skip_reason as accents_skipped
-from phonoscope.sae.interpret.effects import SKIPPED, detectable_effect, power_table, sex_effects
-from phonoscope.sae.interpret.effects import skip_reason as sexes_skipped
-from phonoscope.sae.interpret.forest import sex_forest
-from phonoscope.sae.interpret.groups import KINDS, Groups, group, group_means, means_table
-from phonoscope.sae.interpret.segments import segment_maxima, segment_starts
-from phonoscope.sae.interpret.selectivity import auroc, feature_columns, phone_table, precision_at_k, selectivity
-from phonoscope.sae.interpret.windows import top_windows, traces
+from phonoscope.sae.interpret import speakers
+from phonoscope.sae.interpret.groups import KINDS, Groups, Labels, group, group_means, means_table
+from phonoscope.sae.interpret.selectivity import area_at, auroc, feature_columns, phone_table, precision, selectivity
+from phonoscope.sae.interpret.windows import Places, segment_maxima, segment_starts, top_windows, traces
 from phonoscope.stats import evenly_spaced
-
-if TYPE_CHECKING:
-    import scipy.sparse as sp
-    from numpy.typing import NDArray
-
-    from phonoscope.config.interpret import InterpretConfig
-    from phonoscope.sae.interpret.groups import Labels
 
 log = logging.getLogger(__name__)
 FRAME_S = 0.02
@@ -38,7 +30,7 @@ FEWEST_POINTS = 4  # in a map of features
 
 @dataclass(frozen=True)
 class AccentMap:
-    """Ward's tree of the accents, and the utterances on a t-SNE map."""
+    """Ward's tree of the accents, SciPy's linkage matrix, and the utterances on a t-SNE map."""
 
     names: tuple[str, ...]
     tree: NDArray[np.float64]
@@ -59,7 +51,7 @@ class Interpretation:
     accents: AccentMap | None
     feature_map: pd.DataFrame
     scores: dict[str, float]
-    skipped: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -70,20 +62,48 @@ class _Frames:
     index: pd.DataFrame
     speech: NDArray[np.bool_]
 
+    @cached_property
+    def train(self) -> NDArray[np.bool_]:
+        return (self.index["split"] == "train").to_numpy()
+
+    @cached_property
+    def places(self) -> Places:
+        return pd.factorize(self.index["utterance"])[0].astype(np.int64), self.index["frame"].to_numpy(np.int64)
+
+    @cached_property
+    def speakers(self) -> Groups:
+        return self.groups("speaker")
+
+    def of(self, rows: NDArray[np.bool_]) -> _Frames:
+        """Some of the frames."""
+        return _Frames(self.activations[rows], self.index[rows].reset_index(drop=True), self.speech[rows])
+
     def groups(self, kind: str, *, most: int | None = None) -> Groups:
         """Groups of the speech frames; phones are groups of all frames."""
         rows = slice(None) if kind == "phone" else self.speech
         return group(self.index[kind][rows], most=most)
 
+    def utterances(self, most: int) -> Groups:
+        """At most `most` utterances, evenly spaced, as groups of the speech frames."""
+        every = self.groups("utterance")
+        kept = evenly_spaced(len(every.names), most)
+        position = np.full(len(every.names) + 1, -1)
+        position[kept] = np.arange(len(kept))
+        return Groups(position[every.code], tuple(every.names[row] for row in kept))
+
     def means(self, groups: Groups) -> NDArray[np.float64]:
         return group_means(self.activations[self.speech], groups)
+
+    def labels(self, unit: str, groups: Groups, kind: str) -> Labels:
+        """Sex, accent ... of every speaker or utterance, the groups of `unit`."""
+        first = self.index.drop_duplicates(unit).set_index(unit)[kind]
+        return first.loc[list(groups.names)].astype(str).to_numpy()
 
 
 def spread_utterances(index: pd.DataFrame, max_frames: int) -> NDArray[np.int64]:
     """Rows of every n-th utterance, at most about `max_frames` of them; all rows of a smaller corpus."""
     step = -(-len(index) // max_frames)
-    number = pd.factorize(index["utterance"])[0]
-    return np.flatnonzero(number % max(step, 1) == 0)
+    return np.flatnonzero(pd.factorize(index["utterance"])[0] % max(step, 1) == 0)
 
 
 def interpret(
@@ -91,50 +111,34 @@ def interpret(
 ) -> Interpretation:
     """Windows, selectivity, group means, effect sizes, accents and the forest of one site.
 
-    Args:
-        activations: [frames, features], not negative.
-        index: one row a frame with the columns of `LABELS`, the frames of an utterance in ascending order.
+    activations: [frames, features], not negative. index: a row a frame with the columns of `LABELS`, the frames of an
+    utterance in ascending order.
     """
     speech = (index["phone"] != SILENCE).to_numpy() | config.silence
     frames = _Frames(activations, index.reset_index(drop=True), speech)
-    windows = _windows(frames, config)
-    features, phones = _selectivity(frames, config)
     skipped: dict[str, str] = {}
-    effects, power, forest = _sexes(frames, config, skipped, workers)
-    accents, loudest = _accents(frames, config, skipped)
-    features = pd.concat([_activity(frames), features, effects.reset_index(drop=True)], axis=1)
+    features = _activity(frames)
+    columns, phones = _selectivity(frames, features["density"].to_numpy(), config)
+    by_sex, power, forest = _sexes(frames, config, skipped, workers)
+    accent_map, loudest = _accents(frames, config, skipped)
+    features = pd.concat([features, columns, by_sex], axis=1)
     features["accent"] = loudest
     features["clips"] = np.isin(features["feature"], clip_features(features, config.clip_features))
     kinds = {kind: frames.groups(kind, most=config.words if kind == "word" else None) for kind in KINDS}
-    means = pd.concat(
-        [
-            means_table(activations, {"phone": kinds.pop("phone")}),
-            means_table(activations[speech], kinds),
-        ],
-        ignore_index=True,
-    )
+    by_phone = means_table(activations, {"phone": kinds.pop("phone")})
+    means = pd.concat([by_phone, means_table(activations[speech], kinds)], ignore_index=True)
     for statistic, reason in skipped.items():
         log.warning("%s: skipped, %s", statistic, reason)
-    return Interpretation(
-        features,
-        phones,
-        windows,
-        means,
-        power,
-        forest,
-        accents,
-        _feature_map(means, features, config),
-        _scores(frames, features, phones, forest, config),
-        skipped,
-    )
+    windows, feature_map = _windows(frames, config), _feature_map(means, features, config)
+    scores = _scores(frames, features, phones, forest, config)
+    return Interpretation(features, phones, windows, means, power, forest, accent_map, feature_map, scores, skipped)
 
 
 def _windows(frames: _Frames, config: InterpretConfig) -> pd.DataFrame:
     """Top windows of every feature with the labels of their highest frames, and the activations around these."""
-    table = _top(frames.activations, frames.index, config)
+    table = _top(frames, config)
     reach = round(config.clip_s / FRAME_S / 2)
-    utterance, frame = _positions(frames.index)
-    around = traces(frames.activations, utterance, frame, table, reach=reach)
+    around = traces(frames.activations, frames.places, table, reach=reach)
     labels = frames.index.loc[table["row"], list(LABELS)].reset_index(drop=True)
     table = pd.concat([table, labels], axis=1)
     table["time_s"] = (table["frame"] * FRAME_S).round(6)
@@ -143,144 +147,100 @@ def _windows(frames: _Frames, config: InterpretConfig) -> pd.DataFrame:
     return table
 
 
-def _top(activations: sp.csr_array, index: pd.DataFrame, config: InterpretConfig) -> pd.DataFrame:
-    utterance, frame = _positions(index)
-    apart = 2 * round(config.clip_s / FRAME_S / 2)
-    return top_windows(activations, utterance, frame, k=config.top_k, apart=apart, per_utterance=config.per_utterance)
+def _top(frames: _Frames, config: InterpretConfig) -> pd.DataFrame:
+    size = {"k": config.top_k, "apart": 2 * round(config.clip_s / FRAME_S / 2)}
+    return top_windows(frames.activations, frames.places, **size, per_utterance=config.per_utterance)
 
 
-def _positions(index: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    return pd.factorize(index["utterance"])[0].astype(np.int64), index["frame"].to_numpy(np.int64)
-
-
-def _selectivity(frames: _Frames, config: InterpretConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _selectivity(
+    frames: _Frames, density: NDArray[np.float64], config: InterpretConfig
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Columns by feature, and the table of phones. Chosen on train, reported on eval, phone segments as the units."""
-    train = (frames.index["split"] == "train").to_numpy()
     phones = group(frames.index["phone"], leave_out=("",) if config.silence else ("", SILENCE))
+    # frames of one phone are alike: as units they would count a long vowel as dozens of successes
     starts = segment_starts(frames.index)
     peaks = segment_maxima(frames.activations, starts)
-    areas = selectivity(peaks, Groups(phones.code[starts], phones.names), train[starts], fewest=config.min_segments)
-    columns = feature_columns(areas)
-    columns["auroc_frames"] = _frame_areas(frames.activations[~train], phones.of(~train), areas.best_phones())
-    top = _top(frames.activations[~train], frames.index[~train], config)
-    carried = frames.index["phone"].to_numpy(dtype=object)[~train]
-    columns["precision"] = precision_at_k(top, carried, columns["best_phone"].to_numpy(dtype=object))
-    density = frames.activations.count_nonzero(axis=0) / max(frames.activations.shape[0], 1)
-    precision = [
-        _precision_for(top[top["feature"] == feature], carried, phone)
-        for phone, feature in zip(areas.phones, areas.detectors(), strict=True)
-    ]
-    return columns, phone_table(areas, np.array(precision), density)
-
-
-def _frame_areas(activations: sp.csr_array, phones: Groups, best: NDArray[np.int64]) -> NDArray[np.float64]:
-    """AUROC of every feature for its best phone with single frames as the units."""
-    if not phones.names:
-        return np.full(len(best), 0.5)
-    return np.where(best >= 0, auroc(activations, phones)[np.arange(len(best)), best], 0.5)
-
-
-def _precision_for(windows: pd.DataFrame, carried: Labels, phone: str) -> float:
-    return float(np.mean(carried[windows["row"].to_numpy()] == phone)) if len(windows) else 0.0
+    areas = selectivity(peaks, phones.of(starts), frames.train[starts], fewest=config.min_segments)
+    columns, held_out = feature_columns(areas), frames.of(~frames.train)
+    by_frame = auroc(held_out.activations, phones.of(~frames.train))
+    columns["auroc_frames"] = area_at(by_frame, areas.best_phones())
+    top, carried = _top(held_out, config), held_out.index["phone"].to_numpy(dtype=object)
+    columns["precision"] = precision(top, carried, columns.index.to_numpy(), columns["best_phone"].to_numpy())
+    return columns, phone_table(areas, precision(top, carried, areas.detectors(), areas.phones), density)
 
 
 def _activity(frames: _Frames) -> pd.DataFrame:
     """Density and activation of every feature."""
-    activations, train = frames.activations, (frames.index["split"] == "train").to_numpy()
-    fired = activations.count_nonzero(axis=0)
-    densities = [
-        rows.count_nonzero(axis=0) / max(rows.shape[0], 1) for rows in (activations[train], activations[~train])
-    ]
-    total = np.asarray(activations.sum(axis=0, dtype=np.float64))
+
+    def density(rows: sp.csr_array) -> NDArray[np.float64]:
+        return rows.count_nonzero(axis=0) / max(rows.shape[0], 1)
+
+    fired = frames.activations.count_nonzero(axis=0)
+    total = np.asarray(frames.activations.sum(axis=0, dtype=np.float64))
     return pd.DataFrame(
         {
-            "feature": np.arange(activations.shape[1], dtype=np.int32),
-            "density": fired / max(activations.shape[0], 1),
-            "density_train": densities[0],
-            "density_eval": densities[1],
+            "feature": np.arange(len(fired), dtype=np.int32),
+            "density": density(frames.activations),
+            "density_train": density(frames.activations[frames.train]),
+            "density_eval": density(frames.activations[~frames.train]),
             "mean_active": total / np.maximum(fired, 1),
-            "max": activations.max(axis=0).toarray().ravel(),
+            "max": frames.activations.max(axis=0).toarray().ravel(),
         }
     )
-
-
-def _labels_of(frames: _Frames, groups: Groups, unit: str, kind: str) -> Labels:
-    """Sex or accent of every speaker or utterance."""
-    first = frames.index.drop_duplicates(unit).set_index(unit)[kind]
-    return first.loc[list(groups.names)].astype(str).to_numpy()
-
-
-def _utterances(frames: _Frames, most: int) -> Groups:
-    """At most `most` utterances, evenly spaced, as groups of the speech frames."""
-    every = frames.groups("utterance")
-    kept = evenly_spaced(len(every.names), most)
-    position = np.full(len(every.names) + 1, -1)
-    position[kept] = np.arange(len(kept))
-    return Groups(position[every.code], tuple(every.names[row] for row in kept))
 
 
 def _sexes(
     frames: _Frames, config: InterpretConfig, skipped: dict[str, str], workers: int
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Effect sizes, power analysis and forest; `skipped` gets the reason of what cannot be computed."""
-    speakers = frames.groups("speaker")
-    sex = _labels_of(frames, speakers, "speaker", "sex").tolist()
-    power = power_table(sex, alpha=config.alpha, power=config.power)
-    if reason := sexes_skipped(sex):
+    sex = frames.labels("speaker", frames.speakers, "sex").tolist()
+    power = speakers.power_table(sex, alpha=config.alpha, power=config.power)
+    if reason := speakers.sexes_skipped(sex):
         skipped["effects by sex"] = skipped["forest by sex"] = reason
-        return pd.DataFrame(SKIPPED, index=np.arange(frames.activations.shape[1])), power, pd.DataFrame()
+        return pd.DataFrame(speakers.SKIPPED, index=np.arange(frames.activations.shape[1])), power, pd.DataFrame()
     for row in power[~power["enough"]].itertuples():
-        log.warning(
-            "Cohen's d of %s needs %s speakers of each sex at power %s; there are %s",
-            *(row.d, row.speakers_per_sex, config.power, row.there),
-        )
-    effects = sex_effects(
-        *(frames.means(speakers), sex),
-        samples=config.bootstrap,
-        confidence=config.confidence,
-        seed=derive_seed(config.seed, "effects"),
-    )
-    return effects, power, _forest(frames, config, workers)
+        needs = "Cohen's d of %s needs %s speakers of each sex at power %s; there are %s"
+        log.warning(needs, row.d, row.speakers_per_sex, config.power, row.there)
+    bootstrap: dict[str, Any] = {"samples": config.bootstrap, "confidence": config.confidence}
+    means, seed = frames.means(frames.speakers), derive_seed(config.seed, "effects")
+    return speakers.sex_effects(means, sex, seed=seed, **bootstrap), power, _forest(frames, config, workers)
 
 
 def _forest(frames: _Frames, config: InterpretConfig, workers: int) -> pd.DataFrame:
-    utterances = _utterances(frames, config.forest_utterances)
-    sex, speaker, split = (_labels_of(frames, utterances, "utterance", kind) for kind in ("sex", "speaker", "split"))
+    utterances = frames.utterances(config.forest_utterances)
+    sex, speaker, split = (frames.labels("utterance", utterances, kind) for kind in ("sex", "speaker", "split"))
     known = np.isin(sex, ["F", "M"])
-    return sex_forest(
-        *(frames.means(utterances)[known], sex[known], speaker[known], split[known] == "train"),
-        trees=config.trees,
-        seed=derive_seed(config.seed, "forest") % 2**31,
-        workers=workers,
-    )
+    data = frames.means(utterances)[known], sex[known], speaker[known], split[known] == "train"
+    seed = derive_seed(config.seed, "forest") % 2**31
+    return speakers.sex_forest(*data, trees=config.trees, seed=seed, workers=workers)
 
 
 def _accents(frames: _Frames, config: InterpretConfig, skipped: dict[str, str]) -> tuple[AccentMap | None, Labels]:
     """The accents' tree and map, and the accent in which each feature is most active."""
-    width = frames.activations.shape[1]
-    speakers = frames.groups("speaker")
-    accents = _labels_of(frames, speakers, "speaker", "accent")
-    if reason := accents_skipped(accents.tolist()):
+    from scipy.cluster.hierarchy import linkage
+
+    accent = frames.labels("speaker", frames.speakers, "accent")
+    if reason := speakers.accents_skipped(accent.tolist()):
         skipped["accent profiles"] = reason
-        return None, np.full(width, "", dtype=object)
-    means = frames.means(speakers)
-    names, profiles = accent_profiles(means, accents.tolist())
-    by_accent = np.stack([means[accents == name].mean(axis=0) for name in names])
+        return None, np.full(frames.activations.shape[1], "", dtype=object)
+    means = frames.means(frames.speakers)
+    names, profiles = speakers.accent_profiles(means, accent.tolist())
+    by_accent = np.stack([means[accent == name].mean(axis=0) for name in names])
     loudest = np.where(by_accent.max(axis=0) > 0, np.array(names, dtype=object)[by_accent.argmax(axis=0)], "")
-    utterances = _utterances(frames, config.map_points)
-    points = tsne(frames.means(utterances), derive_seed(config.seed, "accents") % 2**31)
-    labels = _labels_of(frames, utterances, "utterance", "accent")
-    return AccentMap(names, ward(profiles), points, labels), loudest
+    utterances = frames.utterances(config.map_points)
+    points = speakers.tsne(frames.means(utterances), derive_seed(config.seed, "accents") % 2**31)
+    tree, labels = linkage(profiles, method="ward"), frames.labels("utterance", utterances, "accent")
+    return AccentMap(names, tree, points, labels), loudest
 
 
 def _feature_map(means: pd.DataFrame, features: pd.DataFrame, config: InterpretConfig) -> pd.DataFrame:
     """A t-SNE map of features by their mean activations over the phones: feature, x, y, best_phone; empty for few."""
     live = np.flatnonzero(features["best_phone"] != "")
-    chosen = live[evenly_spaced(len(live), config.map_points)] if len(live) else live
+    chosen = live[evenly_spaced(len(live), config.map_points)]
     if len(chosen) < FEWEST_POINTS:
         return pd.DataFrame(columns=["feature", "x", "y", "best_phone"])
     profiles = means[means["kind"] == "phone"].pivot(index="feature", columns="group", values="mean")
-    points = tsne(profiles.to_numpy(np.float64)[chosen], derive_seed(config.seed, "features") % 2**31)
+    points = speakers.tsne(profiles.to_numpy(np.float64)[chosen], derive_seed(config.seed, "features") % 2**31)
     best = features["best_phone"].to_numpy()[chosen]
     return pd.DataFrame({"feature": chosen, "x": points[:, 0], "y": points[:, 1], "best_phone": best})
 
@@ -299,8 +259,7 @@ def _scores(
     rows, width = frames.activations.shape
     scored = phones[phones["scored"]]
     high = int((scored["auroc"] > HIGH_AUROC).sum())
-    speakers = frames.groups("speaker")
-    sex = _labels_of(frames, speakers, "speaker", "sex").tolist()
+    sex = frames.labels("speaker", frames.speakers, "sex").tolist()
     scores: dict[str, float] = {
         "frames": rows,
         "features": width,
@@ -310,9 +269,9 @@ def _scores(
         "phones_with_auroc_90": high,
         "share_auroc_90": high / max(len(scored), 1),
         "median_phone_auroc": float(scored["auroc"].median()) if len(scored) else 0.5,
-        "speakers": len(speakers.names),
+        "speakers": len(sex),
         "effects_significant": int((features["d_q"] < config.alpha).sum()),
-        "detectable_d": detectable_effect(sex, alpha=config.alpha, power=config.power),
+        "detectable_d": speakers.detectable_effect(sex, alpha=config.alpha, power=config.power),
     }
     for split_by, rows_of in forest.groupby("split_by") if len(forest) else []:
         scores[f"forest_balanced_accuracy_by_{split_by}"] = float(rows_of["balanced_accuracy"].iloc[0])
@@ -321,5 +280,5 @@ def _scores(
 
 def speakers_by(index: pd.DataFrame, kind: str) -> dict[str, int]:
     """Speakers of every sex or accent. An accent with one speaker cannot be told from that speaker."""
-    pairs = index[["speaker", kind]].drop_duplicates()
-    return {str(name): int(count) for name, count in sorted(pairs[kind].value_counts().items()) if count}
+    counts = index.groupby(kind, observed=True)["speaker"].nunique()
+    return {str(name): int(count) for name, count in sorted(counts.items())}

@@ -1,50 +1,51 @@
-"""Selectivity of features for phones: the area under the ROC curve (AUROC)."""
+"""Selectivity of features for phones: the area under the ROC curve (AUROC), and the precision of top windows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-if TYPE_CHECKING:
-    import scipy.sparse as sp
-    from numpy.typing import NDArray
-
-    from phonoscope.sae.interpret.groups import Groups, Labels
+from phonoscope.sae.interpret.groups import Groups, Labels
 
 
 def auroc(activations: sp.csr_array, groups: Groups) -> NDArray[np.float64]:
     """Area under the ROC curve of every feature for every group against the rows of the other groups.
 
-    Exact, from ranks (the Mann-Whitney statistic; ties count half). Only active frames are ranked: the zeros of a
-    feature are one tie below them. Rows in no group take no part.
-
-    Args:
-        activations: [rows, features], not negative.
-        groups: one group a row (a frame, or a phone segment by its highest activation).
-    Returns: [features, groups], 0.5 where a group has no rows or all.
+    Exact, from ranks (the Mann-Whitney statistic; ties count half). activations: [rows, features], not negative. Rows,
+    frames or phone segments, in no group take no part. Returns: [features, groups], 0.5 where a group has none or all.
     """
     taken = groups.code >= 0
     columns, code = activations[taken].tocsc(), groups.code[taken]
     columns.eliminate_zeros()
     features, count = columns.shape[1], len(groups.names)
-    size, total = groups.count, len(code)
-    active = np.diff(columns.indptr)
+    size, total, active = groups.count, len(code), np.diff(columns.indptr)
+    # only active rows are ranked: the zeros, nearly all rows of a feature, are one tie below them
     ranks = np.empty(columns.nnz)
     for first, last in pairwise(columns.indptr):
         ranks[first:last] = rankdata(columns.data[first:last]) + (total - (last - first))
     cell = np.repeat(np.arange(features), active) * count + code[columns.indices]
     rank_sum = np.bincount(cell, ranks, minlength=features * count).astype(np.float64).reshape(features, count)
     fired = np.bincount(cell, minlength=features * count).reshape(features, count)
+    # z zeros hold the ranks 1 ... z, and share their mean, (z + 1) / 2
     rank_sum += (size - fired) * ((total - active) + 1)[:, None] / 2
+    # less the smallest sum that n rows can have, n (n + 1) / 2, a rank sum counts the pairs won against other groups
     pairs = size * (total - size)
     area = np.full((features, count), 0.5)
     np.divide(rank_sum - size * (size + 1) / 2, pairs, out=area, where=np.broadcast_to(pairs > 0, area.shape))
     return area
+
+
+def area_at(areas: NDArray[np.float64], column: NDArray[np.int64]) -> NDArray[np.float64]:
+    """One entry of every row, areas[row, column[row]]; 0.5 where the column is -1."""
+    return np.pad(areas, ((0, 0), (0, 1)), constant_values=0.5)[np.arange(len(areas)), column]
 
 
 @dataclass(frozen=True)
@@ -82,60 +83,54 @@ class Selectivity:
 
 def selectivity(activations: sp.csr_array, phones: Groups, train: NDArray[np.bool_], *, fewest: int) -> Selectivity:
     """Areas on the rows of train, and on those of eval. `train` [rows]."""
+    # apart: the best of thousands of features on few rows is high by chance, so eval alone may be reported
     sides = [(activations[side], phones.of(side)) for side in (train, ~train)]
-    areas = [auroc(rows, groups) for rows, groups in sides]
+    areas = [auroc(*side) for side in sides]
     return Selectivity(phones.names, areas[0], areas[1], sides[0][1].count, sides[1][1].count, fewest)
 
 
-def precision_at_k(windows: pd.DataFrame, phone_of_row: Labels, best: Labels) -> NDArray[np.float64]:
-    """Share of every feature's windows whose highest frame carries phone `best[feature]`, [features]; 0 without any."""
-    hit = phone_of_row[windows["row"].to_numpy()] == best[windows["feature"].to_numpy()]
-    total = np.bincount(windows["feature"], minlength=len(best))
-    return np.bincount(windows["feature"], weights=hit, minlength=len(best)) / np.maximum(total, 1)
+def precision(
+    windows: pd.DataFrame, phone_of_row: Labels, features: NDArray[Any], phones: Sequence[str] | Labels
+) -> NDArray[np.float64]:
+    """Share of each feature's windows whose highest frame carries the phone beside the feature; 0 without windows."""
+    carried = pd.Series(phone_of_row[windows["row"].to_numpy()], dtype=object)
+    shares = carried.groupby(windows["feature"].to_numpy()).value_counts(normalize=True)
+    wanted = pd.MultiIndex.from_arrays([features, np.asarray(phones, dtype=object)])
+    return np.asarray(shares.reindex(wanted, fill_value=0.0), dtype=np.float64)
 
 
 def feature_columns(areas: Selectivity) -> pd.DataFrame:
     """Per feature: best phone (chosen on train), its area on train and eval, its count on eval, detected phones."""
-    best = areas.best_phones()
-    there, rows = best >= 0, np.arange(len(best))
-    names = np.array([*areas.phones, ""], dtype=object)
-    detects: dict[int, list[str]] = {}
-    for phone, feature in zip(np.array(areas.phones)[areas.scored], areas.detectors()[areas.scored], strict=True):
-        detects.setdefault(int(feature), []).append(phone)
-    if not areas.phones:
-        return pd.DataFrame(
-            {"best_phone": "", "auroc_train": 0.5, "auroc": 0.5, "eval_segments": 0, "detects": ""}, rows
-        )
+    best, scored = areas.best_phones(), areas.scored
+    phones = pd.Series(areas.phones, dtype=object)
+    detects = phones[scored].groupby(areas.detectors()[scored]).agg(" ".join)
     return pd.DataFrame(
         {
-            "best_phone": names[best],
-            "auroc_train": np.where(there, areas.train[rows, best], 0.5),
-            "auroc": np.where(there, areas.evaluation[rows, best], 0.5),
-            "eval_segments": np.where(there, areas.eval_count[best], 0).astype(np.int32),
-            "detects": [" ".join(detects.get(int(row), [])) for row in rows],
+            "best_phone": np.array([*areas.phones, ""], dtype=object)[best],
+            "auroc_train": area_at(areas.train, best),
+            "auroc": area_at(areas.evaluation, best),
+            "eval_segments": np.append(areas.eval_count, 0)[best].astype(np.int32),
+            "detects": detects.reindex(np.arange(len(best)), fill_value="").tolist(),
         }
     )
 
 
-def phone_table(areas: Selectivity, precision: NDArray[np.float64], density: NDArray[np.float64]) -> pd.DataFrame:
+def phone_table(areas: Selectivity, precisions: NDArray[np.float64], density: NDArray[np.float64]) -> pd.DataFrame:
     """One row a phone: its best detector, chosen on train, with its area on eval; the best first.
 
-    Args:
-        precision: [phones], of the phone's detector.
-        density: [features].
+    precisions: of each phone's detector, [phones]. density: [features].
     """
     detector = areas.detectors()
-    there, phones = detector >= 0, np.arange(len(areas.phones))
     table = pd.DataFrame(
         {
             "phone": np.array(areas.phones, dtype=object),
             "feature": detector.astype(np.int32),
-            "auroc_train": np.where(there, areas.train[detector, phones], 0.5),
-            "auroc": np.where(there, areas.evaluation[detector, phones], 0.5),
+            "auroc_train": area_at(areas.train.T, detector),
+            "auroc": area_at(areas.evaluation.T, detector),
             "train_segments": areas.train_count,
             "eval_segments": areas.eval_count,
-            "precision": precision,
-            "density": np.where(there, density[detector], 0.0),
+            "precision": precisions,
+            "density": np.append(density, 0.0)[detector],
             "scored": areas.scored,
         }
     )

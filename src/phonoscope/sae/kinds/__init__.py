@@ -1,6 +1,5 @@
 """Kinds of sparse autoencoders, one file each: what a kind adds to the common model and training loop."""
 
-from phonoscope.sae.kinds.base import Kind
-from phonoscope.sae.kinds.registry import build_kind, kinds, register
+from phonoscope.sae.kinds.base import Kind, build_kind, kinds, register
 
 __all__ = ["Kind", "build_kind", "kinds", "register"]

@@ -6,15 +6,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pydantic import PrivateAttr
+from torch import Tensor
 
-from phonoscope.sae.kinds.base import Kind
-from phonoscope.sae.kinds.registry import register
-from phonoscope.sae.selection import batch_top_k
-from phonoscope.sae.sparse import Pattern
+from phonoscope.sae.kinds.base import Kind, register
+from phonoscope.sae.sparse import Pattern, batch_top_k
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from phonoscope.sae.models import SparseAutoencoder
 
 
@@ -33,4 +30,4 @@ class BatchTopK(Kind):
         return pattern
 
     def finish(self, model: SparseAutoencoder, batches: Iterable[Tensor]) -> None:
-        model.calibrate(batches)
+        model.calibrate(batches)  # one threshold: a frame's features must not depend on the others of its batch

@@ -9,10 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from phonoscope.sae.kinds.base import Kind
-from phonoscope.sae.kinds.registry import register
-from phonoscope.sae.selection import above
-from phonoscope.sae.sparse import Pattern
+from phonoscope.sae.kinds.base import Kind, register
+from phonoscope.sae.sparse import Pattern, above
 
 if TYPE_CHECKING:
     from phonoscope.sae.models import SparseAutoencoder
@@ -34,24 +32,23 @@ class _Rectangle(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        # both functions are constant in the threshold almost everywhere, with a jump where z meets it: the rectangle
+        # estimates the derivative of their mean over frames from the frames near the jump
         z, threshold = ctx.saved_tensors
-        near = ((z - threshold).abs() < ctx.bandwidth / 2).to(z.dtype)
-        height = near / ctx.bandwidth
-        if ctx.step:
+        height = ((z - threshold).abs() < ctx.bandwidth / 2).to(z.dtype) / ctx.bandwidth
+        if ctx.step:  # z gets no gradient: the penalty moves thresholds, it does not shrink activations
             return None, -grad * height, None, None
         return grad * (z > threshold), -grad * height * threshold, None, None
 
 
 def jump_relu(z: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
     """z where it exceeds the threshold, else 0; differentiable in both."""
-    result: Tensor = _Rectangle.apply(z, threshold, bandwidth, False)
-    return result
+    return _Rectangle.apply(z, threshold, bandwidth, False)
 
 
 def heaviside(z: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
     """1 where z exceeds the threshold, else 0; differentiable in the threshold."""
-    result: Tensor = _Rectangle.apply(z, threshold, bandwidth, True)
-    return result
+    return _Rectangle.apply(z, threshold, bandwidth, True)
 
 
 @register("jumprelu")
@@ -74,6 +71,7 @@ class JumpRelu(Kind):
     def activate(self, model: SparseAutoencoder, pattern: Pattern, values: Tensor) -> tuple[Tensor, Tensor]:
         threshold = model.threshold.clamp(min=0)[pattern.columns]
         l0 = heaviside(values, threshold, self.bandwidth).sum() / pattern.n
+        # relative to k and squared: the same weight steers any k to its L0 from both sides
         return jump_relu(values, threshold, self.bandwidth), self.l0 * (l0 / model.shape.k - 1) ** 2
 
     def finish(self, model: SparseAutoencoder, batches: Iterable[Tensor]) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import field_validator
 
+from phonoscope.sae.kinds.base import register
 from phonoscope.sae.kinds.batchtopk import BatchTopK
-from phonoscope.sae.kinds.registry import register
 
 
 @register("matryoshka")
@@ -23,4 +23,5 @@ class Matryoshka(BatchTopK):
         return groups
 
     def prefixes(self, width: int) -> tuple[int, ...]:
+        # of few features, small shares round to the same number: one group then, which counts once in the loss
         return tuple(dict.fromkeys(max(1, round(share * width)) for share in self.groups))

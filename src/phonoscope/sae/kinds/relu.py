@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pydantic import Field
+from torch import Tensor
 
-from phonoscope.sae.kinds.base import Kind
-from phonoscope.sae.kinds.registry import register
+from phonoscope.sae.kinds.base import Kind, register
 from phonoscope.sae.sparse import Pattern
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from phonoscope.sae.models import SparseAutoencoder
 
 
@@ -25,4 +23,5 @@ class Relu(Kind):
     """Weight of the L1 penalty."""
 
     def activate(self, model: SparseAutoencoder, pattern: Pattern, values: Tensor) -> tuple[Tensor, Tensor]:
+        # without the norms a crosscoder, whose rows are free, would escape: small activations, long rows
         return values, self.l1 * (values * model.norms()[pattern.columns]).sum() / pattern.n

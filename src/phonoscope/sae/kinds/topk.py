@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from phonoscope.sae.kinds.base import Kind
-from phonoscope.sae.kinds.registry import register
-from phonoscope.sae.selection import top_k
-from phonoscope.sae.sparse import Pattern
+from torch import Tensor
+
+from phonoscope.sae.kinds.base import Kind, register
+from phonoscope.sae.sparse import Pattern, top_k
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from phonoscope.sae.models import SparseAutoencoder
 
 
