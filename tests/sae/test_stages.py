@@ -19,7 +19,7 @@ from phonoscope.config.compute import ComputeConfig
 from phonoscope.config.params import Params, load_params
 from phonoscope.config.sites import Site
 from phonoscope.data import Features
-from phonoscope.errors import DataError
+from phonoscope.errors import DataError, ParamsError
 from phonoscope.pipeline import sae, sae_report
 from phonoscope.sae.store import load_sae
 from tests.sae.planted import DIMS, config, plant
