@@ -1,7 +1,5 @@
 """Command line of the benchmarks: `python -m benchmarks <name>`; each command imports its benchmark when it runs."""
 
-from __future__ import annotations
-
 import json
 import logging
 import sys

@@ -1,7 +1,5 @@
 """A separate virtual environment for a package whose version pins conflict with this project's."""
 
-from __future__ import annotations
-
 import logging
 import subprocess
 import sysconfig

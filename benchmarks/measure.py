@@ -1,7 +1,5 @@
 """Time and memory of one function call, measured in a new process."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """dictionary-learning's BatchTopK trainer on given batches; a script for the Python that has that package."""
 
-from __future__ import annotations
-
 import json
 import sys
 import time

@@ -1,7 +1,5 @@
 """Our BatchTopK trainer against dictionary-learning's: same frames, batches, width, schedule and device."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 import time

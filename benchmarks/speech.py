@@ -1,15 +1,11 @@
 """Synthetic token frames, batch by batch: the codes of an RVQ layer depend on phone and speaker."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phonoscope.compute import derive_seed
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 GRAIN = 4096  # size of the look-up tables that replace draws from a discrete distribution
 DECAY = 5.5  # log of the ratio of the largest to the smallest standard deviation of the codebook's axes

@@ -1,7 +1,5 @@
 """Every test: one thread, no window, no network; the long pipeline test is started first."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Imports run downwards, a library module knows no pipeline, and dvc.yaml says what the code says."""
 
-from __future__ import annotations
-
 import ast
 import importlib
 import inspect

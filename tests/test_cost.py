@@ -1,7 +1,5 @@
 """Cost of adding a thing: one of each, added to a copy of the checkout in as few files as promised, and run there."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Mapping
 from pathlib import Path

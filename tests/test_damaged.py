@@ -1,7 +1,5 @@
 """Binary files that are cut, changed or state a wrong size: read or refused with `DataError`, in little memory."""
 
-from __future__ import annotations
-
 import io
 import json
 import struct

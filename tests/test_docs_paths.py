@@ -1,7 +1,5 @@
 """What README and docs name exists: paths (in git or as an output of the pipeline), links, commands, parameters."""
 
-from __future__ import annotations
-
 import fnmatch
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """The runtime lock has all that the library imports, the development lock nothing of it."""
 
-from __future__ import annotations
-
 import re
 import sys
 import tomllib

@@ -1,7 +1,5 @@
 """No module runs code found in data, unpickles, or opens the machine to others."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The wheel is whole: installed into a fresh environment, it does the jobs of docs/library.md from any folder."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

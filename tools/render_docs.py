@@ -4,8 +4,6 @@
 `<!-- end -->` in a page by the table of that name, one of `TABLES`.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Callable

@@ -4,8 +4,6 @@
 outs, metrics and plots. To add a stage, write these under its name; the rest is filled in.
 """
 
-from __future__ import annotations
-
 import io
 import sys
 from typing import Any

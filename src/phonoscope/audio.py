@@ -1,18 +1,14 @@
 """Read, check, resample and write audio: mono float32 in [-1, 1]."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phonoscope.errors import DataError
 from phonoscope.files import atomic_file
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 MIN_DURATION_S = 0.05
 SILENCE_PEAK = 1e-4  # -80 dBFS

@@ -1,7 +1,5 @@
 """The command line: one command for every registered stage, and the commands of `commands`."""
 
-from __future__ import annotations
-
 import errno
 import logging
 import os

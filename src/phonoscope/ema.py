@@ -4,8 +4,6 @@ Shared by codec training and by the quantizers. A codebook of K codes keeps two 
 average of how many vectors a code gets per batch, and `sums` [K, D], that of the sum of these vectors.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

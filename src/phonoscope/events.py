@@ -1,7 +1,5 @@
 """What a speech synthesizer said, phone by phone."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

@@ -1,7 +1,5 @@
 """Where every artifact lives, relative to the root of the checkout."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

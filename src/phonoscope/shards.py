@@ -4,8 +4,6 @@ Finished shards are kept in a folder of their own. A shard's name is a hash of e
 that a stale one is never used.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json

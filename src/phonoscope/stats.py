@@ -1,13 +1,9 @@
 """Statistics that several parts share: samples, principal components, perplexity, bootstrap intervals."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import math
 
 from benchmarks.encoders import SHAPES, bench_encoders

@@ -1,7 +1,5 @@
 """Benchmarks and maintainers' tools stand outside the package: no stage and no shard depends on them."""
 
-from __future__ import annotations
-
 import ast
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The SAE benchmark at tiny size, with a stand-in for the reference's environment."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The form of params.yaml: DVC rewrites it with `-S`, and people read its comments."""
 
-from __future__ import annotations
-
 import difflib
 import re
 import shutil

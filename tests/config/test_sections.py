@@ -1,7 +1,5 @@
 """Impossible settings of single sections are refused."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

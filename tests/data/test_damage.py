@@ -1,7 +1,5 @@
 """Every noun reads a damaged file or refuses it with the file's name; no other error leaves."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Manifest, Split, Labels, Codebooks, Latents, Features: written, read back, refused when they do not fit."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from phonoscope.data.phones import GROUPS, PHONES, SILENCE, STOPS, VOWELS, normalise_phone, phone_group, phone_order

@@ -1,7 +1,5 @@
 """Token tables: written, read back, joined with labels; against loops over frames."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from pathlib import Path
 from typing import Any

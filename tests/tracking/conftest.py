@@ -1,7 +1,5 @@
 """One store for all tests of tracking."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Runs of stages against a real MLflow store."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

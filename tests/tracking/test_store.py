@@ -1,7 +1,5 @@
 """The tracking store: where it is, and what happens where it does not work."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 import socket

@@ -1,7 +1,5 @@
 """Tracking and backfill of a real DVC pipeline in a temporary git repository."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

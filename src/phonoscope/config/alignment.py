@@ -1,8 +1,6 @@
 """Parameters of the alignments and of the F0 tracks."""
 
-from __future__ import annotations
-
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -27,7 +25,7 @@ class AlignmentConfig(Section):
     """Frames that are this much weaker than the utterance's loudest are unvoiced."""
 
     @model_validator(mode="after")
-    def _check(self) -> AlignmentConfig:
+    def _check(self) -> Self:
         if self.f0_max_hz < 2 * self.f0_min_hz:
             raise ValueError("f0_max_hz must be at least an octave above f0_min_hz")
         if self.method == "forced" and self.stress == "keep":

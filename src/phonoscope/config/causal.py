@@ -1,7 +1,5 @@
 """Parameters of the causal tests."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

@@ -1,8 +1,6 @@
 """Parameters of the codecs and of their training."""
 
-from __future__ import annotations
-
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,7 +22,7 @@ class CodecConfig(Section):
     """Distil a Whisper layer into RVQ layer 1 while training (SpeechTokenizer, section 3.3 of arXiv:2308.16692)."""
 
     @model_validator(mode="after")
-    def _check(self) -> CodecConfig:
+    def _check(self) -> Self:
         if isinstance(self.adapt_steps, int) and self.adapt_steps < 0:
             raise ValueError("adapt_steps must be 0 or more, or 'auto'")
         if self.untrained and self.adapt_steps not in ("auto", 0):

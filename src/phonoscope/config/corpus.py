@@ -1,6 +1,6 @@
 """Parameters of the corpus and of its split."""
 
-from __future__ import annotations
+from typing import Self
 
 from pydantic import Field, model_validator
 
@@ -31,7 +31,7 @@ class CorpusConfig(Section):
     """Draws the sentences of each speaker, the takes' rate and pitch, and the sample of `max_utterances`."""
 
     @model_validator(mode="after")
-    def _something_to_say(self) -> CorpusConfig:
+    def _something_to_say(self) -> Self:
         if self.source == "espeak" and self.sentences_per_speaker == 0 and self.takes == 0:
             raise ValueError("sentences_per_speaker and takes are both 0, so no speaker says anything")
         return self

@@ -1,7 +1,5 @@
 """Parameters of the tokens and of the reconstructions."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from phonoscope.config.section import Section

@@ -1,8 +1,6 @@
 """Parameters of the codec geometry."""
 
-from __future__ import annotations
-
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -43,7 +41,7 @@ class GeometryConfig(Section):
     """Seed of the choice of clips, of t-SNE, of the permutations and of the bootstrap."""
 
     @model_validator(mode="after")
-    def _lists(self) -> GeometryConfig:
+    def _lists(self) -> Self:
         if len(set(self.words)) < 2:
             raise ValueError("words: name two different words or more, or there is nothing to tell apart")
         for key in ("words", "representations", "projections"):

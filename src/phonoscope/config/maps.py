@@ -1,7 +1,5 @@
 """Parameters of the maps."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from phonoscope.config.section import Section

@@ -1,10 +1,8 @@
 """params.yaml as frozen models, one section a part. The only module that reads the file."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -55,7 +53,7 @@ class Params(Section):
     tracking: TrackingConfig = TrackingConfig()  # MLflow
 
     @model_validator(mode="after")
-    def _names(self) -> Params:
+    def _names(self) -> Self:
         for name in self.codecs:
             if not name.isidentifier():
                 raise ValueError(f"codecs: {name!r} is no codec name; use letters, digits and underscores")

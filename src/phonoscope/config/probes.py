@@ -1,8 +1,6 @@
 """Parameters of the probes. Sections `probe` and `depth` are two settings of the same pipeline."""
 
-from __future__ import annotations
-
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -72,7 +70,7 @@ class ProbeConfig(Section):
     bootstrap: BootstrapConfig = BootstrapConfig()  # the intervals
 
     @model_validator(mode="after")
-    def _check(self) -> ProbeConfig:
+    def _check(self) -> Self:
         if list(self.blocks) != sorted({*self.blocks}) or min(self.blocks, default=0) <= 0 or self.blocks[-1] != 1:
             raise ValueError("blocks must be rising shares above 0, the last of them 1")
         if min(self.layers, default=1) < 1:

@@ -1,7 +1,5 @@
 """Parameters of the sparse autoencoders."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from pydantic import Field, field_validator

@@ -1,7 +1,5 @@
 """The base of every section of params.yaml, and the section that several share."""
 
-from __future__ import annotations
-
 from pydantic import BaseModel, ConfigDict, Field
 
 

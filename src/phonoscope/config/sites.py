@@ -1,10 +1,8 @@
 """Sites: the places in Whisper whose activations are read and changed."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from phonoscope.errors import ParamsError
 
@@ -28,7 +26,7 @@ class Site:
     """Block, from 1; None for `encoder_all`."""
 
     @classmethod
-    def parse(cls, name: str) -> Site:
+    def parse(cls, name: str) -> Self:
         """Read a site's name. Raises `ParamsError` if it is none."""
         if name == STACK:
             return cls("encoder", None)

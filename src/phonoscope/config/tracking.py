@@ -1,7 +1,5 @@
 """How runs are tracked."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from phonoscope.config.section import Section

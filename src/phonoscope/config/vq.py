@@ -1,8 +1,6 @@
 """Parameters of the ablation of vector quantization."""
 
-from __future__ import annotations
-
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -65,7 +63,7 @@ class VqConfig(Section):
     sequence: SequenceConfig = SequenceConfig()  # HDP and HSMM
 
     @model_validator(mode="after")
-    def _check(self) -> VqConfig:
+    def _check(self) -> Self:
         if len(set(self.arms)) < len(self.arms):
             raise ValueError("arms: name each arm once")
         return self

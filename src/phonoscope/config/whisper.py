@@ -1,7 +1,5 @@
 """Which Whisper checkpoint is looked at, and how its activations are taken."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """The phone set: ARPABET's 39 phones and silence, their groups, and the names that aligners use."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import MappingProxyType
 

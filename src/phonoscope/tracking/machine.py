@@ -1,7 +1,5 @@
 """The machine, its packages and the cost of a stage: results that no hashed file may hold."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

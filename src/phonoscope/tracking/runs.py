@@ -1,7 +1,5 @@
 """One MLflow run a stage, under the parent run of its repro."""
 
-from __future__ import annotations
-
 import logging
 import platform
 import time
