@@ -6,23 +6,18 @@ from pydantic import Field, model_validator
 
 from phonoscope.config.section import Section
 
-Method = Literal["auto", "given", "events", "forced"]
 Stress = Literal["strip", "keep"]
 
 
 class AlignmentConfig(Section):
     """Where phones come from, and how F0 is tracked."""
 
-    root: str = "corpora/espeak"
-    """Folder of TextGrids that are taken as given, searched recursively for `<utterance>.TextGrid`."""
-    method: Method = "auto"
-    """`given`, `events` (the synthesizer's own) or `forced`; `auto` takes the first of these that an utterance has."""
+    root: str = "corpora/espeak"  # folder of given TextGrids, searched recursively for `<utterance>.TextGrid`
+    method: Literal["auto", "given", "events", "forced"] = "auto"  # `auto` is the first that an utterance has
     stress: Stress = "strip"  # `keep` leaves ARPABET's stress digits on the vowels (`AH0`); forced alignment has none
-    f0_min_hz: float = Field(default=60.0, ge=40.0, le=1000.0)
-    """Lowest F0; the analysis frame is 50 ms long and must hold two of its periods."""
+    f0_min_hz: float = Field(default=60.0, ge=40.0, le=1000.0)  # lowest F0; 50 ms must hold two of its periods
     f0_max_hz: float = Field(default=400.0, le=2000.0)  # highest F0
-    f0_floor_db: float = Field(default=45.0, gt=0.0)
-    """Frames that are this much weaker than the utterance's loudest are unvoiced."""
+    f0_floor_db: float = Field(default=45.0, gt=0.0)  # frames so much weaker than the utterance's loudest are unvoiced
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -12,14 +12,11 @@ class CodecConfig(Section):
 
     kind: str  # model class: `encodec`, `dac` or `speechtokenizer` of the package of that name, or `transformers`
     checkpoint: str = "packaged"
-    """`packaged` (the small models shipped here), an official checkpoint (a path or a Hub id), `scratch` (the small
-    model, trained on the corpus), or a control that is never trained: `untrained` (the small model) or
-    `untrained:<path>` (a model of the size of an official checkpoint)."""
+    """`packaged` (the small models shipped here), a path or a Hub id, `scratch` (the small model, trained on the
+    corpus), or a control that is never trained: `untrained` (the small model), `untrained:<path>` (one of that size)."""
     layers: int = Field(default=8, ge=1, le=64)  # RVQ layers that are read; the packaged models have 8, dac 12
-    adapt_steps: int | Literal["auto"] = "auto"
-    """Training steps on the corpus's train split; `auto` is 100 for packaged models off the espeak corpus, else 0."""
-    distill: bool = False
-    """Distil a Whisper layer into RVQ layer 1 while training (SpeechTokenizer, section 3.3 of arXiv:2308.16692)."""
+    adapt_steps: int | Literal["auto"] = "auto"  # training steps on the corpus; `auto`: 100 if packaged, 0 on espeak
+    distill: bool = False  # distil a Whisper layer into RVQ layer 1 while training (arXiv:2308.16692, section 3.3)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -47,17 +44,12 @@ class TrainingConfig(Section):
     adapt_lr: float = Field(default=2e-4, gt=0)  # learning rate while adapting a trained model to another corpus
     grad_clip: float = Field(default=1.0, gt=0)  # largest gradient norm
     decay: float = Field(default=0.99, gt=0, lt=1)  # decay of the EMA codebooks
-    dead_usage: float = Field(default=0.1, ge=0, lt=1)
-    """A code used less than this fraction of uniform usage is replaced by a vector of the batch."""
-    quantizer_dropout: float = Field(default=0.5, ge=0, le=1)
-    """Share of clips that are decoded from a random number of layers, so that fewer layers decode too."""
-    stft_weight: float = Field(default=0.05, ge=0)
-    """Weight of the multi-scale STFT loss; with much more, a small model never learns the phase."""
-    waveform_weight: float = Field(default=1.0, ge=0)
-    """Weight of the squared waveform error, as a share of the clip's energy."""
+    dead_usage: float = Field(default=0.1, ge=0, lt=1)  # share of uniform usage below which a code is replaced
+    quantizer_dropout: float = Field(default=0.5, ge=0, le=1)  # share of clips decoded from a random number of layers
+    stft_weight: float = Field(default=0.05, ge=0)  # weight of the STFT loss; with much more, phase is never learnt
+    waveform_weight: float = Field(default=1.0, ge=0)  # weight of the waveform error, as a share of the clip's energy
     commitment_weight: float = Field(default=0.25, ge=0)  # weight of the commitment loss
-    latent_mel_weight: float = Field(default=0.5, ge=0)
-    """Weight of the log-mel regression on the latent, without which a small model decodes silence for long."""
+    latent_mel_weight: float = Field(default=0.5, ge=0)  # weight of the latent's log-mel; without it silence lasts long
     distill_weight: float = Field(default=1.0, ge=0)  # weight of the distillation loss, where `distill` is on
     teacher_layer: int = Field(default=3, ge=1)  # Whisper encoder block whose output teaches RVQ layer 1
     log_every: int = Field(default=50, ge=1)  # steps between two rows of the training curve

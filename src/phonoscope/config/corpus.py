@@ -10,25 +10,16 @@ from phonoscope.config.section import Section
 class CorpusConfig(Section):
     """Where the speech comes from, and how much of it is taken."""
 
-    source: str = Field(default="espeak", min_length=1)
-    """Layout of the corpus in `root`: a module of `phonoscope.corpus.sources`. `espeak` synthesizes it from the texts
-    there."""
-    root: str = Field(default="corpora/espeak", min_length=1)
-    """Folder of the corpus; absolute unless it is in this repository."""
-    subset: str = ""
-    """LibriSpeech: a subset folder such as train-clean-100. Common Voice: a TSV such as validated. Empty: all."""
-    max_utterances: int = Field(default=0, ge=0)
-    """At most this many utterances, spread evenly over speakers; 0 takes all."""
-    max_rejected: float = Field(default=0.1, ge=0, le=1)
-    """The share of utterances that may be unusable before the stage stops."""
-    sentences_per_speaker: int = Field(default=22, ge=0)
-    """espeak: sentences each speaker reads, about (all speakers together read exactly this many times their number)."""
-    takes: int = Field(default=4, ge=0)
-    """espeak: how often each speaker says each isolated word, at varying rate and pitch."""
+    source: str = Field(default="espeak", min_length=1)  # layout of `root`: a module of `phonoscope.corpus.sources`
+    root: str = Field(default="corpora/espeak", min_length=1)  # corpus folder; absolute unless in this repository
+    subset: str = ""  # a folder of LibriSpeech (train-clean-100) or a TSV of Common Voice (validated); empty is all
+    max_utterances: int = Field(default=0, ge=0)  # utterances at most, spread evenly over speakers; 0 takes all
+    max_rejected: float = Field(default=0.1, ge=0, le=1)  # share of unusable utterances above which the stage stops
+    sentences_per_speaker: int = Field(default=22, ge=0)  # espeak: sentences each speaker reads, on average
+    takes: int = Field(default=4, ge=0)  # espeak: how often each speaker says each word, at varying rate and pitch
     neural_voice: bool = True  # espeak: add the neural voice as one more speaker
     words: tuple[str, ...] = ()  # speech_commands: the words to take; empty takes all
-    seed: int = Field(default=42, ge=0)
-    """Draws the sentences of each speaker, the takes' rate and pitch, and the sample of `max_utterances`."""
+    seed: int = Field(default=42, ge=0)  # draws each speaker's sentences, the takes, and the sample of utterances
 
     @model_validator(mode="after")
     def _something_to_say(self) -> Self:

@@ -15,7 +15,5 @@ class LatentsConfig(Section):
 class EncodeConfig(Section):
     """How the corpus becomes tokens, and on what the codecs are judged."""
 
-    reconstructions: int = Field(default=48, ge=1)
-    """Eval utterances that are decoded from every number of layers, spread evenly over the eval split."""
-    latents: LatentsConfig = LatentsConfig()
-    """Frame latents that are kept; probes of latents are fitted and scored on these utterances."""
+    reconstructions: int = Field(default=48, ge=1)  # eval utterances decoded from every number of layers, spread evenly
+    latents: LatentsConfig = LatentsConfig()  # frame latents kept, on which probes of latents are fitted and scored

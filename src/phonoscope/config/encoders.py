@@ -16,13 +16,10 @@ class EncoderConfig(Section):
     layers: int = Field(default=8, ge=1)  # RVQ layers that are read: the first ones
     tr_s: float = Field(default=1.5, gt=0)  # repetition time: the length of a window in seconds
     mel_bins: int = Field(default=80, ge=1)  # bins of the mel spectrogram
-    sentence_windows: int = Field(default=1, ge=0)
-    """Windows taken from each utterance that is no isolated word, for the speaker task."""
+    sentence_windows: int = Field(default=1, ge=0)  # windows of each utterance that is no word, for the speaker task
     embed_dim: int = Field(default=64, ge=1)  # dimensions of a code's embedding
-    start: Literal["random", "codec"] = "random"
-    """Start of the embedding: `codec` takes the codec's own vectors, one table a codebook."""
-    combine: Literal["concat", "sum"] = "concat"
-    """A frame's vectors side by side, or added up, as the codec itself does with its own."""
+    start: Literal["random", "codec"] = "random"  # start of the embedding: random, or one table a codebook of the codec
+    combine: Literal["concat", "sum"] = "concat"  # vectors of a frame side by side, or added up as in the codec
     steps: int = Field(default=70, ge=1)  # gradient steps of one training
     batch_size: int = Field(default=20, ge=2)  # windows a step
     lr: float = Field(default=3e-3, gt=0)  # peak learning rate of AdamW; a one-cycle schedule

@@ -14,8 +14,7 @@ FOUR: tuple[DrawnName, ...] = ("codes_mean", "codes_concat", "latent_sum", "proj
 class WordProbeConfig(Section):
     """Logistic regression of the word on a clip's vector, cross-validated over disjoint speakers."""
 
-    C: float = Field(default=100.0, gt=0)
-    """Inverse strength of the L2 penalty, on vectors scaled to a mean squared norm of 1."""
+    C: float = Field(default=100.0, gt=0)  # inverse strength of the L2 penalty, on vectors of mean squared norm 1
     max_iter: int = Field(default=300, ge=1)  # L-BFGS iterations
     folds: int = Field(default=5, ge=2)  # speaker-disjoint folds; a corpus of fewer speakers takes one fold a speaker
 
@@ -31,14 +30,11 @@ class GeometryConfig(Section):
     projections: tuple[DrawnName, ...] = FOUR  # which of them are also projected by PCA and t-SNE
     perplexity: int = Field(default=30, ge=1)  # of t-SNE; n clips take at most n - 1
     permutations: int = Field(default=199, ge=1)  # label permutations of a null, for word and for speaker
-    permutation_clips: int = Field(default=1000, ge=4)
-    """A null over more clips than these is computed on a sample of so many."""
+    permutation_clips: int = Field(default=1000, ge=4)  # a null over more clips is computed on a sample of so many
     bootstrap: BootstrapConfig = BootstrapConfig()  # the intervals
     probe: WordProbeConfig = WordProbeConfig()  # the linear probe
-    max_quadratic_clips: int = Field(default=10_000, ge=4)
-    """Above it silhouette, retrieval and t-SNE, whose cost grows with the square, and the probe take a sample."""
-    seed: int = Field(default=42, ge=0)
-    """Seed of the choice of clips, of t-SNE, of the permutations and of the bootstrap."""
+    max_quadratic_clips: int = Field(default=10_000, ge=4)  # above it t-SNE, probe and pairwise scores take a sample
+    seed: int = Field(default=42, ge=0)  # of the choice of clips, t-SNE, the permutations and the bootstrap
 
     @model_validator(mode="after")
     def _lists(self) -> Self:

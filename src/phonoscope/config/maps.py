@@ -8,8 +8,7 @@ from phonoscope.config.section import Section
 class MapsConfig(Section):
     """Frames by t-SNE, coloured by phone group, speaker and F0."""
 
-    layers: tuple[int, ...] = Field(default=(1, 2, 4, 8), min_length=1)
-    """RVQ layers; a codec's map lacks those that it has not."""
+    layers: tuple[int, ...] = Field(default=(1, 2, 4, 8), min_length=1)  # RVQ layers, but for those a codec lacks
     frames: int = Field(default=10_000, ge=1)  # frames of each codec, drawn at random
     per_utterance: int = Field(default=40, ge=1)  # frames of one utterance, at most
     pca_dims: int = Field(default=50, ge=2)  # principal components that the vectors are reduced to before

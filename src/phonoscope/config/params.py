@@ -35,8 +35,7 @@ class Params(Section):
     corpus: CorpusConfig = CorpusConfig()  # where the speech comes from
     alignment: AlignmentConfig = AlignmentConfig()  # phones and F0
     split: SplitConfig = SplitConfig()  # train and eval
-    codecs: dict[str, CodecConfig] = Field(min_length=1)
-    """The codecs of the study by name; add a section to add a codec."""
+    codecs: dict[str, CodecConfig] = Field(min_length=1)  # the codecs by name; add a section to add a codec
     training: TrainingConfig = TrainingConfig()  # how codecs are trained or adapted
     encode: EncodeConfig = EncodeConfig()  # tokens and reconstructions
     probe: ProbeConfig = ProbeConfig()  # linear probes

@@ -19,8 +19,7 @@ class ClassifierConfig(Section):
     C: float = Field(default=1.0, gt=0)  # inverse strength of the L2 penalty, scikit-learn's `C`
     max_iter: int = Field(default=1000, ge=1)  # L-BFGS iterations; a fit that needs more is reported as not converged
     class_weight: ClassWeight = "balanced"  # `balanced` gives every class the same total weight, `none` every frame
-    tolerance: float = Field(default=1e-6, gt=0, le=1e-2)
-    """A fit has converged when no component of its scaled gradient exceeds this."""
+    tolerance: float = Field(default=1e-6, gt=0, le=1e-2)  # largest component of the scaled gradient at convergence
 
 
 class MlpConfig(Section):
@@ -42,31 +41,24 @@ class ProbeConfig(Section):
     every_split: bool = False  # hold out everything that a task asks for (texts beside utterances), or only the first
     layers: tuple[int, ...] = ()  # RVQ layers that are probed; those that a codec lacks are left out. Empty takes all
     inputs: tuple[InputName, ...] = ("layer",)
-    """What is probed: one layer's vectors, the sum of layers 1 to l, the latent before quantization, one layer of the
-    codec with random weights, or (a check) the codes as such, one-hot."""
-    vectors: Literal["sum", "raw"] = "sum"
-    """Code vectors as they enter the sum over layers, or as they are stored. Only DAC's and Mimi's differ."""
-    train_utterances: int = Field(default=0, ge=0)
-    """Train utterances whose frames are probed, evenly spread, the same for every input; 0 takes all."""
+    """One layer's vectors, the sum of layers 1 to l, the latent, a layer of the untrained codec, or one-hot codes."""
+    vectors: Literal["sum", "raw"] = "sum"  # code vectors as in the sum, or as stored; only DAC's and Mimi's differ
+    train_utterances: int = Field(default=0, ge=0)  # train utterances, evenly spread, the same for every input; 0: all
     eval_utterances: int = Field(default=0, ge=0)  # eval utterances that probes are scored on; 0 takes all
     probes: tuple[ProbeName, ...] = ("linear", "matched", "permuted", "matched_permuted", "lookup", "majority")
     """Probes and controls; the last four are controls. An untrained codec gets the linear probe alone."""
-    measures: tuple[MeasureName, ...] = ()
-    """Measures beside the scores: selectivity against random classes, length of the online code."""
+    measures: tuple[MeasureName, ...] = ()  # selectivity against random classes, length of the online code
     label_null: bool = False  # whether every probe is fitted again to permuted labels
     classifier: ClassifierConfig = ClassifierConfig()  # the linear probe of classes
     alpha: float = Field(default=0.0, ge=0)  # ridge penalty of the linear probe of values; 0 is ordinary least squares
     mlp: MlpConfig = MlpConfig()  # the probe with one hidden layer
-    matched_dims: int = Field(default=8, ge=1)
-    """Size that vectors are reduced to by PCA for the dimension-matched probes."""
-    codebook_permutations: int = Field(default=1, ge=1)
-    """Permuted codebooks that a probe is fitted to; their scores are averaged."""
+    matched_dims: int = Field(default=8, ge=1)  # dimensions left by PCA for the dimension-matched probes
+    codebook_permutations: int = Field(default=1, ge=1)  # permuted codebooks that scores are averaged over
     label_permutations: int = Field(default=20, ge=2)  # permutations of the labels behind the mutual information's null
     blocks: tuple[float, ...] = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0)
     """Rising shares of the train frames at which the blocks of the online code end; the last is 1."""
     text_folds: int = Field(default=5, ge=2)  # folds of held-out texts
-    paired: bool = True
-    """The same resamples of all eval utterances for every task and layer, so that scores can be compared in pairs."""
+    paired: bool = True  # the same resamples for every task and layer, so that scores compare in pairs
     bootstrap: BootstrapConfig = BootstrapConfig()  # the intervals
 
     @model_validator(mode="after")

@@ -15,11 +15,8 @@ class SaeConfig(Section):
     """Sparse autoencoders of Whisper activations: what is trained, and how."""
 
     sites: tuple[str, ...] = ("encoder_2", "encoder_3", "encoder_4")
-    """Sites: a layer (`encoder_<l>`, `decoder_<l>`) has an autoencoder, `mlp_<l>` a transcoder, `encoder_all` a
-    crosscoder over all encoder layers."""
-    kind: str = Field(default="matryoshka", min_length=1)
-    """Kind of sparsity: a file of `phonoscope/sae/kinds`. `relu` with `expansion` 3 and `dead` none is the v1
-    baseline."""
+    """`encoder_<l>` and `decoder_<l>` have an autoencoder, `mlp_<l>` a transcoder, `encoder_all` a crosscoder."""
+    kind: str = Field(default="matryoshka", min_length=1)  # kind of sparsity: a file of `phonoscope/sae/kinds`
     options: dict[str, Any] = Field(default_factory=dict)
     """Options of the kind, the fields of its class: `relu` has l1; `jumprelu` l0 and bandwidth; `matryoshka` groups."""
     expansion: int = Field(default=8, ge=1, le=64)  # features per input dimension
@@ -35,10 +32,8 @@ class SaeConfig(Section):
     dead_after: float = Field(default=0.5, gt=0)  # a feature is dead when it has not fired during this many passes
     aux_k: int = Field(default=64, ge=1)  # AuxK: dead features a frame that reconstruct the error
     aux_weight: float = Field(default=1 / 32, ge=0)  # AuxK: weight of its loss
-    resample_every: float = Field(default=0.5, gt=0)
-    """Resampling: passes between two rounds; the last quarter of the training has none."""
-    faithfulness: int = Field(default=24, ge=1)
-    """Eval utterances on which Whisper runs with the reconstruction in place."""
+    resample_every: float = Field(default=0.5, gt=0)  # resampling: passes between two rounds; the last quarter has none
+    faithfulness: int = Field(default=24, ge=1)  # eval utterances that Whisper hears with the reconstruction in place
     seed: int = Field(default=42, ge=0)  # seed of the initial decoder and of the order of frames
     log_every: int = Field(default=20, ge=1)  # steps a row of the training curve averages over
     checkpoint_every: int = Field(default=100, ge=1)  # steps between checkpoints, from which a killed training resumes

@@ -22,8 +22,7 @@ class Site:
     """
 
     kind: Kind
-    layer: int | None
-    """Block, from 1; None for `encoder_all`."""
+    layer: int | None  # block, from 1; None for `encoder_all`
 
     @classmethod
     def parse(cls, name: str) -> Self:

@@ -10,5 +10,4 @@ class TrackingConfig(Section):
 
     enabled: bool = True  # log every stage to MLflow
     required: bool = False  # fail where the tracking store cannot be used, instead of warning and going on untracked
-    experiment: str = Field(default="phonoscope", min_length=1, max_length=500)
-    """The MLflow experiment that holds the runs."""
+    experiment: str = Field(default="phonoscope", min_length=1, max_length=500)  # the MLflow experiment of the runs

@@ -37,8 +37,7 @@ class VqConfig(Section):
     arms: tuple[ArmName, ...] = get_args(ArmName)  # further settings that `vq` and `vq_unscaled` are trained under
     arm_seeds: int = Field(default=1, ge=1)  # runs of each arm
     steps: int = Field(default=240, ge=1)  # length of a run in steps, unless `epochs` is set
-    epochs: int = Field(default=0, ge=0)
-    """Length of a run in epochs; 0 leaves it to `steps`. The document trained for 150."""
+    epochs: int = Field(default=0, ge=0)  # length of a run in epochs (the document's: 150); 0 leaves it to `steps`
     sample_rate_hz: int = Field(default=8000, ge=4000)  # rate the audio is brought to
     mels: int = Field(default=40, ge=4)  # mel bands of the input
     channels: int = Field(default=64, ge=1)  # channels of the convolutional encoder
@@ -46,18 +45,14 @@ class VqConfig(Section):
     codes: int = Field(default=512, ge=1)  # codes in the codebook
     decay: float = Field(default=0.95, ge=0, lt=1)  # decay of the EMA codebook
     beta: float = Field(default=0.4, ge=0)  # weight of the commitment loss within the quantizer's loss
-    vq_weight: float = Field(default=0.1, ge=0)
-    """Weight of the quantizer's loss beside the cross-entropy, once warmed up."""
+    vq_weight: float = Field(default=0.1, ge=0)  # weight of the quantizer's loss beside cross-entropy, after warmup
     warmup_epochs: int = Field(default=10, ge=0)  # epochs over which that weight rises from 0
-    dead_window: int = Field(default=20, ge=0)
-    """Steps after which dead codes are replaced under the right update; 0 never replaces."""
+    dead_window: int = Field(default=20, ge=0)  # steps after which dead codes are replaced; 0 never replaces
     dead_usage: float = Field(default=0.03, ge=0)  # share of uniform usage over that window below which a code is dead
     batch_size: int = Field(default=32, ge=1)  # utterances a step
     lr: float = Field(default=5e-4, gt=0)  # Adam's learning rate
-    augment: bool = True
-    """Change the level of the training input, add noise, mask time and bands; the arm `no_augmentation` does not."""
-    start: Literal["data", "random"] = "data"
-    """Codebook's start: k-means of encoder outputs, or random directions as in the arm `random_start`."""
+    augment: bool = True  # change level, add noise, mask time and bands of the training input
+    start: Literal["data", "random"] = "data"  # codebook's start: k-means of encoder outputs, or random directions
     frozen_epochs: int = Field(default=4, ge=1)  # epochs that the arm `frozen_encoder` leaves the encoder as it is
     older: OlderConfig = OlderConfig()  # the arm `older`
     sequence: SequenceConfig = SequenceConfig()  # HDP and HSMM
