@@ -13,7 +13,7 @@ class CodecConfig(Section):
     kind: str  # model class: `encodec`, `dac` or `speechtokenizer` of the package of that name, or `transformers`
     checkpoint: str = "packaged"
     """`packaged` (the small models shipped here), a path or a Hub id, `scratch` (the small model, trained on the
-    corpus), or a control that is never trained: `untrained` (the small model), `untrained:<path>` (one of that size)."""
+    corpus), or a control that is never trained: `untrained` (the small model), `untrained:<path>` (of its size)."""
     layers: int = Field(default=8, ge=1, le=64)  # RVQ layers that are read; the packaged models have 8, dac 12
     adapt_steps: int | Literal["auto"] = "auto"  # training steps on the corpus; `auto`: 100 if packaged, 0 on espeak
     distill: bool = False  # distil a Whisper layer into RVQ layer 1 while training (arXiv:2308.16692, section 3.3)

@@ -1,22 +1,18 @@
 """The code vectors of every RVQ layer, and their one file format."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phonoscope.data.tables import naming
 from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors, write_safetensors
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 MAX_CODES = 1 << 15  # codes are kept as int16
 AFFINE_TOLERANCE = 1e-4
@@ -37,14 +33,14 @@ class Codebooks:
     frame_rate_hz: float = 0.0  # frames a second of the codec; 0 where it is not known
 
     @classmethod
-    def load(cls, path: Path) -> Codebooks:
+    def load(cls, path: Path) -> Self:
         """Read a safetensors file; without `raw_<l>` the stored rows are `layer_<l>`. Raises `DataError`."""
         tensors, metadata = read_safetensors(path)
         with naming(path):
             return cls.from_tensors(tensors, float(metadata.get("frame_rate_hz", 0.0)))
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Any], frame_rate_hz: float = 0.0) -> Codebooks:
+    def from_tensors(cls, tensors: Mapping[str, Any], frame_rate_hz: float = 0.0) -> Self:
         """From tensors by name, `layer_1`, `layer_2`, ... and perhaps `raw_1`, ... Raises `DataError`."""
         names = {kind: _layers(tensors, kind) for kind in ("layer", "raw")}
         if names["raw"] and len(names["raw"]) != len(names["layer"]):
@@ -53,9 +49,7 @@ class Codebooks:
         return cls.from_arrays(vectors, raw or None, frame_rate_hz)
 
     @classmethod
-    def from_arrays(
-        cls, vectors: Sequence[Any], raw: Sequence[Any] | None = None, frame_rate_hz: float = 0.0
-    ) -> Codebooks:
+    def from_arrays(cls, vectors: Sequence[Any], raw: Sequence[Any] | None = None, frame_rate_hz: float = 0.0) -> Self:
         """From arrays or tensors, one [K_l, D] a layer; `raw` is the same if it is not given. Raises `DataError`."""
         books = cls(_arrays(vectors), _arrays(vectors if raw is None else raw), frame_rate_hz)
         books.validate()
@@ -119,11 +113,11 @@ class Codebooks:
             maps.append(fit.astype(np.float64))
         return tuple(maps)
 
-    def first(self, layers: int) -> Codebooks:
+    def first(self, layers: int) -> Self:
         """The first layers. Raises `DataError` if there are fewer."""
         if layers > self.layers:
             raise DataError(f"{layers} layers are asked for; the codebooks have {self.layers}")
-        return Codebooks(self.vectors[:layers], self.raw[:layers], self.frame_rate_hz)
+        return replace(self, vectors=self.vectors[:layers], raw=self.raw[:layers])
 
 
 def _arrays(books: Sequence[Any]) -> tuple[NDArray[np.float32], ...]:

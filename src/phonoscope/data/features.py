@@ -1,20 +1,17 @@
 """Activations of a model, a row a frame, with the labels of every row."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from phonoscope.data.tables import naming, open_array, read_frame, read_json
 from phonoscope.errors import DataError
 from phonoscope.files import write_json, write_parquet
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
 
 TEXT_COLUMNS = ("utterance", "phone", "word", "speaker", "sex", "accent", "split")
 
@@ -28,7 +25,7 @@ class Features:
     config: dict[str, Any] = field(default_factory=dict)  # how the activations were taken, JSON-able
 
     @classmethod
-    def load(cls, folder: Path) -> Features:
+    def load(cls, folder: Path) -> Self:
         """Open a folder of features. Raises `DataError` if a file is missing, truncated or does not fit the others."""
         with naming(folder):
             values = open_array(folder / "features.npy")
@@ -37,10 +34,8 @@ class Features:
             return features
 
     @classmethod
-    def from_arrays(cls, values: NDArray[Any], utterance: NDArray[Any] | list[str], **columns: Any) -> Features:
+    def from_arrays(cls, values: NDArray[Any], utterance: NDArray[Any] | list[str], **columns: Any) -> Self:
         """From activations [rows, width] and a value a row in each column; frames are numbered by utterance."""
-        import pandas as pd
-
         names = pd.Series(np.asarray(utterance, dtype=object))
         frame = names.groupby(names, sort=False).cumcount().to_numpy(np.int32)
         features = cls(values, pd.DataFrame({"utterance": names, "frame": frame, **columns}))
@@ -73,8 +68,6 @@ class Features:
 
 def write_feature_index(path: Path, index: pd.DataFrame) -> None:
     """Write index.parquet, its texts as dictionaries in order of appearance."""
-    import pyarrow as pa
-
     arrays = {
         str(name): pa.array(column.astype(str)).dictionary_encode() if name in TEXT_COLUMNS else pa.array(column)
         for name, column in index.items()

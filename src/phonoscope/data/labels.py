@@ -1,27 +1,24 @@
 """Labels of frames: phones as intervals in time and F0 as tracks, joined by frame rate."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from phonoscope.data.phones import SILENCE
 from phonoscope.data.tables import naming, read_frame, rows_by_utterance, text_column
 from phonoscope.errors import DataError
 from phonoscope.files import write_parquet
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
-    from numpy.typing import NDArray
-
-    Index = NDArray[np.int64]
+Index = NDArray[np.int64]
+Track = tuple[NDArray[np.float64], NDArray[np.float32]]  # of F0: times in seconds [n], and Hz [n], NaN where unvoiced
 
 PHONES_FILE, WORDS_FILE, F0_FILE = "phones.parquet", "words.parquet", "f0.parquet"
 FILES = (PHONES_FILE, WORDS_FILE, F0_FILE)
@@ -44,10 +41,6 @@ class Alignment:
 
     words: list[Interval]
     phones: list[Interval]
-
-
-Track = tuple["NDArray[np.float64]", "NDArray[np.float32]"]
-"""An F0 track: times in seconds [n], and F0 in Hz [n], NaN where unvoiced."""
 
 
 def frame_labels(intervals: Sequence[Interval], n_frames: int, frame_rate_hz: float) -> NDArray[np.str_]:
@@ -110,7 +103,6 @@ def sample_f0(
 
 def label_tables(alignments: Mapping[str, Alignment], tracks: Mapping[str, Track]) -> dict[str, pa.Table]:
     """The tables of `TimeLabels` by the names of their files."""
-    import pyarrow as pa
 
     def intervals(by_utterance: dict[str, list[Interval]]) -> pa.Table:
         every = [interval for each in by_utterance.values() for interval in each]
@@ -141,7 +133,7 @@ class Labels(ABC):
     """
 
     @staticmethod
-    def load(folder: Path) -> TimeLabels:
+    def load(folder: Path) -> "TimeLabels":
         """Read phones.parquet, words.parquet and f0.parquet of a folder. Raises `DataError`."""
         with naming(folder):
             labels = TimeLabels(*(read_frame(folder / name) for name in FILES))
@@ -149,7 +141,7 @@ class Labels(ABC):
             return labels
 
     @staticmethod
-    def from_intervals(alignments: Mapping[str, Alignment], tracks: Mapping[str, Track] | None = None) -> TimeLabels:
+    def from_intervals(alignments: Mapping[str, Alignment], tracks: Mapping[str, Track] | None = None) -> "TimeLabels":
         """From words and phones, and perhaps an F0 track, of each utterance. Raises `DataError`."""
         labels = TimeLabels(*(table.to_pandas() for table in label_tables(alignments, tracks or {}).values()))
         labels.validate()
@@ -160,14 +152,12 @@ class Labels(ABC):
         utterance: Sequence[str] | NDArray[Any],
         phone: Sequence[str | None] | NDArray[Any] | None = None,
         f0_hz: NDArray[Any] | Sequence[float] | None = None,
-    ) -> FrameLabels:
+    ) -> "FrameLabels":
         """From a phone and an F0 a frame, [n] each, the frames of an utterance in order.
 
         A phone of None or "" is unknown, an F0 of NaN unvoiced; a column that is not given is unknown everywhere.
         Raises `DataError` for columns of different lengths.
         """
-        import pandas as pd
-
         n = len(utterance)
         names = pd.Series(np.asarray(utterance, dtype=object))
         phones = pd.Categorical([None] * n if phone is None else [name or None for name in phone])
@@ -209,8 +199,6 @@ class TimeLabels(Labels):
 
     def save(self, folder: Path) -> None:
         """Write phones.parquet, words.parquet and f0.parquet."""
-        import pyarrow as pa
-
         for name, table in self._tables.items():
             plain = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
             write_parquet(folder / name, plain)

@@ -1,22 +1,18 @@
 """The encoder's output before quantization: frame by frame for some utterances, as time-means for all."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from phonoscope.data.tables import naming, open_array, read_frame
 from phonoscope.errors import DataError
 from phonoscope.files import write_parquet
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from numpy.typing import NDArray
 
 VALUES_FILE, INDEX_FILE = "frame_latents.npy", "frame_latents.parquet"
 
@@ -34,7 +30,7 @@ class Latents:
     lengths: tuple[int, ...]  # frames of each utterance
 
     @classmethod
-    def load(cls, folder: Path) -> Latents:
+    def load(cls, folder: Path) -> Self:
         """Open a folder's frame latents. Raises `DataError` if they are missing, damaged or do not fit the index."""
         with naming(folder):
             values = open_array(folder / VALUES_FILE)
@@ -44,7 +40,7 @@ class Latents:
             return latents
 
     @classmethod
-    def from_arrays(cls, latents: Mapping[str, NDArray[Any]]) -> Latents:
+    def from_arrays(cls, latents: Mapping[str, NDArray[Any]]) -> Self:
         """From the latent [F, D] of each utterance."""
         arrays = [np.asarray(array, dtype=np.float32) for array in latents.values()]
         values = np.concatenate(arrays) if arrays else np.zeros((0, 0), np.float32)
@@ -55,10 +51,8 @@ class Latents:
         self.merge([self], folder)
 
     @staticmethod
-    def merge(parts: Sequence[Latents], folder: Path) -> None:
+    def merge(parts: Sequence["Latents"], folder: Path) -> None:
         """Write parts one after the other as one, holding one part in memory at a time."""
-        import pyarrow as pa
-
         shape = sum(len(part.values) for part in parts), max((part.values.shape[1] for part in parts), default=0)
         start = 0
         if shape[0]:
@@ -103,8 +97,6 @@ def mean_latent_table(latents: Mapping[str, NDArray[np.floating]]) -> pa.Table:
 
     An utterance without a frame has no mean, and no row.
     """
-    import pyarrow as pa
-
     means = {name: latent.mean(axis=0, dtype=np.float64) for name, latent in latents.items() if latent.size}
     dims = next((latent.shape[1] for latent in latents.values()), 0)
     values = np.concatenate([np.zeros(0), *means.values()]).astype(np.float32)

@@ -1,19 +1,16 @@
 """The manifest: a row an utterance."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
+
+import pandas as pd
+import pyarrow as pa
 
 from phonoscope.data.tables import naming, read_frame
 from phonoscope.errors import DataError
 from phonoscope.files import write_parquet
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
 
 TEXTS = ("utterance", "path", "text", "speaker", "sex", "accent", "word", "sha256", "split")
 """Columns of text; empty where a value is not known."""
@@ -21,8 +18,6 @@ TEXTS = ("utterance", "path", "text", "speaker", "sex", "accent", "word", "sha25
 
 def manifest_schema() -> pa.Schema:
     """Columns of manifest.parquet, one row an utterance."""
-    import pyarrow as pa
-
     texts = [(name, pa.string()) for name in TEXTS]
     return pa.schema([*texts[:-2], ("duration_s", pa.float64()), ("sample_rate", pa.int32()), *texts[-2:]])
 
@@ -37,7 +32,7 @@ class Manifest:
     corpus's official one). Only `utterance` is required; other texts are empty where they are not known."""
 
     @classmethod
-    def load(cls, path: Path) -> Manifest:
+    def load(cls, path: Path) -> Self:
         """Read manifest.parquet. Raises `DataError` if it is missing, not readable or not valid."""
         with naming(path):
             manifest = cls(read_frame(path))
@@ -45,10 +40,8 @@ class Manifest:
             return manifest
 
     @classmethod
-    def from_arrays(cls, utterance: Sequence[str], **columns: Sequence[Any]) -> Manifest:
+    def from_arrays(cls, utterance: Sequence[str], **columns: Sequence[Any]) -> Self:
         """From a value an utterance in each column; texts that are not given are empty. Raises `DataError`."""
-        import pandas as pd
-
         if other := {name: len(values) for name, values in columns.items() if len(values) != len(utterance)}:
             raise DataError(f"{len(utterance)} utterances, but columns of other lengths: {other}")
         given = {"utterance": list(utterance)} | {name: list(values) for name, values in columns.items()}
@@ -58,8 +51,6 @@ class Manifest:
 
     def save(self, path: Path) -> None:
         """Write manifest.parquet."""
-        import pyarrow as pa
-
         fields = [field for field in manifest_schema() if field.name in self.table]
         write_parquet(path, pa.Table.from_pandas(self.table, schema=pa.schema(fields), preserve_index=False))
 
@@ -89,6 +80,6 @@ class Manifest:
         """A column as a mapping of utterance id to value."""
         return dict(zip(self.utterances, self[column], strict=True))
 
-    def select(self, utterances: Iterable[str]) -> Manifest:
+    def select(self, utterances: Iterable[str]) -> Self:
         """The rows of these utterances, in the manifest's order; ids that it lacks are ignored."""
-        return Manifest(self.table[self.table["utterance"].isin(list(utterances))].reset_index(drop=True))
+        return replace(self, table=self.table[self.table["utterance"].isin(list(utterances))].reset_index(drop=True))

@@ -1,11 +1,9 @@
 """The split: train and eval utterances, and folds of speakers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from phonoscope.data.tables import naming, read_json
 from phonoscope.errors import DataError
@@ -22,7 +20,7 @@ class Split:
     speaker_folds: list[list[str]] = field(default_factory=list)
 
     @classmethod
-    def load(cls, path: Path) -> Split:
+    def load(cls, path: Path) -> Self:
         """Read split.json. Raises `DataError` if it is missing or not valid."""
         with naming(path):
             content = read_json(path)
@@ -38,7 +36,7 @@ class Split:
         train: Iterable[str],
         eval: Iterable[str],  # noqa: A002 (the field's name)
         speaker_folds: Iterable[Iterable[str]] = (),
-    ) -> Split:
+    ) -> Self:
         """From ids in any order. Raises `DataError` if an utterance is on both sides."""
         split = cls(sorted(train), sorted(eval), [sorted(fold) for fold in speaker_folds])
         split.validate()

@@ -1,21 +1,17 @@
 """Reading Parquet, NumPy and JSON files, with errors that name the file; columns and rows by utterance."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from phonoscope.errors import DataError
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
-    from numpy.typing import NDArray
 
 
 @contextmanager
@@ -29,8 +25,6 @@ def naming(path: Path) -> Iterator[None]:
 
 def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Read a Parquet table. Raises `DataError` if the file is missing, not readable or lacks a column."""
-    import pandas as pd
-
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     try:
@@ -61,16 +55,12 @@ def read_json(path: Path) -> Any:
 
 def text_column(lengths: Mapping[str, int]) -> pa.DictionaryArray:
     """A dictionary column that repeats each name as often as its length says."""
-    import pyarrow as pa
-
     index = np.repeat(np.arange(len(lengths), dtype=np.int32), list(lengths.values()))
     return pa.DictionaryArray.from_arrays(pa.array(index), pa.array(list(lengths), pa.string()))
 
 
-def rows_by_utterance(utterances: pd.Series[Any]) -> dict[str, NDArray[np.int64]]:
+def rows_by_utterance(utterances: pd.Series) -> dict[str, NDArray[np.int64]]:
     """The rows of each utterance, in the table's order; utterances in order of appearance."""
-    import pandas as pd
-
     codes, names = pd.factorize(utterances.astype(object))
     order = np.argsort(codes, kind="stable")
     bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))

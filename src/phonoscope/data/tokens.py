@@ -1,7 +1,5 @@
 """Token tables: one row a frame, a column of codes a layer; the one reader of them."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,20 +7,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from phonoscope.data.codebooks import MAX_CODES
+from phonoscope.data.labels import Labels
 from phonoscope.data.tables import text_column
 from phonoscope.errors import DataError
 from phonoscope.files import atomic_file
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from numpy.typing import NDArray
-
-    from phonoscope.data.labels import Labels
 
 BATCH_FRAMES = 65_536
 SLACK_FRAMES = 1.0  # how far an utterance's frames may be from duration x rate: codecs round up, down or to the nearest
@@ -44,9 +41,9 @@ class Frames:
     def __len__(self) -> int:
         return len(self.utterances)
 
-    def select(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> Frames:
+    def select(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
         """The frames where `keep` [n] is true, or at these positions."""
-        return Frames(**{name: getattr(self, name)[keep] for name in _BY_FRAME}, phone_names=self.phone_names)
+        return replace(self, **{name: getattr(self, name)[keep] for name in _BY_FRAME})
 
 
 @dataclass(frozen=True)
@@ -62,14 +59,11 @@ class Tokens:
     frame_rate_hz: float  # frames a second; 0 where it is not known
 
     @classmethod
-    def load(cls, path: Path, sizes: Sequence[int] | None = None, frame_rate_hz: float | None = None) -> Tokens:
+    def load(cls, path: Path, sizes: Sequence[int] | None = None, frame_rate_hz: float | None = None) -> Self:
         """Open a token table, checking its columns; codes are checked as they are read.
 
         `sizes` and `frame_rate_hz` default to the file's metadata. Raises `DataError`.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         if not path.is_file():
             raise DataError(f"{path}: no such token table")
         try:
@@ -88,13 +82,11 @@ class Tokens:
     @classmethod
     def from_arrays(
         cls, codes: Mapping[str, NDArray[Any]], sizes: Sequence[int] | None = None, frame_rate_hz: float = 0.0
-    ) -> Tokens:
+    ) -> Self:
         """From the codes [L, F] of each utterance; `sizes` default to the largest code of each layer + 1.
 
         Raises `DataError` for arrays of different layers, or codes outside their codebook.
         """
-        import pyarrow as pa
-
         if not codes:
             raise DataError("no utterance")
         arrays = {str(name): np.asarray(array) for name, array in codes.items()}
@@ -127,8 +119,6 @@ class Tokens:
     @property
     def schema(self) -> pa.Schema:
         """Columns and metadata of the table."""
-        import pyarrow as pa
-
         metadata = json.dumps({"frame_rate_hz": self.frame_rate_hz, "sizes": list(self.sizes)}, sort_keys=True)
         columns = [("utterance", pa.dictionary(pa.int32(), pa.string())), ("frame", pa.int32())]
         columns += [(name, pa.int16()) for name in self.code_columns]
@@ -170,9 +160,6 @@ class Tokens:
 
         Raises `DataError` for a code that its codebook does not have, or a table that cannot be read.
         """
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
         asked = self.utterances if utterances is None else list(utterances)
         known = set(asked) if labels is None else set(asked).intersection(labels.utterances)
         wanted = pa.array([name if name in known else None for name in asked], pa.string())
@@ -214,8 +201,6 @@ class Tokens:
     @contextmanager
     def writer(path: Path, sizes: Sequence[int], frame_rate_hz: float) -> Iterator[Any]:
         """Write a table part by part: yields a function that appends `Tokens` of the same codebooks as a row group."""
-        import pyarrow.parquet as pq
-
         target = Tokens(path, tuple(sizes), frame_rate_hz)
         with atomic_file(path) as temporary, pq.ParquetWriter(temporary, target.schema, compression="zstd") as file:
 
@@ -237,8 +222,6 @@ class Tokens:
         Args:
             durations_s: seconds of audio of every utterance that may occur; by default lengths are not checked.
         """
-        import pyarrow as pa
-
         lengths: dict[str, int] = {}
         for batch in self._record_batches(["utterance", "frame", *self.code_columns], BATCH_FRAMES):
             encoded = batch.column(0).cast(pa.string()).dictionary_encode()
@@ -266,9 +249,6 @@ class Tokens:
 
     def _record_batches(self, columns: Sequence[str], batch_frames: int) -> Iterator[pa.RecordBatch]:
         """Some columns of the table. Raises `DataError` if the file cannot be read."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         if not isinstance(self.source, Path):
             yield from self.source.select(list(columns)).to_batches(max_chunksize=batch_frames)
             return
