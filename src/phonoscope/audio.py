@@ -1,10 +1,15 @@
 """Read, check, resample and write audio: mono float32 in [-1, 1]."""
 
+import getpass
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile as sf
+import soxr
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from phonoscope.errors import DataError
@@ -21,8 +26,6 @@ def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
     Returns: samples of shape [samples], float32, and the sample rate in Hz. Several channels are averaged.
     Raises: `DataError` if the file is missing, unreadable or truncated.
     """
-    import soundfile as sf
-
     try:
         if not path.exists():
             raise DataError(f"{path}: no such audio file")
@@ -63,8 +66,6 @@ def check_audio(samples: NDArray[np.float32], sample_rate: int) -> None:
 
 def resample(samples: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[np.float32]:
     """Resample with soxr's very high quality setting. Shape [samples] -> [round(samples * to_hz / from_hz)]."""
-    import soxr
-
     if from_hz == to_hz:
         return samples
     return np.asarray(soxr.resample(samples, from_hz, to_hz, quality="VHQ"), dtype=np.float32)
@@ -77,11 +78,6 @@ def load_librosa() -> Any:
     On a fresh machine the first import compiles them into numba's cache, which two processes at once leave corrupt, so
     that every later call ends in a segmentation fault (numba issue 10128): so one process at a time.
     """
-    import getpass
-    import tempfile
-
-    from filelock import FileLock
-
     with FileLock(Path(tempfile.gettempdir()) / f"phonoscope-librosa-{getpass.getuser()}.lock"):
         import librosa
         import librosa.core
@@ -95,7 +91,5 @@ def load_librosa() -> Any:
 
 def write_flac(path: Path, samples: NDArray[np.float32], sample_rate: int) -> None:
     """Write mono 16-bit FLAC, clipped to [-1, 1]. FLAC holds no timestamp, so equal samples give equal bytes."""
-    import soundfile as sf
-
     with atomic_file(path) as temporary:
         sf.write(temporary, np.clip(samples, -1.0, 1.0), sample_rate, format="FLAC", subtype="PCM_16")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import sys
@@ -9,6 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+from phonoscope.errors import EnvironmentFault
 
 if TYPE_CHECKING:
     import torch
@@ -21,8 +26,6 @@ R = TypeVar("R")
 
 def derive_seed(seed: int, *names: str | int) -> int:
     """The seed of one named piece of work: the same on every machine and in any order of the work."""
-    import hashlib
-
     digest = hashlib.sha256("\0".join([str(seed), *map(str, names)]).encode()).digest()
     return int.from_bytes(digest[:4], "big")
 
@@ -54,8 +57,6 @@ def pick_device(name: DeviceName) -> torch.device:
     """The device by name; `auto` takes CUDA, then Apple's MPS, then the CPU. Raises `EnvironmentFault`."""
     import torch
 
-    from phonoscope.errors import EnvironmentFault
-
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return torch.device(next(d for d in ("cuda", "mps", "cpu") if available[d]))
@@ -72,9 +73,6 @@ def parallel_iter(
     One worker runs in this process; more run under joblib's active backend (`joblib.parallel_config("dask")` spreads
     the same call over a Dask cluster).
     """
-    from joblib import Parallel, delayed
-    from tqdm import tqdm
-
     work = [delayed(function)(item) for item in items]
     results = Parallel(n_jobs=workers, return_as="generator")(work)
     yield from tqdm(results, total=len(work), desc=description, disable=None, leave=False)
@@ -90,8 +88,6 @@ def in_threads(config: ComputeConfig, *jobs: Callable[[], Any]) -> tuple[Any, ..
 
     For work whose time is spent in torch, which releases the interpreter; each job has its `torch_threads`.
     """
-    from joblib import Parallel, delayed
-
     if config.workers == 1:
         return tuple(job() for job in jobs)
 

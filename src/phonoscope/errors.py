@@ -20,8 +20,6 @@ class PhonoscopeError(Exception):
 class CheckFailed(PhonoscopeError):
     """A check such as `verify` or `doctor` has findings."""
 
-    exit_code = 1
-
 
 class ParamsError(PhonoscopeError):
     """A parameter or an argument is unknown, of the wrong type or impossible."""

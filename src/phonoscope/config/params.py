@@ -25,8 +25,7 @@ from phonoscope.config.vq import VqConfig
 from phonoscope.config.whisper import WhisperConfig
 from phonoscope.errors import ParamsError, nearest
 
-MAX_DEPTH = 20
-"""Levels of nested sections and lists; params.yaml needs 4."""
+MAX_DEPTH = 20  # levels of nested sections and lists; params.yaml needs 4
 
 
 class Params(Section):

@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_info
+
 from phonoscope import paths
 from phonoscope.files import write_json
 
@@ -44,8 +46,6 @@ def environment() -> dict[str, Any]:
 
     `torch_threads` and `blas_threads` are 0, and `torch_instructions` empty, while torch and NumPy are not loaded.
     """
-    from threadpoolctl import threadpool_info
-
     torch = sys.modules.get("torch")
     blas_threads = (pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
     return {

@@ -1,7 +1,5 @@
 """The origin of results: the git commit, the DVC experiment, the repro, and the parameters behind a summary."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -12,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import psutil
+from ruamel.yaml import YAML
 
 from phonoscope import paths
-
-if TYPE_CHECKING:
-    import psutil
 
 EXP_NAME = "dvc.exp_name"
 EXP_BASELINE = "dvc.exp_baseline_rev"
@@ -59,8 +57,6 @@ class Repro(NamedTuple):
 
 def is_dvc(process: psutil.Process) -> bool:
     """Whether a running process is `dvc`, started in any way."""
-    import psutil
-
     try:
         program = [Path(word).name for word in process.cmdline()[:3]]
     except psutil.Error:
@@ -70,8 +66,6 @@ def is_dvc(process: psutil.Process) -> bool:
 
 def current_repro() -> Repro:
     """The repro that this process is a stage of."""
-    import psutil
-
     tags = experiment_tags()
     if EXP_NAME in tags:
         return Repro(_digest("experiment", tags.get(EXP_BASELINE, ""), tags[EXP_NAME]), by_dvc=True)
@@ -102,8 +96,6 @@ class Results:
 
 def read_yaml(text: str) -> Any:
     """The content of a YAML text; an empty mapping for an empty text."""
-    from ruamel.yaml import YAML
-
     return YAML(typ="safe", pure=True).load(text) or {}
 
 

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from filelock import BaseFileLock, FileLock
+
 from phonoscope import paths
 from phonoscope.config.tracking import TrackingConfig
 from phonoscope.errors import EnvironmentFault
 from phonoscope.tracking.provenance import git
 
 if TYPE_CHECKING:
-    from filelock import BaseFileLock
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
@@ -188,8 +189,6 @@ def open_store(root: Path, config: TrackingConfig) -> Store:
 
     Works under a file lock: processes that create an SQLite database at the same time make each other fail in MLflow.
     """
-    from filelock import FileLock
-
     uri, checkout = tracking_uri(root), main_checkout(root)
     database = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
     lock_file = Path(f"{database}.lock") if database else checkout / paths.STATE / "mlflow.lock"
