@@ -1,7 +1,5 @@
 """Damaged copies of a file's bytes, for every reader's test: cut anywhere, changed anywhere, or anything at all."""
 
-from __future__ import annotations
-
 from hypothesis import strategies as st
 
 TOXIC = [b"\0", b"\n", b"\r", b'"', b",", b"\t", b"\xff\xfe", b"\xef\xbb\xbf", b"NaN", b"1e999", b"/" * 300, b"!" * 300]

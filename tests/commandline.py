@@ -1,7 +1,5 @@
 """The real command line, in this process and in a new one."""
 
-from __future__ import annotations
-
 import io
 import logging
 import os

@@ -9,8 +9,6 @@ atheris is not in requirements.lock. Install it into an environment of its own, 
 with `textgrid`, `metadata`, `ct2` or `params`; the rest goes to libFuzzer. It stops at the first find, with its bytes.
 """
 
-from __future__ import annotations
-
 import sys
 import tempfile
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The Python of a Markdown page as one script whose line numbers are the page's."""
 
-from __future__ import annotations
-
 import ast
 import re
 

@@ -25,12 +25,10 @@ IMPORTS = Imports()
 MODULES = [name for name in IMPORTS.files if name]
 BASE = {"errors", "paths", "files", "audio", "compute", "stats", "drawing", "shards", "ema", "events", "config", "data"}
 PARTS = {"corpus", "alignment", "codecs", "whisper", "probes", "geometry", "sae", "vq", "encoders"}
-STUDIES = {"causal", "studies", "report"}
-"""They join parts."""
+STUDIES = {"causal", "studies", "report"}  # they join parts
 LEVELS = {"tracking": 1, "pipeline": 3, "commands": 4, "cli": 5, "__main__": 6}
 LONGEST_STAGE = 60
-UNHASHED = {"compute.workers", "tracking", "sae.checkpoint_every"}
-"""Parameters in no stage's params: they change no output."""
+UNHASHED = {"compute.workers", "tracking", "sae.checkpoint_every"}  # in no stage's params: they change no output
 PARAMS = load_params(ROOT / paths.PARAMS)
 
 

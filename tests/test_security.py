@@ -28,10 +28,8 @@ def _name(node: ast.expr) -> str:
 
 def _keyword(call: ast.Call, name: str) -> object:
     """Constant value of a keyword argument; None if absent, `...` if not a constant."""
-    for keyword in call.keywords:
-        if keyword.arg == name:
-            return keyword.value.value if isinstance(keyword.value, ast.Constant) else ...
-    return None
+    values = (keyword.value for keyword in call.keywords if keyword.arg == name)
+    return next((value.value if isinstance(value, ast.Constant) else ... for value in values), None)
 
 
 def _is(call: ast.Call, name: str) -> bool:

@@ -1,6 +1,5 @@
 """Benchmarks and maintainers' tools stand outside the package: no stage and no shard depends on them."""
 
-import ast
 import os
 import shutil
 import subprocess
@@ -10,7 +9,6 @@ from pathlib import Path
 from dvc.repo import Repo
 
 ROOT = Path(__file__).parents[2]
-OUTSIDE = {"benchmarks", "tools"}
 DIGEST = "from phonoscope.shards import code_digest; print(code_digest())"
 
 
@@ -18,15 +16,7 @@ def test_no_stage_depends_on_them() -> None:
     stages = Repo(str(ROOT)).index.stages
     parts = {Path(dependency.def_path).parts[0] for stage in stages for dependency in stage.deps}
     assert "src" in parts
-    assert not parts & OUTSIDE
-
-
-def test_the_package_imports_neither() -> None:
-    for file in (ROOT / "src").rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            assert not {name.split(".")[0] for name in names} & OUTSIDE, file
+    assert not parts & {"benchmarks", "tools"}  # nor does the package import them, see test_locks.py
 
 
 def test_a_shard_outlives_an_edit_of_a_benchmark_and_not_one_of_the_package(tmp_path: Path) -> None:

@@ -56,15 +56,6 @@ def test_report_becomes_metrics_steps_and_artifacts(checkout: Path, store: Store
     assert (checkout / "mlartifacts" / child.info.run_id / "artifacts/figures/phone.png").read_bytes() == b"png"
 
 
-def test_parent_carries_headline_metrics_and_all_parameters(checkout: Path, store: Store, experiment: str) -> None:
-    (checkout / "params.yaml").write_text("probe: {phone: {C: 0.1}}\nseed: 3\n")
-    with stage_run("summary", {}, CONFIG, root=checkout) as recorder:
-        recorder.finish_parent({"codec": {"dac": {"bitrate_bps": 6000}}})
-    parent = _of(store, experiment)[-1]
-    assert parent.data.metrics == {"codec.dac.bitrate_bps": 6000}
-    assert parent.data.params == {"probe.phone.C": "0.1", "seed": "3"}
-
-
 @pytest.mark.parametrize(("fault", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")])
 def test_a_stage_that_fails_marks_its_run_and_its_parent(
     checkout: Path, store: Store, experiment: str, fault: type[BaseException], status: str
