@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,18 +29,8 @@ def derive_seed(seed: int, *names: str | int) -> int:
     return int.from_bytes(digest[:4], "big")
 
 
-def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and, when it is loaded, torch."""
-    random.seed(seed)
-    np.random.seed(seed)
-    if "torch" in sys.modules:
-        import torch
-
-        torch.manual_seed(seed)
-
-
 def setup_torch(config: ComputeConfig, seed: int) -> torch.device:
-    """Fix torch's threads, seed and deterministic algorithms; return the device to work on."""
+    """Fix torch's threads, deterministic algorithms and all seeds; return the device to work on."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
     import torch
 
@@ -49,7 +38,9 @@ def setup_torch(config: ComputeConfig, seed: int) -> torch.device:
     torch.set_num_threads(config.torch_threads)
     # on accelerators reflection padding has no deterministic gradient: there, equal results are not promised
     torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
-    seed_everything(seed)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
     return device
 
 

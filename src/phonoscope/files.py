@@ -25,11 +25,8 @@ if TYPE_CHECKING:
 
 
 def _fsync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager
@@ -84,8 +81,7 @@ def require_finite(value: Any, key: str = "") -> None:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write `value` as JSON with sorted keys and a closing newline. Raises `ValueError` on NaN or infinity."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
 def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:

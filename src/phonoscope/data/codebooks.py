@@ -15,9 +15,8 @@ from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors, write_safetensors
 
 MAX_CODES = 1 << 15  # codes are kept as int16
+# largest error of an affine fit, relative to the largest entry: far above float32's rounding
 AFFINE_TOLERANCE = 1e-4
-"""Largest error of an affine fit, relative to the largest entry: far above float32's rounding, far below a map that is
-not affine."""
 
 
 @dataclass(frozen=True)

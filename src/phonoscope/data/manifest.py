@@ -12,8 +12,7 @@ from phonoscope.data.tables import naming, read_frame
 from phonoscope.errors import DataError
 from phonoscope.files import write_parquet
 
-TEXTS = ("utterance", "path", "text", "speaker", "sex", "accent", "word", "sha256", "split")
-"""Columns of text; empty where a value is not known."""
+TEXTS = ("utterance", "path", "text", "speaker", "sex", "accent", "word", "sha256", "split")  # columns of text
 
 
 def manifest_schema() -> pa.Schema:

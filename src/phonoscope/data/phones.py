@@ -22,8 +22,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 OTHER = "other"  # the group of a name that is no ARPABET phone
 _GROUP = {phone: group for group, phones in GROUPS.items() for phone in phones}
 _ORDER = {phone: rank for rank, phone in enumerate(_GROUP)}
-PHONES = tuple(sorted(phone for group, phones in GROUPS.items() if group != "silence" for phone in phones))
-"""ARPABET's 39 phones."""
+PHONES = tuple(sorted(_GROUP.keys() - {SILENCE}))  # ARPABET's 39
 VOWELS = frozenset(GROUPS["vowel"])
 STOPS = frozenset(GROUPS["stop"] + GROUPS["affricate"])  # plosives and affricates: the phones that begin with a closure
 
