@@ -29,7 +29,7 @@ UTTERANCE_LABELS = ("speaker", "sex", "accent", "word", "text", "split")
 
 @dataclass(frozen=True)
 class ForeignTokens:
-    """A token table of another program, in the form that the probes read."""
+    """A token table of another program, in the form that the probes read; `columns` are the labels that it has."""
 
     tokens: Tokens
     codebooks: list[NDArray[np.float32]]
@@ -37,16 +37,13 @@ class ForeignTokens:
     manifest: Manifest
     """The utterances, sorted, with `UTTERANCE_LABELS`; missing labels are empty texts."""
     labels: Labels
-    """Phone and F0 of the frames."""
     columns: frozenset[str]
-    """The optional columns that the table has."""
 
     def split(self, config: SplitConfig) -> Split:
         """The split of the column split, or one drawn as in the pipeline."""
         from phonoscope.corpus.split import make_split
 
-        official = "split" in self.columns
-        return make_split(self.manifest, config.model_copy(update={"official": official}))
+        return make_split(self.manifest, config.model_copy(update={"official": "split" in self.columns}))
 
 
 def read_codebooks(path: Path) -> list[NDArray[np.float32]]:
@@ -141,7 +138,6 @@ class _Table:
         return np.where(values == 0, np.nan, values)
 
     def codes(self, name: str, size: int) -> NDArray[np.int16]:
-        """A column of codes."""
         column = self.table.column(name)
         self.refuse(column.is_null().to_numpy(), name, "is empty")
         values = column.to_numpy()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from phonoscope import paths
 from phonoscope.config.params import Params
 from phonoscope.errors import ParamsError
+from phonoscope.pipeline.base import named_parameters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,12 +28,13 @@ def depth_inputs(params: Params, codec: str) -> tuple[list[Posed], NDArray[np.bo
     from phonoscope.codecs.registry import codec_kind
     from phonoscope.codecs.untrained import untrained_codes
     from phonoscope.data import Codebooks, Labels, Latents, Manifest, Split, Tokens
-    from phonoscope.pipeline.probe_inputs import known_tasks
     from phonoscope.probes import CodecInputs, pose, read_frames
     from phonoscope.probes.pose import sample_utterances
+    from phonoscope.probes.tasks import configured_tasks
 
     config, kind = params.depth, params.codec(codec).kind
-    tasks = known_tasks(config, "depth")
+    with named_parameters("depth"):
+        tasks = configured_tasks(config)
     manifest, split = Manifest.load(paths.MANIFEST), Split.load(paths.SPLIT)
     books, labels = Codebooks.load(paths.codebooks(codec)), Labels.load(paths.ALIGNMENTS)
     frames = read_frames(Tokens.load(paths.tokens(codec)), labels, manifest, tasks)

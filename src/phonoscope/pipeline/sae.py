@@ -34,7 +34,7 @@ def run(params: Params, item: str) -> StageReport:
     layers = features.values.shape[1] if site.form == "crosscoder" else 1
     trained = fit(train, site.form, config, device, layers=layers, checkpoint=checkpoint)
     scoring = partial(evaluate, trained, train, held_out)
-    whisper = partial(downstream, params.whisper, params.compute, site, trained.model, config.faithfulness)
+    whisper = partial(downstream, params, site, trained.model)
     fitted, faithful = in_threads(params.compute, scoring, whisper)
     training = config.model_dump(mode="json", exclude={"sites", "checkpoint_every"})
     metadata = {"model_name": features.config.get("checkpoint", ""), "hook_name": item}
