@@ -162,8 +162,3 @@ def _store(root: Path) -> Iterator[Fault]:
     else:
         return
     yield Fault(database.name, "machine", f"the tracking store is {state} ({answer})", fix)
-
-
-def describe(faults: list[Fault]) -> str:
-    """The faults as text."""
-    return "\n".join(map(str, faults)) if faults else "nothing prevents the next `dvc repro`"

@@ -66,10 +66,7 @@ def read_codebooks(path: Path) -> list[NDArray[np.float32]]:
 
 
 def read_tokens(path: Path, codebooks: Path) -> ForeignTokens:
-    """Read tokens, codebooks and labels, and check every value.
-
-    Raises `DataError` naming file, column, row and reason for anything that the schema does not allow.
-    """
+    """Read and check every value. Raises `DataError` with file, column, row and reason for what is not allowed."""
     books = read_codebooks(codebooks)
     if not path.is_file():
         raise DataError(f"{path}: no such file of tokens")
@@ -125,7 +122,6 @@ class _Table:
         return self.table.column(name).cast(pa.string()).fill_null("").to_pandas().astype(object)
 
     def phones(self) -> pd.Series[str]:
-        """Phones, with one name for silence; empty if unknown."""
         names = self.text("phone").str.strip()
         return names.mask((names != "") & names.str.lower().isin(SILENCE_NAMES), SILENCE)
 

@@ -25,10 +25,7 @@ STATISTICS = ("min", "max", "mean", "std")
 
 
 def inspect_clips(params: Params, codec: str, clips: Sequence[Path]) -> dict[str, Any]:
-    """The report on sound files with the representations of section geometry; unusable files are under `failed`.
-
-    Raises: `ParamsError` for an unknown codec, `DataError` for a codec without a model.
-    """
+    """The report on sound files. Raises `ParamsError` for an unknown codec, `DataError` for one without a model."""
     open_model.cache_clear()
     model = open_model(codec, params.codec(codec).layers, params.compute, params.training.seed)
     books = model.codebooks()
@@ -85,7 +82,6 @@ def _inspect(model: Codec, codebooks: Codebooks, clip: Path, representations: Se
 
 
 def describe_clips(report: dict[str, Any]) -> str:
-    """The report of `inspect_clips` as text."""
     failed = [f"  {each['clip']}: {each['reason']}" for each in report["failed"]]
     blocks = [*map(_describe, report["clips"]), *([["failed", *failed]] if failed else [])]
     return "\n\n".join(map("\n".join, blocks))

@@ -66,11 +66,9 @@ class Stage:
         return text[:1].upper() + text[1:]
 
     def items(self, params: Params) -> list[str]:
-        """The items that the stage runs for; none for a single run."""
         return list(params.at(self.per) if isinstance(self.per, str) else self.per or ())
 
     def keys(self, item: str | None = None) -> list[str]:
-        """The parameters of one run, as dvc.yaml lists them."""
         return [key.format(item=item) for key in self.params]
 
     def values(self, params: Params, item: str | None = None) -> dict[str, Any]:

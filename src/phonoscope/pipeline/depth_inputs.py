@@ -21,10 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def depth_inputs(params: Params, codec: str) -> tuple[list[Posed], NDArray[np.bool_], CodecInputs]:
-    """The tasks of section depth, posed; which utterances are probed, [utterances]; all inputs that it asks for.
-
-    Raises `ParamsError` if `encode` kept too few latents.
-    """
+    """Posed tasks, utterances to probe [utterances] and inputs. Raises `ParamsError` if too few latents were kept."""
     from phonoscope.codecs.registry import codec_kind
     from phonoscope.codecs.untrained import untrained_codes
     from phonoscope.data import Codebooks, Labels, Latents, Manifest, Split, Tokens

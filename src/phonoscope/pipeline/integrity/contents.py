@@ -31,10 +31,7 @@ Check = Callable[[Path], object]
 
 
 def check_whole(path: Path) -> str | None:
-    """The reason why a file is not whole, or None. Reads only the head and the end; unknown formats pass.
-
-    Raises `OSError` for an error of the machine.
-    """
+    """The reason why a file is not whole by its head and end, or None. Raises `OSError` for one of the machine."""
     check = WHOLE.get(path.suffix.lower())
     return "empty" if check and not path.stat().st_size else refusal(check, path, "not readable, or cut off", True)
 
@@ -45,7 +42,6 @@ def check_content(path: Path) -> str | None:
 
 
 def contents(path: Path) -> list[Path]:
-    """A file, or the files of a folder."""
     return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
 
 
@@ -56,15 +52,13 @@ def refusal(check: Check | None, path: Path, unreadable: str, strict: bool = Fal
     """
     try:
         said = check(path) if check else None
-    except ImportError:  # a missing package is not the file's fault
-        raise
+        return said if isinstance(said, str) else None
     except Exception as error:  # readers fail on damaged bytes in unforeseen ways; the check goes on
-        cause = error.__cause__ if isinstance(error, DataError) else error
-        if strict and of_the_machine(cause):
-            raise
+        ours = isinstance(error, DataError)
+        if isinstance(error, ImportError) or (strict and of_the_machine(error.__cause__ if ours else error)):
+            raise  # not the file's fault
         words = " ".join(str(error).split()) or type(error).__name__
-        return str(error).removeprefix(f"{path}: ") if isinstance(error, DataError) else f"{unreadable} ({words})"
-    return said if isinstance(said, str) else None
+        return str(error).removeprefix(f"{path}: ") if ours else f"{unreadable} ({words})"
 
 
 def of_the_machine(error: BaseException | None) -> bool:

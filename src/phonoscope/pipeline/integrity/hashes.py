@@ -133,7 +133,6 @@ def cache_objects(cache: Path) -> list[Path]:
 
 
 def is_damaged(path: Path) -> bool:
-    """Whether a cache object's content does not match its name."""
     return file_md5(path) != path.parent.name + path.name.removesuffix(".dir")
 
 

@@ -41,10 +41,7 @@ class Input:
 
 
 def stage_inputs(stage: str, params: Mapping[str, Any], pipeline: Path = PIPELINE) -> list[Input]:
-    """The outputs of other stages that `stage`, such as `probe@dac`, reads by dvc.yaml; none if it is not listed there.
-
-    Raises: `DataError` if dvc.yaml cannot be read.
-    """
+    """The outputs of other stages that `stage`, such as `probe@dac`, reads by dvc.yaml. Raises `DataError`."""
     entries = resolve(pipeline, params) if pipeline.is_file() else {}
     if stage not in entries:
         return []
