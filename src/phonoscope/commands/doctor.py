@@ -21,8 +21,7 @@ from phonoscope.tracking import main_checkout
 from phonoscope.tracking.provenance import git, is_dvc
 from phonoscope.tracking.store import BUSY_TIMEOUT_S
 
-FREE_BYTES = 3 << 30
-"""Bytes that the default run writes, including DVC's cache and the tracking store."""
+FREE_BYTES = 3 << 30  # that the default run writes, with DVC's cache and the tracking store
 CORRECT = "correct it; `git diff {}` shows what has changed"
 RESULTS = ("data", "models", "metrics", "plots")
 LOCKFILE = "requirements.lock"
@@ -107,10 +106,9 @@ def _temporaries(root: Path) -> Iterator[Fault]:
 
 def _folders(root: Path) -> Iterator[Fault]:
     """Read-only folders of DVC and of results, which DVC removes before a stage runs."""
-    written = [root / ".dvc", root / paths.STATE]
     results = [Path(folder) for name in RESULTS for folder, _, _ in os.walk(root / name)]
-    for path in (*filter(Path.is_dir, written), *results):
-        if not os.access(path, os.W_OK | os.X_OK):
+    for path in (root / ".dvc", root / paths.STATE, *results):
+        if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
             name = path.relative_to(root).as_posix()
             yield Fault(name, "machine", "not writable", f"run `chmod u+rwx {name}`, or change its owner")
 

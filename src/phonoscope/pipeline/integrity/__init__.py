@@ -11,7 +11,6 @@ class Fault:
     """One fault: its place, its reason, and how to fix it."""
 
     path: str
-    """The file, or the key."""
     where: Literal["workspace", "cache", "content", "machine"]
     """Workspace: differs from dvc.lock; cache: a file of DVC's cache; content: bad content; machine: not a file."""
     reason: str

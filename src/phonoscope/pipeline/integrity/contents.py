@@ -21,13 +21,9 @@ from phonoscope.audio import read_audio
 from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors
 
-BATCH = 1 << 22
-"""Values of a memory-mapped array that are checked together."""
-MAY_BE_NAN = ("f0_hz",)
-"""Columns in which NaN means: no pitch."""
+BATCH = 1 << 22  # values of a memory-mapped array that are checked together
 NOT_FINITE = "holds NaN or infinity"
-Check = Callable[[Path], object]
-"""Returns the reason why a file is not sound as a text, or raises it."""
+Check = Callable[[Path], object]  # a text is the reason why the file is not sound, and so is an error
 
 
 def check_whole(path: Path) -> str | None:
@@ -84,8 +80,8 @@ def _parquet(path: Path) -> str | None:
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches():
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                for values in _floats(column):
-                    allowed = pc.or_(pc.is_finite(values), pc.is_nan(values) if name in MAY_BE_NAN else False)
+                for values in _floats(column):  # in f0_hz, NaN means: no pitch
+                    allowed = pc.or_(pc.is_finite(values), pc.is_nan(values) if name == "f0_hz" else False)
                     if not pc.all(allowed, min_count=0).as_py():
                         return f"column {name} {NOT_FINITE}"
     return None
