@@ -21,8 +21,8 @@ def probe_tables(
 ) -> dict[str, Any]:
     """Check, split, probe by sections probe, depth and split; write into the folder `output` if one is given.
 
-    Section depth poses every task that the table has labels for. Returns a JSON-able summary whose `probes` and `depth`
-    are the rows of the written tables. Raises `DataError` for a file that does not follow the schema.
+    Section depth poses every task that the table has labels for. Returns a JSON-able summary with the rows of the
+    written tables. Raises `DataError` for a file that does not follow the schema.
     """
     foreign = read_tokens(tokens, codebooks)
     posed = [task for task in TASKS.values() if task.column in foreign.columns]

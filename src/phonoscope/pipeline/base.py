@@ -35,8 +35,7 @@ class StageReport:
         """This report, its scalars written to a CSV: metric, value."""
         import pandas as pd
 
-        table = {"metric": list(self.metrics), "value": [*map(float, self.metrics.values())]}
-        write_csv(path, pd.DataFrame(table))
+        write_csv(path, pd.Series(self.metrics, dtype=float).rename_axis("metric").reset_index(name="value"))
         return self
 
 

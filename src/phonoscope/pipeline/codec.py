@@ -8,15 +8,10 @@ from phonoscope import paths
 from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
 
+COMPUTE = ("compute.torch_threads", "compute.device")
 
-@stage(
-    "codec",
-    per="codecs",
-    params=[
-        *("codecs.{item}", "training", "corpus.source", "whisper.checkpoint"),
-        *("compute.torch_threads", "compute.device"),
-    ],
-)
+
+@stage("codec", per="codecs", params=["codecs.{item}", "training", "corpus.source", "whisper.checkpoint", *COMPUTE])
 def run(params: Params, codec: str) -> StageReport:
     """Write `models/codecs/<codec>` and its training curve, which is empty for a codec that is only loaded."""
     from phonoscope.codecs.base import bitrate_bps

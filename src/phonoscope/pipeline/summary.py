@@ -8,9 +8,6 @@ from phonoscope import paths
 from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
 
-STAGES = {"corpus": "corpus", "alignment": "align", "split": "split"}
-"""The stage of each section that is a table of metrics by name, metrics/<stage>.csv."""
-
 
 @stage("summary", params=["codecs", "sae.sites"])
 def run(params: Params) -> StageReport:
@@ -24,8 +21,9 @@ def run(params: Params) -> StageReport:
         "geometry": (headline.geometry_headline, paths.geometry_metrics, "geometry"),
         "depth": (headline.depth_headline, paths.depth_metrics, "depth"),
     }
+    by_name = {"corpus": "corpus", "alignment": "align", "split": "split"}
     sections: dict[str, Any] = {
-        section: headline.scalars(read_table(paths.stage_metrics(name), name)) for section, name in STAGES.items()
+        section: headline.scalars(read_table(paths.stage_metrics(name), name)) for section, name in by_name.items()
     }
     for section, (number, path, name) in by_codec.items():
         sections[section] = {codec: number(read_table(path(codec), f"{name}@{codec}")) for codec in params.codecs}

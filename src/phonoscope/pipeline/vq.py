@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from phonoscope.config.vq import VqConfig
     from phonoscope.studies.collapse.features import Material
 
-CSV_DIGITS = 6
-
 
 @stage("vq", params=["vq", "compute.torch_threads"])
 def run(params: Params) -> StageReport:
@@ -30,7 +28,7 @@ def run(params: Params) -> StageReport:
     with atomic_dir(paths.VQ_MODELS) as models, atomic_dir(paths.VQ_METRICS) as metrics:
         for variant, runs in results.items():
             write_models(models / variant.name, variant, runs, params.vq)
-            write_csv(metrics / f"{variant.name}.csv", tables[variant.name], CSV_DIGITS)
+            write_csv(metrics / f"{variant.name}.csv", tables[variant.name], significant_digits=6)
     return StageReport(by_epoch=by_epoch(tables))
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -17,7 +15,6 @@ from phonoscope.corpus.items import slug
 from tests.commandline import phonoscope
 from tests.corpus.trees import put
 from tests.pipeline.integrity import zoo
-from tests.probes.planted import make_corpus
 
 
 @pytest.fixture
@@ -95,16 +92,6 @@ def test_links_are_followed_and_a_loop_of_them_ends(here: Path) -> None:
     assert len(rejected(paths.ALIGNMENTS / "rejected.csv")) == 2
 
 
-@pytest.mark.parametrize("name", zoo.TABLES)
-def test_a_table_that_is_none_is_named(here: Path, name: str) -> None:
-    zoo.project(here)
-    zoo.speech(here, dict.fromkeys(zoo.GOOD, put))
-    (here / "speech/metadata.csv").write_bytes(zoo.TABLES[name][0])
-    line = phonoscope("corpus").refusal(4)
-    assert zoo.TABLES[name][1] in line
-    assert "metadata.csv" in line or name == "header only"
-
-
 def grids(folder: Path, makers: dict[str, zoo.Maker]) -> None:
     """A sound file and a TextGrid of each name, and the corpus of them."""
     zoo.speech(folder, {f"{name}.wav": put for name in makers})
@@ -166,16 +153,6 @@ def test_few_speakers_are_split(here: Path, speaker: str) -> None:
     assert len(split["eval"]) == 1
     assert set(split["eval"]) <= {"ann-0-a", "ann-0-b", "ann-0-c"}
     assert split["speaker_folds"] == [[speaker] for fold in split["speaker_folds"] for speaker in fold]
-
-
-def test_of_one_speaker_everything_but_the_speaker_is_probed(here: Path) -> None:
-    zoo.project(here, probe__bootstrap={"samples": 20})
-    corpus = make_corpus(np.random.default_rng(0).normal(size=(64, 12)).astype(np.float32))
-    replace(corpus, speakers=dict.fromkeys(corpus.utterances, "ann")).checkout("dac")
-    seen = phonoscope("probe", "dac")
-    assert seen.code == 0
-    assert "speaker" in seen.err
-    assert set(pd.read_csv(paths.probe_metrics("dac"))["task"]) == {"phone", "pitch"}
 
 
 @pytest.mark.parametrize("name", zoo.PARAMS)

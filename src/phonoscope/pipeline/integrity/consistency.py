@@ -13,9 +13,7 @@ from phonoscope.data import Codebooks, Features, Manifest, Split, Tokens
 from phonoscope.data.tables import read_frame
 from phonoscope.errors import DataError
 
-SLACK_S = 1e-4
-"""Less than one sample at 8 kHz."""
-Check = Callable[..., Iterable[str]]
+SLACK_S = 1e-4  # less than one sample at 8 kHz
 
 
 def disagreements(root: Path, unsound: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -33,7 +31,7 @@ def disagreements(root: Path, unsound: Collection[str]) -> Iterator[tuple[str, s
             yield name, f"cannot be compared{beside} ({type(error).__name__}: {' '.join(str(error).split())})"
 
 
-def _comparisons(root: Path) -> Iterator[tuple[Check, *tuple[Path, ...]]]:
+def _comparisons(root: Path) -> Iterator[tuple[Callable[..., Iterable[str]], *tuple[Path, ...]]]:
     """Each check with the files that it reads; its faults are the first file's."""
     for site in sorted(folder.name for folder in (root / paths.FEATURES).glob("*")):
         files = (paths.features(site) / name for name in ("features.npy", "index.parquet", "features.json"))

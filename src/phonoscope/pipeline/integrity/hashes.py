@@ -103,10 +103,7 @@ def check_output(root: Path, output: Output, cache: Path) -> list[Fault]:
 
 
 def _restore(output: Output, cache: Path, md5: str, remove: list[str]) -> str:
-    """How to restore a file or folder of an output, whose object is `md5`, after removing `remove`.
-
-    Removal is necessary: DVC trusts a file of unchanged size and time, and every object of its cache.
-    """
+    """How to restore a file or folder, whose object is `md5`. DVC trusts what it finds: `remove` must go first."""
     objects = [cached_object(cache, each) for each in (md5, *(_listing(cache, md5) or {}).values())]
     damaged = [path.as_posix() for path in objects if path.is_file() and is_damaged(path)]
     if not output.cached:

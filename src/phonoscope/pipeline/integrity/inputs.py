@@ -1,7 +1,6 @@
 """The inputs of a stage: checked before it starts, and checked again for the cause if it fails.
 
-DVC checks the inputs of a stage that it runs; a stage run by hand would stop half way, or read a cut table. Messages
-of the library say what is wrong with the data; this module adds the stage to run.
+A stage run by hand, without DVC's checks, would stop half way or read a cut table.
 """
 
 from __future__ import annotations
