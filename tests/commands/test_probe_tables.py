@@ -21,7 +21,6 @@ from phonoscope.probes.schema import COLUMNS
 from phonoscope.probes.store import TaskResult
 from tests.config.test_params import FILE
 from tests.probes.planted import Corpus, make_corpus
-from tests.test_cli import phonoscope, refusal
 
 
 @pytest.fixture(scope="module")
@@ -124,11 +123,3 @@ def test_the_command_prints_one_json_object(
     done = CliRunner().invoke(app, ["probe-tables", str(tokens), str(books), "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["codec"] == "mine"
-
-
-def test_a_wrong_file_is_one_line_and_exit_code_4(corpus: Corpus, tmp_path: Path) -> None:
-    tokens, books = save(corpus, tmp_path, "phone")
-    pd.read_parquet(tokens).drop(columns="code_1").to_parquet(tokens)
-    done = phonoscope(tmp_path, "probe-tables", str(tokens), str(books), changes={})
-    assert done.returncode == 4
-    assert "mine.parquet: lacks the column code_1; 2 codebooks need code_1 to code_2" in refusal(done)

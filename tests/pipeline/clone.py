@@ -19,57 +19,38 @@ from ruamel.yaml import YAML
 
 CHECKOUT = Path(__file__).parents[2]
 OUTPUTS = ("data", "models", "metrics", "plots", "dvc.lock")
-TOY: dict[str, Any] = {
-    "corpus": {"sentences_per_speaker": 3, "takes": 1, "max_utterances": 60},
-    "codecs": {
-        "encodec": {"layers": 2},
-        "dac": {"layers": 3},
-        "speechtokenizer": {"layers": 2, "adapt_steps": 2},
-        "speechtokenizer_undistilled": {"layers": 2},
-    },
-    "encode": {"reconstructions": 4},
-    "probe": {"classifier": {"max_iter": 30}, "bootstrap": {"samples": 50}},
-    "depth": {
-        "layers": [1, 2],
-        "train_utterances": 12,
-        "eval_utterances": 6,
-        "classifier": {"max_iter": 30},
-        "label_permutations": 2,
-        "mlp": {"hidden": 8, "steps": 10},
-        "bootstrap": {"samples": 50},
-    },
-    "interpret": {
-        "top_k": 3,
-        "clip_features": 2,
-        "min_segments": 1,
-        "bootstrap": 20,
-        "trees": 5,
-        "forest_utterances": 40,
-        "map_points": 20,
-    },
-    "vq": {
-        "seeds": 1,
-        "arms": ["older"],
-        "steps": 4,
-        "codes": 16,
-        "channels": 8,
-        "batch_size": 8,
-        "older": {"batch_size": 16},
-    },
-    "geometry": {
-        "samples_per_word": 4,
-        "full_view": False,
-        "projections": ["codes_concat"],
-        "permutations": 9,
-        "bootstrap": {"samples": 50},
-        "probe": {"max_iter": 20},
-    },
-    "maps": {"frames": 300, "max_iter": 250},
-    "encoder": {"layers": 2, "steps": 3, "seeds": 2, "arms": ["scrambled", "pretrained"], "log_every": 2},
-    "whisper": {"compare": 2},
-    "causal": {"features": 2, "utterances": 5, "samples": 50},
-    "sae": {"sites": ["encoder_3"], "expansion": 2, "k": 8, "epochs": 1, "log_every": 5, "faithfulness": 2},
-}
+TOY: dict[str, Any] = YAML(typ="safe").load("""
+corpus: {sentences_per_speaker: 3, takes: 1, max_utterances: 60}
+codecs:
+  encodec: {layers: 2}
+  dac: {layers: 3}
+  speechtokenizer: {layers: 2, adapt_steps: 2}
+  speechtokenizer_undistilled: {layers: 2}
+encode: {reconstructions: 4}
+probe: {classifier: {max_iter: 30}, bootstrap: {samples: 50}}
+depth:
+  layers: [1, 2]
+  train_utterances: 12
+  eval_utterances: 6
+  classifier: {max_iter: 30}
+  label_permutations: 2
+  mlp: {hidden: 8, steps: 10}
+  bootstrap: {samples: 50}
+interpret: {top_k: 3, clip_features: 2, min_segments: 1, bootstrap: 20, trees: 5, forest_utterances: 40, map_points: 20}
+vq: {seeds: 1, arms: [older], steps: 4, codes: 16, channels: 8, batch_size: 8, older: {batch_size: 16}}
+geometry:
+  samples_per_word: 4
+  full_view: false
+  projections: [codes_concat]
+  permutations: 9
+  bootstrap: {samples: 50}
+  probe: {max_iter: 20}
+maps: {frames: 300, max_iter: 250}
+encoder: {layers: 2, steps: 3, seeds: 2, arms: [scrambled, pretrained], log_every: 2}
+whisper: {compare: 2}
+causal: {features: 2, utterances: 5, samples: 50}
+sae: {sites: [encoder_3], expansion: 2, k: 8, epochs: 1, log_every: 5, faithfulness: 2}
+""")
 FOREIGN = ("DVC", "GIT_", "MLFLOW_", "PHONOSCOPE", "PYTHONPATH", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_")
 """What a test run sets for itself, but a user's shell does not."""
 

@@ -19,12 +19,11 @@ import typer
 
 from phonoscope import paths
 from tests.pipeline.clone import Clone, make_clone
-from tests.pipeline.disturb import start, strike, wait_for_orphans
+from tests.pipeline.disturb import POLL_S, start, strike, wait_for_orphans
 
 STAGES = ("corpus", "align", "split", "codec@encodec", "encode@encodec")
 SHARDED = ("corpus", "align", "encode@encodec")
 WORDS_OF_ALL = 12 * 14
-POLL_S = 0.2
 
 
 @dataclass

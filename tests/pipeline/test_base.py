@@ -6,7 +6,7 @@ import pytest
 
 from phonoscope.config.params import Params, load_params
 from phonoscope.errors import ParamsError
-from phonoscope.pipeline.base import stages
+from phonoscope.pipeline.base import StageReport, stage, stages
 from tests.config.test_params import FILE
 
 
@@ -19,20 +19,15 @@ def changed(params: Params, section: str, **changes: Any) -> Params:
     return params.model_copy(update={section: getattr(params, section).model_copy(update=changes)})
 
 
-@pytest.mark.parametrize(
-    ("name", "items"),
-    [
-        ("split", []),
-        ("probe", ["encodec", "dac", "speechtokenizer", "speechtokenizer_undistilled"]),
-        ("encoder", ["codes", "mel"]),
-    ],
-)
-def test_items_come_from_params_or_are_fixed(params: Params, name: str, items: list[str]) -> None:
-    assert stages()[name].items(params) == items
+def test_items_come_from_params_or_are_fixed(params: Params) -> None:
+    changes = changed(params, "sae", sites=("encoder_2", "mlp_1"))
+    items = {"split": [], "probe": [*params.codecs], "encoder": ["codes", "mel"], "sae": ["encoder_2", "mlp_1"]}
+    assert {name: stages()[name].items(changes) for name in items} == items
 
 
-def test_items_follow_a_list_in_params(params: Params) -> None:
-    assert stages()["sae"].items(changed(params, "sae", sites=("encoder_2", "mlp_1"))) == ["encoder_2", "mlp_1"]
+def test_a_name_is_taken_once() -> None:
+    with pytest.raises(ValueError, match=r"'split' is declared twice: in phonoscope\.pipeline\.split and tests\."):
+        stage("split", params=[])(lambda params: StageReport())
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 
 
 def _print(report: dict[str, Any], text: str, as_json: bool, exit_code: int = 0) -> None:
-    """Print the report as JSON or as text, and end with an exit code."""
     typer.echo(json.dumps(report, indent=2, allow_nan=False) if as_json else text)
     raise typer.Exit(exit_code)
 
@@ -113,8 +112,9 @@ def verify(as_json: AsJson = False, params: ParamsFile = paths.PARAMS) -> None:
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Name every obstacle to the next `dvc repro`, and its remedy. Exit code 0 none, 1 some."""
-    from phonoscope.commands.doctor import describe, diagnose
+    from phonoscope.commands.doctor import diagnose
 
     faults = diagnose(Path())
     report = {"ok": not faults, "faults": [*map(asdict, faults)]}
-    _print(report, describe(faults), as_json, CheckFailed.exit_code if faults else 0)
+    text = "\n".join(map(str, faults)) or "nothing prevents the next `dvc repro`"
+    _print(report, text, as_json, CheckFailed.exit_code if faults else 0)

@@ -16,30 +16,23 @@ from phonoscope import paths
 from phonoscope.config.params import load_params
 from phonoscope.errors import ParamsError
 from phonoscope.pipeline.base import stages
-from phonoscope.pipeline.integrity.faults import Fault
+from phonoscope.pipeline.integrity import Fault
 from phonoscope.tracking import main_checkout
 from phonoscope.tracking.provenance import git, is_dvc
 from phonoscope.tracking.store import BUSY_TIMEOUT_S
 
-FREE_BYTES = 3 << 30
-"""Bytes that the default run writes, including DVC's cache and the tracking store."""
+FREE_BYTES = 3 << 30  # that the default run writes, with DVC's cache and the tracking store
+CORRECT = "correct it; `git diff {}` shows what has changed"
 RESULTS = ("data", "models", "metrics", "plots")
 LOCKFILE = "requirements.lock"
 
 
 def diagnose(root: Path) -> list[Fault]:
     """All faults of the checkout `root` and of this machine."""
-    if outside := _outside(root):
-        return [outside]
+    if not (root / ".dvc").is_dir():
+        return [*filter(None, [check_pipeline(root)])]
     checks = (_params_and_pipeline, _rwlock, _orphans, _temporaries, _folders, _disk, _packages, _store)
     return [fault for check in checks for fault in check(root)]
-
-
-def _outside(root: Path) -> Fault | None:
-    if (root / ".dvc").is_dir():
-        return None
-    reason, fix = "not the root of a DVC repository", "run it in the root of the checkout"
-    return Fault(str(root.resolve()), "machine", reason, fix)
 
 
 def _params_and_pipeline(root: Path) -> Iterator[Fault]:
@@ -47,22 +40,19 @@ def _params_and_pipeline(root: Path) -> Iterator[Fault]:
     try:
         load_params(root / name)
     except ParamsError as error:
-        yield Fault(name, "workspace", str(error).replace(f"{root / name}: ", ""), _correct(name))
+        yield Fault(name, "workspace", str(error).replace(f"{root / name}: ", ""), CORRECT.format(name))
         fault = fault if fault and fault.path != name else None
     if fault:
         yield fault
-
-
-def _correct(name: str) -> str:
-    return f"correct it; `git diff {name}` shows what has changed"
 
 
 def check_pipeline(root: Path) -> Fault | None:
     """The reason why DVC cannot read the pipeline at `root`, or None. A killed DVC can leave dvc.lock cut off."""
     from dvc.repo import Repo
 
-    if outside := _outside(root):
-        return outside
+    if not (root / ".dvc").is_dir():
+        reason, fix = "not the root of a DVC repository", "run it in the root of the checkout"
+        return Fault(str(root.resolve()), "machine", reason, fix)
     if not (root / "dvc.yaml").is_file():
         return Fault("dvc.yaml", "workspace", "missing", "run `git checkout -- dvc.yaml`")
     try:
@@ -74,7 +64,7 @@ def check_pipeline(root: Path) -> Fault | None:
         name = named[1] if named else ".dvc/config" if "config file" in reason else "dvc.yaml"
         if "Could not find '" in reason:  # a parameter; DVC names the file that asks for it
             name = paths.PARAMS.as_posix()
-        fix = _correct(name)
+        fix = CORRECT.format(name)
         if name == "dvc.lock":
             first = "run `git checkout -- dvc.lock`" if git(root, "ls-files", "--", name) else f"remove `{name}`"
             fix = f"{first}, then run `dvc repro`: DVC restores finished stages from its run cache"
@@ -116,10 +106,9 @@ def _temporaries(root: Path) -> Iterator[Fault]:
 
 def _folders(root: Path) -> Iterator[Fault]:
     """Read-only folders of DVC and of results, which DVC removes before a stage runs."""
-    written = [root / ".dvc", root / paths.STATE]
     results = [Path(folder) for name in RESULTS for folder, _, _ in os.walk(root / name)]
-    for path in (*filter(Path.is_dir, written), *results):
-        if not os.access(path, os.W_OK | os.X_OK):
+    for path in (root / ".dvc", root / paths.STATE, *results):
+        if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
             name = path.relative_to(root).as_posix()
             yield Fault(name, "machine", "not writable", f"run `chmod u+rwx {name}`, or change its owner")
 
@@ -140,10 +129,7 @@ def _packages(root: Path) -> Iterator[Fault]:
         requirement = Requirement(line)
         if requirement.marker and not requirement.marker.evaluate():
             continue
-        try:
-            version = importlib.metadata.version(requirement.name)
-        except importlib.metadata.PackageNotFoundError:
-            version = ""
+        version = next((each.version for each in importlib.metadata.distributions(name=requirement.name)), "")
         if not (version and requirement.specifier.contains(version, prereleases=True)):
             state = f"{version} is installed" if version else "not installed"
             yield Fault(requirement.name, "machine", f"{state}, {LOCKFILE} has {line}", "run `make setup`")
@@ -174,8 +160,3 @@ def _store(root: Path) -> Iterator[Fault]:
     else:
         return
     yield Fault(database.name, "machine", f"the tracking store is {state} ({answer})", fix)
-
-
-def describe(faults: list[Fault]) -> str:
-    """The faults as text."""
-    return "\n".join(map(str, faults)) if faults else "nothing prevents the next `dvc repro`"

@@ -29,7 +29,7 @@ UTTERANCE_LABELS = ("speaker", "sex", "accent", "word", "text", "split")
 
 @dataclass(frozen=True)
 class ForeignTokens:
-    """A token table of another program, in the form that the probes read."""
+    """A token table of another program, in the form that the probes read; `columns` are the labels that it has."""
 
     tokens: Tokens
     codebooks: list[NDArray[np.float32]]
@@ -37,16 +37,13 @@ class ForeignTokens:
     manifest: Manifest
     """The utterances, sorted, with `UTTERANCE_LABELS`; missing labels are empty texts."""
     labels: Labels
-    """Phone and F0 of the frames."""
     columns: frozenset[str]
-    """The optional columns that the table has."""
 
     def split(self, config: SplitConfig) -> Split:
         """The split of the column split, or one drawn as in the pipeline."""
         from phonoscope.corpus.split import make_split
 
-        official = "split" in self.columns
-        return make_split(self.manifest, config.model_copy(update={"official": official}))
+        return make_split(self.manifest, config.model_copy(update={"official": "split" in self.columns}))
 
 
 def read_codebooks(path: Path) -> list[NDArray[np.float32]]:
@@ -69,10 +66,7 @@ def read_codebooks(path: Path) -> list[NDArray[np.float32]]:
 
 
 def read_tokens(path: Path, codebooks: Path) -> ForeignTokens:
-    """Read tokens, codebooks and labels, and check every value.
-
-    Raises `DataError` naming file, column, row and reason for anything that the schema does not allow.
-    """
+    """Read and check every value. Raises `DataError` with file, column, row and reason for what is not allowed."""
     books = read_codebooks(codebooks)
     if not path.is_file():
         raise DataError(f"{path}: no such file of tokens")
@@ -128,7 +122,6 @@ class _Table:
         return self.table.column(name).cast(pa.string()).fill_null("").to_pandas().astype(object)
 
     def phones(self) -> pd.Series[str]:
-        """Phones, with one name for silence; empty if unknown."""
         names = self.text("phone").str.strip()
         return names.mask((names != "") & names.str.lower().isin(SILENCE_NAMES), SILENCE)
 
@@ -141,7 +134,6 @@ class _Table:
         return np.where(values == 0, np.nan, values)
 
     def codes(self, name: str, size: int) -> NDArray[np.int16]:
-        """A column of codes."""
         column = self.table.column(name)
         self.refuse(column.is_null().to_numpy(), name, "is empty")
         values = column.to_numpy()

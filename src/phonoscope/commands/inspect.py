@@ -16,22 +16,16 @@ from phonoscope.errors import DataError
 from phonoscope.pipeline.model import open_model
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from phonoscope.codecs.base import Codec
 
 logger = logging.getLogger(__name__)
 
-FIRST = 10
-"""Number of values shown of each vector."""
+FIRST = 10  # values shown of each vector
 STATISTICS = ("min", "max", "mean", "std")
 
 
 def inspect_clips(params: Params, codec: str, clips: Sequence[Path]) -> dict[str, Any]:
-    """The report on sound files with the representations of section geometry; unusable files are under `failed`.
-
-    Raises: `ParamsError` for an unknown codec, `DataError` for a codec without a model.
-    """
+    """The report on sound files. Raises `ParamsError` for an unknown codec, `DataError` for one without a model."""
     open_model.cache_clear()
     model = open_model(codec, params.codec(codec).layers, params.compute, params.training.seed)
     books = model.codebooks()
@@ -68,29 +62,26 @@ def _inspect(model: Codec, codebooks: Codebooks, clip: Path, representations: Se
         "duration_s": len(samples) / rate,
         "frame_rate_hz": frame_rate_hz(model),
         "codes": list(codes.shape),
-        "codebooks": [_codebook(layer, row, codebooks) for layer, row in enumerate(codes, start=1)],
-        "representations": {name: _statistics(vector) for name, vector in pooled.items()},
+        "codebooks": [
+            {
+                "layer": layer,
+                "codes": [len(row)],
+                "code_vectors": [len(row), raw.shape[1]],
+                "projections": [len(row), codebooks.dims],
+                "distinct": len(np.unique(row)),
+                "first": row[:FIRST].tolist(),
+            }
+            for layer, (row, raw) in enumerate(zip(codes, codebooks.raw, strict=True), start=1)
+        ],
+        "representations": {
+            name: {"shape": list(vector.shape), "first": vector[:FIRST].tolist()}
+            | {key: float(getattr(vector, key)()) for key in STATISTICS}
+            for name, vector in pooled.items()
+        },
     }
-
-
-def _codebook(layer: int, codes: NDArray[np.int64], codebooks: Codebooks) -> dict[str, Any]:
-    return {
-        "layer": layer,
-        "codes": [len(codes)],
-        "code_vectors": [len(codes), codebooks.raw[layer - 1].shape[1]],
-        "projections": [len(codes), codebooks.dims],
-        "distinct": len(np.unique(codes)),
-        "first": codes[:FIRST].tolist(),
-    }
-
-
-def _statistics(vector: NDArray[np.float64]) -> dict[str, Any]:
-    statistics = {name: float(getattr(vector, name)()) for name in STATISTICS}
-    return {"shape": list(vector.shape), "first": vector[:FIRST].tolist(), **statistics}
 
 
 def describe_clips(report: dict[str, Any]) -> str:
-    """The report of `inspect_clips` as text."""
     failed = [f"  {each['clip']}: {each['reason']}" for each in report["failed"]]
     blocks = [*map(_describe, report["clips"]), *([["failed", *failed]] if failed else [])]
     return "\n\n".join(map("\n".join, blocks))

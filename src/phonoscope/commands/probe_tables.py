@@ -7,14 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from phonoscope.commands.foreign_tokens import ForeignTokens, read_tokens
+from phonoscope.commands.foreign_tokens import read_tokens
 from phonoscope.config.params import Params
-from phonoscope.config.probes import ProbeConfig
-from phonoscope.data import Split
 from phonoscope.errors import DataError
 from phonoscope.files import write_csv, write_safetensors
-from phonoscope.pipeline.probe_inputs import known_tasks
-from phonoscope.probes import TASKS, ProbeResult
+from phonoscope.pipeline.base import named_parameters
+from phonoscope.probes import TASKS, probe_tokens
+from phonoscope.probes.tasks import configured_tasks
 
 
 def probe_tables(
@@ -22,13 +21,14 @@ def probe_tables(
 ) -> dict[str, Any]:
     """Check, split, probe by sections probe, depth and split; write into the folder `output` if one is given.
 
-    Section depth poses every task that the table has labels for. Returns a JSON-able summary whose `probes` and `depth`
-    are the rows of the written tables. Raises `DataError` for a file that does not follow the schema.
+    Section depth poses every task that the table has labels for. Returns a JSON-able summary with the rows of the
+    written tables. Raises `DataError` for a file that does not follow the schema.
     """
     foreign = read_tokens(tokens, codebooks)
     posed = [task for task in TASKS.values() if task.column in foreign.columns]
     named = {task.name for task in posed}
-    tasks = tuple(task.name for task in known_tasks(params.probe, "probe") if task.name in named)
+    with named_parameters("probe"):
+        tasks = tuple(task.name for task in configured_tasks(params.probe) if task.name in named)
     if not tasks:
         raise DataError(f"{tokens}: has labels for none of the tasks {', '.join(params.probe.tasks)}")
     split, codec = foreign.split(params.split), name or tokens.stem
@@ -37,7 +37,9 @@ def probe_tables(
         "probes": params.probe.model_copy(update={"tasks": tasks, "information": ()}),
         "depth": params.depth.model_copy(update={"tasks": tuple(sorted(named)), "information": classes}),
     }
-    results = {key: _probe(foreign, split, config, codec, params.compute.workers) for key, config in configs.items()}
+    data = foreign.tokens, foreign.codebooks, foreign.labels, foreign.manifest, split
+    workers = params.compute.workers
+    results = {key: probe_tokens(*data, config, codec=codec, workers=workers) for key, config in configs.items()}
     if output is not None:
         probes, depth = results["probes"], results["depth"]
         tables = {"probes": probes.table, "depth": depth.table, "classes": depth.classes, "confusion": depth.confusion}
@@ -52,21 +54,11 @@ def probe_tables(
         "codes": len(foreign.codebooks[0]),
         "train_utterances": len(split.train),
         "eval_utterances": len(split.eval),
-        **{key: _records(result) for key, result in results.items()},
+        **{
+            key: result.table.astype(object).where(result.table.notna(), None).to_dict("records")  # None: no number
+            for key, result in results.items()
+        },
     }
-
-
-def _probe(foreign: ForeignTokens, split: Split, config: ProbeConfig, codec: str, workers: int) -> ProbeResult:
-    from phonoscope.probes import probe_tokens
-
-    data = foreign.tokens, foreign.codebooks, foreign.labels, foreign.manifest
-    return probe_tokens(*data, split, config, codec=codec, workers=workers)
-
-
-def _records(result: ProbeResult) -> list[dict[str, Any]]:
-    """Rows of the table; None for an empty number."""
-    table = result.table.astype(object).where(result.table.notna(), None)
-    return [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]
 
 
 def describe(report: dict[str, Any]) -> str:

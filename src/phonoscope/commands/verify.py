@@ -10,22 +10,16 @@ from typing import Any
 
 from phonoscope.commands.doctor import check_pipeline
 from phonoscope.compute import parallel_map
-from phonoscope.pipeline.integrity import hashes
+from phonoscope.pipeline.integrity import Fault, hashes
 from phonoscope.pipeline.integrity.consistency import disagreements
 from phonoscope.pipeline.integrity.contents import CONTENT, check_content, contents
-from phonoscope.pipeline.integrity.faults import Fault
 
-CHECKED = {
-    "outputs": "outputs",
-    "cache_objects": "objects of DVC's cache",
-    "cached_runs": "entries of its run cache",
-    "files": "files read",
-}
+CHECKED = ("outputs", "cache_objects", "cached_runs", "files")
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was checked, and its faults. The text of it is for people."""
+    """How much was checked, by the names in `CHECKED`, and the faults."""
 
     checked: Mapping[str, int]
     faults: list[Fault]
@@ -34,7 +28,8 @@ class Verification:
         return {"ok": not self.faults, "checked": self.checked, "faults": [*map(asdict, self.faults)]}
 
     def __str__(self) -> str:
-        checked = ", ".join(f"{self.checked[name]} {words}" for name, words in CHECKED.items())
+        words = "{} outputs, {} objects of DVC's cache, {} entries of its run cache, {} files read"
+        checked = words.format(*self.checked.values())
         lines = [f"{fault.where}: {fault}" for fault in self.faults]
         return "\n".join([*lines, f"{len(lines)} faults in {checked}"]) if lines else f"verified: {checked}"
 

@@ -24,23 +24,18 @@ REGISTRY: dict[str, Stage] = {}
 
 @dataclass(frozen=True)
 class StageReport:
-    """A stage's results for MLflow."""
+    """A stage's results for MLflow: scalars, one value per RVQ layer or per epoch, and the figures it has written."""
 
     metrics: dict[str, float] = field(default_factory=dict)
-    """Scalars of the stage as a whole."""
     by_layer: dict[str, list[float]] = field(default_factory=dict)
-    """One value per RVQ layer, the first entry being layer 1."""
     by_epoch: dict[str, list[float]] = field(default_factory=dict)
-    """One value per epoch, the first entry being epoch 1."""
     figures: list[Path] = field(default_factory=list)
-    """Image files that the stage has written."""
 
     def saved(self, path: Path) -> StageReport:
         """This report, its scalars written to a CSV: metric, value."""
         import pandas as pd
 
-        table = {"metric": list(self.metrics), "value": [*map(float, self.metrics.values())]}
-        write_csv(path, pd.DataFrame(table))
+        write_csv(path, pd.Series(self.metrics, dtype=float).rename_axis("metric").reset_index(name="value"))
         return self
 
 
@@ -61,7 +56,6 @@ class Stage:
 
     @property
     def module(self) -> str:
-        """The module that declares the stage."""
         return self.run.__module__
 
     @property
@@ -71,11 +65,9 @@ class Stage:
         return text[:1].upper() + text[1:]
 
     def items(self, params: Params) -> list[str]:
-        """The items that the stage runs for; none for a single run."""
         return list(params.at(self.per) if isinstance(self.per, str) else self.per or ())
 
     def keys(self, item: str | None = None) -> list[str]:
-        """The parameters of one run, as dvc.yaml lists them."""
         return [key.format(item=item) for key in self.params]
 
     def values(self, params: Params, item: str | None = None) -> dict[str, Any]:
@@ -103,9 +95,11 @@ def stage(
     per: str | Sequence[str] | None = None,
     folders: Callable[[Params], Iterable[str]] = lambda params: (),
 ) -> Callable[[Run], Run]:
-    """Register a function as a stage."""
+    """Register a function as a stage. Raises `ValueError` if the name is taken."""
 
     def register(run: Run) -> Run:
+        if name in REGISTRY:
+            raise ValueError(f"stage {name!r} is declared twice: in {REGISTRY[name].module} and {run.__module__}")
         entries = per if per is None or isinstance(per, str) else tuple(per)
         REGISTRY[name] = Stage(name, tuple(params), entries, folders, run)
         return run

@@ -7,8 +7,6 @@ from phonoscope.config.params import Params
 from phonoscope.config.sites import Site
 from phonoscope.pipeline.base import StageReport, stage
 
-CAUSAL = ["feature", "difference", "difference_low", "difference_high", "causal"]
-
 
 @stage("browse", per="sae.sites", params=["interpret.clip_s"])
 def run(params: Params, site: str) -> StageReport:
@@ -22,7 +20,8 @@ def run(params: Params, site: str) -> StageReport:
     source, frame_s = paths.interpretation(site), 0.0 if Site.parse(site).is_decoder else FRAME_S
     features, windows, means = (read_frame(source / f"{name}.parquet") for name in ("features", "windows", "means"))
     notes, causal = read_json(source / "notes.json"), read_table(paths.causal_metrics(site), f"causal@{site}")
-    ablated = causal.loc[causal["intervention"] == "ablate", CAUSAL]
+    columns = ["feature", "difference", "difference_low", "difference_high", "causal"]
+    ablated = causal.loc[causal["intervention"] == "ablate", columns]
     tables = page.Interpreted(features, windows, means, notes["scores"], notes["skipped"], ablated)
     data = page.page_data(site, tables, clip_s=params.interpret.clip_s, frame_s=frame_s)
     with atomic_dir(paths.browser(site)) as folder:

@@ -16,13 +16,11 @@ def run(params: Params, codec: str) -> StageReport:
     import pyarrow as pa
 
     from phonoscope.pipeline.depth_inputs import depth_inputs
-    from phonoscope.pipeline.probe_inputs import pose_codec
     from phonoscope.probes import run_probes
 
     config, workers = params.depth, params.compute.workers
-    ready = pose_codec(codec, config, "depth")
-    inputs = depth_inputs(params, codec, ready)
-    result = run_probes(ready.posed, inputs, config, codec=codec, sample=ready.sample, workers=workers)
+    posed, sample, inputs = depth_inputs(params, codec)
+    result = run_probes(posed, inputs, config, codec=codec, sample=sample, workers=workers)
     write_csv(paths.depth_metrics(codec), result.table)
     write_csv(paths.depth_classes(codec), result.classes)
     with atomic_dir(paths.depth(codec)) as target:

@@ -1,4 +1,4 @@
-"""Latents that stage `encode` kept, and the codes of the same codec with random weights."""
+"""What stage `depth` reads of a codec, and the codes of the same codec with random weights."""
 
 from __future__ import annotations
 
@@ -8,40 +8,51 @@ from typing import TYPE_CHECKING, Any
 from phonoscope import paths
 from phonoscope.config.params import Params
 from phonoscope.errors import ParamsError
+from phonoscope.pipeline.base import named_parameters
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
-    from phonoscope.pipeline.probe_inputs import PosedCodec
     from phonoscope.probes import CodecInputs
+    from phonoscope.probes.pose import Posed
 
 log = logging.getLogger(__name__)
 
 
-def depth_inputs(params: Params, codec: str, ready: PosedCodec) -> CodecInputs:
-    """Everything of a codec that section depth asks for. Raises `ParamsError` if `encode` kept too few latents."""
+def depth_inputs(params: Params, codec: str) -> tuple[list[Posed], NDArray[np.bool_], CodecInputs]:
+    """Posed tasks, utterances to probe [utterances] and inputs. Raises `ParamsError` if too few latents were kept."""
     from phonoscope.codecs.registry import codec_kind
     from phonoscope.codecs.untrained import untrained_codes
-    from phonoscope.data import Latents
-    from phonoscope.probes import CodecInputs
+    from phonoscope.data import Codebooks, Labels, Latents, Manifest, Split, Tokens
+    from phonoscope.probes import CodecInputs, pose, read_frames
+    from phonoscope.probes.pose import sample_utterances
+    from phonoscope.probes.tasks import configured_tasks
 
-    frames, layers, wanted = ready.frames, len(ready.codebooks), params.depth.inputs
-    rows = ready.manifest.table[ready.sample]
+    config, kind = params.depth, params.codec(codec).kind
+    with named_parameters("depth"):
+        tasks = configured_tasks(config)
+    manifest, split = Manifest.load(paths.MANIFEST), Split.load(paths.SPLIT)
+    books, labels = Codebooks.load(paths.codebooks(codec)), Labels.load(paths.ALIGNMENTS)
+    frames = read_frames(Tokens.load(paths.tokens(codec)), labels, manifest, tasks)
+    posed, sample = pose(frames, manifest, split, config), sample_utterances(manifest, split, config)
+    codebooks = books.vectors if config.vectors == "sum" else books.raw
+    rows = manifest.table[sample]
     files = {str(row.utterance): (paths.CORPUS / str(row.path)).resolve() for row in rows.itertuples()}
-    latent, codes, books = None, None, list[NDArray[Any]]()
-    if "latent" in wanted:
+    latent, codes = None, None
+    untrained: list[NDArray[Any]] = []
+    if "latent" in config.inputs:
         latents = Latents.load(paths.tokens_dir(codec))
         if missing := sum(name not in latents for name in files):
             raise ParamsError(
                 f"encode.latents: the latents of {missing} of {len(files)} sampled utterances were not kept; "
                 "keep as many as depth.train_utterances and depth.eval_utterances"
             )
-        latent = frames.vectors(latents, ready.manifest)
-    kind = params.codec(codec).kind
-    if "untrained" in wanted and not codec_kind(kind).trainable:
+        latent = frames.vectors(latents, manifest)
+    if "untrained" in config.inputs and not codec_kind(kind).trainable:
         log.warning("%s: left out the untrained codec; one of kind %s cannot be started", codec, kind)
-    elif "untrained" in wanted:
+    elif "untrained" in config.inputs:
         given = paths.codec_model(codec), kind, files, params.training, params.compute
-        tokens, books = untrained_codes(*given, layers=layers, seed=params.depth.seed)
-        codes = frames.rows_of(tokens, ready.manifest)
-    return CodecInputs(frames.codes, ready.codebooks, latent, codes, books)
+        tokens, untrained = untrained_codes(*given, layers=len(codebooks), seed=config.seed)
+        codes = frames.rows_of(tokens, manifest)
+    return posed, sample, CodecInputs(frames.codes, codebooks, latent, codes, untrained)

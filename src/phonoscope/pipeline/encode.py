@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from phonoscope import paths
 from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @stage(
@@ -45,13 +41,8 @@ def run(params: Params, codec: str) -> StageReport:
     table = score_codec(open_codec, waveforms(manifest, chosen, model.sample_rate), counts, workers)
     table.insert(0, "codec", codec)
     write_csv(paths.encode_metrics(codec), table)
-    return _report(table)
-
-
-def _report(table: pd.DataFrame) -> StageReport:
-    """Headline: all layers kept. By layer: perplexity, used codes and quality by number of layers kept."""
     groups = table[table["layer"] > 0].sort_values("layer").groupby("metric")
     by_layer = {str(metric): rows["value"].astype(float).tolist() for metric, rows in groups}
-    headline = {"bitrate_bps": float(table["value"].iloc[0])}
+    headline = {"bitrate_bps": float(table["value"].iloc[0])}  # of all layers
     headline |= {str(name): by_layer[name][-1] for name in ("si_sdr_db", "mel_distance_db", "stoi") if name in by_layer}
     return StageReport(headline, by_layer)

@@ -33,9 +33,8 @@ def run(params: Params, item: InputKind) -> StageReport:
             write_safetensors(folder / f"seed_{seed}.safetensors", tensors, {"classes": train.classes})
         settings = config.model_dump(mode="json")
         write_json(folder / "config.json", {"input": item, "channels": train.x.shape[1], **settings})
-    encoder = trained[0].model.encoder
     frames = TR_FRAMES if item == "codes" else round(config.tr_s * MEL_FRAME_RATE_HZ)
-    sizes = size(encoder, frames)
+    sizes = size(trained[0].model.encoder, frames)
     write_csv(paths.encoder_metrics(item), score_table(item, trained, sizes))
     curves = [result.curve.assign(seed=seed) for seed, result in enumerate(trained)]
     write_csv(paths.encoder_training(item), pd.concat(curves))

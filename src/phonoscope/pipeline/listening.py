@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from phonoscope import paths
 
 if TYPE_CHECKING:
-    from phonoscope.config.compute import ComputeConfig
+    from phonoscope.config.params import Params
     from phonoscope.config.sites import Site
-    from phonoscope.config.whisper import WhisperConfig
     from phonoscope.sae import SparseAutoencoder
     from phonoscope.whisper.utterances import Utterance
 
@@ -23,14 +22,13 @@ def utterances() -> list[Utterance]:
     return list_utterances(aligned, Split.load(paths.SPLIT), paths.CORPUS)
 
 
-def downstream(
-    settings: WhisperConfig, compute: ComputeConfig, site: Site, model: SparseAutoencoder, count: int
-) -> dict[str, float]:
-    """Cross-entropy and WER on `count` eval utterances with the site reconstructed, against clean and zero."""
+def downstream(params: Params, site: Site, model: SparseAutoencoder) -> dict[str, float]:
+    """Cross-entropy and WER on eval utterances with the site reconstructed, against clean and zero."""
     from phonoscope.whisper.model import open_whisper
     from phonoscope.whisper.patching import faithfulness
     from phonoscope.whisper.utterances import eval_utterances, read_16k
 
-    chosen, whisper = eval_utterances(utterances(), count), open_whisper(settings.checkpoint, compute)
+    settings, chosen = params.whisper, eval_utterances(utterances(), params.sae.faithfulness)
+    whisper = open_whisper(settings.checkpoint, params.compute)
     audio, texts = [read_16k(one) for one in chosen], [one.text for one in chosen]
     return faithfulness(whisper, site, audio, texts, model, normalize=settings.normalize, context_s=settings.context_s)

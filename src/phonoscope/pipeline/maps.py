@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
 from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from phonoscope.config.maps import MapsConfig
     from phonoscope.report.maps import Panel
 
@@ -43,7 +40,7 @@ def run(params: Params) -> StageReport:
     return StageReport(metrics, figures=sorted(write_figures(paths.MAPS, figures)))
 
 
-def _panel(work: tuple[str, int, NDArray[np.int64]], config: MapsConfig) -> Panel:
+def _panel(work: tuple[str, int, Any], config: MapsConfig) -> Panel:
     import numpy as np
 
     from phonoscope.data import Codebooks

@@ -5,18 +5,19 @@ from __future__ import annotations
 from phonoscope import paths
 from phonoscope.config.params import Params
 from phonoscope.files import atomic_dir, write_csv, write_safetensors
-from phonoscope.pipeline.base import StageReport, stage
+from phonoscope.pipeline.base import StageReport, named_parameters, stage
 
 
 @stage("probe", per="codecs", params=["probe"])
 def run(params: Params, codec: str) -> StageReport:
     """Write models/probes/<codec>/<task>.safetensors and metrics/probes/<codec>.csv."""
     from phonoscope.data import Codebooks, Labels, Manifest, Split, Tokens
-    from phonoscope.pipeline.probe_inputs import known_tasks
     from phonoscope.probes import probe_tokens
+    from phonoscope.probes.tasks import configured_tasks
 
     config, books = params.probe, Codebooks.load(paths.codebooks(codec))
-    known_tasks(config, "probe")
+    with named_parameters("probe"):  # refuses an unknown task at once
+        configured_tasks(config)
     result = probe_tokens(
         Tokens.load(paths.tokens(codec)),
         books.vectors if config.vectors == "sum" else books.raw,

@@ -9,7 +9,7 @@ from phonoscope.config.params import Params
 from phonoscope.config.sae import SaeConfig
 from phonoscope.config.sites import Site
 from phonoscope.files import atomic_dir, write_csv
-from phonoscope.pipeline.base import StageReport, stage
+from phonoscope.pipeline.base import StageReport, named_parameters, stage
 
 SAE_KEYS = [f"sae.{key}" for key in SaeConfig.model_fields if key not in ("sites", "checkpoint_every")]
 """The parameters that one site's training depends on: another site in the list leaves it as it is."""
@@ -21,7 +21,6 @@ def run(params: Params, item: str) -> StageReport:
     from phonoscope.compute import in_threads, setup_torch
     from phonoscope.data import Features
     from phonoscope.pipeline.listening import downstream
-    from phonoscope.pipeline.sections import named_parameters
     from phonoscope.sae import save_sae
     from phonoscope.sae.data import site_frames
     from phonoscope.sae.fit import evaluate, fit
@@ -35,7 +34,7 @@ def run(params: Params, item: str) -> StageReport:
     layers = features.values.shape[1] if site.form == "crosscoder" else 1
     trained = fit(train, site.form, config, device, layers=layers, checkpoint=checkpoint)
     scoring = partial(evaluate, trained, train, held_out)
-    whisper = partial(downstream, params.whisper, params.compute, site, trained.model, config.faithfulness)
+    whisper = partial(downstream, params, site, trained.model)
     fitted, faithful = in_threads(params.compute, scoring, whisper)
     training = config.model_dump(mode="json", exclude={"sites", "checkpoint_every"})
     metadata = {"model_name": features.config.get("checkpoint", ""), "hook_name": item}

@@ -8,10 +8,6 @@ from phonoscope import paths
 from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
 
-ENCODERS = ("codes", "mel")
-STAGES = {"corpus": "corpus", "alignment": "align", "split": "split"}
-"""The stage of each section that is a table of metrics by name, metrics/<stage>.csv."""
-
 
 @stage("summary", params=["codecs", "sae.sites"])
 def run(params: Params) -> StageReport:
@@ -25,9 +21,9 @@ def run(params: Params) -> StageReport:
         "geometry": (headline.geometry_headline, paths.geometry_metrics, "geometry"),
         "depth": (headline.depth_headline, paths.depth_metrics, "depth"),
     }
+    by_name = {"corpus": "corpus", "alignment": "align", "split": "split"}
     sections: dict[str, Any] = {
-        section: headline.scalars(read_table(paths.SUMMARY.parent / f"{name}.csv", name))
-        for section, name in STAGES.items()
+        section: headline.scalars(read_table(paths.stage_metrics(name), name)) for section, name in by_name.items()
     }
     for section, (number, path, name) in by_codec.items():
         sections[section] = {codec: number(read_table(path(codec), f"{name}@{codec}")) for codec in params.codecs}
@@ -35,15 +31,10 @@ def run(params: Params) -> StageReport:
     distilled = read_table(paths.COMPARISON / "distillation.csv", "compare")
     sections["compare"] = {"distillation": headline.distillation_headline(distilled)}
     sections["vq"] = headline.vq_headline(read_table(paths.VQ_REPORT / "headline.csv", "vq-report"))
-    sections["sae"] = {
-        site: headline.sae_headline(
-            read_table(paths.sae_scores(site), f"sae@{site}"),
-            read_table(paths.interpret_scores(site), f"interpret@{site}"),
-        )
-        for site in params.sae.sites
-    }
-    sections["encoder"] = {
-        kind: headline.encoder_headline(read_table(paths.encoder_metrics(kind), f"encoder@{kind}")) for kind in ENCODERS
-    }
+    fitted = {site: read_table(paths.sae_scores(site), f"sae@{site}") for site in params.sae.sites}
+    meant = {site: read_table(paths.interpret_scores(site), f"interpret@{site}") for site in params.sae.sites}
+    sections["sae"] = {site: headline.sae_headline(fitted[site], meant[site]) for site in params.sae.sites}
+    encoders = {kind: read_table(paths.encoder_metrics(kind), f"encoder@{kind}") for kind in ("codes", "mel")}
+    sections["encoder"] = {kind: headline.encoder_headline(table) for kind, table in encoders.items()}
     write_metrics(paths.SUMMARY, sections)
     return StageReport(metrics=headline.flatten(sections))

@@ -9,15 +9,8 @@ from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
-
     from phonoscope.config.vq import VqConfig
     from phonoscope.studies.collapse.features import Material
-
-CSV_DIGITS = 6
 
 
 @stage("vq", params=["vq", "compute.torch_threads"])
@@ -35,7 +28,7 @@ def run(params: Params) -> StageReport:
     with atomic_dir(paths.VQ_MODELS) as models, atomic_dir(paths.VQ_METRICS) as metrics:
         for variant, runs in results.items():
             write_models(models / variant.name, variant, runs, params.vq)
-            write_csv(metrics / f"{variant.name}.csv", tables[variant.name], CSV_DIGITS)
+            write_csv(metrics / f"{variant.name}.csv", tables[variant.name], significant_digits=6)
     return StageReport(by_epoch=by_epoch(tables))
 
 
@@ -46,10 +39,9 @@ def _material(config: VqConfig) -> Material:
     from phonoscope.studies.collapse.features import DIGITS, digit_clips
 
     split, manifest = Split.load(paths.SPLIT), Manifest.load(paths.MANIFEST)
-    words = {name: word for name, word in manifest.by_utterance("word").items() if word in DIGITS}
-
-    def side(utterances: Sequence[str]) -> tuple[list[NDArray[np.float32]], list[int]]:
-        digits = [name for name in utterances if name in words]
-        return waveforms(manifest, digits, config.sample_rate_hz), [DIGITS.index(words[name]) for name in digits]
-
-    return digit_clips(side(split.train), side(split.eval), config.sample_rate_hz, config.mels)
+    words, rate_hz = manifest.by_utterance("word"), config.sample_rate_hz
+    sides = ([name for name in side if words.get(name) in DIGITS] for side in (split.train, split.eval))
+    train, evaluation = (
+        (waveforms(manifest, names, rate_hz), [DIGITS.index(words[name]) for name in names]) for names in sides
+    )
+    return digit_clips(train, evaluation, rate_hz, config.mels)

@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
 
 def read_windows(kind: InputKind, config: EncoderConfig, workers: int) -> tuple[Windows, Windows]:
-    """Windows of the train and of the eval utterances: the same utterances for codes and mel frames.
-
-    Raises: `ParamsError` if the codec has fewer layers than asked, `DataError` if an input is missing or has no words.
-    """
+    """Windows of train and eval, the same utterances for codes and mel frames. Raises `ParamsError`, `DataError`."""
     from phonoscope.data import Manifest, Split, Tokens
     from phonoscope.encoders.windows import MEL_FRAME_RATE_HZ, Clip, cut_windows, read_mel, standardise
 

@@ -20,7 +20,7 @@ from phonoscope.probes.pose import Posed, group_utterances, pose, sample_utteran
 from phonoscope.probes.reading import read_frames
 from phonoscope.probes.schema import CLASS_COLUMNS, COLUMNS, CONFUSION_COLUMNS
 from phonoscope.probes.store import TaskResult
-from phonoscope.probes.tasks import find_classifications, find_tasks
+from phonoscope.probes.tasks import configured_tasks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,8 +82,7 @@ def probe_tokens(
     Where counts by code and class are enough, the table is streamed, and only frames that are scored are kept.
     Raises `DataError` if no task can be posed, and `ParamsError` for an unknown task.
     """
-    named = [*find_tasks(config.tasks), *find_classifications(config.information)]
-    tasks = list({task.name: task for task in named}.values())
+    tasks = configured_tasks(config)
     groups = group_utterances(tasks, manifest, split, config) if _counts_suffice(config) else None
     frames = read_frames(tokens, labels, manifest, tasks, groups)
     return run_probes(

@@ -17,6 +17,7 @@ from phonoscope.errors import ParamsError, nearest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from phonoscope.config.probes import ProbeConfig
     from phonoscope.data import Frames, Manifest
 
 Unit = Literal["utterance", "speaker"]
@@ -74,6 +75,17 @@ def find_classifications(names: Sequence[str]) -> list[Task]:
         if task.values and task.name in names:
             raise ParamsError(f"task {task.name!r} has values; mutual information needs classes")
     return [task for task in tasks if not task.values]
+
+
+def configured_tasks(config: ProbeConfig) -> list[Task]:
+    """The tasks and classifications of a configuration, each once. Raises `ParamsError` naming the field."""
+    tasks: dict[str, Task] = {}
+    for field, find in (("tasks", find_tasks), ("information", find_classifications)):
+        try:
+            tasks |= {task.name: task for task in find(getattr(config, field))}
+        except ParamsError as error:
+            raise ParamsError(f"{field}: {error}") from error
+    return list(tasks.values())
 
 
 def _by_phone(class_of: Callable[[str], str]) -> Callable[[Frames, Manifest], Targets]:

@@ -115,14 +115,10 @@ def test_a_missing_package_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: 
         check_content(tmp_path / "file.png")
 
 
-def test_a_deep_file_is_not_readable(tmp_path: Path) -> None:
-    path = tmp_path / "file.json"
-    path.write_bytes(b"[" * 100_000)
-    assert "not readable" in str(check_content(path))
-    assert "not readable" in str(check_whole(path))
-
-
-def test_an_object_array_is_not_unpickled(tmp_path: Path) -> None:
-    path = tmp_path / "array.npy"
-    np.save(path, np.array([print], dtype=object), allow_pickle=True)
-    assert "not readable" in str(check_content(path))
+def test_a_deep_file_is_not_readable_and_an_object_array_not_unpickled(tmp_path: Path) -> None:
+    deep, objects = tmp_path / "file.json", tmp_path / "array.npy"
+    deep.write_bytes(b"[" * 100_000)
+    np.save(objects, np.array([print], dtype=object), allow_pickle=True)
+    for path in (deep, objects):
+        assert "not readable" in str(check_content(path))
+        assert "not readable" in str(check_whole(path))

@@ -69,6 +69,7 @@ def test_codes_that_the_codebook_lacks_are_named(tmp_path: Path, code: int, rows
         ("cut.parquet", b"PAR1", "not readable, or cut off"),
         ("cut.safetensors", b"\xff\0\0\0\0\0\0\0{", "not readable, or cut off"),
         ("split.json", b"[1]", "not a split"),
+        ("split.json", b'{"train": ["a"], "eval": []}', "eval is empty"),
         ("codebooks.safetensors", b"\2\0\0\0\0\0\0\0{}", "needs the tensors layer_1"),
     ],
 )
@@ -118,6 +119,17 @@ def test_a_fault_of_the_machine_is_not_the_inputs(tmp_path: Path, error: Excepti
     with pytest.raises(type(error)) as seen, naming_bad_inputs([Input(tmp_path, "probe@dac")]):
         raise error
     assert seen.value is error
+
+
+def test_nor_is_one_while_they_are_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    (tmp_path / "split.json").write_text("{}")
+    for readers, name in ((inputs.Split, "load"), (Path, "read_text")):
+        monkeypatch.setattr(readers, name, lambda path, **_: fail(path))
+        with pytest.raises(OSError, match="Too many open files"):
+            check_inputs([Input(tmp_path, "split")])
 
 
 def test_an_unforeseen_failure_is_the_unsound_inputs(tmp_path: Path) -> None:

@@ -120,14 +120,6 @@ ROWS: list[tuple[list[str], str]] = [
 ]
 """Rows of metadata.csv (file, speaker) that are no utterance, and the reason that rejected.csv gives."""
 
-HEADER = b"file,speaker\n"
-TABLES: dict[str, tuple[bytes, str]] = {
-    "header only": (HEADER, "no usable utterance among 0"),
-    "column missing": (b"file,who\ngood 1.wav,ann\n", "no column speaker; it has file, who"),
-    "utf-16": ("file,speaker\ngood 1.wav,ann\n".encode("utf-16"), "not a readable table"),
-}
-"""A metadata.csv that is none, and the reason; tests/corpus/test_tables.py has more."""
-
 PHONES = [(0, 0.1, ""), (0.1, 0.2, "HH"), (0.2, 0.3, "AH0")]
 
 

@@ -13,9 +13,7 @@ from phonoscope.data import Codebooks, Features, Manifest, Split, Tokens
 from phonoscope.data.tables import read_frame
 from phonoscope.errors import DataError
 
-SLACK_S = 1e-4
-"""Less than one sample at 8 kHz."""
-Check = Callable[..., Iterable[str]]
+SLACK_S = 1e-4  # less than one sample at 8 kHz
 
 
 def disagreements(root: Path, unsound: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -25,8 +23,7 @@ def disagreements(root: Path, unsound: Collection[str]) -> Iterator[tuple[str, s
             continue
         name, *others = map(Path.as_posix, files)
         try:
-            for reason in check(*(root / file for file in files)):
-                yield name, reason
+            yield from ((name, reason) for reason in check(*(root / file for file in files)))
         except ImportError:  # a missing package is not the file's fault
             raise
         except Exception as error:  # readable damaged content may hold anything
@@ -34,14 +31,14 @@ def disagreements(root: Path, unsound: Collection[str]) -> Iterator[tuple[str, s
             yield name, f"cannot be compared{beside} ({type(error).__name__}: {' '.join(str(error).split())})"
 
 
-def _comparisons(root: Path) -> Iterator[tuple[Check, *tuple[Path, ...]]]:
+def _comparisons(root: Path) -> Iterator[tuple[Callable[..., Iterable[str]], *tuple[Path, ...]]]:
     """Each check with the files that it reads; its faults are the first file's."""
-    for folder in sorted((root / paths.FEATURES).glob("*")):
-        files = (paths.features(folder.name) / name for name in ("features.npy", "index.parquet", "features.json"))
+    for site in sorted(folder.name for folder in (root / paths.FEATURES).glob("*")):
+        files = (paths.features(site) / name for name in ("features.npy", "index.parquet", "features.json"))
         yield _check_features, *files
     for codec in sorted(folder.name for folder in (root / paths.tokens_dir("")).glob("*")):
-        for table in (paths.tokens(codec), paths.latents(codec)):
-            yield check_utterances, table, paths.F0_TRACKS
+        yield check_utterances, paths.tokens(codec), paths.F0_TRACKS
+        yield check_utterances, paths.latents(codec), paths.F0_TRACKS
         yield _check_tokens, paths.tokens(codec), paths.codebooks(codec), paths.MANIFEST
     yield check_audio_files, paths.MANIFEST
     yield check_split, paths.SPLIT, paths.MANIFEST
@@ -56,9 +53,8 @@ def _check_tokens(table: Path, codebooks: Path, manifest: Path) -> Iterator[str]
     books = Codebooks.load(codebooks)
     if not books.frame_rate_hz:
         raise DataError("the codebooks name no frame rate")
-    return Tokens.load(table, books.sizes, books.frame_rate_hz).faults(
-        Manifest.load(manifest).by_utterance("duration_s")
-    )
+    durations_s = Manifest.load(manifest).by_utterance("duration_s")
+    return Tokens.load(table, books.sizes, books.frame_rate_hz).faults(durations_s)
 
 
 def check_audio_files(manifest: Path) -> Iterator[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +21,15 @@ from phonoscope.audio import read_audio
 from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors
 
-BATCH = 1 << 22
-"""Values of a memory-mapped array that are checked together."""
-MAY_BE_NAN = ("f0_hz",)
-"""Columns in which NaN means: no pitch."""
+BATCH = 1 << 22  # values of a memory-mapped array that are checked together
 NOT_FINITE = "holds NaN or infinity"
+Check = Callable[[Path], object]  # a text is the reason why the file is not sound, and so is an error
 
 
 def check_whole(path: Path) -> str | None:
-    """The reason why a file is not whole, or None. Reads only the head and the end; unknown formats pass."""
+    """The reason why a file is not whole by its head and end, or None. Raises `OSError` for one of the machine."""
     check = WHOLE.get(path.suffix.lower())
-    return "empty" if check and not path.stat().st_size else refusal(check, path, "not readable, or cut off")
+    return "empty" if check and not path.stat().st_size else refusal(check, path, "not readable, or cut off", True)
 
 
 def check_content(path: Path) -> str | None:
@@ -38,36 +38,28 @@ def check_content(path: Path) -> str | None:
 
 
 def contents(path: Path) -> list[Path]:
-    """A file, or the files of a folder."""
     return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
 
 
-Check = Callable[[Path], str | None]
+def refusal(check: Check | None, path: Path, unreadable: str, strict: bool = False) -> str | None:
+    """What a check, if there is one, says of a file; `unreadable`, with the error, if it fails.
 
-
-def refusal(check: Check | None, path: Path, unreadable: str) -> str | None:
-    """What a check, if there is one, says of a file; `unreadable`, with the error, if it fails."""
+    An error of the machine is raised if `strict`; otherwise it, too, is a reason: a sector may be broken.
+    """
     try:
-        return check(path) if check else None
-    except ImportError:  # a missing package is not the file's fault
-        raise
-    except DataError as error:
-        return str(error).removeprefix(f"{path}: ")
+        said = check(path) if check else None
+        return said if isinstance(said, str) else None
     except Exception as error:  # readers fail on damaged bytes in unforeseen ways; the check goes on
-        return f"{unreadable} ({' '.join(str(error).split()) or type(error).__name__})"
+        ours = isinstance(error, DataError)
+        if isinstance(error, ImportError) or (strict and of_the_machine(error.__cause__ if ours else error)):
+            raise  # not the file's fault
+        words = " ".join(str(error).split()) or type(error).__name__
+        return str(error).removeprefix(f"{path}: ") if ours else f"{unreadable} ({words})"
 
 
-def _whole_parquet(path: Path) -> None:
-    pq.read_metadata(path)
-
-
-def _whole_safetensors(path: Path) -> None:
-    with safe_open(path, framework="np"):  # compares the header with the file's length
-        pass
-
-
-def _whole_npy(path: Path) -> None:
-    np.load(path, mmap_mode="r", allow_pickle=False)
+def of_the_machine(error: BaseException | None) -> bool:
+    """Whether this is a system error that no file causes; Arrow's errors have no number."""
+    return isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 
 
 def _whole_csv(path: Path) -> str | None:
@@ -88,8 +80,8 @@ def _parquet(path: Path) -> str | None:
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches():
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                for values in _floats(column):
-                    allowed = pc.or_(pc.is_finite(values), pc.is_nan(values) if name in MAY_BE_NAN else False)
+                for values in _floats(column):  # in f0_hz, NaN means: no pitch
+                    allowed = pc.or_(pc.is_finite(values), pc.is_nan(values) if name == "f0_hz" else False)
                     if not pc.all(allowed, min_count=0).as_py():
                         return f"column {name} {NOT_FINITE}"
     return None
@@ -150,9 +142,9 @@ def _image(path: Path) -> None:
 
 
 WHOLE: dict[str, Check] = {
-    ".parquet": _whole_parquet,
-    ".safetensors": _whole_safetensors,
-    ".npy": _whole_npy,
+    ".parquet": pq.read_metadata,
+    ".safetensors": partial(safe_open, framework="np"),  # compares the header with the file's length
+    ".npy": partial(np.load, mmap_mode="r", allow_pickle=False),
     ".json": _json,
     ".csv": _whole_csv,
 }

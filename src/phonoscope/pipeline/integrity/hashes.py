@@ -10,10 +10,11 @@ import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from phonoscope.errors import DataError
+from phonoscope.pipeline.integrity import Fault
 from phonoscope.pipeline.integrity.contents import contents
-from phonoscope.pipeline.integrity.faults import Fault
 from phonoscope.tracking.provenance import folder_md5
 
 MISMATCH = "the content does not match the name"
@@ -21,32 +22,26 @@ MISMATCH = "the content does not match the name"
 
 @dataclass(frozen=True)
 class Output:
-    """One output of a stage in dvc.lock."""
+    """One output of a stage in dvc.lock. `cached`: DVC restores it from its cache; others are in git."""
 
     stage: str
     path: Path
     md5: str
     """Hash of a file, or of a folder's listing, with the ending `.dir`."""
     cached: bool = True
-    """Whether DVC restores it from its cache; other outputs are in git, with a copy in the run cache."""
 
     @property
     def rebuild(self) -> str:
-        """The command that makes it again."""
         return f"run `dvc repro --force --single-item {self.stage}`"
 
 
-@dataclass(frozen=True)
-class Locked:
-    """The content of dvc.lock."""
+class Locked(NamedTuple):
+    """The outputs in dvc.lock, the folders of DVC's run cache and cache, and a fault for each stage without a lock."""
 
     outputs: list[Output]
     runs: Path
-    """The folder of DVC's run cache."""
     cache: Path
-    """The folder of DVC's cache."""
     faults: list[Fault]
-    """Stages that have no lock."""
 
 
 def locked_outputs(root: Path) -> Locked:
@@ -57,18 +52,17 @@ def locked_outputs(root: Path) -> Locked:
     try:
         with Repo(str(root)) as repo:
             runs, cache = Path(repo.stage_cache.cache_dir), Path(repo.cache.local.path)
-            outs = [(out, getattr(out.stage, "name", "")) for out in repo.index.outs]
+            outs = [
+                (out, getattr(out.stage, "name", ""), out.hash_info and out.hash_info.value) for out in repo.index.outs
+            ]
     except DvcException as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{root / 'dvc.lock'}: {reason}; `phonoscope doctor` says how to fix it") from error
-    outputs = [
-        Output(stage, Path(out.fs_path).relative_to(root.resolve()), out.hash_info.value, out.use_cache)
-        for out, stage in outs
-        if out.hash_info and out.hash_info.value
-    ]
-    never = sorted({stage for out, stage in outs if not (out.hash_info and out.hash_info.value)})
+    every = [Output(name, Path(out.fs_path).relative_to(root.resolve()), md5, out.use_cache) for out, name, md5 in outs]
     reason = "dvc.lock has no hash of its outputs: it has not run"
-    return Locked(outputs, runs, cache, [Fault(name, "workspace", reason, f"run `dvc repro {name}`") for name in never])
+    never = sorted({output.stage for output in every if not output.md5})
+    faults = [Fault(name, "workspace", reason, f"run `dvc repro {name}`") for name in never]
+    return Locked([output for output in every if output.md5], runs, cache, faults)
 
 
 def file_md5(path: Path) -> str:
@@ -81,7 +75,6 @@ def file_md5(path: Path) -> str:
 
 
 def cached_object(cache: Path, md5: str) -> Path:
-    """The path of an object in DVC's cache."""
     return cache / md5[:2] / md5[2:]
 
 
@@ -110,10 +103,7 @@ def check_output(root: Path, output: Output, cache: Path) -> list[Fault]:
 
 
 def _restore(output: Output, cache: Path, md5: str, remove: list[str]) -> str:
-    """How to restore a file or folder of an output, whose object is `md5`, after removing `remove`.
-
-    Removal is necessary: DVC trusts a file of unchanged size and time, and every object of its cache.
-    """
+    """How to restore a file or folder, whose object is `md5`. DVC trusts what it finds: `remove` must go first."""
     objects = [cached_object(cache, each) for each in (md5, *(_listing(cache, md5) or {}).values())]
     damaged = [path.as_posix() for path in objects if path.is_file() and is_damaged(path)]
     if not output.cached:
@@ -140,7 +130,6 @@ def cache_objects(cache: Path) -> list[Path]:
 
 
 def is_damaged(path: Path) -> bool:
-    """Whether the content of a cache object does not match its name."""
     return file_md5(path) != path.parent.name + path.name.removesuffix(".dir")
 
 

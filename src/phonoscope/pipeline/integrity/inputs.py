@@ -1,12 +1,10 @@
 """The inputs of a stage: checked before it starts, and checked again for the cause if it fails.
 
-DVC checks the inputs of a stage that it runs; a stage run by hand would stop half way, or read a cut table. Messages
-of the library say what is wrong with the data; this module adds the stage to run.
+A stage run by hand, without DVC's checks, would stop half way or read a cut table.
 """
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,12 +22,10 @@ from dvc.utils.serialize import load_yaml
 from phonoscope import paths
 from phonoscope.data import Codebooks, Manifest, Split, Tokens
 from phonoscope.errors import DataError, PhonoscopeError
-from phonoscope.pipeline.integrity.contents import check_content, check_whole, contents, refusal
+from phonoscope.pipeline.integrity.contents import check_content, check_whole, contents, of_the_machine, refusal
 from phonoscope.pipeline.integrity.hashes import check_output, locked_outputs
 
 PIPELINE = Path("dvc.yaml")
-OF_THE_FILE = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
-"""Numbers of system errors that an input can cause (Arrow's errors have none); others come from the machine."""
 
 
 @dataclass(frozen=True)
@@ -40,24 +36,21 @@ class Input:
     writer: str
 
     def refusal(self, path: Path, reason: str) -> DataError:
-        """The error for a file of this input."""
         return DataError(f"{path.as_posix()}: {reason}; run `dvc repro {self.writer}`")
 
 
 def stage_inputs(stage: str, params: Mapping[str, Any], pipeline: Path = PIPELINE) -> list[Input]:
-    """The outputs of other stages that `stage`, such as `probe@dac`, reads by dvc.yaml; none if it is not listed there.
-
-    Raises: `DataError` if dvc.yaml cannot be read.
-    """
+    """The outputs of other stages that `stage`, such as `probe@dac`, reads by dvc.yaml. Raises `DataError`."""
     entries = resolve(pipeline, params) if pipeline.is_file() else {}
     if stage not in entries:
         return []
     outs = [(Path(out), name) for name, entry in entries.items() for out in _names(entry, "outs", "plots", "metrics")]
-    inputs = []
-    for dep in map(Path, _names(entries[stage], "deps")):
-        inputs += [Input(dep, name) for out, name in outs if dep.is_relative_to(out)]
-        inputs += [Input(out, name) for out, name in outs if out != dep and out.is_relative_to(dep)]
-    return inputs
+    pairs = [(dep, out, name) for dep in map(Path, _names(entries[stage], "deps")) for out, name in outs]
+    return [
+        Input(max(dep, out, key=lambda path: len(path.parts)), name)  # the inner one
+        for dep, out, name in pairs
+        if dep.is_relative_to(out) or out.is_relative_to(dep)
+    ]
 
 
 def resolve(pipeline: Path, params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -87,7 +80,7 @@ def check_inputs(inputs: Iterable[Input]) -> None:
         if not given.path.exists():
             raise given.refusal(given.path, "no such file" if given.path.suffix else "no such folder")
         for path in contents(given.path):
-            if reason := check_whole(path) or refusal(_read, path, "not readable"):
+            if reason := check_whole(path) or refusal(_read, path, "not readable", strict=True):
                 raise given.refusal(path, reason)
 
 
@@ -96,7 +89,8 @@ def _read(path: Path) -> None:
     if path.name == paths.MANIFEST.name:
         Manifest.load(path)
     elif path.name == paths.SPLIT.name:
-        Split.load(path)
+        if not Split.load(path).eval:
+            raise DataError("eval is empty")
     elif path.name == paths.codebooks("").name:
         Codebooks.load(path)
     elif path.name == paths.tokens("").name:
@@ -114,20 +108,15 @@ def naming_bad_inputs(inputs: Sequence[Input]) -> Iterator[None]:
     """
     try:
         yield
-    except DataError as error:
-        message = str(error).rstrip(".")
-        if named := [given for given in inputs if given.path.as_posix() in message]:
-            if "dvc repro" in message:
-                raise
-            raise DataError(f"{message}; run `dvc repro {named[0].writer}`") from error
-        if cause := _unsound(inputs):
-            raise DataError(f"{message} ({cause})") from error
-        raise
-    except PhonoscopeError:
-        raise
     except Exception as error:
-        of_the_machine = isinstance(error, OSError) and error.errno not in OF_THE_FILE
-        if not of_the_machine and (cause := _unsound(inputs)):
+        message = str(error).rstrip(".")
+        if isinstance(error, DataError):
+            named = [given.writer for given in inputs if given.path.as_posix() in message]
+            if named and "dvc repro" not in message:
+                raise DataError(f"{message}; run `dvc repro {named[0]}`") from error
+            if not named and (cause := _unsound(inputs)):
+                raise DataError(f"{message} ({cause})") from error
+        elif not (isinstance(error, PhonoscopeError) or of_the_machine(error)) and (cause := _unsound(inputs)):
             raise DataError(f"{cause} ({type(error).__name__}: {error})") from error
         raise
 
