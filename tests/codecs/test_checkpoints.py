@@ -156,13 +156,13 @@ def test_saved_codec_has_the_same_codes_and_bytes(kind: str, tmp_path: Path) -> 
 
 def test_running_sums_are_made_again_so_that_training_goes_on(tmp_path: Path) -> None:
     codec = alive("encodec")
-    book = codec.rvq_layers()[0]._codebook
+    book = codec.rvq_layers[0]._codebook
     book.cluster_size.uniform_(0.5, 2.0)
     book.embed_avg.copy_(book.embed * book.cluster_size[:, None])
     save_codec(codec, "encodec", tmp_path)
     again: Any = load_codec(tmp_path)
-    torch.testing.assert_close(again.rvq_layers()[0]._codebook.embed_avg, book.embed_avg)
-    assert torch.equal(again.rvq_layers()[0]._codebook.cluster_size, book.cluster_size)
+    torch.testing.assert_close(again.rvq_layers[0]._codebook.embed_avg, book.embed_avg)
+    assert torch.equal(again.rvq_layers[0]._codebook.cluster_size, book.cluster_size)
 
 
 def test_half_precision_halves_the_file_and_hardly_moves_a_code(tmp_path: Path) -> None:

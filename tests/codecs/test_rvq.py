@@ -104,7 +104,7 @@ def test_ema_update_is_the_closed_form_of_van_den_oord() -> None:
 def one_book(rows: Sequence[Sequence[float]]) -> tuple[Any, EmaRvqTrainer]:
     """A trainer of a single codebook with decay 0.5 and dead_usage 0.25."""
     codec = build("encodec", n_q=1, bins=4, dimension=2)
-    trainer = EmaRvqTrainer(codec.rvq_layers(), 0.5, 0.25)
+    trainer = EmaRvqTrainer(codec.rvq_layers, 0.5, 0.25)
     book = trainer.books[0]
     book.embed.copy_(torch.tensor(rows))
     book.embed_avg.copy_(book.embed)
@@ -155,7 +155,7 @@ def test_commitment_and_codebook_losses_of_dac_reach_encoder_and_codes_of_every_
     result = trainer(latent, all_layers(), generator())
     (result.commitment + result.codebook).backward()
     assert float(latent.grad.abs().min(dim=2).values.max()) > 0
-    for layer in codec.rvq_layers():
+    for layer in codec.rvq_layers:
         used = layer.codebook.weight.grad.abs().sum(dim=1) > 0
         assert int(used.sum()) > 10
 
@@ -192,9 +192,9 @@ def test_dac_start_has_orthonormal_projections_and_recovers_low_rank_latents() -
         with torch.no_grad():
             found = codec.model.quantizer(planted.t()[None])[0][0].t()
         errors.append(float((found - planted).square().mean() / (planted - planted.mean(dim=0)).square().mean()))
-        DacRvqTrainer(codec.rvq_layers(), 0.99, 0.1).start(planted, 0)
+        DacRvqTrainer(codec.rvq_layers, 0.99, 0.1).start(planted, 0)
     assert errors[1] < 0.02 < 0.5 < errors[0]
-    for layer in codec.rvq_layers():
+    for layer in codec.rvq_layers:
         with torch.no_grad():
             layer(planted.t()[None])  # weight norm makes the weights anew in the forward pass
             inward, outward = layer.in_proj.weight[..., 0], layer.out_proj.weight[..., 0]
@@ -204,7 +204,7 @@ def test_dac_start_has_orthonormal_projections_and_recovers_low_rank_latents() -
 
 def test_dac_replaces_dead_codes_by_projected_latents() -> None:
     codec, trainer = started("dac", dead_usage=0.3, decay=0.5)
-    layer = codec.rvq_layers()[0]
+    layer = codec.rvq_layers[0]
     with torch.no_grad():
         layer.codebook.weight[7] = 1e-3 * torch.eye(8)[0]
     trainer.usage.fill_(1.0)

@@ -158,11 +158,11 @@ def _enliven_transformers(codec: Any, audio: torch.Tensor, seed: int) -> None:
         for half in (quantizer.semantic_residual_vector_quantizer, quantizer.acoustic_residual_vector_quantizer):
             _start_rvq(half.layers, half.input_proj(latent), seed)
     else:
-        _start_rvq(codec._layers, latent, seed)
+        _start_rvq(codec.rvq_layers, latent, seed)
 
 
 def _start_dac(codec: Any, residual: torch.Tensor, seed: int) -> None:
-    for book in codec._layers:
+    for book in codec.rvq_layers:
         torch.nn.init.normal_(book.in_proj.weight)
         torch.nn.init.normal_(book.out_proj.weight, std=0.1)
         book.codebook.weight.copy_(kmeans(book.in_proj(residual)[0].t(), codec.codebook_size, seed)[0])

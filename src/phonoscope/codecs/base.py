@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from phonoscope.codecs.rvq import QuantizerTrainer
 
 
-@dataclass(frozen=True)
-class CodebookTensors:
+class CodebookTensors(NamedTuple):
     """The code vectors of every RVQ layer. The two are the same but for DAC, which projects rows of 8 dimensions."""
 
     vectors: list[Tensor]  # per layer [K, D], as they enter the sum over layers
@@ -71,11 +69,8 @@ class Adapter:
         if n_layers is not None and n_layers > len(layers):
             raise DataError(f"the checkpoint has {len(layers)} RVQ layers, not {n_layers}; ask for fewer layers")
         self.model: nn.Module = model.eval()
-        self._model, self._layers, self._architecture = model, layers[:n_layers], architecture
-        self.n_layers = len(self._layers)
-
-    def rvq_layers(self) -> list[Any]:
-        return self._layers
+        self._model, self.rvq_layers, self._architecture = model, layers[:n_layers], architecture
+        self.n_layers = len(self.rvq_layers)
 
     def architecture(self) -> dict[str, Any]:
         return dict(self._architecture)
@@ -94,8 +89,8 @@ class FactorisedAdapter(Adapter):
         return self.decode_latent(self._model.quantizer.from_codes(codes)[0])
 
     def codebooks(self) -> CodebookTensors:
-        raw = [layer.codebook.weight.detach().clone() for layer in self._layers]
-        return CodebookTensors([project(layer.out_proj, r) for layer, r in zip(self._layers, raw, strict=True)], raw)
+        raw = [layer.codebook.weight.detach().clone() for layer in self.rvq_layers]
+        return CodebookTensors([project(layer.out_proj, r) for layer, r in zip(self.rvq_layers, raw, strict=True)], raw)
 
 
 def project(projection: Any, rows: Tensor) -> Tensor:

@@ -61,9 +61,7 @@ def initialise_from_data(encoder: nn.Module, audio: Tensor, deviation: float) ->
 
     layers = [module for module in encoder.modules() if isinstance(module, nn.Conv1d) and hasattr(module, "weight_g")]
     hooks = [layer.register_forward_hook(standardise) for layer in layers]
-    try:
-        with torch.no_grad():
-            encoder(audio)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with torch.no_grad():
+        encoder(audio)
+    for hook in hooks:
+        hook.remove()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from phonoscope.audio import read_audio, resample
-from phonoscope.codecs.base import device_of
+from phonoscope.codecs.base import device_of, encode
 from phonoscope.codecs.checkpoints import load_codec, random_codec, save_codec
 from phonoscope.codecs.clips import Clips
 from phonoscope.codecs.start import scale_encoder, start_codebooks
@@ -49,7 +49,8 @@ def untrained_codes(
     architecture = load_codec(trained, layers).architecture()
     model = random_codec(kind, layers, architecture)
     names = list(files)[:: max(1, len(files) // START_UTTERANCES)]
-    scale_encoder(model, Clips.of(model, [_audio(files[name], model.sample_rate) for name in names], training))
+    audio = [resample(*read_audio(files[name]), model.sample_rate) for name in names]
+    scale_encoder(model, Clips.of(model, audio, training))
     with TemporaryDirectory(prefix="phonoscope-untrained-") as folder:
         save_codec(model, kind, Path(folder))  # worker processes open it from there
         latents = _latents(Path(folder), files, compute, layers)
@@ -66,8 +67,8 @@ def untrained_codes(
 def _latents(folder: Path, files: Mapping[str, Path], compute: ComputeConfig, layers: int) -> Latents:
     weights = folder.resolve()  # a worker that is kept from an earlier call may have another working directory
     workers = compute.workers if device_of(_model(weights, layers, compute)).type == "cpu" else 1
-    encode = partial(_latent, weights, layers, compute)
-    latents = parallel_map(encode, list(files.values()), workers=workers, description="latents")
+    work = partial(_latent, weights, layers, compute)
+    latents = parallel_map(work, list(files.values()), workers=workers, description="latents")
     return Latents.from_arrays(dict(zip(files, latents, strict=True)))
 
 
@@ -80,14 +81,5 @@ def _model(folder: Path, layers: int, compute: ComputeConfig) -> Any:
 
 
 def _latent(folder: Path, layers: int, compute: ComputeConfig, file: Path) -> NDArray[np.float32]:
-    """The latent of one file, [frames, dims]; only frames that lie wholly inside the audio."""
-    codec = _model(folder, layers, compute)
-    audio = torch.from_numpy(_audio(file, codec.sample_rate))
-    with torch.inference_mode():
-        latent = codec.latent(audio[None, None].to(device_of(codec)))[0]
-    return latent[:, : len(audio) // codec.hop_length].T.float().cpu().numpy()
-
-
-def _audio(file: Path, rate_hz: int) -> NDArray[np.float32]:
-    samples, native = read_audio(file)
-    return resample(samples, native, rate_hz)
+    """The latent of one file, [frames, dims]."""
+    return encode(_model(folder, layers, compute), *read_audio(file)).latent.T.float().cpu().numpy()

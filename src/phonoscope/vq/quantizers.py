@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -147,12 +148,7 @@ def build_quantizer(
         raise ParamsError(f"dead_window {dead_window}, dead_usage {dead_usage}: neither may be negative")
     if unit_codes and (kind != "ema" or layers > 1):
         raise ParamsError("unit_codes: only for kind ema with one layer; unit codes do not add up to a residual")
-    update: dict[str, Any] = {
-        "decay": decay,
-        "unit_codes": unit_codes,
-        "dead_window": dead_window,
-        "dead_usage": dead_usage,
-    }
+    make = partial(CODEBOOKS[kind], dim, codes, decay=decay, unit_codes=unit_codes, dead_usage=dead_usage)
     seeds = [derive_seed(seed, "layer", layer) for layer in range(layers)]
-    books = [CODEBOOKS[kind](dim, codes, **update, seed=layer_seed) for layer_seed in seeds]
+    books = [make(dead_window=dead_window, seed=layer_seed) for layer_seed in seeds]
     return Quantizer(books, dim, unit_inputs=unit_inputs or unit_codes, rotation=rotation)

@@ -43,7 +43,7 @@ class DacCodec(FactorisedAdapter):
     def quantizer_trainer(self, decay: float, dead_usage: float) -> DacRvqTrainer:
         from phonoscope.codecs.rvq import DacRvqTrainer
 
-        return DacRvqTrainer(self._layers, decay, dead_usage)
+        return DacRvqTrainer(self.rvq_layers, decay, dead_usage)
 
     def latent(self, audio: Tensor) -> Tensor:
         return self._model.encoder(self._model.preprocess(audio, self.sample_rate))

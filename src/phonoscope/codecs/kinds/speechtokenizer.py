@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from phonoscope.codecs.checkpoints import load_strict
+from phonoscope.codecs.kinds.encodec import SeanetCodec
 from phonoscope.codecs.registry import CodecKind
-from phonoscope.codecs.seanet import SeanetCodec
 from phonoscope.errors import DataError
 from phonoscope.files import read_torch
 
