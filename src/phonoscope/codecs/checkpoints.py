@@ -32,12 +32,10 @@ def load_codec(source: str | Path, n_layers: int | None = None, *, kind: str | N
     if kind is not None:
         return load_official(kind, source, n_layers)
     path = Path(source).expanduser()
-    if isinstance(source, str) and source in packaged_names():
-        return load_packaged(source, n_layers)
-    if isinstance(source, str) and not path.exists():
+    if isinstance(source, str) and (source in packaged_names() or not path.exists()):
         if source.count("/") == 1 and not source.startswith(("/", ".", "~")):
             return codec_kind("transformers").load(source, n_layers)
-        raise DataError(f"{source}: no such folder, and no packaged codec; packaged are {_packaged()}")
+        return load_packaged(source, n_layers)
     if path.is_file():
         raise DataError(f"{path}: an official checkpoint needs its kind, one of {', '.join(kind_names())}")
     return _load_saved(path, n_layers)
@@ -88,20 +86,15 @@ def packaged_names() -> list[str]:
     return sorted(path.parent.name for path in PACKAGED.glob("*/config.json"))
 
 
-def _packaged() -> str:
-    return ", ".join(packaged_names()) or "none"
-
-
 def load_packaged(name: str, n_layers: int | None = None) -> Codec:
-    """A packaged model by name. Raises `DataError` that lists the packaged models if there is none of this name."""
-    if name not in packaged_names():
-        raise DataError(f"no packaged model {name!r}; packaged are {_packaged()}")
-    _check_sum(name)
-    return _load_saved(PACKAGED / name, n_layers)
+    """A packaged model by name.
 
-
-def _check_sum(name: str) -> None:
-    """Raise `DataError` unless a packaged model's weights have the SHA-256 that stands in `SHA256SUMS`."""
+    Raises: `DataError` that lists the packaged models if there is none of this name, or if its weights do not have the
+        SHA-256 that stands in `SHA256SUMS`.
+    """
+    names = packaged_names()
+    if name not in names:
+        raise DataError(f"{name}: no such folder or packaged model; packaged are {', '.join(names) or 'none'}")
     weights, listing = PACKAGED / name / "model.safetensors", PACKAGED / "SHA256SUMS"
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     if not listing.is_file() or f"{digest}  {name}/{weights.name}" not in listing.read_text("utf-8").splitlines():
@@ -109,6 +102,7 @@ def _check_sum(name: str) -> None:
             f"{weights}: SHA-256 is {digest}, which {listing.name} does not have; `git checkout` the file, or, if you "
             f"trained it again, write its `sha256sum` into {listing}"
         )
+    return _load_saved(PACKAGED / name, n_layers)
 
 
 def load_official(kind: str, checkpoint: str | Path, n_layers: int | None = None) -> Codec:

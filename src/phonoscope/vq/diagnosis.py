@@ -7,7 +7,6 @@ print(result)                                                 # result.faults, r
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,8 +69,7 @@ class Diagnosis:
     """The faults of a quantizer, and the numbers that they rest on."""
 
     layout: str  # whose form the checkpoint has
-    layers: list[dict[str, Any]]
-    """Numbers of each layer, JSON-able, with its own verdict; None stands for a number that could not be measured."""
+    layers: list[dict[str, Any]]  # numbers of each layer and its verdict, JSON-able; None: could not be measured
     faults: list[Fault]  # by layer, and within a layer the gravest first
     not_judged: list[str]  # questions that neither state nor data answer, and why
 
@@ -274,15 +272,11 @@ def judge(numbers: dict[str, Any]) -> list[tuple[str, str]]:
     return sorted(faults, key=lambda fault: list(VERDICTS).index(fault[0]))
 
 
-def _near(value: float, target: float) -> bool:
-    return value > 0 and target > 0 and abs(math.log(value / target)) < math.log(RATIO_TOLERANCE)
-
-
 def _scale_faults(numbers: dict[str, Any]) -> list[tuple[str, str]]:
     n, by_sums, by_inputs = numbers["ema_count"], numbers["norm_over_centroid"], numbers["norm_over_input"]
     remedy = "divide the EMA sums by n times the smoothed shares, as in (N + eps) / (n + K eps) * n"
-    if by_sums is not None and not _near(by_sums, 1):
-        if _near(by_sums, n):
+    if by_sums is not None and not 1 / RATIO_TOLERANCE < by_sums < RATIO_TOLERANCE:
+        if n / RATIO_TOLERANCE < by_sums < n * RATIO_TOLERANCE:
             against = f"code norms are {by_sums:.4g} times those of their centroids, and n is {n:.4g}"
             return [("unscaled_ema", f"{against}; {remedy}")]
         return [("inconsistent_sums", f"code norms are {by_sums:.3g} times those of their centroids, not once")]
