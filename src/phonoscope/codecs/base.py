@@ -33,23 +33,12 @@ class Codec(Protocol):
     n_layers: int  # RVQ layers in use
     codebook_size: int  # codes per layer (K)
 
-    def latent(self, audio: Tensor) -> Tensor:
-        """The encoder's output before quantization: [B, 1, T] -> [B, D, F]."""
-
-    def quantize(self, latent: Tensor) -> Tensor:
-        """Codes of a latent: [B, D, F] -> [B, L, F], int64."""
-
-    def decode_latent(self, latent: Tensor) -> Tensor:
-        """Audio of a (quantized) latent: [B, D, F] -> [B, 1, T]."""
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """Audio of the codes of the first l layers: [B, l, F] -> [B, 1, F * hop_length]; DAC's is a little shorter."""
-
-    def codebooks(self) -> CodebookTensors:
-        """The code vectors of every layer in use."""
-
-    def architecture(self) -> dict[str, Any]:
-        """Arguments that build a model of the same shape again; JSON-able."""
+    def latent(self, audio: Tensor) -> Tensor: ...  # the encoder's output: [B, 1, T] -> [B, D, F]
+    def quantize(self, latent: Tensor) -> Tensor: ...  # its codes: [B, D, F] -> [B, L, F], int64
+    def decode_latent(self, latent: Tensor) -> Tensor: ...  # audio of a (quantized) latent: [B, D, F] -> [B, 1, T]
+    def decode(self, codes: Tensor) -> Tensor: ...  # of the first l layers: [B, l, F] -> [B, 1, F * hop_length or less]
+    def codebooks(self) -> CodebookTensors: ...  # of the layers in use
+    def architecture(self) -> dict[str, Any]: ...  # arguments that build a model of the same shape; JSON-able
 
 
 class TrainableCodec(Codec, Protocol):
@@ -57,8 +46,7 @@ class TrainableCodec(Codec, Protocol):
 
     start_deviation: float  # of every encoder layer's output at the start of training
 
-    def quantizer_trainer(self, decay: float, dead_usage: float) -> QuantizerTrainer:
-        """The training rule of its codebooks."""
+    def quantizer_trainer(self, decay: float, dead_usage: float) -> QuantizerTrainer: ...
 
 
 class Adapter:

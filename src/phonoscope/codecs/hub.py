@@ -61,8 +61,7 @@ class TransformersEncodec(TransformersCodec):
     def all_layers(model: Any) -> list[Any]:
         config = model.config
         if config.audio_channels != 1 or config.normalize or config.chunk_length_s:
-            reason = "this EnCodec is stereo or cuts and rescales its audio"
-            raise DataError(f"{reason}; give a mono one such as encodec_24khz")
+            raise DataError("this EnCodec is stereo or rescales its audio; give a mono one such as encodec_24khz")
         return list(model.quantizer.layers)
 
 

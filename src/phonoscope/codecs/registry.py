@@ -63,5 +63,4 @@ def check_config(config: CodecConfig) -> None:
     if not kind.trainable and config.adapt_steps not in ("auto", 0):
         raise ParamsError(f"adapt_steps: codecs of kind {config.kind} cannot be trained here; set it to 0")
     if kind.trainable and config.checkpoint in NO_CHECKPOINT and config.layers > kind.small_layers:
-        has = f"the small {config.kind} has {kind.small_layers} RVQ layers"
-        raise ParamsError(f"layers: {has}, not {config.layers}; lower layers")
+        raise ParamsError(f"layers: the small {config.kind} has {kind.small_layers} RVQ layers, not {config.layers}")

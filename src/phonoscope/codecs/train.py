@@ -178,16 +178,13 @@ class CodecTrainer:
             self.step, self.curve = state["step"], state["curve"]
             self._steps, self._sums, self._counts = state["steps"], state["sums"], state["counts"]
         except (OSError, EOFError, RuntimeError, KeyError, ValueError, UnpicklingError) as error:
-            reason = f"not a training checkpoint of this codec ({error})"
-            raise DataError(f"{path}: {reason}; delete it to start again") from error
+            raise DataError(f"{path}: not a training checkpoint of this codec ({error}); delete it") from error
 
 
 def _check(losses: dict[str, Tensor], step: int) -> None:
-    """Raise `DataError`, naming step and part, for a loss that is not finite."""
     for part, value in losses.items():
         if not torch.isfinite(value):
-            reason = f"the {part} part is {float(value)} at step {step}"
-            raise DataError(f"codec training: {reason}; lower the learning rate, or check the audio")
+            raise DataError(f"the {part} part is {float(value)} at step {step}; lower the learning rate")
 
 
 def train_codec(
@@ -207,8 +204,7 @@ def train_codec(
     if clips.teacher is not None:
         width, given = codec.architecture()["semantic_dimension"], clips.teacher[0].shape[1]
         if given != width:
-            reason = f"the codec is distilled to {width} dimensions, the teacher has {given}"
-            raise DataError(f"{reason}; choose another teacher, or do not distil")
+            raise DataError(f"the teacher has {given} dimensions, the codec {width}; choose another or do not distil")
     curves = []
     if config.checkpoint == "scratch":
         trainer = CodecTrainer(codec, training, distill=config.distill)

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 def depth_inputs(params: Params, codec: str, ready: PosedCodec) -> CodecInputs:
     """Everything of a codec that section depth asks for. Raises `ParamsError` if `encode` kept too few latents."""
     from phonoscope.codecs.registry import codec_kind
-    from phonoscope.codecs.untrained import untrained_codes
+    from phonoscope.codecs.start import untrained_codes
     from phonoscope.data import Latents
     from phonoscope.probes import CodecInputs
 

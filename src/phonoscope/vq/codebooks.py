@@ -86,16 +86,14 @@ class EmaCodebook(nn.Module):
         # have shrunk, and must not seem near
         offsets = rows.new_zeros(len(rows)) if self.unit_codes else -rows.square().sum(dim=1) / 2
         codes = torch.addmm(offsets, points, rows.t()).max(dim=1).indices
-        restarted = self._learn(points, codes) if update else 0
+        restarted = 0
+        if update:
+            # a window counts whole batches alike; the EMA would weigh the last ones most, and call rare codes dead
+            self.window_usage += ema_update(self.cluster_size, self.embed_avg, points, codes, self.decay)
+            self.step += 1
+            self.embed.copy_(self._codes())
+            restarted = self._replace_dead(points)
         return Assigned(F.embedding(codes, rows), codes, restarted)
-
-    def _learn(self, points: Tensor, codes: Tensor) -> int:
-        """One step of the moving averages, the codes and the replacement; returns the number of codes replaced."""
-        # a window counts whole batches alike; the EMA would weigh the last ones most, and call rare codes dead
-        self.window_usage += ema_update(self.cluster_size, self.embed_avg, points, codes, self.decay)
-        self.step += 1
-        self.embed.copy_(self._codes())
-        return self._replace_dead(points)
 
     def _codes(self) -> Tensor:
         return self._on_sphere(ema_codes(self.cluster_size, self.embed_avg))

@@ -88,13 +88,8 @@ class Diagnosis:
 
     def to_dict(self) -> dict[str, Any]:
         """The diagnosis, JSON-able: verdict, and as evidence its meaning, the reasons and the numbers."""
-        evidence = {
-            "layout": self.layout,
-            "meaning": VERDICTS[self.verdict],
-            "reasons": [str(fault) for fault in self.faults],
-            "layers": self.layers,
-            "not_judged": self.not_judged,
-        }
+        evidence: dict[str, Any] = {"layout": self.layout, "meaning": VERDICTS[self.verdict]}
+        evidence |= {"reasons": list(map(str, self.faults)), "layers": self.layers, "not_judged": self.not_judged}
         return {"verdict": self.verdict, "evidence": evidence}
 
     def __str__(self) -> str:
@@ -120,23 +115,15 @@ def diagnose(
         codes: codes [N, L] of a dataset as an array, or a token table (.parquet with code_1, code_2, ...).
     Raises: `DataError`, naming the file if there is one, for an unknown layout or data that do not fit.
     """
-    if isinstance(quantizer, str | Path):
-        with _named(quantizer):
-            state = read_state(load_tensors(Path(quantizer)))
-    elif isinstance(quantizer, Mapping):
-        state = read_state(quantizer)
-    else:
-        state = _state_of_arrays(quantizer, cluster_sizes, sums)
+    with _named(quantizer):
+        tensors = load_tensors(Path(quantizer)) if isinstance(quantizer, str | Path) else quantizer
+        state = read_state(tensors) if isinstance(tensors, Mapping) else _state_of_arrays(tensors, cluster_sizes, sums)
     if vectors is not None and codes is not None:
         raise DataError("give either vectors or codes")
-    observed: list[Observed] = []
-    if vectors is not None:
-        with _named(vectors):
-            observed = observe_vectors(state, read_vectors(vectors))
-    if codes is not None:
-        with _named(codes):
-            observed = observe_counts(state, read_counts(codes))
-    return diagnose_state(state, observed)
+    with _named(codes if vectors is None else vectors):
+        if vectors is not None:
+            return diagnose_state(state, observe_vectors(state, read_vectors(vectors)))
+        return diagnose_state(state, [] if codes is None else observe_counts(state, read_counts(codes)))
 
 
 def _state_of_arrays(books: Any, sizes: Any, sums: Any) -> QuantizerState:

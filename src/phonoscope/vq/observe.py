@@ -100,7 +100,7 @@ def read_counts(data: Any) -> list[Tensor]:
     Only the columns code_1, code_2, ... of the table are read, one at a time. Raises `DataError`.
     """
     if isinstance(data, str | Path):
-        return _counts_of_table(_existing(data))
+        return _counts_of_table(Path(data))
     codes = as_tensor(data).cpu().numpy()
     codes = codes[:, None] if codes.ndim == 1 else codes
     if codes.ndim != 2 or not codes.size or not np.issubdtype(codes.dtype, np.integer) or codes.min() < 0:
@@ -116,17 +116,11 @@ def _counts_of_table(path: Path) -> list[Tensor]:
             names = file.schema_arrow.names
             columns = [name for name in Tokens(path, (0,) * len(names), 0.0).code_columns if name in names]
             counts = [torch.from_numpy(np.bincount(file.read([name])[name].to_numpy())) for name in columns]
-    except (ValueError, TypeError) as error:  # of Arrow, or of NumPy for what is no code
+    except (OSError, ValueError, TypeError) as error:  # of Arrow, or of NumPy for what is no code
         raise DataError(f"not a table of tokens ({error})") from error
     if not counts or not counts[0].sum():
         raise DataError("not a table of tokens: it has no codes in columns code_1, code_2, ...")
     return counts
-
-
-def _existing(file: str | Path) -> Path:
-    if not Path(file).is_file():
-        raise DataError("no such file of data")
-    return Path(file)
 
 
 def read_vectors(data: Any) -> Tensor:
@@ -136,11 +130,11 @@ def read_vectors(data: Any) -> Tensor:
     """
     if not isinstance(data, str | Path):
         return as_tensor(data)
-    path = _existing(data)
+    path = Path(data)
     if path.suffix == ".npy":
         try:
             parts = [torch.from_numpy(np.load(path))]
-        except (ValueError, TypeError, EOFError) as error:
+        except (OSError, ValueError, TypeError, EOFError) as error:
             raise DataError(f"not an array of numbers ({error})") from error
     elif path.suffix == ".safetensors":
         tensors = load_tensors(path)

@@ -56,12 +56,9 @@ class Quantizer(nn.Module):
         Raises `DataError` if there is none, one is not finite, or they have another dimension.
         """
         if vectors.shape[-1] != self.dim or vectors.numel() == 0:
-            shape = tuple(vectors.shape)
-            raise DataError(f"the quantizer takes vectors of {self.dim} dimensions, not an array of {shape}")
-        wrong = vectors.numel() - int(torch.isfinite(vectors).sum())
-        if wrong:
-            reason = f"{wrong} of {vectors.numel()} values are not finite"
-            raise DataError(f"the vectors to quantize: {reason}; the encoder has diverged or its input is damaged")
+            raise DataError(f"the quantizer takes vectors of {self.dim} dimensions, not {list(vectors.shape)}")
+        if wrong := vectors.numel() - int(torch.isfinite(vectors).sum()):
+            raise DataError(f"{wrong} of {vectors.numel()} values are not finite; has the encoder diverged?")
         return F.normalize(vectors, dim=-1) if self.unit_inputs else vectors
 
     @torch.no_grad()
@@ -74,8 +71,7 @@ class Quantizer(nn.Module):
         for book in self.books:
             codes = len(book.embed)
             if len(residual) < codes:
-                reason = f"a codebook of {codes} codes cannot start from {len(residual)} vectors"
-                raise DataError(f"{reason}; give at least one vector per code, or fewer codes")
+                raise DataError(f"{codes} codes cannot start from {len(residual)} vectors; give one vector per code")
             book.start(residual)
             residual = residual - book.assign(residual, update=False).rows
 

@@ -58,7 +58,3 @@ class CodeUsage:
     def perplexity_dataset(self) -> Tensor:
         """[layers]. Raises `DataError` before anything was added."""
         return perplexity(self.counts)
-
-    def active(self, share: float = 0.0) -> Tensor:
-        """[layers]: number of codes with more than `share` of the dataset's vectors."""
-        return active_codes(self.counts, share)
