@@ -5,8 +5,7 @@ import torch
 from torch import Tensor
 
 from phonoscope.ema import EPSILON
-from phonoscope.vq.codebooks import UNSCALED_DEAD, EmaCodebook, UnscaledCodebook
-from phonoscope.vq.quantizers import build_quantizer
+from phonoscope.vq.quantizers import UNSCALED_DEAD, EmaCodebook, UnscaledCodebook, build_quantizer
 from phonoscope.vq.usage import active_codes, perplexity, perplexity_clamped
 
 from .clusters import Clusters

@@ -166,16 +166,15 @@ def _not_judged(state: QuantizerState, observed: Sequence[Observed]) -> list[str
     """Questions that the state and the data leave open, and why."""
     missing = []
     stale = any(book.sizes is not None and not book.updated for book in state.books)
+    why = "were never updated" if stale else "are missing"
     if any(not book.updated for book in state.books[len(observed) :]):
-        why = "the checkpoint's cluster sizes were never updated" if stale else "the checkpoint has no cluster sizes"
-        missing.append(f"usage: {why}; give data")
+        missing.append(f"usage: the checkpoint's cluster sizes {why}; give data")
     silent = [(book, seen) for book, seen in zip(state.books, observed, strict=False) if not book.updated]
     if any(seen.counts.sum() < VECTORS_A_CODE_FOR_DEAD * len(book.vectors) for book, seen in silent):
         missing.append(f"dead codes: the data have fewer than {VECTORS_A_CODE_FOR_DEAD} vectors per code")
     needs_sums = any((book.sums is None or not book.updated) and not book.unit for book in state.books)
     if needs_sums and not any(seen.norm for seen in observed):
-        why = "the checkpoint's EMA sums were never updated" if stale else "the checkpoint has no EMA sums"
-        missing.append(f"scale of the codes: {why}; give encoder outputs as data")
+        missing.append(f"scale of the codes: the checkpoint's EMA sums {why}; give encoder outputs as data")
     return missing
 
 
