@@ -87,11 +87,7 @@ def packaged_names() -> list[str]:
 
 
 def load_packaged(name: str, n_layers: int | None = None) -> Codec:
-    """A packaged model by name.
-
-    Raises: `DataError` that lists the packaged models if there is none of this name, or if its weights do not have the
-        SHA-256 that stands in `SHA256SUMS`.
-    """
+    """A packaged model by name. Raises `DataError` if there is none, or its weights are not those of `SHA256SUMS`."""
     names = packaged_names()
     if name not in names:
         raise DataError(f"{name}: no such folder or packaged model; packaged are {', '.join(names) or 'none'}")
@@ -106,10 +102,7 @@ def load_packaged(name: str, n_layers: int | None = None) -> Codec:
 
 
 def load_official(kind: str, checkpoint: str | Path, n_layers: int | None = None) -> Codec:
-    """An official checkpoint, in the form in which the kind's package publishes it; nothing is unpickled.
-
-    Raises `DataError` naming a file that cannot be used, `ParamsError` for an unknown kind, and `EnvironmentFault`.
-    """
+    """An official checkpoint, in the form in which the kind's package publishes it; nothing is unpickled."""
     maker, path = codec_kind(kind), Path(checkpoint).expanduser()
     if maker.trainable and not path.is_absolute() and not path.exists():
         raise DataError(f"{path}: no such checkpoint; give a path to a file; Hub ids need kind: transformers")

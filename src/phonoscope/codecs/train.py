@@ -194,26 +194,23 @@ def train_codec(
 
     clips: needed unless the codec is only loaded. Raises `DataError` if the teacher's features do not fit the codec.
     """
-    nothing = pd.DataFrame(columns=CURVE_COLUMNS)
-    if clips is None:
-        return nothing
-    if config.untrained:
+    curve: list[tuple[int, str, str, int, float]] = []
+    if clips is not None and config.untrained:
         scale_encoder(codec, clips)
         start_codebooks(codec, latents_of(codec, clips), derive_seed(clips.seed, "kmeans"))
-        return nothing
-    if clips.teacher is not None:
-        width, given = codec.architecture()["semantic_dimension"], clips.teacher[0].shape[1]
-        if given != width:
+    elif clips is not None:
+        width = codec.architecture()["semantic_dimension"] if clips.teacher else 0
+        if clips.teacher and clips.teacher[0].shape[1] != width:
+            given = clips.teacher[0].shape[1]
             raise DataError(f"the teacher has {given} dimensions, the codec {width}; choose another or do not distil")
-    curves = []
-    if config.checkpoint == "scratch":
-        trainer = CodecTrainer(codec, training, distill=config.distill)
-        trainer.train(clips)
-        curves.append(trainer.curve_frame())
-    if adapt_steps:
-        # the mel head, which leads a new model out of silence, would only disturb a trained one
-        adapting = training.model_copy(update={"latent_mel_weight": 0.0})
-        trainer = CodecTrainer(codec, adapting, distill=config.distill)
-        trainer.run(clips, 0, adapt_steps, training.adapt_lr, quantized=True)
-        curves.append(trainer.curve_frame())
-    return pd.concat(curves)
+        if config.checkpoint == "scratch":
+            trainer = CodecTrainer(codec, training, distill=config.distill)
+            trainer.train(clips)
+            curve += trainer.curve
+        if adapt_steps:
+            # the mel head, which leads a new model out of silence, would only disturb a trained one
+            adapting = training.model_copy(update={"latent_mel_weight": 0.0})
+            trainer = CodecTrainer(codec, adapting, distill=config.distill)
+            trainer.run(clips, 0, adapt_steps, training.adapt_lr, quantized=True)
+            curve += trainer.curve
+    return pd.DataFrame(curve, columns=CURVE_COLUMNS)

@@ -174,10 +174,7 @@ class Quantizer(nn.Module):
         self.register_buffer("unit_inputs", torch.tensor(unit_inputs))
 
     def prepare(self, vectors: Tensor) -> Tensor:
-        """Vectors [..., D] as they are searched for, L2-normalised if `unit_inputs`.
-
-        Raises `DataError` if there is none, one is not finite, or they have another dimension.
-        """
+        """Vectors [..., D] as they are searched for. Raises `DataError` if they do not fit or one is not finite."""
         if vectors.shape[-1] != self.dim or vectors.numel() == 0:
             raise DataError(f"the quantizer takes vectors of {self.dim} dimensions, not {list(vectors.shape)}")
         if wrong := vectors.numel() - int(torch.isfinite(vectors).sum()):
@@ -199,7 +196,7 @@ class Quantizer(nn.Module):
             residual = residual - book.assign(residual, update=False).rows
 
     def forward(self, vectors: Tensor, *, frozen: bool = False) -> Quantized:
-        """Quantize vectors [..., D]. Raises `DataError` as `prepare` does."""
+        """Quantize vectors [..., D]. Raises `DataError` if they do not fit or one is not finite."""
         inputs = self.prepare(vectors)
         residual = flat = inputs.reshape(-1, self.dim)
         passes, residuals = [], []

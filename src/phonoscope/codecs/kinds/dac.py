@@ -57,15 +57,13 @@ def build(architecture: dict[str, Any], n_layers: int | None = None) -> DacCodec
 
 
 def load(checkpoint: str, n_layers: int | None = None) -> DacCodec:
-    """An official model from a file `weights*.pth`, whose metadata say how it is built.
-
-    Unknown settings are ignored, as in DAC's own loader. Raises `DataError` naming the file.
-    """
+    """An official model from a file `weights*.pth`, whose metadata say how it is built."""
     from dac.model.dac import DAC
 
     path = Path(checkpoint).expanduser()
     content, known = read_torch(path), inspect.signature(DAC).parameters
     try:
+        # unknown settings are ignored, as in DAC's own loader
         architecture = {key: value for key, value in content["metadata"]["kwargs"].items() if key in known}
         weights = content["state_dict"]
         codec = build(architecture, n_layers)

@@ -30,10 +30,7 @@ def build(architecture: dict[str, Any], n_layers: int | None = None) -> SeanetCo
 
 
 def load(checkpoint: str, n_layers: int | None = None) -> SeanetCodec:
-    """An official model from its `.pt`, beside which lies its config.json, or from the folder that holds both.
-
-    Raises `DataError` naming the file.
-    """
+    """An official model from its `.pt`, beside which lies its config.json, or from the folder that holds both."""
     path = Path(checkpoint).expanduser()
     folder = path if path.is_dir() else path.parent
     weights = next(iter(sorted(folder.glob("*.pt"))), folder / "SpeechTokenizer.pt") if path.is_dir() else path

@@ -26,11 +26,7 @@ def build(architecture: dict[str, Any], n_layers: int | None = None) -> Codec:
 
 
 def load(checkpoint: str, n_layers: int | None = None) -> Codec:
-    """A model from a folder with config.json and safetensors, or a Hub id such as `facebook/encodec_24khz`.
-
-    Raises: `DataError` if the folder is missing, of another model type or damaged; `EnvironmentFault` if a Hub id
-        cannot be fetched.
-    """
+    """A model from a folder with config.json and safetensors, or a Hub id such as `facebook/encodec_24khz`."""
     import torch
     from transformers import AutoConfig, AutoModel
 
