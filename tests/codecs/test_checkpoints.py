@@ -17,7 +17,7 @@ from phonoscope.codecs.kinds import dac, encodec, speechtokenizer
 from phonoscope.config.codecs import CodecConfig
 from phonoscope.errors import DataError
 
-from .tiny import EVERY, alive, build, codes_of, living, package_model, save_official, voice
+from .tiny import EVERY, alive, build, codes_of, living, package_model, refused, save_official, voice
 
 # the official settings, only narrower; the file of SpeechTokenizer has settings of its training, too
 BASE = speechtokenizer.OFFICIAL | {"n_filters": 4, "dimension": 64, "batch_size": 6, "fmax_for_loss": None}
@@ -70,13 +70,6 @@ def test_weights_and_codes_of_an_official_checkpoint_are_those_of_the_package(
     assert torch.equal(codes_of(codec, samples), expected)
     if kind == "speechtokenizer":  # its folder holds the config too
         assert torch.equal(codes_of(load_official(kind, path.parent), samples), expected)
-
-
-def refused(kind: str, path: Path, message: str) -> None:
-    """Loading is refused in one line."""
-    with pytest.raises(DataError, match=message) as caught:
-        load_official(kind, path)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["dac", "speechtokenizer", "encodec"])

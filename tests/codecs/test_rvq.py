@@ -15,6 +15,7 @@ from phonoscope.stats import perplexity
 from .tiny import build
 
 CLUSTERS = 8
+ALL_LAYERS = torch.full((3,), 3)  # of three clips
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -39,10 +40,6 @@ def started(kind: str, dead_usage: float = 0.0, decay: float = 0.9) -> tuple[Any
     trainer: QuantizerTrainer = codec.quantizer_trainer(decay, dead_usage)
     trainer.start(latents(codec, 99, frames=200).transpose(1, 2).flatten(0, 1), 0)
     return codec, trainer
-
-
-def all_layers(clips: int = 3) -> torch.Tensor:
-    return torch.full((clips,), 3)
 
 
 def test_kmeans_finds_planted_clusters() -> None:
@@ -83,7 +80,7 @@ def test_ema_update_is_the_closed_form_of_van_den_oord() -> None:
     state = [[start.astype(np.float32), np.ones(32), start.copy()] for start in starts]
     for step in range(4):
         latent = latents(codec, step)
-        trainer(latent, all_layers(), generator())
+        trainer(latent, ALL_LAYERS, generator())
         residual = latent.transpose(1, 2).reshape(-1, 16).double().numpy()
         for layer in state:
             embed, sizes, sums = layer
@@ -152,7 +149,7 @@ def test_commitment_of_every_layer_reaches_the_encoder(kind: str) -> None:
 def test_commitment_and_codebook_losses_of_dac_reach_encoder_and_codes_of_every_layer() -> None:
     codec, trainer = started("dac")
     latent = latents(codec, 1).requires_grad_()
-    result = trainer(latent, all_layers(), generator())
+    result = trainer(latent, ALL_LAYERS, generator())
     (result.commitment + result.codebook).backward()
     assert float(latent.grad.abs().min(dim=2).values.max()) > 0
     for layer in codec.rvq_layers:
@@ -179,7 +176,7 @@ def test_gradient_of_the_reconstruction_passes_straight_through() -> None:
     codec, trainer = started("encodec")
     latent = latents(codec, 4).requires_grad_()
     weight = torch.randn(latent.shape, generator=generator(9))
-    (trainer(latent, all_layers(), generator()).quantized * weight).sum().backward()
+    (trainer(latent, ALL_LAYERS, generator()).quantized * weight).sum().backward()
     torch.testing.assert_close(latent.grad, weight)
 
 
@@ -210,7 +207,7 @@ def test_dac_replaces_dead_codes_by_projected_latents() -> None:
     trainer.usage.fill_(1.0)
     trainer.usage[0, 7] = 0.1
     latent = torch.zeros(3, 16, 40)  # all vectors fall to one code
-    trainer(latent, all_layers(), generator())
+    trainer(latent, ALL_LAYERS, generator())
     with torch.no_grad():
         projected = layer.in_proj(latent)[0, :, 0]
     torch.testing.assert_close(layer.codebook.weight[7].detach(), projected)

@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from phonoscope.codecs.base import encode_batch
-from phonoscope.codecs.checkpoints import random_codec
+from phonoscope.codecs.checkpoints import load_official, random_codec
 from phonoscope.codecs.hub import TransformersDac, TransformersMimi
 from phonoscope.codecs.rvq import kmeans
 from phonoscope.codecs.start import initialise_from_data, start_codebooks
+from phonoscope.errors import DataError
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "encodec": {
@@ -108,6 +109,13 @@ def save_official(kind: str, model: Any, folder: Path, settings: dict[str, Any] 
     torch.save(model.state_dict(), path)
     (folder / "config.json").write_text(json.dumps(settings))
     return path
+
+
+def refused(kind: str, path: Path | str, message: str) -> None:
+    """Loading is refused in one line."""
+    with pytest.raises(DataError, match=message) as caught:
+        load_official(kind, path)
+    assert "\n" not in str(caught.value)
 
 
 def build(kind: str, seed: int = 0, **changes: Any) -> Any:

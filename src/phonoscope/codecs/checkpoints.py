@@ -56,7 +56,7 @@ def _load_saved(folder: Path, n_layers: int | None) -> Codec:
     """A codec that `save_codec` wrote, or one in transformers' form."""
     import torch
 
-    config = _read_config(folder)
+    config = read_config(folder)
     if "model_type" in config:
         return codec_kind("transformers").load(str(folder), n_layers)
     try:
@@ -71,7 +71,8 @@ def _load_saved(folder: Path, n_layers: int | None) -> Codec:
     return load_strict(codec, state, folder / "model.safetensors")
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """The content of a folder's config.json. Raises `DataError` naming it."""
     path = folder / "config.json"
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
@@ -94,10 +95,8 @@ def load_packaged(name: str, n_layers: int | None = None) -> Codec:
     weights, listing = PACKAGED / name / "model.safetensors", PACKAGED / "SHA256SUMS"
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     if not listing.is_file() or f"{digest}  {name}/{weights.name}" not in listing.read_text("utf-8").splitlines():
-        raise DataError(
-            f"{weights}: SHA-256 is {digest}, which {listing.name} does not have; `git checkout` the file, or, if you "
-            f"trained it again, write its `sha256sum` into {listing}"
-        )
+        reason = f"SHA-256 is {digest}, not that in {listing}"
+        raise DataError(f"{weights}: {reason}; `git checkout` the file, or write its new sum there")
     return _load_saved(PACKAGED / name, n_layers)
 
 
@@ -119,10 +118,7 @@ def random_codec(kind: str, n_layers: int | None = None, architecture: dict[str,
 
 
 def open_codec(name: str, config: CodecConfig) -> Any:
-    """The codec of one section of the parameters, before any training.
-
-    Raises `ParamsError` for a kind that is unknown or cannot do what the section asks, `DataError`, `EnvironmentFault`.
-    """
+    """The codec of one section of the parameters, before any training. Raises `ParamsError` if the kind cannot do it."""
     check_config(config)
     if config.untrained and ":" in config.checkpoint:
         official = load_official(config.kind, config.checkpoint.partition(":")[2])
@@ -132,7 +128,7 @@ def open_codec(name: str, config: CodecConfig) -> Any:
     if config.checkpoint != "packaged":
         return load_official(config.kind, config.checkpoint, config.layers)
     codec = load_packaged(name, config.layers)
-    kind = _read_config(PACKAGED / name)["kind"]
+    kind = read_config(PACKAGED / name)["kind"]
     if kind != config.kind:
         raise DataError(f"{name}: kind is {config.kind}, but the packaged {name} is of kind {kind}")
     return codec

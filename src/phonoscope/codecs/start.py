@@ -99,8 +99,7 @@ def untrained_codes(
     training step, its codebooks set by k-means.
     """
     setup_torch(compute, derive_seed(seed, "untrained"))
-    architecture = load_codec(trained, layers).architecture()
-    model = random_codec(kind, layers, architecture)
+    model = random_codec(kind, layers, load_codec(trained, layers).architecture())
     names = list(files)[:: max(1, len(files) // START_UTTERANCES)]
     audio = [resample(*read_audio(files[name]), model.sample_rate) for name in names]
     scale_encoder(model, Clips.of(model, audio, training))

@@ -199,10 +199,10 @@ def train_codec(
         scale_encoder(codec, clips)
         start_codebooks(codec, latents_of(codec, clips), derive_seed(clips.seed, "kmeans"))
     elif clips is not None:
-        width = codec.architecture()["semantic_dimension"] if clips.teacher else 0
-        if clips.teacher and clips.teacher[0].shape[1] != width:
-            given = clips.teacher[0].shape[1]
-            raise DataError(f"the teacher has {given} dimensions, the codec {width}; choose another or do not distil")
+        if clips.teacher:
+            given, width = clips.teacher[0].shape[1], codec.architecture()["semantic_dimension"]
+            if given != width:
+                raise DataError(f"the teacher has {given} dimensions, the codec {width}; take another or do not distil")
         if config.checkpoint == "scratch":
             trainer = CodecTrainer(codec, training, distill=config.distill)
             trainer.train(clips)

@@ -1,7 +1,4 @@
-"""Codecs in transformers' form: EnCodec, DAC, Mimi and X-Codec, from a local folder or the Hub; never trained here.
-
-Only safetensors are read, no pickle.
-"""
+"""Codecs in transformers' form, from a local folder or the Hub; never trained here. Only safetensors are read."""
 
 from __future__ import annotations
 
@@ -57,10 +54,8 @@ def _fetch(auto: Any, source: str, local: bool, **options: Any) -> Any:
         if local or not isinstance(error, OSError):
             needs = "it needs config.json and safetensors"
             raise DataError(f"{source}: not a usable codec checkpoint ({reason}); {needs}") from error
-        raise EnvironmentFault(
-            f"codec checkpoint {source!r} is not a local folder and cannot be fetched from the Hub ({reason}); "
-            "download it elsewhere and give its folder"
-        ) from error
+        remedy = "download it elsewhere and give its folder"
+        raise EnvironmentFault(f"{source}: cannot be fetched from the Hub ({reason}); {remedy}") from error
 
 
 KIND = CodecKind(build, load)
