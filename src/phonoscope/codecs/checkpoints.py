@@ -118,7 +118,7 @@ def random_codec(kind: str, n_layers: int | None = None, architecture: dict[str,
 
 
 def open_codec(name: str, config: CodecConfig) -> Any:
-    """The codec of one section of the parameters, before any training. Raises `ParamsError` if the kind cannot do it."""
+    """The codec of one section of the parameters, before any training. Raises `ParamsError` if the kind cannot."""
     check_config(config)
     if config.untrained and ":" in config.checkpoint:
         official = load_official(config.kind, config.checkpoint.partition(":")[2])
