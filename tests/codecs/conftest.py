@@ -16,8 +16,7 @@ from phonoscope.data import Alignment, Interval, Labels, Manifest, Split
 
 from .tiny import make_small_tiny, voice
 
-DURATIONS_S = {"a": 0.9, "b": 0.5, "c": 0.31, "d": 0.4}
-"""Utterances; d could not be aligned."""
+DURATIONS_S = {"a": 0.9, "b": 0.5, "c": 0.31, "d": 0.4}  # utterances; d could not be aligned
 
 
 @pytest.fixture

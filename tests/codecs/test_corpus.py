@@ -29,13 +29,12 @@ from phonoscope.config.encode import EncodeConfig, LatentsConfig
 from phonoscope.config.params import Params, load_params
 from phonoscope.data import Codebooks, Latents, Tokens
 from phonoscope.data.latents import read_mean_latents
-from phonoscope.errors import DataError, ParamsError
 from phonoscope.pipeline import codec as codec_stage
 from phonoscope.pipeline import encode as encode_stage
 from phonoscope.pipeline.base import StageReport
 
 from .conftest import DURATIONS_S
-from .tiny import ARCHITECTURES, alive, make_small_tiny
+from .tiny import ARCHITECTURES, make_small_tiny
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 BRIEF = TrainingConfig(batch_size=2, clip_s=0.16, warmup_steps=2, quantizer_steps=2, log_every=1)
@@ -195,19 +194,3 @@ def test_adapting_starts_from_the_checkpoint_and_changes_it(checkout: Path, para
     curve = pd.read_csv(paths.codec_metrics("mine"))
     assert float(curve.loc[curve["part"] == "latent_mel", "value"].abs().max()) == 0
     assert set(curve["phase"]) == {"quantized"}
-
-
-def test_missing_codec_is_named_with_the_stage_that_writes_it(checkout: Path, params: Params) -> None:
-    with pytest.raises(DataError, match=r"config\.json: no such file"):
-        encode_stage.run(params, "mine")
-
-
-def test_transformers_codecs_are_not_trained(checkout: Path, params: Params) -> None:
-    alive("transformers-encodec").model.save_pretrained(checkout / "hub")
-    settings = {"kind": "transformers", "checkpoint": str(checkout / "hub"), "layers": 3}
-    with pytest.raises(ParamsError, match="adapt_steps: codecs of kind transformers"):
-        codec_stage.run(with_codec(params, **settings, adapt_steps=5), "mine")
-    train_and_encode(with_codec(params, **settings))
-    tokens = pd.read_parquet(paths.tokens("mine"))
-    assert int((tokens["utterance"] == "a").sum()) == round(0.9 * 24_000) // 320
-    assert {"code_1", "code_2", "code_3"} <= set(tokens.columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -48,42 +48,36 @@ def fill(model: Any) -> Any:
     return model
 
 
-class Official(NamedTuple):
-    """What a codec and its code vectors must be."""
-
-    rate_hz: float
-    codes: int
-    raw: int
-    summed: int
-    parameters: int
-
-
 RATES = {"downsampling_ratios": [2, 4, 5, 8], "upsampling_ratios": [8, 5, 4, 2]}
 SETTINGS: dict[str, dict[str, Any]] = {
     "dac": dac.OFFICIAL,
     "speechtokenizer": speechtokenizer.OFFICIAL,
     "transformers_dac": {**RATES, "n_codebooks": 12},
 }
-OFFICIAL = {
-    "encodec": Official(75, 1024, 128, 128, 14_851_810),
-    "dac": Official(50, 1024, 8, 1024, 74_175_906),
-    "speechtokenizer": Official(50, 1024, 1024, 1024, 103_675_586),
-    "transformers_encodec": Official(75, 1024, 128, 128, 14_851_810),
-    "transformers_dac": Official(50, 1024, 8, 1024, 74_141_697),
-    "transformers_mimi": Official(12.5, 2048, 256, 512, 79_308_609),
-    "transformers_xcodec": Official(50, 1024, 1024, 1024, 160_698_625),
-}
 
 
-@pytest.mark.parametrize("name", list(OFFICIAL))
-def test_a_codec_of_the_official_size_is_loaded_encodes_and_is_probed(name: str, checkout: Path) -> None:
-    official, folder = OFFICIAL[name], checkout / "weights"
+@pytest.mark.parametrize(
+    ("name", "rate_hz", "codes", "raw", "summed", "parameters"),
+    [
+        ("encodec", 75, 1024, 128, 128, 14_851_810),
+        ("dac", 50, 1024, 8, 1024, 74_175_906),
+        ("speechtokenizer", 50, 1024, 1024, 1024, 103_675_586),
+        ("transformers_encodec", 75, 1024, 128, 128, 14_851_810),
+        ("transformers_dac", 50, 1024, 8, 1024, 74_141_697),
+        ("transformers_mimi", 12.5, 2048, 256, 512, 79_308_609),
+        ("transformers_xcodec", 50, 1024, 1024, 1024, 160_698_625),
+    ],
+)
+def test_a_codec_of_the_official_size_is_loaded_encodes_and_is_probed(
+    name: str, rate_hz: float, codes: int, raw: int, summed: int, parameters: int, checkout: Path
+) -> None:
+    folder = checkout / "weights"
     folder.mkdir()
     torch.manual_seed(0)
     settings = CodecConfig(kind=name.split("_")[0], checkpoint=str(write(name, folder)), layers=LAYERS)
     there = load_params(PARAMS)
     # the narrower vectors are probed: principal components of 1024 dimensions are slow, and the same for any codec
-    vectors = "raw" if official.raw < official.summed else "sum"
+    vectors = "raw" if raw < summed else "sum"
     classifier = there.probe.classifier.model_copy(update={"max_iter": 5})
     changes = {
         "codecs": {name: settings},
@@ -92,22 +86,22 @@ def test_a_codec_of_the_official_size_is_loaded_encodes_and_is_probed(name: str,
         "probe": there.probe.model_copy(update={"classifier": classifier, "vectors": vectors}),
     }
     params = there.model_copy(update=changes)
-    assert codec_stage.run(params, name).metrics["parameters"] == official.parameters
+    assert codec_stage.run(params, name).metrics["parameters"] == parameters
     shutil.rmtree(folder)
     encode_stage.run(params, name)
     tokens = pd.read_parquet(paths.tokens(name))
     frames = tokens.groupby("utterance", observed=True).size().to_dict()
-    assert frames == {key: int(s * official.rate_hz) for key, s in DURATIONS_S.items()}
-    assert tokens[["code_1", "code_2"]].to_numpy().max() < official.codes
+    assert frames == {key: int(s * rate_hz) for key, s in DURATIONS_S.items()}
+    assert tokens[["code_1", "code_2"]].to_numpy().max() < codes
     assert tokens["code_1"].nunique() > 1
     books, metadata = read_safetensors(paths.codebooks(name))
-    assert metadata["frame_rate_hz"] == official.rate_hz
-    assert {books[f"raw_{layer}"].shape for layer in (1, 2)} == {(official.codes, official.raw)}
-    assert {books[f"layer_{layer}"].shape for layer in (1, 2)} == {(official.codes, official.summed)}
+    assert metadata["frame_rate_hz"] == rate_hz
+    assert {books[f"raw_{layer}"].shape for layer in (1, 2)} == {(codes, raw)}
+    assert {books[f"layer_{layer}"].shape for layer in (1, 2)} == {(codes, summed)}
 
     probe_stage.run(params, name)
     tensors, _ = read_safetensors(paths.probes(name) / "phone.safetensors")
-    assert tensors["layer_1.mean"].shape == (official.raw,)
+    assert tensors["layer_1.mean"].shape == (raw,)
     scores = pd.read_csv(paths.probe_metrics(name))
     assert set(scores["task"]) == {"phone", "speaker", "pitch"}
     assert scores["value"].notna().all()

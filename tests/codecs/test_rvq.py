@@ -15,6 +15,7 @@ from phonoscope.stats import perplexity
 from .tiny import build
 
 CLUSTERS = 8
+ALL_LAYERS = torch.full((3,), 3)  # of three clips
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -39,10 +40,6 @@ def started(kind: str, dead_usage: float = 0.0, decay: float = 0.9) -> tuple[Any
     trainer: QuantizerTrainer = codec.quantizer_trainer(decay, dead_usage)
     trainer.start(latents(codec, 99, frames=200).transpose(1, 2).flatten(0, 1), 0)
     return codec, trainer
-
-
-def all_layers(clips: int = 3) -> torch.Tensor:
-    return torch.full((clips,), 3)
 
 
 def test_kmeans_finds_planted_clusters() -> None:
@@ -83,7 +80,7 @@ def test_ema_update_is_the_closed_form_of_van_den_oord() -> None:
     state = [[start.astype(np.float32), np.ones(32), start.copy()] for start in starts]
     for step in range(4):
         latent = latents(codec, step)
-        trainer(latent, all_layers(), generator())
+        trainer(latent, ALL_LAYERS, generator())
         residual = latent.transpose(1, 2).reshape(-1, 16).double().numpy()
         for layer in state:
             embed, sizes, sums = layer
@@ -104,7 +101,7 @@ def test_ema_update_is_the_closed_form_of_van_den_oord() -> None:
 def one_book(rows: Sequence[Sequence[float]]) -> tuple[Any, EmaRvqTrainer]:
     """A trainer of a single codebook with decay 0.5 and dead_usage 0.25."""
     codec = build("encodec", n_q=1, bins=4, dimension=2)
-    trainer = EmaRvqTrainer(codec.rvq_layers(), 0.5, 0.25)
+    trainer = EmaRvqTrainer(codec.rvq_layers, 0.5, 0.25)
     book = trainer.books[0]
     book.embed.copy_(torch.tensor(rows))
     book.embed_avg.copy_(book.embed)
@@ -152,10 +149,10 @@ def test_commitment_of_every_layer_reaches_the_encoder(kind: str) -> None:
 def test_commitment_and_codebook_losses_of_dac_reach_encoder_and_codes_of_every_layer() -> None:
     codec, trainer = started("dac")
     latent = latents(codec, 1).requires_grad_()
-    result = trainer(latent, all_layers(), generator())
+    result = trainer(latent, ALL_LAYERS, generator())
     (result.commitment + result.codebook).backward()
     assert float(latent.grad.abs().min(dim=2).values.max()) > 0
-    for layer in codec.rvq_layers():
+    for layer in codec.rvq_layers:
         used = layer.codebook.weight.grad.abs().sum(dim=1) > 0
         assert int(used.sum()) > 10
 
@@ -179,7 +176,7 @@ def test_gradient_of_the_reconstruction_passes_straight_through() -> None:
     codec, trainer = started("encodec")
     latent = latents(codec, 4).requires_grad_()
     weight = torch.randn(latent.shape, generator=generator(9))
-    (trainer(latent, all_layers(), generator()).quantized * weight).sum().backward()
+    (trainer(latent, ALL_LAYERS, generator()).quantized * weight).sum().backward()
     torch.testing.assert_close(latent.grad, weight)
 
 
@@ -192,9 +189,9 @@ def test_dac_start_has_orthonormal_projections_and_recovers_low_rank_latents() -
         with torch.no_grad():
             found = codec.model.quantizer(planted.t()[None])[0][0].t()
         errors.append(float((found - planted).square().mean() / (planted - planted.mean(dim=0)).square().mean()))
-        DacRvqTrainer(codec.rvq_layers(), 0.99, 0.1).start(planted, 0)
+        DacRvqTrainer(codec.rvq_layers, 0.99, 0.1).start(planted, 0)
     assert errors[1] < 0.02 < 0.5 < errors[0]
-    for layer in codec.rvq_layers():
+    for layer in codec.rvq_layers:
         with torch.no_grad():
             layer(planted.t()[None])  # weight norm makes the weights anew in the forward pass
             inward, outward = layer.in_proj.weight[..., 0], layer.out_proj.weight[..., 0]
@@ -204,13 +201,13 @@ def test_dac_start_has_orthonormal_projections_and_recovers_low_rank_latents() -
 
 def test_dac_replaces_dead_codes_by_projected_latents() -> None:
     codec, trainer = started("dac", dead_usage=0.3, decay=0.5)
-    layer = codec.rvq_layers()[0]
+    layer = codec.rvq_layers[0]
     with torch.no_grad():
         layer.codebook.weight[7] = 1e-3 * torch.eye(8)[0]
     trainer.usage.fill_(1.0)
     trainer.usage[0, 7] = 0.1
     latent = torch.zeros(3, 16, 40)  # all vectors fall to one code
-    trainer(latent, all_layers(), generator())
+    trainer(latent, ALL_LAYERS, generator())
     with torch.no_grad():
         projected = layer.in_proj(latent)[0, :, 0]
     torch.testing.assert_close(layer.codebook.weight[7].detach(), projected)

@@ -9,7 +9,7 @@ import torch
 
 from phonoscope.codecs import start
 from phonoscope.codecs.clips import GAIN_DB, Clips
-from phonoscope.codecs.start import scale_encoder
+from phonoscope.codecs.start import initialise_from_data, scale_encoder
 from phonoscope.codecs.train import CURVE_COLUMNS, CodecTrainer
 from phonoscope.config.codecs import TrainingConfig
 from phonoscope.errors import DataError
@@ -192,3 +192,27 @@ def test_without_distillation_the_semantic_map_is_left_alone() -> None:
     trainer = trained("speechtokenizer", teacher=True)
     assert torch.equal(trainer.codec.model.transform.weight, before)
     assert "distillation" not in set(trainer.curve_frame()["part"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("deviation", [1.0, 0.3])
+def test_every_convolution_of_the_encoder_is_standardised_on_the_data(kind: str, deviation: float) -> None:
+    codec = build(kind)
+    rate = codec.sample_rate
+    audio = torch.from_numpy(np.stack([voice(0.6, rate, seed) for seed in range(4)]))[:, None]
+    with torch.no_grad():
+        before = codec.latent(audio).std()
+    initialise_from_data(codec.model.encoder, audio, deviation)
+    seen: list[torch.Tensor] = []
+    layers: list[Any] = [module for module in codec.model.encoder.modules() if hasattr(module, "weight_g")]
+    assert not any(layer._forward_hooks for layer in layers)
+    handles = [layer.register_forward_hook(lambda _, __, output: seen.append(output)) for layer in layers]
+    with torch.no_grad():
+        latent = codec.latent(audio)
+    for handle in handles:
+        handle.remove()
+    assert len(seen) == len(layers) > 8
+    for output in seen:
+        torch.testing.assert_close(output.mean(dim=(0, 2)), torch.zeros(output.shape[1]), atol=2e-3, rtol=0)
+        torch.testing.assert_close(output.std(dim=(0, 2)), torch.full((output.shape[1],), deviation), atol=2e-3, rtol=0)
+    assert float(latent.std()) == pytest.approx(deviation, rel=0.01) != pytest.approx(float(before), rel=0.01)

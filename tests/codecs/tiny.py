@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from phonoscope.codecs.base import encode_batch
-from phonoscope.codecs.checkpoints import random_codec
+from phonoscope.codecs.checkpoints import load_official, random_codec
 from phonoscope.codecs.hub import TransformersDac, TransformersMimi
 from phonoscope.codecs.rvq import kmeans
 from phonoscope.codecs.start import initialise_from_data, start_codebooks
+from phonoscope.errors import DataError
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "encodec": {
@@ -110,6 +111,13 @@ def save_official(kind: str, model: Any, folder: Path, settings: dict[str, Any] 
     return path
 
 
+def refused(kind: str, path: Path | str, message: str) -> None:
+    """Loading is refused in one line."""
+    with pytest.raises(DataError, match=message) as caught:
+        load_official(kind, path)
+    assert "\n" not in str(caught.value)
+
+
 def build(kind: str, seed: int = 0, **changes: Any) -> Any:
     """A tiny codec with random weights."""
     torch.manual_seed(seed)
@@ -158,11 +166,11 @@ def _enliven_transformers(codec: Any, audio: torch.Tensor, seed: int) -> None:
         for half in (quantizer.semantic_residual_vector_quantizer, quantizer.acoustic_residual_vector_quantizer):
             _start_rvq(half.layers, half.input_proj(latent), seed)
     else:
-        _start_rvq(codec._layers, latent, seed)
+        _start_rvq(codec.rvq_layers, latent, seed)
 
 
 def _start_dac(codec: Any, residual: torch.Tensor, seed: int) -> None:
-    for book in codec._layers:
+    for book in codec.rvq_layers:
         torch.nn.init.normal_(book.in_proj.weight)
         torch.nn.init.normal_(book.out_proj.weight, std=0.1)
         book.codebook.weight.copy_(kmeans(book.in_proj(residual)[0].t(), codec.codebook_size, seed)[0])

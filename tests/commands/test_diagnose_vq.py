@@ -75,7 +75,7 @@ def test_an_official_checkpoint_with_tokens_and_with_latents(kind: str, tmp_path
 @pytest.mark.parametrize("kind", ["encodec", "speechtokenizer"])
 def test_an_official_checkpoint_with_a_planted_unscaled_update(kind: str, tmp_path: Path) -> None:
     codec = alive(kind)
-    for layer in codec.rvq_layers():
+    for layer in codec.rvq_layers:
         book = layer._codebook
         book.cluster_size.copy_(torch.linspace(1, 20, 32))
         book.embed_avg.copy_(book.embed * book.cluster_size[:, None])
@@ -88,7 +88,7 @@ def test_an_official_checkpoint_with_a_planted_unscaled_update(kind: str, tmp_pa
 def test_planted_duplicates_in_dac(tmp_path: Path) -> None:
     codec = alive("dac")
     with torch.no_grad():
-        codec.rvq_layers()[2].codebook.weight[16:] = codec.rvq_layers()[2].codebook.weight[:16] * 3
+        codec.rvq_layers[2].codebook.weight[16:] = codec.rvq_layers[2].codebook.weight[:16] * 3
     result = diagnose_checkpoint(save_official("dac", codec.model, tmp_path, codec.architecture()))
     assert result.verdict == "duplicates"  # DAC compares directions, so a longer copy is a copy
     assert [str(fault) for fault in result.faults] == ["layer 3: 16 of 32 codes are copies of earlier ones"]

@@ -32,7 +32,7 @@ def dac() -> Any:
     """The official class with the quantizer of its 16 kHz model and random weights."""
     torch.manual_seed(0)
     codec = random_codec("dac", None, OFFICIAL_16_KHZ)
-    for layer in codec.rvq_layers():
+    for layer in codec.rvq_layers:
         torch.nn.init.normal_(layer.out_proj.bias)
     return codec
 

@@ -84,7 +84,7 @@ def make_weights(root: Path) -> None:
         initialise_from_data(codec.model.encoder, audio, 1.0)
         with torch.no_grad():
             residual = codec.latent(audio).transpose(1, 2).flatten(0, 1)
-            for layer in codec.rvq_layers():
+            for layer in codec.rvq_layers:
                 rows = residual[torch.randint(len(residual), (codec.codebook_size,))]
                 layer._codebook.embed.copy_(rows)
                 residual = residual - rows[torch.cdist(residual, rows).argmin(dim=1)]

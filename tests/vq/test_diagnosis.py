@@ -16,7 +16,7 @@ from phonoscope.vq.diagnosis import VERDICTS, Diagnosis, diagnose, diagnose_stat
 from phonoscope.vq.observe import Observed, observe_counts, observe_vectors
 from phonoscope.vq.quantizers import build_quantizer
 from phonoscope.vq.states import Book, Projection, QuantizerState, read_state
-from phonoscope.vq.usage import CodeUsage
+from phonoscope.vq.usage import CodeUsage, active_codes
 
 from .clusters import Clusters
 
@@ -88,7 +88,7 @@ def test_a_dataset_is_measured_as_the_quantizer_itself_does() -> None:
         assert [numbers["perplexity_dataset"] for numbers in result] == pytest.approx(
             usage.perplexity_dataset().tolist(), rel=1e-3
         )
-        assert [numbers["active_dataset"] for numbers in result] == usage.active().tolist()
+        assert [numbers["active_dataset"] for numbers in result] == active_codes(usage.counts).tolist()
         assert [numbers["vectors"] for numbers in result] == [3000] * 3
         assert [numbers["perplexity_ema"] for numbers in result] == pytest.approx(quantizer.perplexity_ema().tolist())
 

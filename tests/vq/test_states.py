@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from vector_quantize_pytorch import ResidualVQ, SimVQ, VectorQuantize
 
 from phonoscope.codecs.checkpoints import save_codec
@@ -13,7 +12,6 @@ from phonoscope.errors import DataError
 from phonoscope.files import write_safetensors
 from phonoscope.vq.quantizers import build_quantizer
 from phonoscope.vq.states import load_tensors, read_state
-from tests.codecs.test_checkpoints import Malicious
 from tests.codecs.tiny import ARCHITECTURES, living, save_official, voice
 
 
@@ -101,18 +99,6 @@ def test_a_package_quantizer_is_searched_as_it_searches_itself(changes: dict[str
     torch.testing.assert_close(book.decode(codes[0]).float(), quantized[0], atol=1e-5, rtol=1e-5)
 
 
-def test_codes_shrunk_to_zero_do_not_win_a_search_by_direction() -> None:
-    torch.manual_seed(0)
-    quantizer, z = VectorQuantize(8, 64, use_cosine_sim=True), torch.randn(500, 8)
-    dead = torch.tensor([3, 9])
-    for name in ("embed", "embed_avg", "cluster_size"):
-        getattr(quantizer._codebook, name)[0, dead] = 0
-    for tensors in (quantizer.state_dict(), {"codebook": quantizer._codebook.embed}):
-        (book,) = read_state(tensors).books
-        assert book.unit
-        assert torch.equal(book.search(F.normalize(z.double())), quantizer.eval()(z[None])[1][0])
-
-
 @pytest.mark.parametrize(
     ("tensors", "said"),
     [
@@ -134,7 +120,7 @@ def test_an_unknown_layout_is_refused(tensors: dict[str, torch.Tensor], said: st
         read_state(tensors)
 
 
-def test_unreadable_files_are_named_and_nothing_is_unpickled(tmp_path: Path) -> None:
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.pt: no such checkpoint"):
         load_tensors(tmp_path / "gone.pt")
     with pytest.raises(DataError, match="found none"):
@@ -145,7 +131,3 @@ def test_unreadable_files_are_named_and_nothing_is_unpickled(tmp_path: Path) -> 
             load_tensors(tmp_path / name)
     with pytest.raises(DataError, match=r"found a\.pt, b\.safetensors; name the file"):
         load_tensors(tmp_path)
-    torch.save({"state_dict": Malicious(tmp_path / "made")}, tmp_path / "evil.pt")
-    with pytest.raises(DataError, match=r"evil\.pt: not a torch checkpoint of weights"):
-        load_tensors(tmp_path / "evil.pt")
-    assert not (tmp_path / "made").exists()

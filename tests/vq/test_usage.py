@@ -58,4 +58,4 @@ def test_a_datasets_usage_does_not_depend_on_its_batches(sizes: list[int], seed:
     assert torch.equal(whole.counts, parts.counts)
     truth = [math.exp(entropy(column.bincount())) for column in codes.t()]
     assert whole.perplexity_dataset().tolist() == pytest.approx(truth)
-    assert whole.active().tolist() == [len(column.unique()) for column in codes.t()]
+    assert active_codes(whole.counts).tolist() == [len(column.unique()) for column in codes.t()]

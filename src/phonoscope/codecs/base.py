@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from phonoscope.codecs.rvq import QuantizerTrainer
 
 
-@dataclass(frozen=True)
-class CodebookTensors:
+class CodebookTensors(NamedTuple):
     """The code vectors of every RVQ layer. The two are the same but for DAC, which projects rows of 8 dimensions."""
 
     vectors: list[Tensor]  # per layer [K, D], as they enter the sum over layers
@@ -35,23 +33,12 @@ class Codec(Protocol):
     n_layers: int  # RVQ layers in use
     codebook_size: int  # codes per layer (K)
 
-    def latent(self, audio: Tensor) -> Tensor:
-        """The encoder's output before quantization: [B, 1, T] -> [B, D, F]."""
-
-    def quantize(self, latent: Tensor) -> Tensor:
-        """Codes of a latent: [B, D, F] -> [B, L, F], int64."""
-
-    def decode_latent(self, latent: Tensor) -> Tensor:
-        """Audio of a (quantized) latent: [B, D, F] -> [B, 1, T]."""
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """Audio of the codes of the first l layers: [B, l, F] -> [B, 1, F * hop_length]; DAC's is a little shorter."""
-
-    def codebooks(self) -> CodebookTensors:
-        """The code vectors of every layer in use."""
-
-    def architecture(self) -> dict[str, Any]:
-        """Arguments that build a model of the same shape again; JSON-able."""
+    def latent(self, audio: Tensor) -> Tensor: ...  # the encoder's output: [B, 1, T] -> [B, D, F]
+    def quantize(self, latent: Tensor) -> Tensor: ...  # its codes: [B, D, F] -> [B, L, F], int64
+    def decode_latent(self, latent: Tensor) -> Tensor: ...  # audio of a (quantized) latent: [B, D, F] -> [B, 1, T]
+    def decode(self, codes: Tensor) -> Tensor: ...  # of the first l layers: [B, l, F] -> [B, 1, F * hop_length or less]
+    def codebooks(self) -> CodebookTensors: ...  # of the layers in use
+    def architecture(self) -> dict[str, Any]: ...  # arguments that build a model of the same shape; JSON-able
 
 
 class TrainableCodec(Codec, Protocol):
@@ -59,8 +46,7 @@ class TrainableCodec(Codec, Protocol):
 
     start_deviation: float  # of every encoder layer's output at the start of training
 
-    def quantizer_trainer(self, decay: float, dead_usage: float) -> QuantizerTrainer:
-        """The training rule of its codebooks."""
+    def quantizer_trainer(self, decay: float, dead_usage: float) -> QuantizerTrainer: ...
 
 
 class Adapter:
@@ -71,11 +57,8 @@ class Adapter:
         if n_layers is not None and n_layers > len(layers):
             raise DataError(f"the checkpoint has {len(layers)} RVQ layers, not {n_layers}; ask for fewer layers")
         self.model: nn.Module = model.eval()
-        self._model, self._layers, self._architecture = model, layers[:n_layers], architecture
-        self.n_layers = len(self._layers)
-
-    def rvq_layers(self) -> list[Any]:
-        return self._layers
+        self._model, self.rvq_layers, self._architecture = model, layers[:n_layers], architecture
+        self.n_layers = len(self.rvq_layers)
 
     def architecture(self) -> dict[str, Any]:
         return dict(self._architecture)
@@ -94,8 +77,8 @@ class FactorisedAdapter(Adapter):
         return self.decode_latent(self._model.quantizer.from_codes(codes)[0])
 
     def codebooks(self) -> CodebookTensors:
-        raw = [layer.codebook.weight.detach().clone() for layer in self._layers]
-        return CodebookTensors([project(layer.out_proj, r) for layer, r in zip(self._layers, raw, strict=True)], raw)
+        raw = [layer.codebook.weight.detach().clone() for layer in self.rvq_layers]
+        return CodebookTensors([project(layer.out_proj, r) for layer, r in zip(self.rvq_layers, raw, strict=True)], raw)
 
 
 def project(projection: Any, rows: Tensor) -> Tensor:

@@ -32,12 +32,10 @@ def load_codec(source: str | Path, n_layers: int | None = None, *, kind: str | N
     if kind is not None:
         return load_official(kind, source, n_layers)
     path = Path(source).expanduser()
-    if isinstance(source, str) and source in packaged_names():
-        return load_packaged(source, n_layers)
-    if isinstance(source, str) and not path.exists():
+    if isinstance(source, str) and (source in packaged_names() or not path.exists()):
         if source.count("/") == 1 and not source.startswith(("/", ".", "~")):
             return codec_kind("transformers").load(source, n_layers)
-        raise DataError(f"{source}: no such folder, and no packaged codec; packaged are {_packaged()}")
+        return load_packaged(source, n_layers)
     if path.is_file():
         raise DataError(f"{path}: an official checkpoint needs its kind, one of {', '.join(kind_names())}")
     return _load_saved(path, n_layers)
@@ -58,7 +56,7 @@ def _load_saved(folder: Path, n_layers: int | None) -> Codec:
     """A codec that `save_codec` wrote, or one in transformers' form."""
     import torch
 
-    config = _read_config(folder)
+    config = read_config(folder)
     if "model_type" in config:
         return codec_kind("transformers").load(str(folder), n_layers)
     try:
@@ -73,7 +71,8 @@ def _load_saved(folder: Path, n_layers: int | None) -> Codec:
     return load_strict(codec, state, folder / "model.safetensors")
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """The content of a folder's config.json. Raises `DataError` naming it."""
     path = folder / "config.json"
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
@@ -88,34 +87,21 @@ def packaged_names() -> list[str]:
     return sorted(path.parent.name for path in PACKAGED.glob("*/config.json"))
 
 
-def _packaged() -> str:
-    return ", ".join(packaged_names()) or "none"
-
-
 def load_packaged(name: str, n_layers: int | None = None) -> Codec:
-    """A packaged model by name. Raises `DataError` that lists the packaged models if there is none of this name."""
-    if name not in packaged_names():
-        raise DataError(f"no packaged model {name!r}; packaged are {_packaged()}")
-    _check_sum(name)
-    return _load_saved(PACKAGED / name, n_layers)
-
-
-def _check_sum(name: str) -> None:
-    """Raise `DataError` unless a packaged model's weights have the SHA-256 that stands in `SHA256SUMS`."""
+    """A packaged model by name. Raises `DataError` if there is none, or its weights are not those of `SHA256SUMS`."""
+    names = packaged_names()
+    if name not in names:
+        raise DataError(f"{name}: no such folder or packaged model; packaged are {', '.join(names) or 'none'}")
     weights, listing = PACKAGED / name / "model.safetensors", PACKAGED / "SHA256SUMS"
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     if not listing.is_file() or f"{digest}  {name}/{weights.name}" not in listing.read_text("utf-8").splitlines():
-        raise DataError(
-            f"{weights}: SHA-256 is {digest}, which {listing.name} does not have; `git checkout` the file, or, if you "
-            f"trained it again, write its `sha256sum` into {listing}"
-        )
+        reason = f"SHA-256 is {digest}, not that in {listing}"
+        raise DataError(f"{weights}: {reason}; `git checkout` the file, or write its new sum there")
+    return _load_saved(PACKAGED / name, n_layers)
 
 
 def load_official(kind: str, checkpoint: str | Path, n_layers: int | None = None) -> Codec:
-    """An official checkpoint, in the form in which the kind's package publishes it; nothing is unpickled.
-
-    Raises `DataError` naming a file that cannot be used, `ParamsError` for an unknown kind, and `EnvironmentFault`.
-    """
+    """An official checkpoint, in the form in which the kind's package publishes it; nothing is unpickled."""
     maker, path = codec_kind(kind), Path(checkpoint).expanduser()
     if maker.trainable and not path.is_absolute() and not path.exists():
         raise DataError(f"{path}: no such checkpoint; give a path to a file; Hub ids need kind: transformers")
@@ -132,10 +118,7 @@ def random_codec(kind: str, n_layers: int | None = None, architecture: dict[str,
 
 
 def open_codec(name: str, config: CodecConfig) -> Any:
-    """The codec of one section of the parameters, before any training.
-
-    Raises `ParamsError` for a kind that is unknown or cannot do what the section asks, `DataError`, `EnvironmentFault`.
-    """
+    """The codec of one section of the parameters, before any training. Raises `ParamsError` if the kind cannot."""
     check_config(config)
     if config.untrained and ":" in config.checkpoint:
         official = load_official(config.kind, config.checkpoint.partition(":")[2])
@@ -145,7 +128,7 @@ def open_codec(name: str, config: CodecConfig) -> Any:
     if config.checkpoint != "packaged":
         return load_official(config.kind, config.checkpoint, config.layers)
     codec = load_packaged(name, config.layers)
-    kind = _read_config(PACKAGED / name)["kind"]
+    kind = read_config(PACKAGED / name)["kind"]
     if kind != config.kind:
         raise DataError(f"{name}: kind is {config.kind}, but the packaged {name} is of kind {kind}")
     return codec

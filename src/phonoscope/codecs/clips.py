@@ -55,9 +55,8 @@ class Clips:
         lengths = np.array([len(waveform) for waveform in self.waveforms], dtype=np.float64)
         chosen = rng.choice(len(lengths), size=self.batch_size, p=lengths / lengths.sum())
         audio = torch.zeros(self.batch_size, self.clip_frames * self.hop_length)
-        teacher, features = self.teacher, None
-        if teacher is not None:
-            features = torch.zeros(self.batch_size, self.clip_frames, teacher[0].shape[1])
+        width = self.teacher[0].shape[1] if self.teacher else 0
+        features = torch.zeros(self.batch_size, self.clip_frames, width)
         for row, index in enumerate(chosen):
             waveform = self.waveforms[index]
             # clips start at a frame, where the teacher's features start too
@@ -65,10 +64,10 @@ class Clips:
             clip = waveform[start * self.hop_length :][: audio.shape[1]]
             gain = 10 ** (-rng.uniform(0, GAIN_DB) / 20)
             audio[row, : len(clip)] = torch.from_numpy(clip) * gain
-            if teacher is not None and features is not None:
-                frames = teacher[index][start : start + self.clip_frames]
+            if self.teacher:
+                frames = self.teacher[index][start : start + self.clip_frames]
                 features[row, : len(frames)] = frames
-        return audio, features
+        return audio, features if self.teacher else None
 
 
 def teacher_features(encode: Callable[..., Any], waveforms: Waveforms) -> list[Tensor]:

@@ -37,13 +37,13 @@ class TransformersCodec(Adapter):
 
     def quantize(self, latent: Tensor) -> Tensor:
         residual, codes = latent, []
-        for layer in self._layers:
+        for layer in self.rvq_layers:
             codes.append(layer.encode(residual))
             residual = residual - layer.decode(codes[-1])
         return torch.stack(codes, dim=1)
 
     def codebooks(self) -> CodebookTensors:
-        rows = [layer.codebook.embed.detach().clone() for layer in self._layers]
+        rows = [layer.codebook.embed.detach().clone() for layer in self.rvq_layers]
         return CodebookTensors(vectors=rows, raw=rows)
 
     def decode(self, codes: Tensor) -> Tensor:
@@ -61,8 +61,7 @@ class TransformersEncodec(TransformersCodec):
     def all_layers(model: Any) -> list[Any]:
         config = model.config
         if config.audio_channels != 1 or config.normalize or config.chunk_length_s:
-            reason = "this EnCodec is stereo or cuts and rescales its audio"
-            raise DataError(f"{reason}; give a mono one such as encodec_24khz")
+            raise DataError("this EnCodec is stereo or rescales its audio; give a mono one such as encodec_24khz")
         return list(model.quantizer.layers)
 
 
@@ -101,7 +100,7 @@ class TransformersMimi(TransformersCodec):
         return self.decode_latent(self._model.quantizer.decode(codes))
 
     def codebooks(self) -> CodebookTensors:
-        raw = [layer.codebook.embed.detach().clone() for layer in self._layers]
+        raw = [layer.codebook.embed.detach().clone() for layer in self.rvq_layers]
         maps = [half.output_proj for half in _mimi_halves(self._model) for _ in half.layers][: self.n_layers]
         return CodebookTensors([project(out, r) if out else r for out, r in zip(maps, raw, strict=True)], raw)
 

@@ -61,9 +61,7 @@ def log_mel(audio: Tensor, sample_rate: int, hop: int) -> Tensor:
 
 
 def distillation_loss(projected: Tensor, teacher: Tensor) -> Tensor:
-    """SpeechTokenizer's D-axis distillation (arXiv:2308.16692, eq. 2).
-
-    The mean over dimensions of -log sigmoid of the cosine over time.
+    """SpeechTokenizer's D-axis distillation (arXiv:2308.16692, eq. 2): mean of -log sigmoid of the cosine over time.
 
     projected, teacher: [B, F, D'], the student's RVQ layer 1 after its linear map and the teacher's features.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -30,13 +31,9 @@ def si_sdr_db(reference: NDArray[np.float32], estimate: NDArray[np.float32]) -> 
 
 def mel_distance_db(reference: NDArray[np.float32], estimate: NDArray[np.float32], sample_rate: int) -> float:
     """Mean absolute difference of log-mel energies in dB: 80 mels, 25 ms windows, 10 ms hop, floor 80 dB below peak."""
-    librosa = load_librosa()
-
-    def mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        n_fft, hop = round(0.025 * sample_rate), round(0.010 * sample_rate)
-        return librosa.feature.melspectrogram(y=samples, sr=sample_rate, n_fft=n_fft, hop_length=hop, n_mels=80)
-
-    target, output = mel(reference), mel(estimate)
+    mel, n_fft, hop = load_librosa().feature.melspectrogram, round(0.025 * sample_rate), round(0.010 * sample_rate)
+    settings = {"sr": sample_rate, "n_fft": n_fft, "hop_length": hop, "n_mels": 80}
+    target, output = mel(y=reference, **settings), mel(y=estimate, **settings)
     # one floor for both, by the reference's peak: silence in the estimate must not count for more than it is heard
     floor = max(float(target.max()) * 1e-8, 1e-12)
     return float(np.abs(10 * np.log10(np.maximum(target, floor)) - 10 * np.log10(np.maximum(output, floor))).mean())
@@ -48,13 +45,11 @@ def stoi(reference: NDArray[np.float32], estimate: NDArray[np.float32], sample_r
 
     if len(reference) < STOI_MIN_S * sample_rate:
         return None
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), suppress(RuntimeWarning):
         # pystoi returns 1e-5 with this warning when fewer than 30 frames remain after its silence removal
         warnings.simplefilter("error", RuntimeWarning)
-        try:
-            return float(pystoi(reference, estimate, sample_rate))
-        except RuntimeWarning:
-            return None
+        return float(pystoi(reference, estimate, sample_rate))
+    return None
 
 
 def clip_quality(codec: Any, samples: NDArray[np.float32]) -> list[tuple[int, str, float | None]]:

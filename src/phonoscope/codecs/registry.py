@@ -25,10 +25,8 @@ NO_CHECKPOINT = ("packaged", "scratch", "untrained")  # they stand for the small
 class CodecKind:
     """One class of codecs, and how its models are made."""
 
-    build: Callable[[dict[str, Any], int | None], Any]
-    """A model with random weights, from its architecture and the number of RVQ layers in use (None: all)."""
-    load: Callable[[str, int | None], Codec]
-    """A model from an official checkpoint: a path or a Hub id, and the number of RVQ layers in use."""
+    build: Callable[[dict[str, Any], int | None], Any]  # random weights; from architecture and RVQ layers (None: all)
+    load: Callable[[str, int | None], Codec]  # from an official checkpoint, a path or a Hub id, and RVQ layers
     small: Mapping[str, Any] | None = None  # architecture that is trained here; None: models are only loaded
     small_layers: int = 0  # its RVQ layers
     official: Mapping[str, Any] | None = None  # architecture of the official model
@@ -65,5 +63,4 @@ def check_config(config: CodecConfig) -> None:
     if not kind.trainable and config.adapt_steps not in ("auto", 0):
         raise ParamsError(f"adapt_steps: codecs of kind {config.kind} cannot be trained here; set it to 0")
     if kind.trainable and config.checkpoint in NO_CHECKPOINT and config.layers > kind.small_layers:
-        has = f"the small {config.kind} has {kind.small_layers} RVQ layers"
-        raise ParamsError(f"layers: {has}, not {config.layers}; lower layers")
+        raise ParamsError(f"layers: the small {config.kind} has {kind.small_layers} RVQ layers, not {config.layers}")

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,19 +20,14 @@ from torch import Tensor, nn
 from phonoscope.ema import ema_codes, ema_update
 
 
-@dataclass(frozen=True)
-class Quantized:
-    """One training pass through the quantizer.
+class Quantized(NamedTuple):
+    """One training pass through the quantizer."""
 
-    quantized: [B, D, F] with a straight-through gradient. first: layer 1 alone, likewise. codes: [B, L, F].
-    commitment, codebook: scalars; codebook is None for EMA codebooks, which take no gradient.
-    """
-
-    quantized: Tensor
-    first: Tensor
-    codes: Tensor
-    commitment: Tensor
-    codebook: Tensor | None
+    quantized: Tensor  # [B, D, F], with a straight-through gradient
+    first: Tensor  # [B, D, F]: the same of layer 1 alone
+    codes: Tensor  # [B, L, F]
+    commitment: Tensor  # scalar
+    codebook: Tensor | None  # scalar; None for EMA codebooks, which take no gradient
 
 
 class QuantizerTrainer(ABC):
@@ -121,13 +115,9 @@ class EmaRvqTrainer(QuantizerTrainer):
             self._update(book, residual.detach().reshape(-1, residual.shape[-1]), code.reshape(-1), generator)
             residual = residual - row
             codes.append(code)
-        return Quantized(  # straight-through: the gradient at the output reaches the latent unchanged
-            quantized=latent + (total.transpose(1, 2) - latent).detach(),
-            first=latent + (first.transpose(1, 2) - latent).detach(),
-            codes=torch.stack(codes, dim=1),
-            commitment=commitment / len(self.books),
-            codebook=None,
-        )
+        # straight-through: the gradient at the output reaches the latent unchanged
+        total, first = (latent + (part.transpose(1, 2) - latent).detach() for part in (total, first))
+        return Quantized(total, first, torch.stack(codes, dim=1), commitment / len(self.books), None)
 
     def _update(self, book: Any, vectors: Tensor, codes: Tensor, generator: torch.Generator) -> None:
         uniform = len(vectors) / book.codebook_size

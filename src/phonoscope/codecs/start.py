@@ -1,21 +1,40 @@
 """The start of a codec with random weights: encoder layers scaled by data, codebooks from k-means of latents.
 
-A codec in this state is the untrained control of the probes, and the point from which a new codec is trained.
+A codec in this state is the untrained control of the probes, whose tokens know the audio though nothing was learnt from
+speech, and the point from which a new codec is trained.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from functools import lru_cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from phonoscope.codecs.base import TrainableCodec, device_of
+from phonoscope.audio import read_audio, resample
+from phonoscope.codecs.base import TrainableCodec, device_of, encode
+from phonoscope.codecs.checkpoints import load_codec, random_codec, save_codec
 from phonoscope.codecs.clips import Clips
+from phonoscope.compute import derive_seed, parallel_map, setup_torch
+from phonoscope.data import Latents
+from phonoscope.stats import evenly_spaced
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from phonoscope.config.codecs import TrainingConfig
+    from phonoscope.config.compute import ComputeConfig
 
 MIN_DEVIATION = 1e-4
 SCALING_BATCHES = 4  # of clips, that set the scale of the encoder's layers
 START_VECTORS = 24_000  # latents that the k-means start of the codebooks sees
+START_LATENTS = 8_192  # the same for `untrained_codes`
+START_UTTERANCES = 64  # whose clips set its scale there
 
 
 def scale_encoder(codec: TrainableCodec, clips: Clips) -> None:
@@ -35,12 +54,9 @@ def latents_of(codec: TrainableCodec, clips: Clips, first_step: int = 0) -> Tens
     """About `START_VECTORS` latents [N, D] of the clips that training draws from `first_step` on."""
     codec.model.eval()
     batches = max(1, START_VECTORS // (clips.clip_frames * clips.batch_size))
-    parts = []
     with torch.no_grad():
-        for step in range(first_step, first_step + batches):
-            audio = clips.draw(step)[0].to(device_of(codec))
-            parts.append(codec.latent(audio[:, None]).transpose(1, 2).flatten(0, 1))
-    return torch.cat(parts)
+        drawn = (clips.draw(step)[0].to(device_of(codec)) for step in range(first_step, first_step + batches))
+        return torch.cat([codec.latent(audio[:, None]).transpose(1, 2).flatten(0, 1) for audio in drawn])
 
 
 def initialise_from_data(encoder: nn.Module, audio: Tensor, deviation: float) -> None:
@@ -61,9 +77,61 @@ def initialise_from_data(encoder: nn.Module, audio: Tensor, deviation: float) ->
 
     layers = [module for module in encoder.modules() if isinstance(module, nn.Conv1d) and hasattr(module, "weight_g")]
     hooks = [layer.register_forward_hook(standardise) for layer in layers]
-    try:
-        with torch.no_grad():
-            encoder(audio)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with torch.no_grad():
+        encoder(audio)
+    for hook in hooks:
+        hook.remove()
+
+
+def untrained_codes(
+    trained: Path,
+    kind: str,
+    files: Mapping[str, Path],
+    training: TrainingConfig,
+    compute: ComputeConfig,
+    *,
+    layers: int,
+    seed: int,
+) -> tuple[dict[str, NDArray[np.int16]], list[NDArray[Any]]]:
+    """Codes [L, F] of audio files by name, and one codebook [K, D] a layer, of a codec with random weights.
+
+    It has the architecture of the codec in the folder `trained`. Its layers are scaled by the data as before a first
+    training step, its codebooks set by k-means.
+    """
+    setup_torch(compute, derive_seed(seed, "untrained"))
+    model = random_codec(kind, layers, load_codec(trained, layers).architecture())
+    names = list(files)[:: max(1, len(files) // START_UTTERANCES)]
+    audio = [resample(*read_audio(files[name]), model.sample_rate) for name in names]
+    scale_encoder(model, Clips.of(model, audio, training))
+    with TemporaryDirectory(prefix="phonoscope-untrained-") as folder:
+        save_codec(model, kind, Path(folder))  # worker processes open it from there
+        latents = _latents_of_files(Path(folder), files, compute, layers)
+    chosen = evenly_spaced(len(latents.values), START_LATENTS, "floor")
+    start_codebooks(model, torch.from_numpy(latents.values[chosen]), derive_seed(seed, "kmeans"))
+    with torch.inference_mode():
+        codes = {
+            name: model.quantize(torch.from_numpy(latents[name].T[None].copy()))[0].numpy().astype(np.int16)
+            for name in latents.utterances
+        }
+    return codes, [book.numpy() for book in model.codebooks().vectors]
+
+
+def _latents_of_files(folder: Path, files: Mapping[str, Path], compute: ComputeConfig, layers: int) -> Latents:
+    weights = folder.resolve()  # a worker that is kept from an earlier call may have another working directory
+    workers = compute.workers if device_of(_model(weights, layers, compute)).type == "cpu" else 1
+    work = partial(_latent_of_file, weights, layers, compute)
+    latents = parallel_map(work, list(files.values()), workers=workers, description="latents")
+    return Latents.from_arrays(dict(zip(files, latents, strict=True)))
+
+
+@lru_cache(maxsize=1)
+def _model(folder: Path, layers: int, compute: ComputeConfig) -> Any:
+    """A codec on its device, loaded once a process."""
+    device, codec = setup_torch(compute, 0), load_codec(folder, layers)
+    codec.model.to(device)
+    return codec
+
+
+def _latent_of_file(folder: Path, layers: int, compute: ComputeConfig, file: Path) -> NDArray[np.float32]:
+    """The latent of one file, [frames, dims]."""
+    return encode(_model(folder, layers, compute), *read_audio(file)).latent.T.float().cpu().numpy()

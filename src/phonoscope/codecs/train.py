@@ -178,16 +178,13 @@ class CodecTrainer:
             self.step, self.curve = state["step"], state["curve"]
             self._steps, self._sums, self._counts = state["steps"], state["sums"], state["counts"]
         except (OSError, EOFError, RuntimeError, KeyError, ValueError, UnpicklingError) as error:
-            reason = f"not a training checkpoint of this codec ({error})"
-            raise DataError(f"{path}: {reason}; delete it to start again") from error
+            raise DataError(f"{path}: not a training checkpoint of this codec ({error}); delete it") from error
 
 
 def _check(losses: dict[str, Tensor], step: int) -> None:
-    """Raise `DataError`, naming step and part, for a loss that is not finite."""
     for part, value in losses.items():
         if not torch.isfinite(value):
-            reason = f"the {part} part is {float(value)} at step {step}"
-            raise DataError(f"codec training: {reason}; lower the learning rate, or check the audio")
+            raise DataError(f"the {part} part is {float(value)} at step {step}; lower the learning rate")
 
 
 def train_codec(
@@ -197,27 +194,23 @@ def train_codec(
 
     clips: needed unless the codec is only loaded. Raises `DataError` if the teacher's features do not fit the codec.
     """
-    nothing = pd.DataFrame(columns=CURVE_COLUMNS)
-    if clips is None:
-        return nothing
-    if config.untrained:
+    curve: list[tuple[int, str, str, int, float]] = []
+    if clips is not None and config.untrained:
         scale_encoder(codec, clips)
         start_codebooks(codec, latents_of(codec, clips), derive_seed(clips.seed, "kmeans"))
-        return nothing
-    if clips.teacher is not None:
-        width, given = codec.architecture()["semantic_dimension"], clips.teacher[0].shape[1]
-        if given != width:
-            reason = f"the codec is distilled to {width} dimensions, the teacher has {given}"
-            raise DataError(f"{reason}; choose another teacher, or do not distil")
-    curves = []
-    if config.checkpoint == "scratch":
-        trainer = CodecTrainer(codec, training, distill=config.distill)
-        trainer.train(clips)
-        curves.append(trainer.curve_frame())
-    if adapt_steps:
-        # the mel head, which leads a new model out of silence, would only disturb a trained one
-        adapting = training.model_copy(update={"latent_mel_weight": 0.0})
-        trainer = CodecTrainer(codec, adapting, distill=config.distill)
-        trainer.run(clips, 0, adapt_steps, training.adapt_lr, quantized=True)
-        curves.append(trainer.curve_frame())
-    return pd.concat(curves)
+    elif clips is not None:
+        if clips.teacher:
+            given, width = clips.teacher[0].shape[1], codec.architecture()["semantic_dimension"]
+            if given != width:
+                raise DataError(f"the teacher has {given} dimensions, the codec {width}; take another or do not distil")
+        if config.checkpoint == "scratch":
+            trainer = CodecTrainer(codec, training, distill=config.distill)
+            trainer.train(clips)
+            curve += trainer.curve
+        if adapt_steps:
+            # the mel head, which leads a new model out of silence, would only disturb a trained one
+            adapting = training.model_copy(update={"latent_mel_weight": 0.0})
+            trainer = CodecTrainer(codec, adapting, distill=config.distill)
+            trainer.run(clips, 0, adapt_steps, training.adapt_lr, quantized=True)
+            curve += trainer.curve
+    return pd.DataFrame(curve, columns=CURVE_COLUMNS)

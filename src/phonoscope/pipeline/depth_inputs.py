@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 def depth_inputs(params: Params, codec: str) -> tuple[list[Posed], NDArray[np.bool_], CodecInputs]:
     """Posed tasks, utterances to probe [utterances] and inputs. Raises `ParamsError` if too few latents were kept."""
     from phonoscope.codecs.registry import codec_kind
-    from phonoscope.codecs.untrained import untrained_codes
+    from phonoscope.codecs.start import untrained_codes
     from phonoscope.data import Codebooks, Labels, Latents, Manifest, Split, Tokens
     from phonoscope.probes import CodecInputs, pose, read_frames
     from phonoscope.probes.pose import sample_utterances

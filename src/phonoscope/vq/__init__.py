@@ -1,8 +1,7 @@
 """Vector quantizers: EMA codebooks, their usage, and the diagnosis of anyone's quantizer from its checkpoint."""
 
-from phonoscope.vq.codebooks import EmaCodebook
 from phonoscope.vq.diagnosis import Diagnosis, diagnose
-from phonoscope.vq.quantizers import Quantizer, build_quantizer
+from phonoscope.vq.quantizers import EmaCodebook, Quantizer, build_quantizer
 from phonoscope.vq.states import read_state
 from phonoscope.vq.usage import CodeUsage
 

@@ -7,7 +7,6 @@ print(result)                                                 # result.faults, r
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,8 +69,7 @@ class Diagnosis:
     """The faults of a quantizer, and the numbers that they rest on."""
 
     layout: str  # whose form the checkpoint has
-    layers: list[dict[str, Any]]
-    """Numbers of each layer, JSON-able, with its own verdict; None stands for a number that could not be measured."""
+    layers: list[dict[str, Any]]  # numbers of each layer and its verdict, JSON-able; None: could not be measured
     faults: list[Fault]  # by layer, and within a layer the gravest first
     not_judged: list[str]  # questions that neither state nor data answer, and why
 
@@ -90,13 +88,8 @@ class Diagnosis:
 
     def to_dict(self) -> dict[str, Any]:
         """The diagnosis, JSON-able: verdict, and as evidence its meaning, the reasons and the numbers."""
-        evidence = {
-            "layout": self.layout,
-            "meaning": VERDICTS[self.verdict],
-            "reasons": [str(fault) for fault in self.faults],
-            "layers": self.layers,
-            "not_judged": self.not_judged,
-        }
+        evidence: dict[str, Any] = {"layout": self.layout, "meaning": VERDICTS[self.verdict]}
+        evidence |= {"reasons": list(map(str, self.faults)), "layers": self.layers, "not_judged": self.not_judged}
         return {"verdict": self.verdict, "evidence": evidence}
 
     def __str__(self) -> str:
@@ -122,23 +115,15 @@ def diagnose(
         codes: codes [N, L] of a dataset as an array, or a token table (.parquet with code_1, code_2, ...).
     Raises: `DataError`, naming the file if there is one, for an unknown layout or data that do not fit.
     """
-    if isinstance(quantizer, str | Path):
-        with _named(quantizer):
-            state = read_state(load_tensors(Path(quantizer)))
-    elif isinstance(quantizer, Mapping):
-        state = read_state(quantizer)
-    else:
-        state = _state_of_arrays(quantizer, cluster_sizes, sums)
+    with _named(quantizer):
+        tensors = load_tensors(Path(quantizer)) if isinstance(quantizer, str | Path) else quantizer
+        state = read_state(tensors) if isinstance(tensors, Mapping) else _state_of_arrays(tensors, cluster_sizes, sums)
     if vectors is not None and codes is not None:
         raise DataError("give either vectors or codes")
-    observed: list[Observed] = []
-    if vectors is not None:
-        with _named(vectors):
-            observed = observe_vectors(state, read_vectors(vectors))
-    if codes is not None:
-        with _named(codes):
-            observed = observe_counts(state, read_counts(codes))
-    return diagnose_state(state, observed)
+    with _named(codes if vectors is None else vectors):
+        if vectors is not None:
+            return diagnose_state(state, observe_vectors(state, read_vectors(vectors)))
+        return diagnose_state(state, [] if codes is None else observe_counts(state, read_counts(codes)))
 
 
 def _state_of_arrays(books: Any, sizes: Any, sums: Any) -> QuantizerState:
@@ -181,16 +166,15 @@ def _not_judged(state: QuantizerState, observed: Sequence[Observed]) -> list[str
     """Questions that the state and the data leave open, and why."""
     missing = []
     stale = any(book.sizes is not None and not book.updated for book in state.books)
+    why = "were never updated" if stale else "are missing"
     if any(not book.updated for book in state.books[len(observed) :]):
-        why = "the checkpoint's cluster sizes were never updated" if stale else "the checkpoint has no cluster sizes"
-        missing.append(f"usage: {why}; give data")
+        missing.append(f"usage: the checkpoint's cluster sizes {why}; give data")
     silent = [(book, seen) for book, seen in zip(state.books, observed, strict=False) if not book.updated]
     if any(seen.counts.sum() < VECTORS_A_CODE_FOR_DEAD * len(book.vectors) for book, seen in silent):
         missing.append(f"dead codes: the data have fewer than {VECTORS_A_CODE_FOR_DEAD} vectors per code")
     needs_sums = any((book.sums is None or not book.updated) and not book.unit for book in state.books)
     if needs_sums and not any(seen.norm for seen in observed):
-        why = "the checkpoint's EMA sums were never updated" if stale else "the checkpoint has no EMA sums"
-        missing.append(f"scale of the codes: {why}; give encoder outputs as data")
+        missing.append(f"scale of the codes: the checkpoint's EMA sums {why}; give encoder outputs as data")
     return missing
 
 
@@ -274,15 +258,11 @@ def judge(numbers: dict[str, Any]) -> list[tuple[str, str]]:
     return sorted(faults, key=lambda fault: list(VERDICTS).index(fault[0]))
 
 
-def _near(value: float, target: float) -> bool:
-    return value > 0 and target > 0 and abs(math.log(value / target)) < math.log(RATIO_TOLERANCE)
-
-
 def _scale_faults(numbers: dict[str, Any]) -> list[tuple[str, str]]:
     n, by_sums, by_inputs = numbers["ema_count"], numbers["norm_over_centroid"], numbers["norm_over_input"]
     remedy = "divide the EMA sums by n times the smoothed shares, as in (N + eps) / (n + K eps) * n"
-    if by_sums is not None and not _near(by_sums, 1):
-        if _near(by_sums, n):
+    if by_sums is not None and not 1 / RATIO_TOLERANCE < by_sums < RATIO_TOLERANCE:
+        if n / RATIO_TOLERANCE < by_sums < n * RATIO_TOLERANCE:
             against = f"code norms are {by_sums:.4g} times those of their centroids, and n is {n:.4g}"
             return [("unscaled_ema", f"{against}; {remedy}")]
         return [("inconsistent_sums", f"code norms are {by_sums:.3g} times those of their centroids, not once")]

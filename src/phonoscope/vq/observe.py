@@ -27,10 +27,7 @@ class Observed:
 
 
 def observe_vectors(state: QuantizerState, vectors: Tensor) -> list[Observed]:
-    """Pass encoder outputs [N, D] through the layers, up to the first one whose codes are not finite.
-
-    Raises: `DataError` if they do not fit or are not finite, or the layers do not fit each other.
-    """
+    """Pass encoder outputs [N, D] through the layers, up to the first one whose codes are not finite."""
     width = _input_width(state)
     if vectors.ndim != 2 or vectors.shape[1] != width or not len(vectors):
         raise DataError(f"the quantizer takes vectors [N, {width}], not {list(vectors.shape)}")
@@ -75,10 +72,7 @@ def _input_width(state: QuantizerState) -> int:
 
 
 def observe_counts(state: QuantizerState, counts: Sequence[Tensor]) -> list[Observed]:
-    """Usage from the counts [K] of the first layers' codes.
-
-    Raises `DataError` if there are more layers than codebooks, or a code is outside its codebook.
-    """
+    """Usage from the counts [K] of the first layers' codes."""
     if len(counts) > len(state.books):
         raise DataError(f"the codes have {len(counts)} layers, the checkpoint has {len(state.books)}")
     observed = []
@@ -95,12 +89,9 @@ def as_tensor(array: Any) -> Tensor:
 
 
 def read_counts(data: Any) -> list[Tensor]:
-    """Counts of each layer's codes: of an array [N, L] (or [N] for one layer), or a token table (.parquet).
-
-    Only the columns code_1, code_2, ... of the table are read, one at a time. Raises `DataError`.
-    """
+    """Counts of each layer's codes: of an array [N, L] (or [N] for one layer), or a token table (.parquet)."""
     if isinstance(data, str | Path):
-        return _counts_of_table(_existing(data))
+        return _counts_of_table(Path(data))
     codes = as_tensor(data).cpu().numpy()
     codes = codes[:, None] if codes.ndim == 1 else codes
     if codes.ndim != 2 or not codes.size or not np.issubdtype(codes.dtype, np.integer) or codes.min() < 0:
@@ -116,31 +107,22 @@ def _counts_of_table(path: Path) -> list[Tensor]:
             names = file.schema_arrow.names
             columns = [name for name in Tokens(path, (0,) * len(names), 0.0).code_columns if name in names]
             counts = [torch.from_numpy(np.bincount(file.read([name])[name].to_numpy())) for name in columns]
-    except (ValueError, TypeError) as error:  # of Arrow, or of NumPy for what is no code
+    except (OSError, ValueError, TypeError) as error:  # of Arrow, or of NumPy for what is no code
         raise DataError(f"not a table of tokens ({error})") from error
     if not counts or not counts[0].sum():
         raise DataError("not a table of tokens: it has no codes in columns code_1, code_2, ...")
     return counts
 
 
-def _existing(file: str | Path) -> Path:
-    if not Path(file).is_file():
-        raise DataError("no such file of data")
-    return Path(file)
-
-
 def read_vectors(data: Any) -> Tensor:
-    """Encoder outputs: an array [N, D], or a .npy or .safetensors file of arrays [..., D] as [N, D].
-
-    Tensors `train` and `eval` of a file are joined. Raises `DataError`.
-    """
+    """Encoder outputs: an array [N, D], or a .npy or .safetensors file of arrays [..., D], joined to [N, D]."""
     if not isinstance(data, str | Path):
         return as_tensor(data)
-    path = _existing(data)
+    path = Path(data)
     if path.suffix == ".npy":
         try:
             parts = [torch.from_numpy(np.load(path))]
-        except (ValueError, TypeError, EOFError) as error:
+        except (OSError, ValueError, TypeError, EOFError) as error:
             raise DataError(f"not an array of numbers ({error})") from error
     elif path.suffix == ".safetensors":
         tensors = load_tensors(path)

@@ -109,10 +109,7 @@ class QuantizerState:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Every tensor of a checkpoint, by dotted name. A folder stands for the one file of weights in it.
-
-    Only tensors and plain containers are read; nothing is unpickled. Raises `DataError` naming the file.
-    """
+    """Every tensor of a checkpoint, by dotted name; nothing is unpickled. A folder stands for its one file."""
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
         named = [file for file in files if file.name == "model.safetensors"] or files

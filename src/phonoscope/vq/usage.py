@@ -17,10 +17,9 @@ def perplexity(counts: Tensor) -> Tensor:
 
 
 def perplexity_clamped(counts: Tensor, epsilon: float = 1e-5) -> Tensor:
-    """Perplexity with shares clamped to `epsilon` from below: [..., K] -> [...].
+    """Perplexity with shares clamped to `epsilon` from below, a common formula, to study it: [..., K] -> [...].
 
-    A formula in common use, kept to study it: every unused code adds -epsilon log(epsilon), so that one code of 512
-    reads 1.06.
+    Every unused code adds -epsilon log(epsilon), so that one code of 512 reads 1.06.
     """
     shares = _shares(counts).clamp(min=epsilon)
     return (-shares * shares.log()).sum(dim=-1).exp()
@@ -58,7 +57,3 @@ class CodeUsage:
     def perplexity_dataset(self) -> Tensor:
         """[layers]. Raises `DataError` before anything was added."""
         return perplexity(self.counts)
-
-    def active(self, share: float = 0.0) -> Tensor:
-        """[layers]: number of codes with more than `share` of the dataset's vectors."""
-        return active_codes(self.counts, share)

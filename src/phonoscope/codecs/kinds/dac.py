@@ -43,7 +43,7 @@ class DacCodec(FactorisedAdapter):
     def quantizer_trainer(self, decay: float, dead_usage: float) -> DacRvqTrainer:
         from phonoscope.codecs.rvq import DacRvqTrainer
 
-        return DacRvqTrainer(self._layers, decay, dead_usage)
+        return DacRvqTrainer(self.rvq_layers, decay, dead_usage)
 
     def latent(self, audio: Tensor) -> Tensor:
         return self._model.encoder(self._model.preprocess(audio, self.sample_rate))
@@ -57,15 +57,13 @@ def build(architecture: dict[str, Any], n_layers: int | None = None) -> DacCodec
 
 
 def load(checkpoint: str, n_layers: int | None = None) -> DacCodec:
-    """An official model from a file `weights*.pth`, whose metadata say how it is built.
-
-    Unknown settings are ignored, as in DAC's own loader. Raises `DataError` naming the file.
-    """
+    """An official model from a file `weights*.pth`, whose metadata say how it is built."""
     from dac.model.dac import DAC
 
     path = Path(checkpoint).expanduser()
     content, known = read_torch(path), inspect.signature(DAC).parameters
     try:
+        # unknown settings are ignored, as in DAC's own loader
         architecture = {key: value for key, value in content["metadata"]["kwargs"].items() if key in known}
         weights = content["state_dict"]
         codec = build(architecture, n_layers)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from phonoscope.codecs.base import Adapter, CodebookTensors
 from phonoscope.codecs.checkpoints import load_strict
 from phonoscope.codecs.registry import CodecKind
-from phonoscope.codecs.seanet import SeanetCodec
 from phonoscope.files import read_torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from phonoscope.codecs.rvq import EmaRvqTrainer
 
 # the small EnCodec: causal, 24 kHz, 75 Hz, 8 layers of 1024 codes
 SMALL = {
@@ -20,6 +26,36 @@ OFFICIAL = {
     "sample_rate": 24_000, "n_filters": 32, "dimension": 128, "ratios": [8, 5, 4, 2], "lstm": 2, "n_q": 32,
     "bins": 1024, "true_skip": False,
 }  # fmt: skip
+
+
+class SeanetCodec(Adapter):
+    """The adapter for EnCodec and SpeechTokenizer, which share SEANet and a residual quantizer with EMA codebooks."""
+
+    start_deviation = 1.0
+
+    def __init__(self, model: Any, architecture: dict[str, Any], n_layers: int | None = None) -> None:
+        super().__init__(model, list(model.quantizer.vq.layers), n_layers, architecture)
+        self.sample_rate = int(architecture["sample_rate"])
+        self.hop_length = math.prod(architecture.get("ratios") or architecture["strides"])
+        self.codebook_size = int(architecture.get("bins") or architecture["codebook_size"])
+
+    def quantizer_trainer(self, decay: float, dead_usage: float) -> EmaRvqTrainer:
+        from phonoscope.codecs.rvq import EmaRvqTrainer
+
+        return EmaRvqTrainer(self.rvq_layers, decay, dead_usage)
+
+    def latent(self, audio: Tensor) -> Tensor:
+        return self._model.encoder(audio)
+
+    def quantize(self, latent: Tensor) -> Tensor:
+        return self._model.quantizer.vq.encode(latent, n_q=self.n_layers).transpose(0, 1)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        return self.decode_latent(self._model.quantizer.vq.decode(codes.transpose(0, 1)))
+
+    def codebooks(self) -> CodebookTensors:
+        rows = [layer.codebook.detach().clone() for layer in self.rvq_layers]
+        return CodebookTensors(vectors=rows, raw=rows)
 
 
 def build(architecture: dict[str, Any], n_layers: int | None = None) -> SeanetCodec:
@@ -43,8 +79,7 @@ def build(architecture: dict[str, Any], n_layers: int | None = None) -> SeanetCo
 def load(checkpoint: str, n_layers: int | None = None) -> SeanetCodec:
     """The official 24 kHz model from a file `encodec_24khz-*.th`. Raises `DataError` naming the file."""
     path = Path(checkpoint).expanduser()
-    weights = read_torch(path)
-    return load_strict(build(OFFICIAL, n_layers), weights, path)
+    return load_strict(build(OFFICIAL, n_layers), read_torch(path), path)
 
 
 KIND = CodecKind(build, load, small=SMALL, small_layers=8, official=OFFICIAL)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from phonoscope.codecs.checkpoints import load_strict
+from phonoscope.codecs.checkpoints import load_strict, read_config
+from phonoscope.codecs.kinds.encodec import SeanetCodec
 from phonoscope.codecs.registry import CodecKind
-from phonoscope.codecs.seanet import SeanetCodec
 from phonoscope.errors import DataError
 from phonoscope.files import read_torch
 
@@ -30,20 +29,15 @@ def build(architecture: dict[str, Any], n_layers: int | None = None) -> SeanetCo
 
 
 def load(checkpoint: str, n_layers: int | None = None) -> SeanetCodec:
-    """An official model from its `.pt`, beside which lies its config.json, or from the folder that holds both.
-
-    Raises `DataError` naming the file.
-    """
+    """An official model from its `.pt`, beside which lies its config.json, or from the folder that holds both."""
     path = Path(checkpoint).expanduser()
     folder = path if path.is_dir() else path.parent
     weights = next(iter(sorted(folder.glob("*.pt"))), folder / "SpeechTokenizer.pt") if path.is_dir() else path
-    config = folder / "config.json"
+    config = read_config(folder)
     try:
-        codec = build(json.loads(config.read_text(encoding="utf-8")), n_layers)
-    except FileNotFoundError as error:
-        raise DataError(f"{config}: no such file; SpeechTokenizer's config.json lies beside its .pt") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"{config}: not SpeechTokenizer's config ({error!r})") from error
+        codec = build(config, n_layers)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{folder / 'config.json'}: not SpeechTokenizer's config ({error!r})") from error
     return load_strict(codec, read_torch(weights), weights)
 
 

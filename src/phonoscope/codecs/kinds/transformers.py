@@ -1,7 +1,4 @@
-"""Codecs in transformers' form: EnCodec, DAC, Mimi and X-Codec, from a local folder or the Hub; never trained here.
-
-Only safetensors are read, no pickle.
-"""
+"""Codecs in transformers' form, from a local folder or the Hub; never trained here. Only safetensors are read."""
 
 from __future__ import annotations
 
@@ -26,11 +23,7 @@ def build(architecture: dict[str, Any], n_layers: int | None = None) -> Codec:
 
 
 def load(checkpoint: str, n_layers: int | None = None) -> Codec:
-    """A model from a folder with config.json and safetensors, or a Hub id such as `facebook/encodec_24khz`.
-
-    Raises: `DataError` if the folder is missing, of another model type or damaged; `EnvironmentFault` if a Hub id
-        cannot be fetched.
-    """
+    """A model from a folder with config.json and safetensors, or a Hub id such as `facebook/encodec_24khz`."""
     import torch
     from transformers import AutoConfig, AutoModel
 
@@ -61,10 +54,8 @@ def _fetch(auto: Any, source: str, local: bool, **options: Any) -> Any:
         if local or not isinstance(error, OSError):
             needs = "it needs config.json and safetensors"
             raise DataError(f"{source}: not a usable codec checkpoint ({reason}); {needs}") from error
-        raise EnvironmentFault(
-            f"codec checkpoint {source!r} is not a local folder and cannot be fetched from the Hub ({reason}); "
-            "download it elsewhere and give its folder"
-        ) from error
+        remedy = "download it elsewhere and give its folder"
+        raise EnvironmentFault(f"{source}: cannot be fetched from the Hub ({reason}); {remedy}") from error
 
 
 KIND = CodecKind(build, load)
