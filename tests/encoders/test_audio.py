@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from phonoscope.encoders import ENCODEC_CODEBOOKS, AudioEncoder, CodeEmbedding, encodec_codebooks, to_onnx
+from phonoscope.encoders.audio import ENCODEC_CODEBOOKS, AudioEncoder, CodeEmbedding, encodec_codebooks, to_onnx
 
 
 def codes(batch: int = 2, codebooks: int = 8, frames: int = 112, seed: int = 0) -> Tensor:

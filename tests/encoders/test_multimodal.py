@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from phonoscope.encoders import MultimodalEncoder, TextEncoder, VideoEncoder
+from phonoscope.encoders.multimodal import MultimodalEncoder, TextEncoder, VideoEncoder
 
 COUNTS = {
     "video_encoder": 16_119_040,

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from phonoscope.config.encoders import EncoderConfig
-from phonoscope.encoders import AudioEncoder, Windows
+from phonoscope.encoders import AudioEncoder
 from phonoscope.encoders.train import Trained, evaluate, train_encoder
-from phonoscope.encoders.windows import Clip, cut_windows
+from phonoscope.encoders.windows import Clip, Windows, cut_windows
 
 CPU = torch.device("cpu")
 CONFIG = EncoderConfig(steps=160, batch_size=16, lr=0.01, log_every=40)

@@ -7,7 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from phonoscope.audio import check_audio, write_flac
 from phonoscope.compute import derive_seed
@@ -16,10 +20,6 @@ from phonoscope.data.manifest import manifest_schema
 from phonoscope.errors import DataError, TooManyRejected
 from phonoscope.files import write_parquet
 from phonoscope.shards import resumable, shard_key, take_files
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
 
 SHARD_UTTERANCES = 32
 REASONS_SHOWN = 3
@@ -37,8 +37,6 @@ class Corpus:
 
 def _schemas() -> dict[str, pa.Schema]:
     """Schemas of a shard's tables; phone_events has a row a phone or pause of a synthesized utterance."""
-    import pyarrow as pa
-
     times = [("start_s", pa.float64()), ("end_s", pa.float64())]
     events = [("utterance", pa.string()), *times, ("symbol", pa.string()), ("word_index", pa.int32())]
     rejected = pa.schema([("path", pa.string()), ("reason", pa.string())])
@@ -115,8 +113,6 @@ def _key(shard: Sequence[RawItem]) -> str:
 
 def _write_shard(shard: Sequence[RawItem], folder: Path) -> None:
     """Write the FLACs of some items below `audio`, and their parts of the tables."""
-    import pyarrow as pa
-
     parts: dict[str, list[dict[str, Any]]] = {"manifest": [], "phone_events": [], "rejected": []}
     (folder / "audio").mkdir()
     for item in shard:
@@ -160,10 +156,6 @@ def write_corpus(
     Finished shards wait in `kept` until all are done, so that an interrupted run can be continued.
     Raises: `DataError` with counts and the first reasons if more than the share `max_rejected` is rejected.
     """
-    import pandas as pd
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     accepted, refused = screen(items)
     chosen = sorted(sample(accepted, max_utterances, seed), key=lambda item: item.utterance)
     shards = [chosen[start : start + SHARD_UTTERANCES] for start in range(0, len(chosen), SHARD_UTTERANCES)]

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from phonoscope.compute import parallel_map
 from phonoscope.corpus.items import Loaded
 from phonoscope.errors import DataError, EnvironmentFault
 from phonoscope.events import PhoneEvent
@@ -189,8 +188,3 @@ def synthesize(text: str, voice: str, *, rate_wpm: int = 170, pitch: int = 50) -
     wave, raw = _speak_in_fork(text, voice, rate_wpm, pitch)
     samples = np.frombuffer(wave, dtype=np.int16).astype(np.float32) / 32768.0
     return Loaded(samples, SAMPLE_RATE_HZ, _phone_events(raw, text, len(samples)))
-
-
-def synthesize_many(speech: Sequence[EspeakSpeech], workers: int = 1) -> list[Loaded]:
-    """`synthesize` for every utterance, in order, spread over `workers` processes."""
-    return parallel_map(EspeakSpeech.load, speech, workers=workers, description="espeak")

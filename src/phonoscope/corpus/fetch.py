@@ -11,6 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import requests
+from requests.adapters import HTTPAdapter
+from tqdm import tqdm
+from urllib3.util import Retry
+
 from phonoscope.errors import DataError, EnvironmentFault, ParamsError
 from phonoscope.files import atomic_dir
 
@@ -84,11 +89,6 @@ def _sha256(path: Path) -> str:
 
 def _stream(url: str, part: Path) -> None:
     """Append the missing bytes to `part`. A server without ranges sends the whole file again."""
-    import requests
-    from requests.adapters import HTTPAdapter
-    from tqdm import tqdm
-    from urllib3.util import Retry
-
     there = part.stat().st_size if part.exists() else 0
     with requests.Session() as session:
         session.mount(url, HTTPAdapter(max_retries=Retry(total=RETRIES, backoff_factor=1, status_forcelist=[502, 503])))
@@ -113,8 +113,6 @@ def download(archive: Archive, path: Path) -> None:
     Raises: `EnvironmentFault` if the network or the disk fails (what came is kept), `DataError` if the checksum differs
     (what came is removed).
     """
-    import requests
-
     if path.is_file() and archive.sha256 in ("", _sha256(path)):
         return
     path.parent.mkdir(parents=True, exist_ok=True)

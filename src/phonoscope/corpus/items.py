@@ -7,15 +7,14 @@ import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from phonoscope.audio import read_audio
 from phonoscope.errors import DataError
 from phonoscope.events import PhoneEvent
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 MAX_ID_BYTES = 120
 MAX_DURATION_S = 120.0

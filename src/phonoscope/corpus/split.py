@@ -20,12 +20,8 @@ log = logging.getLogger(__name__)
 class _Utterance(NamedTuple):
     utterance: str
     speaker: str
-    kind: str
+    stratum: tuple[str, str]  # speaker, and sentence or word
     unit: str
-
-    @property
-    def stratum(self) -> tuple[str, str]:
-        return self.speaker, self.kind
 
 
 class _Draft:
@@ -98,9 +94,9 @@ def _utterances(manifest: Manifest) -> list[_Utterance]:
     """Utterances with their units: sentences of the same text make one unit, every other utterance is a unit."""
     columns = (manifest[name] for name in ("utterance", "speaker", "text", "word"))
     return [
-        _Utterance(utterance, speaker, "sentence", f"text {sentence}")
+        _Utterance(utterance, speaker, (speaker, "sentence"), f"text {sentence}")
         if not word and (sentence := normalise_text(text))
-        else _Utterance(utterance, speaker, "word", f"utterance {utterance}")
+        else _Utterance(utterance, speaker, (speaker, "word"), f"utterance {utterance}")
         for utterance, speaker, text, word in zip(*columns, strict=True)
     ]
 

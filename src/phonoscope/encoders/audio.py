@@ -15,8 +15,7 @@ from phonoscope.files import atomic_file
 InputKind = Literal["codes", "mel"]
 KERNELS = (3, 5, 7)
 CHANNELS = {"codes": 8, "mel": 2048}
-WIDTHS = {"codes": 128, "mel": 64}
-"""Features of one convolution branch."""
+WIDTHS = {"codes": 128, "mel": 64}  # features of one convolution branch
 ENCODEC_CODEBOOKS = {1.5: 2, 3.0: 4, 6.0: 8, 12.0: 16, 24.0: 32}
 """Codebooks by bandwidth in kbps at 24 kHz: 75 frames a second of 10 bits each (Défossez et al., 2022, section 3.2)."""
 
@@ -101,8 +100,7 @@ class TemporalBranch(nn.Module):
 
     def response(self, x: Tensor) -> Tensor:
         """The branch before pooling: [batch, out, frames]."""
-        normalised: Tensor = self.normalisation(self.convolution(x))
-        return normalised.relu()
+        return self.normalisation(self.convolution(x)).relu()
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """`mask` [batch, frames]: True where a frame counts; padding affects nothing, not even the batch statistics."""

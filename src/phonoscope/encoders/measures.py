@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+import pandas as pd
 import torch
 from torch import Tensor
 
 from phonoscope.encoders.audio import KERNELS, AudioEncoder, InputKind, TemporalBranch
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-TR_FRAMES = 112
-"""Frames of EnCodec in 1.5 s, as the claims count them."""
+TR_FRAMES = 112  # frames of EnCodec in 1.5 s, as the claims count them
 
 
 def macs(encoder: AudioEncoder, frames: int) -> int:
@@ -79,8 +74,6 @@ def peak_kept(encoder: AudioEncoder, x: Tensor) -> tuple[float, float]:
 
 def sizes() -> pd.DataFrame:
     """Sizes of one window of each input: encoder, channels, frames, input_bytes, parameters, macs (multiply-adds)."""
-    import pandas as pd
-
     inputs: list[tuple[str, InputKind, int, int]] = [
         ("codes", "codes", 8, TR_FRAMES),
         ("codes_16", "codes", 16, TR_FRAMES),

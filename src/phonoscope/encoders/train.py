@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from tqdm import tqdm
 
 from phonoscope.compute import derive_seed
 from phonoscope.config.encoders import EncoderConfig
 from phonoscope.encoders.audio import AudioEncoder
 from phonoscope.encoders.windows import NO_WORD, Windows
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
 
 
 class WindowClassifier(nn.Module):
@@ -51,9 +49,6 @@ def train_encoder(
     Batches are drawn from `seed`, without replacement within an epoch. AdamW, one-cycle schedule, gradients clipped
     at 1. Raises `FloatingPointError` if the loss is not finite.
     """
-    import pandas as pd
-    from tqdm import tqdm
-
     model = WindowClassifier(encoder, {task: len(names) for task, names in train.classes.items()}).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), config.lr, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=config.steps)

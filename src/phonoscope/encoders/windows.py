@@ -6,25 +6,20 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phonoscope.audio import read_audio, resample
 from phonoscope.compute import parallel_map
 from phonoscope.errors import DataError
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 MEL_RATE_HZ = 16_000
 MEL_HOP = 160
 MEL_FRAME_RATE_HZ = MEL_RATE_HZ / MEL_HOP
-NO_WORD = -1
-"""Label of a window that is not of an isolated word."""
+NO_WORD = -1  # label of a window that is not of an isolated word
 
 
 @dataclass(frozen=True)
@@ -108,13 +103,12 @@ def log_mel(samples_16k: NDArray[np.float32], bins: int) -> NDArray[np.float32]:
 
 def read_mel(files: Mapping[str, Path], bins: int, workers: int) -> dict[str, NDArray[np.float32]]:
     """Mel frames [bins, frames] of sound files of any rate, by utterance."""
-    frames = parallel_map(partial(_read_mel, bins=bins), list(files.values()), workers=workers, description="mel")
+
+    def read(file: Path) -> NDArray[np.float32]:
+        return log_mel(resample(*read_audio(file), MEL_RATE_HZ), bins)
+
+    frames = parallel_map(read, files.values(), workers=workers, description="mel")
     return dict(zip(files, frames, strict=True))
-
-
-def _read_mel(file: Path, bins: int) -> NDArray[np.float32]:
-    samples, sample_rate = read_audio(file)
-    return log_mel(resample(samples, sample_rate, MEL_RATE_HZ), bins)
 
 
 def standardise(windows: Windows, by: Windows) -> Windows:

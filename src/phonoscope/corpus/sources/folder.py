@@ -34,16 +34,7 @@ def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
         if problem := _problem(row):
             yield Rejected(row["file"], problem)
             continue
-        speaker = slug(row["speaker"])
-        yield RawItem(
-            utterance=f"{speaker}-0-{slug(str(PurePosixPath(row['file']).with_suffix('')))}",
-            speaker=speaker,
-            chapter="0",
-            origin=row["file"],
-            audio=AudioFile(root / row["file"]),
-            text=row.get("text", ""),
-            sex=sex_code(row.get("sex", "")),
-            accent=row.get("accent", ""),
-            word=row.get("word", ""),
-            split=row.get("split", ""),
-        )
+        speaker, audio = slug(row["speaker"]), AudioFile(root / row["file"])
+        name = f"{speaker}-0-{slug(str(PurePosixPath(row['file']).with_suffix('')))}"
+        known = {column: row.get(column, "") for column in ("text", "accent", "word", "split")}
+        yield RawItem(name, speaker, "0", row["file"], audio, sex=sex_code(row.get("sex", "")), **known)

@@ -5,8 +5,6 @@ from one seed and measures it. The models are of use by themselves, which is why
 the HDP, the HSMM with explicit durations and the weak-limit HDP-HSMM, over codes or vectors.
 """
 
-from __future__ import annotations
-
 from phonoscope.studies.collapse.emissions import Categorical, DiagonalGaussian
 from phonoscope.studies.collapse.hdp import HDP
 from phonoscope.studies.collapse.hsmm import HDPHSMM, HSMM

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Beta, Dirichlet, kl_divergence
 
-LOG_ZERO = -1e30
-"""Log of an impossible event; finite, so that the gradient of an impossible branch is 0, not NaN."""
+LOG_ZERO = -1e30  # log of an impossible event; finite, so that the gradient of an impossible branch is 0, not NaN
 
 
 def expected_log(concentrations: Tensor, allowed: Tensor) -> Tensor:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 
+from phonoscope.studies.collapse.classifier import DigitClassifier
 from phonoscope.studies.collapse.evaluation import Evaluator
-
-if TYPE_CHECKING:
-    from phonoscope.studies.collapse.classifier import DigitClassifier
-    from phonoscope.studies.collapse.features import Batch
+from phonoscope.studies.collapse.features import Batch
 
 
 def check_state(model: DigitClassifier, evaluator: Evaluator) -> dict[str, float]:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from phonoscope.compute import derive_seed
+from phonoscope.config.vq import VqConfig
 from phonoscope.studies.collapse.sequence import SequenceLayer, SequenceOutput, build_sequence
+from phonoscope.studies.collapse.variants import Variant
 from phonoscope.vq.quantizers import Quantized, Quantizer, build_quantizer
-
-if TYPE_CHECKING:
-    from phonoscope.config.vq import VqConfig
-    from phonoscope.studies.collapse.variants import Variant
 
 
 class Encoder(nn.Module):

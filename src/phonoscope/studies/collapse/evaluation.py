@@ -6,27 +6,23 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from phonoscope.compute import derive_seed
 from phonoscope.stats import evenly_spaced
+from phonoscope.studies.collapse.classifier import Decision, DigitClassifier
 from phonoscope.studies.collapse.features import Batch, Material, batches
+from phonoscope.vq.quantizers import Quantizer
 from phonoscope.vq.usage import active_codes, perplexity, perplexity_clamped
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phonoscope.studies.collapse.classifier import Decision, DigitClassifier
-    from phonoscope.vq.quantizers import Quantizer
-
-DRIFT_VECTORS = 256
-"""Most vectors that a drift is computed from, since its cost is quadratic."""
+DRIFT_VECTORS = 256  # most vectors that a drift is computed from, since its cost is quadratic
 Rows = list[dict[str, Any]]
 
 

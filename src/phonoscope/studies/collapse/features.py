@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from phonoscope.errors import DataError
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Spoken = tuple[Sequence[NDArray[np.float32]], Sequence[int]]
-    """Clips of audio, and the class index of each."""
-
+Spoken = tuple[Sequence[NDArray[np.float32]], Sequence[int]]
+"""Clips of audio, and the class index of each."""
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 WINDOW_S = 0.032
 HOP_S = 0.02
-FLOOR = 1e-6
-"""Added to the power before the logarithm."""
+FLOOR = 1e-6  # added to the power before the logarithm
 
 
 @dataclass(frozen=True)

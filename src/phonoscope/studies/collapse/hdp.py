@@ -76,8 +76,7 @@ class HDP(nn.Module):
     @torch.no_grad()
     def statistics(self, x: Tensor, mask: Tensor, responsibilities: Tensor) -> HDPStatistics:
         """Sufficient statistics of a batch with these responsibilities [J, T, K]."""
-        weights = responsibilities.detach()
-        return HDPStatistics(weights.sum(1), self.emission.statistics(x[mask], weights[mask]))
+        return HDPStatistics(responsibilities.sum(1), self.emission.statistics(x[mask], responsibilities[mask]))
 
     @torch.no_grad()
     def learn(self, statistics: HDPStatistics, *, rate: float = 1.0, scale: float = 1.0, iterations: int = 3) -> None:

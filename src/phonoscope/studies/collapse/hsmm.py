@@ -21,10 +21,8 @@ from phonoscope.studies.collapse.emissions import Emission, Statistics
 from phonoscope.studies.collapse.hsmm_recursion import ExpectedCounts, LogParameters
 from phonoscope.studies.collapse.starts import merge_candidates, start_emission
 
-DURATION_PRIOR = 0.5
-"""Pseudo-count of every duration."""
-TRIAL_SWEEPS = 5
-"""Sweeps after a merger, before its ELBO is compared."""
+DURATION_PRIOR = 0.5  # pseudo-count of every duration
+TRIAL_SWEEPS = 5  # sweeps after a merger, before its ELBO is compared
 
 
 class HSMMStatistics(NamedTuple):
@@ -83,9 +81,9 @@ class HSMM(nn.Module):
     @torch.no_grad()
     def statistics(self, x: Tensor, mask: Tensor, expected: ExpectedCounts) -> HSMMStatistics:
         """Sufficient statistics of a batch with these expectations."""
-        rows = torch.cat([expected.initial[None], expected.transitions]).detach()
-        emission = self.emission.statistics(x[mask], expected.occupancy.detach()[mask])
-        return HSMMStatistics(rows, expected.durations.detach().sum(0), emission)
+        rows = torch.cat([expected.initial[None], expected.transitions])
+        emission = self.emission.statistics(x[mask], expected.occupancy[mask])
+        return HSMMStatistics(rows, expected.durations.sum(0), emission)
 
     @torch.no_grad()
     def kl(self) -> Tensor:

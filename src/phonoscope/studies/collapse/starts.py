@@ -8,8 +8,7 @@ from torch import Tensor
 
 from phonoscope.studies.collapse.emissions import Categorical, Emission
 
-NEIGHBOURS = 3
-"""Frames to each side that count as a code's context."""
+NEIGHBOURS = 3  # frames to each side that count as a code's context
 
 
 def start_emission(emission: Emission, x: Tensor, mask: Tensor, seed: int) -> Tensor:
