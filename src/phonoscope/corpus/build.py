@@ -1,7 +1,5 @@
 """From a source's items to checked FLAC files, a manifest, the known phones and a list of what was rejected."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

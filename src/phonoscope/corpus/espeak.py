@@ -5,8 +5,6 @@ earlier utterances, even after a new initialisation, so a fresh process speaks e
 milliseconds.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import re

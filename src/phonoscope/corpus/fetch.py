@@ -1,7 +1,5 @@
 """Download of the freely licensed corpora: resumable, with checksums, unpacked safely."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import logging

@@ -1,7 +1,5 @@
 """Items of a source: utterances whose audio is not read yet, and rows that cannot be used."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Sources of speech: one module of `phonoscope.corpus.sources` each, with a function `read(root, config)`."""
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator

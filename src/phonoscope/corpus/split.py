@@ -1,7 +1,5 @@
 """Train and eval utterances, stratified by speaker, and speaker-disjoint folds."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections import Counter, defaultdict

@@ -1,7 +1,5 @@
 """Reading the text files that describe corpora."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The audio encoder: from EnCodec codes or mel frames of a window to one vector; EnCodec's bandwidths; ONNX."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Size, work and behaviour of an audio encoder: parameters, multiply-adds, gradients, peaks after pooling."""
 
-from __future__ import annotations
-
 import pandas as pd
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """The multimodal encoder around the audio encoder: video, audio and text to one bottleneck, and on to brain voxels."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The study of audio encoders: one training, all arms, and arms compared seed by seed."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any

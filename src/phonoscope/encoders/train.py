@@ -1,7 +1,5 @@
 """Training of an audio encoder: word and speaker from one window."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -1,13 +1,12 @@
 """Windows of one repetition time: codes or mel frames, labelled with word and speaker."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,13 +41,13 @@ class Windows:
     classes: dict[str, list[str]]
     utterances: list[str]
 
-    def subset(self, utterances: Iterable[str]) -> Windows:
+    def subset(self, utterances: Iterable[str]) -> Self:
         """The windows of some utterances."""
         wanted = set(utterances)
         kept = [row for row, utterance in enumerate(self.utterances) if utterance in wanted]
         labels = {task: labels[kept] for task, labels in self.labels.items()}
         names = [self.utterances[row] for row in kept]
-        return Windows(self.x[kept], self.lengths[kept], labels, self.classes, names)
+        return replace(self, x=self.x[kept], lengths=self.lengths[kept], labels=labels, utterances=names)
 
 
 def window_bounds(frames: int, frame_rate_hz: float, tr_s: float) -> list[tuple[int, int]]:

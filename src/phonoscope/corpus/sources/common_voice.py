@@ -1,7 +1,5 @@
 """Common Voice: a TSV (client_id, path, sentence, gender, accents) beside a folder `clips` (CC0)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

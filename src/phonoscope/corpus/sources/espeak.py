@@ -4,8 +4,6 @@ The folder holds `sentences.txt` and `words.txt` (one a line) and `speakers.csv`
 (speaker, voice, sex, accent, pitch, rate).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product

@@ -1,7 +1,5 @@
 """Any audio files with a `metadata.csv`: columns file and speaker; text, sex, accent, word and split if known."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 

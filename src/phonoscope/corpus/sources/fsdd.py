@@ -1,7 +1,5 @@
 """The Free Spoken Digit Dataset: `<digit>_<speaker>_<index>.wav`, six speakers, 8 kHz (CC BY-SA 4.0)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """LibriSpeech's layout: `<subset>/<speaker>/<chapter>/<utterance>.flac`, `*.trans.txt`, `SPEAKERS.TXT` (CC BY 4.0)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The ablation: train every variant from every seed, measure it after each epoch, and check the trained model."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ Rows pi_j ~ Dir(alpha beta) may exclude entries (a segment's state is never foll
 of its entries, renormalised, is a Dirichlet over the others, so excluded entries simply drop out.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 
 import torch

@@ -1,7 +1,5 @@
 """Checks of a trained classifier: does evaluation change its state, does the gradient pass, are the codes right."""
 
-from __future__ import annotations
-
 import copy
 
 import torch

@@ -1,7 +1,5 @@
 """The digit classifier of the ablation: encoder, optional quantizer, optional sequence model, decision."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -4,8 +4,6 @@ The data of a component are kept as sufficient statistics; a posterior is the pr
 (Hoffman et al. 2013, JMLR 14). So a batch may replace them (a full sweep) or move them a little (a stochastic step).
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 

@@ -1,12 +1,10 @@
 """Evaluation of a classifier and its codebook, in the same way on train, on eval and during training."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -40,11 +38,11 @@ class Record:
     restarted: int  # dead codes replaced in this pass
     elbo: float  # the sequence model's evidence lower bound in nats per frame; 0 without one
 
-    @staticmethod
-    def of(decision: Decision, labels: Tensor, elbo: float) -> Record:
+    @classmethod
+    def of(cls, decision: Decision, labels: Tensor, elbo: float) -> Self:
         """The record of a pass."""
         logits, quantized = decision.logits.detach(), decision.quantized
-        return Record(
+        return cls(
             labels.numpy(),
             (logits.argmax(dim=1) == labels).numpy(),
             F.cross_entropy(logits, labels, reduction="none").double().numpy(),

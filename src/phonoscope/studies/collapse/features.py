@@ -1,7 +1,5 @@
 """Log-mel features of isolated words: computed once; batched and augmented in every run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

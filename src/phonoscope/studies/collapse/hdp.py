@@ -5,8 +5,6 @@ Dir(alpha beta); its frame i has a component z_ji ~ pi_j and a value x_ji ~ F(th
 Mean-field posterior q(v) q(pi) q(z) q(theta), coordinate ascent with merge moves after Hughes, Kim and Sudderth (2015).
 """
 
-from __future__ import annotations
-
 import copy
 from typing import NamedTuple
 

@@ -6,8 +6,6 @@ expected segment counts become the posteriors' counts; the evidence lower bound 
 transitions share a base measure: a uniform beta in the HSMM, a learned one in the HDP-HSMM.
 """
 
-from __future__ import annotations
-
 import copy
 from typing import NamedTuple
 

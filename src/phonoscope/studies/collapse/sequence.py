@@ -4,8 +4,6 @@ The network's optimizer trains nothing here. Like an EMA codebook, a layer learn
 variational step (Hoffman et al. 2013, JMLR 14), with a constant rate because the encoder before it changes.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """Initial component weights of frames, and candidates for merging components."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

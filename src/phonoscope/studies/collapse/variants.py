@@ -1,7 +1,5 @@
 """The models of the ablation: parts, update, and the settings of an arm."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
