@@ -1,5 +1,3 @@
-"""The texts and speakers in corpora/espeak."""
-
 import re
 from collections import Counter
 from pathlib import Path

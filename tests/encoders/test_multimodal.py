@@ -1,5 +1,3 @@
-"""Video, text and multimodal encoders: counts, shapes, what each modality does to the bottleneck."""
-
 from typing import Any
 
 import pytest

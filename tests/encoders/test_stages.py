@@ -1,5 +1,3 @@
-"""The stages `encoder@<input>` and `encoder-report` on a toy corpus."""
-
 import json
 from pathlib import Path
 

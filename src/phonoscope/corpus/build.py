@@ -4,6 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ from phonoscope.shards import resumable, shard_key, take_files
 SHARD_UTTERANCES = 32
 REASONS_SHOWN = 3
 SAMPLE_RATES_HZ = (4_000, 655_350)  # the upper end is FLAC's
+_TIMES = [("start_s", pa.float64()), ("end_s", pa.float64())]
+_EVENTS = [("utterance", pa.string()), *_TIMES, ("symbol", pa.string()), ("word_index", pa.int32())]
+_REJECTED = [("path", pa.string()), ("reason", pa.string())]
+SCHEMAS = {"manifest": manifest_schema(), "phone_events": pa.schema(_EVENTS), "rejected": pa.schema(_REJECTED)}
 
 
 @dataclass(frozen=True)
@@ -31,14 +36,6 @@ class Corpus:
     manifest: pa.Table
     phone_events: pa.Table
     rejected: pd.DataFrame
-
-
-def _schemas() -> dict[str, pa.Schema]:
-    """Schemas of a shard's tables; phone_events has a row a phone or pause of a synthesized utterance."""
-    times = [("start_s", pa.float64()), ("end_s", pa.float64())]
-    events = [("utterance", pa.string()), *times, ("symbol", pa.string()), ("word_index", pa.int32())]
-    rejected = pa.schema([("path", pa.string()), ("reason", pa.string())])
-    return {"manifest": manifest_schema(), "phone_events": pa.schema(events), "rejected": rejected}
 
 
 def screen(items: Iterable[RawItem | Rejected]) -> tuple[list[RawItem], list[Rejected]]:
@@ -62,8 +59,7 @@ def screen(items: Iterable[RawItem | Rejected]) -> tuple[list[RawItem], list[Rej
 
 def _interleave(groups: Sequence[Sequence[RawItem]]) -> list[RawItem]:
     """The first of every group, then the second of every group, and so on."""
-    ranked = [(rank, place, item) for place, group in enumerate(groups) for rank, item in enumerate(group)]
-    return [item for _, _, item in sorted(ranked, key=lambda entry: entry[:2])]
+    return [item for rank in zip_longest(*groups) for item in rank if item is not None]
 
 
 def _grouped(items: Iterable[RawItem], field: str, seed: int) -> list[list[RawItem]]:
@@ -111,7 +107,7 @@ def _key(shard: Sequence[RawItem]) -> str:
 
 def _write_shard(shard: Sequence[RawItem], folder: Path) -> None:
     """Write the FLACs of some items below `audio`, and their parts of the tables."""
-    parts: dict[str, list[dict[str, Any]]] = {"manifest": [], "phone_events": [], "rejected": []}
+    parts: dict[str, list[dict[str, Any]]] = {name: [] for name in SCHEMAS}
     (folder / "audio").mkdir()
     for item in shard:
         try:
@@ -123,7 +119,7 @@ def _write_shard(shard: Sequence[RawItem], folder: Path) -> None:
             continue
         parts["manifest"].append(row)
         parts["phone_events"] += phones
-    for name, schema in _schemas().items():
+    for name, schema in SCHEMAS.items():
         write_parquet(folder / f"{name}.parquet", pa.Table.from_pylist(parts[name], schema=schema))
 
 
@@ -157,7 +153,7 @@ def write_corpus(
     accepted, refused = screen(items)
     chosen = sorted(sample(accepted, max_utterances, seed), key=lambda item: item.utterance)
     shards = [chosen[start : start + SHARD_UTTERANCES] for start in range(0, len(chosen), SHARD_UTTERANCES)]
-    parts: dict[str, list[pa.Table]] = {name: [schema.empty_table()] for name, schema in _schemas().items()}
+    parts: dict[str, list[pa.Table]] = {name: [schema.empty_table()] for name, schema in SCHEMAS.items()}
     for shard in resumable(_write_shard, shards, _key, kept, workers=workers, description="corpus"):
         take_files(shard / "audio", folder)
         for name, tables in parts.items():

@@ -108,8 +108,7 @@ def _stream(url: str, part: Path) -> None:
 def download(archive: Archive, path: Path) -> None:
     """Fetch `archive` to `path`, continuing an earlier try (`<path>.part`), and check its SHA-256.
 
-    Raises: `EnvironmentFault` if the network or the disk fails (what came is kept), `DataError` if the checksum differs
-    (what came is removed).
+    Raises: `EnvironmentFault` if network or disk fail (what came is kept), `DataError` if the checksum differs.
     """
     if path.is_file() and archive.sha256 in ("", _sha256(path)):
         return
@@ -166,9 +165,8 @@ def _bounded_members(archive: tarfile.TarFile, limit: int) -> Iterator[tarfile.T
 def unpack(path: Path, folder: Path) -> None:
     """Unpack a `.tar.gz`; entries that point out of `folder`, devices and the like are refused.
 
-    What comes out is bounded: in all, by the archive's size, and by the number of members. On refusal nothing is left.
-    Raises: `DataError` if the archive is damaged, holds such an entry or too much; `EnvironmentFault` if the disk
-    does not take it.
+    The size and number of members are bounded. On refusal nothing is left.
+    Raises: `DataError` if the archive is damaged or holds too much; `EnvironmentFault` if the disk does not take it.
     """
     limit = min(MAX_UNPACKED_BYTES, max(SMALL_BYTES, MAX_EXPANSION * path.stat().st_size))
     with atomic_dir(folder) as temporary:

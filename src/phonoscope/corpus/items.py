@@ -47,8 +47,8 @@ class AudioFile:
         with suppress(sf.LibsndfileError):  # reading it says what is wrong
             duration_s = sf.info(self.path).duration
             if duration_s > MAX_DURATION_S:  # before it is read into memory
-                limit = f"more than {MAX_DURATION_S:g} s; cut it into utterances"
-                raise DataError(f"{self.path}: {duration_s:.0f} s long, {limit}")
+                length = f"{duration_s:.0f} s long, more than {MAX_DURATION_S:g} s"
+                raise DataError(f"{self.path}: {length}; cut it into utterances")
         return Loaded(*read_audio(self.path))
 
 

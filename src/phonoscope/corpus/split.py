@@ -112,9 +112,8 @@ def make_split(manifest: Manifest, config: SplitConfig) -> Split:
     """Divide a manifest into train and eval.
 
     The corpus's official split is kept if `config.official` and there is one. Otherwise every speaker gives about
-    `eval_fraction` of its sentences and of its isolated words to eval; sentences of the same text stay on one side;
-    every speaker has utterances in train, and in eval too unless it has only one utterance or its texts forbid it
-    (logged).
+    `eval_fraction` of its sentences and of its isolated words to eval; sentences of the same text stay on one side; a
+    speaker of several utterances is on both sides unless its texts forbid it (logged).
     Raises: `DataError` if a side would be empty.
     """
     official = {name for name, side in manifest.by_utterance("split").items() if side == "eval"}

@@ -21,9 +21,8 @@ ENCODEC_CODEBOOKS = {1.5: 2, 3.0: 4, 6.0: 8, 12.0: 16, 24.0: 32}
 class CodeEmbedding(nn.Module):
     """Codes [batch, codebooks, frames] to vectors [batch, codebooks * embed_dim, frames]: time stays time.
 
-    One table for all codebooks, or with `per_codebook` one part of the table for each. `summed` adds up the vectors of
-    a frame, [batch, embed_dim, frames], as a residual quantizer does. `scramble` is a control, not for use: it flattens
-    without the permutation, so that 99 % of the cells are at a wrong time.
+    `per_codebook`: each has its own part of the table. `summed` adds up the vectors of a frame, [batch, embed_dim,
+    frames], as a residual quantizer does. `scramble`, a control, puts 99 % of the cells at a wrong time.
     """
 
     offsets: Tensor
@@ -117,11 +116,8 @@ class AudioEncoder(nn.Module):
     """Windows of codes or mel frames to vectors of `output_features`.
 
     Embedding (codes only), three parallel temporal convolutions of width 3, 5 and 7, adaptive max pooling, and a
-    compression. By default 1,214,592 parameters for codes (8 codebooks of 1,024, 64 dimensions) and 2,082,368 for mel
-    (2,048 bins). No weight depends on the number of frames.
-
-    `channels`: codebooks, or mel bins; by default 8, or 2,048. vocabulary, embed_dim, per_codebook, scramble, summed:
-    see `CodeEmbedding`.
+    compression; no weight depends on the number of frames. `channels`: codebooks, or mel bins; by default 8, or 2,048.
+    vocabulary, embed_dim, per_codebook, scramble, summed: see `CodeEmbedding`.
     """
 
     def __init__(

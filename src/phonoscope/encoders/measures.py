@@ -87,10 +87,7 @@ def sizes() -> pd.DataFrame:
 
 
 def behaviour(encoder: AudioEncoder, codes: Tensor) -> dict[str, float]:
-    """Parameter tensors that a gradient reaches, all of them, and the height kept of a peak by both poolings.
-
-    codes: real windows without padding, [batch, codebooks, frames].
-    """
+    """Gradients and peaks of an encoder, on real windows without padding [batch, codebooks, frames]."""
     reached, tensors = gradient_share(encoder, codes)
     kept, averaged = peak_kept(encoder, codes[:1])
     return {"gradient_tensors": reached, "tensors": tensors, "peak_kept_max": kept, "peak_kept_mean": averaged}

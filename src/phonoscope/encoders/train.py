@@ -44,8 +44,7 @@ def train_encoder(
 ) -> Trained:
     """Train on all tasks at once: the sum of the cross-entropies, the word's over isolated words only.
 
-    Batches are drawn from `seed`, without replacement within an epoch. AdamW, one-cycle schedule, gradients clipped
-    at 1. Raises `FloatingPointError` if the loss is not finite.
+    `seed` draws the batches. AdamW, one-cycle schedule, gradients clipped at 1. Raises `FloatingPointError`.
     """
     model = WindowClassifier(encoder, {task: len(names) for task, names in train.classes.items()}).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), config.lr, weight_decay=config.weight_decay)

@@ -53,8 +53,7 @@ class Windows:
 def window_bounds(frames: int, frame_rate_hz: float, tr_s: float) -> list[tuple[int, int]]:
     """Start and end (exclusive) of each window of `tr_s` seconds; a frame belongs to the window that holds its start.
 
-    No frame is lost, none is in two windows, and windows do not drift: at 75 Hz and 1.5 s a window is 112.5 frames, so
-    that windows have 113 and 112 frames in turn. The last window may be shorter.
+    At 75 Hz and 1.5 s (112.5 frames) windows have 113 and 112 frames in turn. The last one may be shorter.
     """
     size = Fraction(str(tr_s)) * Fraction(str(frame_rate_hz))  # exact: floats would drift over long recordings
     edges = [min(frames, math.ceil(size * i)) for i in range(math.ceil(frames / size) + 1)]

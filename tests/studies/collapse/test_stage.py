@@ -105,11 +105,3 @@ def test_a_corpus_with_fewer_vectors_than_codes_is_refused(tmp_path: Path, monke
         run(params().model_copy(update={"vq": STUDY.model_copy(update={"codes": 4096})}))
     assert not paths.VQ_MODELS.exists()
     assert not paths.VQ_METRICS.exists()
-
-
-def test_missing_inputs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=r"split\.json|manifest"):
-        run(params())
-    with pytest.raises(DataError, match="dvc repro vq"):
-        run_report(params())

@@ -7,7 +7,6 @@ from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.items import AudioFile, RawItem, Rejected, sex_code, slug
 from phonoscope.corpus.tables import read_rows
 
-DEFAULT_SUBSET = "validated"
 SPEAKER_DIGITS = 16  # of client_id's 128 hexadecimal digits
 
 
@@ -22,7 +21,7 @@ def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
 
     With `corpus.max_utterances` the sample is balanced over the cells sex x accent. Raises `DataError`.
     """
-    rows = read_rows(root / f"{config.subset or DEFAULT_SUBSET}.tsv", required=("client_id", "path", "sentence"))
+    rows = read_rows(root / f"{config.subset or 'validated'}.tsv", required=("client_id", "path", "sentence"))
     for row in rows:
         clip, text = row["path"], row["sentence"]
         origin = f"clips/{clip}"

@@ -7,8 +7,6 @@ from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.items import AudioFile, RawItem, Rejected, sex_code, slug
 from phonoscope.corpus.tables import read_rows
 
-SPLITS = ("", "train", "eval")
-
 
 def _problem(row: dict[str, str]) -> str:
     path = PurePosixPath(row["file"])
@@ -18,7 +16,7 @@ def _problem(row: dict[str, str]) -> str:
         return f"file is {row['file']!r}, which names no file"
     if path.is_absolute() or ".." in path.parts or "\\" in row["file"]:
         return "file must be a path below the corpus's folder, with forward slashes and without '..'"
-    if row.get("split", "") not in SPLITS:
+    if row.get("split", "") not in ("", "train", "eval"):
         return f"split is {row['split']!r}; it must be train, eval or empty"
     return ""
 

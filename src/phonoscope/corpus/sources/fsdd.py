@@ -18,7 +18,6 @@ SPEAKERS = {
     "theo": ("M", "en-us"),
     "yweweler": ("M", "german"),
 }
-OFFICIAL_TEST_INDICES = range(5)
 _NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<index>\d+)")
 
 
@@ -36,5 +35,5 @@ def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
         digit, speaker, index = int(match["digit"]), match["speaker"], int(match["index"])
         name, word, audio = f"{speaker}-{digit}-{index:02d}", DIGITS[digit], AudioFile(path)
         sex, accent = SPEAKERS.get(speaker, ("", ""))
-        split = "eval" if index in OFFICIAL_TEST_INDICES else "train"
+        split = "eval" if index < 5 else "train"
         yield RawItem(name, speaker, str(digit), origin, audio, word, sex=sex, accent=accent, word=word, split=split)

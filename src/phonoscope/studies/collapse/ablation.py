@@ -148,10 +148,7 @@ def train_all(config: VqConfig, material: Material, compute: ComputeConfig) -> d
 
 
 def write_models(folder: Path, variant: Variant, results: Sequence[RunResult], config: VqConfig) -> None:
-    """Write a variant's weights, checks and evidence.
-
-    model.safetensors is the first seed's, model_<n>.safetensors that of seed n; evidence.safetensors the first seed's.
-    """
+    """Write a variant's checks, weights (model_<n>.safetensors is seed n's) and the first seed's evidence."""
     described = {"variant": variant.name, "classes": DIGITS, "update": variant.update, "sequence": variant.sequence}
     write_json(folder / "config.json", described | {"settings": variant.settings(config).model_dump(mode="json")})
     write_json(folder / "checks.json", {str(result.index): result.checks for result in results})

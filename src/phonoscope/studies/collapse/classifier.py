@@ -16,8 +16,7 @@ from phonoscope.vq.quantizers import Quantized, Quantizer, build_quantizer
 class Encoder(nn.Module):
     """Frames of clips to vectors at half the rate: three convolutions of width 3 and a projection.
 
-    It works on the real frames alone, clips one after another, since most of a padded batch may be padding. It computes
-    the same in train() and eval().
+    It works on the real frames alone, clips one after another, since most of a padded batch may be padding.
     """
 
     def __init__(self, mels: int, channels: int, dim: int) -> None:

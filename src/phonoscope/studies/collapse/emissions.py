@@ -83,8 +83,7 @@ class Categorical(Emission):
 class DiagonalGaussian(Emission):
     """Vectors [D] with independent normal-gamma priors on each component's means and precisions (Murphy 2007, sec. 3).
 
-    The prior is centred on the data. It expects a share `spread` of their variance within a component, and weighs as
-    much as two frames.
+    The prior is centred on the data, expects a share `spread` of their variance in a component, and weighs two frames.
     """
 
     sums: Tensor  # of x - middle, [K, D]

@@ -62,8 +62,8 @@ Passes = dict[str, list[Record]]
 class Evaluator:
     """Measures all clips of eval and as many of train, and compares the latter with as many others of train.
 
-    `seed` draws the clips of train and shuffles those of eval: a batch of one word and one voice would use fewer codes
-    than a mixed one. `beta`: weight of the commitment loss within the quantizer's loss.
+    `seed` shuffles the clips: a batch of one word and one voice would use fewer codes than a mixed one. `beta`: weight
+    of the commitment loss within the quantizer's loss.
     """
 
     def __init__(self, material: Material, seed: int, *, batch_size: int, beta: float) -> None:
@@ -107,8 +107,7 @@ class Evaluator:
     ) -> dict[str, Any]:
         """The row of an epoch's last training batches, augmented, as many as are measured of train.
 
-        `drift` is from the clips without augmentation. `restart_share` is over all batches of the epoch, since restarts
-        happen only every `dead_window` steps.
+        `drift` is from the clips without augmentation; `restart_share` is over all batches, since restarts are rare.
         """
         latest = learned[-math.ceil(len(self.chosen["train"]) / self.batch_size) :]
         counts = [min(count, len(one.vectors)) for count, one in zip(vector_counts(passes), latest, strict=False)]
@@ -135,8 +134,7 @@ def measure(
 ) -> dict[str, float]:
     """Measures of batches: accuracy and losses over all clips, the rest over the first `counts` vectors of each batch.
 
-    reference: vectors [M, dim] with which `drift` compares the encoder's outputs. `loss` is the cross-entropy plus
-    `commitment_weight * commitment`, where commitment is the mean squared distance to the codes.
+    `drift` is from `reference` [M, dim]; `commitment`, part of the loss, is the mean squared distance to the codes.
     """
     vectors = joined(records, counts=counts)
     labels = joined(records, "labels")

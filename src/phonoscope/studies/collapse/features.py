@@ -96,11 +96,7 @@ def batches(order: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
 
 
 def augment(batch: Batch, generator: torch.Generator) -> Batch:
-    """Augmented features; padding stays zero.
-
-    A random level per clip and noise, in standard deviations of a band, and two masks as in SpecAugment
-    (arXiv:1904.08779): up to a tenth of the clip's time, and up to a fifth of the bands.
-    """
+    """A random level per clip, noise, and two masks as in SpecAugment (arXiv:1904.08779); padding stays zero."""
     size, time, mels = batch.mel.shape
 
     def uniform(*shape: int) -> Tensor:

@@ -139,10 +139,9 @@ class HDPHSMM(HSMM):
     """The HDP-HSMM in its weak-limit approximation (Johnson and Willsky 2013, JMLR 14).
 
     beta ~ Dir(gamma / S, ..., gamma / S), and rows of transitions pi_i ~ Dir(alpha beta) without entry i: states
-    compete in all rows at once and unused ones fade, so S is only an upper bound of their number. Johnson and Willsky
-    sample; here the same model has variational posteriors, as in their stochastic variant (2014, ICML), with a
-    Dirichlet q(beta) in place of a point, and merge moves (Hughes, Kim and Sudderth 2015) against two states that model
-    the same segments.
+    compete in all rows at once and unused ones fade, so S is only an upper bound of their number. The posteriors are
+    variational, as in their stochastic variant (2014, ICML), with a Dirichlet q(beta) in place of a point; merge moves
+    (Hughes, Kim and Sudderth 2015) join two states that model the same segments.
     """
 
     def __init__(self, emission: Emission, d_max: int, *, alpha: float, gamma: float, censored: bool = False) -> None:

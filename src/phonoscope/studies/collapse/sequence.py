@@ -31,8 +31,7 @@ class SequenceOutput:
 class SequenceLayer(nn.Module):
     """Frames in, features out. A forward pass changes no state in any mode; only `start` and `learn` do.
 
-    Frames are codes [B, T] int64 or vectors [B, T, D], with a mask [B, T] of leading real frames, at least one; values
-    at padding do not matter, if they are finite and codes of the codebook.
+    Frames are codes [B, T] int64 or vectors [B, T, D], with a mask [B, T] of leading real frames, at least one.
     """
 
     def __init__(self, model: HDP | HSMM, width: int, config: SequenceConfig, seed: int) -> None:
