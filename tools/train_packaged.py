@@ -18,7 +18,7 @@ import typer
 
 from phonoscope import paths
 from phonoscope.audio import resample
-from phonoscope.compute import setup_torch
+from phonoscope.compute import parallel_map, setup_torch
 from phonoscope.config.codecs import TrainingConfig
 from phonoscope.config.compute import ComputeConfig
 from phonoscope.config.params import load_params
@@ -58,7 +58,7 @@ def dictionary_words() -> list[str]:
 def training_speech(workers: int) -> list[NDArray[np.float32]]:
     """The training utterances at 22.05 kHz, each [samples]."""
     from phonoscope.corpus.espeak import SAMPLE_RATE_HZ as NATIVE_HZ
-    from phonoscope.corpus.espeak import EspeakSpeech, synthesize_many
+    from phonoscope.corpus.espeak import EspeakSpeech
     from phonoscope.corpus.piper import synthesize
 
     rng, words = np.random.default_rng(SEED), dictionary_words()
@@ -71,7 +71,8 @@ def training_speech(workers: int) -> list[NDArray[np.float32]]:
         )
         for _ in range(ESPEAK_UTTERANCES)
     ]
-    speech = [spoken.samples for spoken in synthesize_many(requests, workers)]
+    spoken = parallel_map(EspeakSpeech.load, requests, workers=workers, description="espeak")
+    speech = [each.samples for each in spoken]
     for _ in range(NEURAL_UTTERANCES):
         samples, rate = synthesize(random_text(rng, words), rate_wpm=int(rng.integers(130, 210)))
         speech.append(resample(samples, rate, NATIVE_HZ))

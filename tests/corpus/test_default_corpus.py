@@ -1,7 +1,3 @@
-"""The texts and speakers in corpora/espeak."""
-
-from __future__ import annotations
-
 import re
 from collections import Counter
 from pathlib import Path

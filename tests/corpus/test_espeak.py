@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable
@@ -8,8 +6,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from phonoscope.compute import parallel_map
 from phonoscope.corpus import espeak
-from phonoscope.corpus.espeak import EspeakSpeech, synthesize, synthesize_many
+from phonoscope.corpus.espeak import EspeakSpeech, synthesize
 from phonoscope.errors import DataError
 from phonoscope.events import PhoneEvent
 
@@ -19,9 +18,9 @@ REQUESTS = [EspeakSpeech(text, voice, 150, 40) for voice in ("en-us+f3", "en-gb-
 
 
 def test_same_audio_in_any_order_and_process() -> None:
-    first = synthesize_many(REQUESTS)
+    first = [request.load() for request in REQUESTS]
     time.sleep(1.05)  # the synthesizer would seed its noise by the second
-    again = synthesize_many(REQUESTS[::-1], workers=2)[::-1]
+    again = parallel_map(EspeakSpeech.load, REQUESTS[::-1], workers=2)[::-1]
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.samples, other.samples)
         assert one.events == other.events

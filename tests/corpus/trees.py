@@ -1,7 +1,5 @@
 """Tiny corpora on disk, for the tests of sources and of the build."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,14 +1,10 @@
-"""Video, text and multimodal encoders: counts, shapes, what each modality does to the bottleneck."""
-
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from phonoscope.encoders import MultimodalEncoder, TextEncoder, VideoEncoder
+from phonoscope.encoders.multimodal import MultimodalEncoder, VideoEncoder
 
 COUNTS = {
     "video_encoder": 16_119_040,
@@ -58,12 +54,6 @@ def test_video_frames_are_encoded() -> None:
     features.sum().backward()
     assert frames.grad.ne(0).all()  # every pixel counts
     assert VideoEncoder(45, 80, 64).eval()(torch.randn(2, 3, 45, 80)).shape == (2, 64)
-
-
-def test_text_is_encoded() -> None:
-    features = TextEncoder(512).eval()(torch.randn(4, 512))
-    assert features.shape == (4, 256)
-    assert not torch.allclose(features[0], features[1])
 
 
 @pytest.mark.parametrize(

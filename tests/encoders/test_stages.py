@@ -1,7 +1,3 @@
-"""The stages `encoder@<input>` and `encoder-report` on a toy corpus."""
-
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,15 +1,14 @@
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import accuracy_score, f1_score
 
 from phonoscope.config.encoders import EncoderConfig
-from phonoscope.encoders import AudioEncoder, Windows
+from phonoscope.encoders import AudioEncoder
 from phonoscope.encoders.train import Trained, evaluate, train_encoder
-from phonoscope.encoders.windows import Clip, cut_windows
+from phonoscope.encoders.windows import Clip, Windows, cut_windows
 
 CPU = torch.device("cpu")
 CONFIG = EncoderConfig(steps=160, batch_size=16, lr=0.01, log_every=40)
@@ -71,8 +70,6 @@ def test_the_curve_says_what_the_codes_and_their_embedding_do(trained: Trained) 
 
 
 def test_scores_are_scikit_learns_on_the_isolated_words_only(trained: Trained) -> None:
-    from sklearn.metrics import accuracy_score, f1_score
-
     windows = planted(seed=2)
     labels = windows.labels["word"].copy()
     labels[::3] = -1

@@ -1,13 +1,16 @@
 """From a source's items to checked FLAC files, a manifest, the known phones and a list of what was rejected."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from phonoscope.audio import check_audio, write_flac
 from phonoscope.compute import derive_seed
@@ -17,13 +20,13 @@ from phonoscope.errors import DataError, TooManyRejected
 from phonoscope.files import write_parquet
 from phonoscope.shards import resumable, shard_key, take_files
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
-
 SHARD_UTTERANCES = 32
 REASONS_SHOWN = 3
 SAMPLE_RATES_HZ = (4_000, 655_350)  # the upper end is FLAC's
+_TIMES = [("start_s", pa.float64()), ("end_s", pa.float64())]
+_EVENTS = [("utterance", pa.string()), *_TIMES, ("symbol", pa.string()), ("word_index", pa.int32())]
+_REJECTED = [("path", pa.string()), ("reason", pa.string())]
+SCHEMAS = {"manifest": manifest_schema(), "phone_events": pa.schema(_EVENTS), "rejected": pa.schema(_REJECTED)}
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,6 @@ class Corpus:
     manifest: pa.Table
     phone_events: pa.Table
     rejected: pd.DataFrame
-
-
-def _schemas() -> dict[str, pa.Schema]:
-    """Schemas of a shard's tables; phone_events has a row a phone or pause of a synthesized utterance."""
-    import pyarrow as pa
-
-    times = [("start_s", pa.float64()), ("end_s", pa.float64())]
-    events = [("utterance", pa.string()), *times, ("symbol", pa.string()), ("word_index", pa.int32())]
-    rejected = pa.schema([("path", pa.string()), ("reason", pa.string())])
-    return {"manifest": manifest_schema(), "phone_events": pa.schema(events), "rejected": rejected}
 
 
 def screen(items: Iterable[RawItem | Rejected]) -> tuple[list[RawItem], list[Rejected]]:
@@ -66,8 +59,7 @@ def screen(items: Iterable[RawItem | Rejected]) -> tuple[list[RawItem], list[Rej
 
 def _interleave(groups: Sequence[Sequence[RawItem]]) -> list[RawItem]:
     """The first of every group, then the second of every group, and so on."""
-    ranked = [(rank, place, item) for place, group in enumerate(groups) for rank, item in enumerate(group)]
-    return [item for _, _, item in sorted(ranked, key=lambda entry: entry[:2])]
+    return [item for rank in zip_longest(*groups) for item in rank if item is not None]
 
 
 def _grouped(items: Iterable[RawItem], field: str, seed: int) -> list[list[RawItem]]:
@@ -115,9 +107,7 @@ def _key(shard: Sequence[RawItem]) -> str:
 
 def _write_shard(shard: Sequence[RawItem], folder: Path) -> None:
     """Write the FLACs of some items below `audio`, and their parts of the tables."""
-    import pyarrow as pa
-
-    parts: dict[str, list[dict[str, Any]]] = {"manifest": [], "phone_events": [], "rejected": []}
+    parts: dict[str, list[dict[str, Any]]] = {name: [] for name in SCHEMAS}
     (folder / "audio").mkdir()
     for item in shard:
         try:
@@ -129,7 +119,7 @@ def _write_shard(shard: Sequence[RawItem], folder: Path) -> None:
             continue
         parts["manifest"].append(row)
         parts["phone_events"] += phones
-    for name, schema in _schemas().items():
+    for name, schema in SCHEMAS.items():
         write_parquet(folder / f"{name}.parquet", pa.Table.from_pylist(parts[name], schema=schema))
 
 
@@ -160,14 +150,10 @@ def write_corpus(
     Finished shards wait in `kept` until all are done, so that an interrupted run can be continued.
     Raises: `DataError` with counts and the first reasons if more than the share `max_rejected` is rejected.
     """
-    import pandas as pd
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     accepted, refused = screen(items)
     chosen = sorted(sample(accepted, max_utterances, seed), key=lambda item: item.utterance)
     shards = [chosen[start : start + SHARD_UTTERANCES] for start in range(0, len(chosen), SHARD_UTTERANCES)]
-    parts: dict[str, list[pa.Table]] = {name: [schema.empty_table()] for name, schema in _schemas().items()}
+    parts: dict[str, list[pa.Table]] = {name: [schema.empty_table()] for name, schema in SCHEMAS.items()}
     for shard in resumable(_write_shard, shards, _key, kept, workers=workers, description="corpus"):
         take_files(shard / "audio", folder)
         for name, tables in parts.items():

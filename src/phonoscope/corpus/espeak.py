@@ -1,11 +1,8 @@
 """The espeak-ng synthesizer, with the start and end of every phone it speaks.
 
 espeak-ng (GPL 3) is used as a tool, through the shared library of the wheel `espeakng_loader`. Its output depends on
-earlier utterances, even after a new initialisation, so a fresh process speaks every utterance: a fork that lives a few
-milliseconds.
+earlier utterances, even after a new initialisation, so a fresh fork speaks every utterance.
 """
-
-from __future__ import annotations
 
 import ctypes
 import os
@@ -20,7 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from phonoscope.compute import parallel_map
 from phonoscope.corpus.items import Loaded
 from phonoscope.errors import DataError, EnvironmentFault
 from phonoscope.events import PhoneEvent
@@ -180,17 +176,11 @@ def _phone_events(raw: Sequence[_RawEvent], text: str, total: int) -> tuple[Phon
 def synthesize(text: str, voice: str, *, rate_wpm: int = 170, pitch: int = 50) -> Loaded:
     """Speak `text` with an espeak-ng voice such as `en-us+f3`, in a fresh process.
 
-    The same arguments give the same samples on one machine, whatever was spoken before; events are without gaps.
-    `rate_wpm` is in words a minute (80 to 450), `pitch` is on espeak-ng's scale (0 to 99, 50 is the default).
-    Raises: `DataError` for an unknown voice, an impossible rate or pitch, empty text or a synthesizer that died;
-    `EnvironmentFault` if the library does not load.
+    The same arguments give the same samples on one machine; events are without gaps. `rate_wpm` is 80 to 450 words a
+    minute, `pitch` 0 to 99 on espeak-ng's scale. Raises: `DataError` for an unknown voice, an impossible rate or pitch,
+    empty text or a synthesizer that died; `EnvironmentFault` if the library does not load.
     """
     _check(text, voice, rate_wpm, pitch)
     wave, raw = _speak_in_fork(text, voice, rate_wpm, pitch)
     samples = np.frombuffer(wave, dtype=np.int16).astype(np.float32) / 32768.0
     return Loaded(samples, SAMPLE_RATE_HZ, _phone_events(raw, text, len(samples)))
-
-
-def synthesize_many(speech: Sequence[EspeakSpeech], workers: int = 1) -> list[Loaded]:
-    """`synthesize` for every utterance, in order, spread over `workers` processes."""
-    return parallel_map(EspeakSpeech.load, speech, workers=workers, description="espeak")

@@ -1,7 +1,5 @@
 """Download of the freely licensed corpora: resumable, with checksums, unpacked safely."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import logging
@@ -10,6 +8,11 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import requests
+from requests.adapters import HTTPAdapter
+from tqdm import tqdm
+from urllib3.util import Retry
 
 from phonoscope.errors import DataError, EnvironmentFault, ParamsError
 from phonoscope.files import atomic_dir
@@ -84,11 +87,6 @@ def _sha256(path: Path) -> str:
 
 def _stream(url: str, part: Path) -> None:
     """Append the missing bytes to `part`. A server without ranges sends the whole file again."""
-    import requests
-    from requests.adapters import HTTPAdapter
-    from tqdm import tqdm
-    from urllib3.util import Retry
-
     there = part.stat().st_size if part.exists() else 0
     with requests.Session() as session:
         session.mount(url, HTTPAdapter(max_retries=Retry(total=RETRIES, backoff_factor=1, status_forcelist=[502, 503])))
@@ -110,11 +108,8 @@ def _stream(url: str, part: Path) -> None:
 def download(archive: Archive, path: Path) -> None:
     """Fetch `archive` to `path`, continuing an earlier try (`<path>.part`), and check its SHA-256.
 
-    Raises: `EnvironmentFault` if the network or the disk fails (what came is kept), `DataError` if the checksum differs
-    (what came is removed).
+    Raises: `EnvironmentFault` if network or disk fail (what came is kept), `DataError` if the checksum differs.
     """
-    import requests
-
     if path.is_file() and archive.sha256 in ("", _sha256(path)):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -170,9 +165,8 @@ def _bounded_members(archive: tarfile.TarFile, limit: int) -> Iterator[tarfile.T
 def unpack(path: Path, folder: Path) -> None:
     """Unpack a `.tar.gz`; entries that point out of `folder`, devices and the like are refused.
 
-    What comes out is bounded: in all, by the archive's size, and by the number of members. On refusal nothing is left.
-    Raises: `DataError` if the archive is damaged, holds such an entry or too much; `EnvironmentFault` if the disk
-    does not take it.
+    The size and number of members are bounded. On refusal nothing is left.
+    Raises: `DataError` if the archive is damaged or holds too much; `EnvironmentFault` if the disk does not take it.
     """
     limit = min(MAX_UNPACKED_BYTES, max(SMALL_BYTES, MAX_EXPANSION * path.stat().st_size))
     with atomic_dir(folder) as temporary:

@@ -1,21 +1,18 @@
 """Items of a source: utterances whose audio is not read yet, and rows that cannot be used."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from phonoscope.audio import read_audio
 from phonoscope.errors import DataError
 from phonoscope.events import PhoneEvent
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 MAX_ID_BYTES = 120
 MAX_DURATION_S = 120.0
@@ -50,8 +47,8 @@ class AudioFile:
         with suppress(sf.LibsndfileError):  # reading it says what is wrong
             duration_s = sf.info(self.path).duration
             if duration_s > MAX_DURATION_S:  # before it is read into memory
-                limit = f"more than {MAX_DURATION_S:g} s; cut it into utterances"
-                raise DataError(f"{self.path}: {duration_s:.0f} s long, {limit}")
+                length = f"{duration_s:.0f} s long, more than {MAX_DURATION_S:g} s"
+                raise DataError(f"{self.path}: {length}; cut it into utterances")
         return Loaded(*read_audio(self.path))
 
 

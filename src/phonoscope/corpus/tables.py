@@ -1,19 +1,16 @@
 """Reading the text files that describe corpora."""
 
-from __future__ import annotations
-
+import csv
 from collections.abc import Sequence
 from pathlib import Path
+
+import pandas as pd
 
 from phonoscope.errors import DataError
 
 
 def read_rows(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
     """Rows of a CSV or, by its suffix, a TSV: column -> stripped text, "" if empty. Raises `DataError`."""
-    import csv
-
-    import pandas as pd
-
     tab_separated = path.suffix == ".tsv"
     try:
         table = pd.read_csv(

@@ -1,7 +1,5 @@
 """The audio encoder: from EnCodec codes or mel frames of a window to one vector; EnCodec's bandwidths; ONNX."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +13,7 @@ from phonoscope.files import atomic_file
 InputKind = Literal["codes", "mel"]
 KERNELS = (3, 5, 7)
 CHANNELS = {"codes": 8, "mel": 2048}
-WIDTHS = {"codes": 128, "mel": 64}
-"""Features of one convolution branch."""
+WIDTHS = {"codes": 128, "mel": 64}  # features of one convolution branch
 ENCODEC_CODEBOOKS = {1.5: 2, 3.0: 4, 6.0: 8, 12.0: 16, 24.0: 32}
 """Codebooks by bandwidth in kbps at 24 kHz: 75 frames a second of 10 bits each (Défossez et al., 2022, section 3.2)."""
 
@@ -24,9 +21,8 @@ ENCODEC_CODEBOOKS = {1.5: 2, 3.0: 4, 6.0: 8, 12.0: 16, 24.0: 32}
 class CodeEmbedding(nn.Module):
     """Codes [batch, codebooks, frames] to vectors [batch, codebooks * embed_dim, frames]: time stays time.
 
-    One table for all codebooks, or with `per_codebook` one part of the table for each. `summed` adds up the vectors of
-    a frame, [batch, embed_dim, frames], as a residual quantizer does. `scramble` is a control, not for use: it flattens
-    without the permutation, so that 99 % of the cells are at a wrong time.
+    `per_codebook`: each has its own part of the table. `summed` adds up the vectors of a frame, [batch, embed_dim,
+    frames], as a residual quantizer does. `scramble`, a control, puts 99 % of the cells at a wrong time.
     """
 
     offsets: Tensor
@@ -101,8 +97,7 @@ class TemporalBranch(nn.Module):
 
     def response(self, x: Tensor) -> Tensor:
         """The branch before pooling: [batch, out, frames]."""
-        normalised: Tensor = self.normalisation(self.convolution(x))
-        return normalised.relu()
+        return self.normalisation(self.convolution(x)).relu()
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """`mask` [batch, frames]: True where a frame counts; padding affects nothing, not even the batch statistics."""
@@ -121,11 +116,8 @@ class AudioEncoder(nn.Module):
     """Windows of codes or mel frames to vectors of `output_features`.
 
     Embedding (codes only), three parallel temporal convolutions of width 3, 5 and 7, adaptive max pooling, and a
-    compression. By default 1,214,592 parameters for codes (8 codebooks of 1,024, 64 dimensions) and 2,082,368 for mel
-    (2,048 bins). No weight depends on the number of frames.
-
-    `channels`: codebooks, or mel bins; by default 8, or 2,048. vocabulary, embed_dim, per_codebook, scramble, summed:
-    see `CodeEmbedding`.
+    compression; no weight depends on the number of frames. `channels`: codebooks, or mel bins; by default 8, or 2,048.
+    vocabulary, embed_dim, per_codebook, scramble, summed: see `CodeEmbedding`.
     """
 
     def __init__(

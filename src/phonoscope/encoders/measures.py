@@ -1,19 +1,12 @@
 """Size, work and behaviour of an audio encoder: parameters, multiply-adds, gradients, peaks after pooling."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+import pandas as pd
 import torch
 from torch import Tensor
 
 from phonoscope.encoders.audio import KERNELS, AudioEncoder, InputKind, TemporalBranch
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-TR_FRAMES = 112
-"""Frames of EnCodec in 1.5 s, as the claims count them."""
+TR_FRAMES = 112  # frames of EnCodec in 1.5 s, as the claims count them
 
 
 def macs(encoder: AudioEncoder, frames: int) -> int:
@@ -79,8 +72,6 @@ def peak_kept(encoder: AudioEncoder, x: Tensor) -> tuple[float, float]:
 
 def sizes() -> pd.DataFrame:
     """Sizes of one window of each input: encoder, channels, frames, input_bytes, parameters, macs (multiply-adds)."""
-    import pandas as pd
-
     inputs: list[tuple[str, InputKind, int, int]] = [
         ("codes", "codes", 8, TR_FRAMES),
         ("codes_16", "codes", 16, TR_FRAMES),
@@ -96,10 +87,7 @@ def sizes() -> pd.DataFrame:
 
 
 def behaviour(encoder: AudioEncoder, codes: Tensor) -> dict[str, float]:
-    """Parameter tensors that a gradient reaches, all of them, and the height kept of a peak by both poolings.
-
-    codes: real windows without padding, [batch, codebooks, frames].
-    """
+    """Gradients and peaks of an encoder, on real windows without padding [batch, codebooks, frames]."""
     reached, tensors = gradient_share(encoder, codes)
     kept, averaged = peak_kept(encoder, codes[:1])
     return {"gradient_tensors": reached, "tensors": tensors, "peak_kept_max": kept, "peak_kept_mean": averaged}

@@ -1,7 +1,5 @@
 """The multimodal encoder around the audio encoder: video, audio and text to one bottleneck, and on to brain voxels."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import Any
 
@@ -47,7 +45,6 @@ class MultimodalEncoder(nn.Module):
     """Video, audio and text of one repetition time (TR) to a bottleneck, and on request to voxels.
 
     Layers and sizes are those of the giblet-responses encoder (ContextLab, commit 5ed01cc).
-
     `audio_options` goes to `AudioEncoder`. text_features, bottleneck: dimensions of the text embedding and of the
     bottleneck. voxels: how many to predict; None builds no voxel head (for 85,810 it has 1.44 billion parameters).
     """

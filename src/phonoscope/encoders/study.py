@@ -1,13 +1,11 @@
 """The study of audio encoders: one training, all arms, and arms compared seed by seed."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -17,9 +15,6 @@ from phonoscope.config.encoders import Arm, EncoderConfig
 from phonoscope.encoders.audio import AudioEncoder, InputKind
 from phonoscope.encoders.train import Trained, train_encoder
 from phonoscope.encoders.windows import Windows
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def train_encoders(
@@ -35,35 +30,24 @@ def train_encoders(
 
     codebooks: the codec's vectors, one [vocabulary, dims] per layer, for an embedding that starts from them.
     """
+
+    def run(job: tuple[Arm | None, int]) -> Trained:
+        arm, index = job
+        # seeds depend on the index alone: an arm sees the same batches as the encoder itself, so that their scores pair
+        device = setup_torch(compute, derive_seed(config.seed, "encoder", index))
+        channels = train.x.shape[1] // (2 if arm == "half_codebooks" else 1)
+        encoder = build(kind, channels, config, arm, codebooks)
+        seed = derive_seed(config.seed, "training", index)
+        seen, unseen = (replace(windows, x=windows.x[:, :channels]) for windows in (train, evaluation))
+        return train_encoder(encoder, seen, unseen, config, seed, device)
+
     jobs = [(arm, index) for arm in arms for index in range(config.seeds)]
-    run = partial(_train, kind, train, evaluation, codebooks, config, compute)
     trained = parallel_map(run, jobs, workers=compute.workers, description="encoders")
     return {arm: [one for job, one in zip(jobs, trained, strict=True) if job[0] == arm] for arm in arms}
 
 
-def _train(
-    kind: InputKind,
-    train: Windows,
-    evaluation: Windows,
-    codebooks: Sequence[Tensor],
-    config: EncoderConfig,
-    compute: ComputeConfig,
-    job: tuple[Arm | None, int],
-) -> Trained:
-    arm, index = job
-    # seeds depend on the index alone: an arm sees the same batches as the encoder itself, so that their scores pair
-    device = setup_torch(compute, derive_seed(config.seed, "encoder", index))
-    channels = train.x.shape[1] // (2 if arm == "half_codebooks" else 1)
-    encoder = build(kind, channels, config, arm, codebooks)
-    seed = derive_seed(config.seed, "training", index)
-    train, evaluation = (replace(windows, x=windows.x[:, :channels]) for windows in (train, evaluation))
-    return train_encoder(encoder, train, evaluation, config, seed, device)
-
-
 def score_table(name: str, trained: Sequence[Trained], sizes: Mapping[str, int]) -> pd.DataFrame:
     """Scores as a tidy table: encoder, seed, metric, value; sizes appear once, with seed 0."""
-    import pandas as pd
-
     rows = [(name, seed, metric, value) for seed, one in enumerate(trained) for metric, value in one.scores.items()]
     rows += [(name, 0, metric, float(value)) for metric, value in sizes.items()]
     return pd.DataFrame(rows, columns=["encoder", "seed", "metric", "value"])

@@ -1,24 +1,20 @@
 """Training of an audio encoder: word and speaker from one window."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from tqdm import tqdm
 
 from phonoscope.compute import derive_seed
 from phonoscope.config.encoders import EncoderConfig
 from phonoscope.encoders.audio import AudioEncoder
 from phonoscope.encoders.windows import NO_WORD, Windows
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
 
 
 class WindowClassifier(nn.Module):
@@ -48,12 +44,8 @@ def train_encoder(
 ) -> Trained:
     """Train on all tasks at once: the sum of the cross-entropies, the word's over isolated words only.
 
-    Batches are drawn from `seed`, without replacement within an epoch. AdamW, one-cycle schedule, gradients clipped
-    at 1. Raises `FloatingPointError` if the loss is not finite.
+    `seed` draws the batches. AdamW, one-cycle schedule, gradients clipped at 1. Raises `FloatingPointError`.
     """
-    import pandas as pd
-    from tqdm import tqdm
-
     model = WindowClassifier(encoder, {task: len(names) for task, names in train.classes.items()}).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), config.lr, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=config.steps)

@@ -1,30 +1,24 @@
 """Windows of one repetition time: codes or mel frames, labelled with word and speaker."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phonoscope.audio import read_audio, resample
 from phonoscope.compute import parallel_map
 from phonoscope.errors import DataError
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 MEL_RATE_HZ = 16_000
 MEL_HOP = 160
 MEL_FRAME_RATE_HZ = MEL_RATE_HZ / MEL_HOP
-NO_WORD = -1
-"""Label of a window that is not of an isolated word."""
+NO_WORD = -1  # label of a window that is not of an isolated word
 
 
 @dataclass(frozen=True)
@@ -47,20 +41,19 @@ class Windows:
     classes: dict[str, list[str]]
     utterances: list[str]
 
-    def subset(self, utterances: Iterable[str]) -> Windows:
+    def subset(self, utterances: Iterable[str]) -> Self:
         """The windows of some utterances."""
         wanted = set(utterances)
         kept = [row for row, utterance in enumerate(self.utterances) if utterance in wanted]
         labels = {task: labels[kept] for task, labels in self.labels.items()}
         names = [self.utterances[row] for row in kept]
-        return Windows(self.x[kept], self.lengths[kept], labels, self.classes, names)
+        return replace(self, x=self.x[kept], lengths=self.lengths[kept], labels=labels, utterances=names)
 
 
 def window_bounds(frames: int, frame_rate_hz: float, tr_s: float) -> list[tuple[int, int]]:
     """Start and end (exclusive) of each window of `tr_s` seconds; a frame belongs to the window that holds its start.
 
-    No frame is lost, none is in two windows, and windows do not drift: at 75 Hz and 1.5 s a window is 112.5 frames, so
-    that windows have 113 and 112 frames in turn. The last window may be shorter.
+    At 75 Hz and 1.5 s (112.5 frames) windows have 113 and 112 frames in turn. The last one may be shorter.
     """
     size = Fraction(str(tr_s)) * Fraction(str(frame_rate_hz))  # exact: floats would drift over long recordings
     edges = [min(frames, math.ceil(size * i)) for i in range(math.ceil(frames / size) + 1)]
@@ -108,13 +101,12 @@ def log_mel(samples_16k: NDArray[np.float32], bins: int) -> NDArray[np.float32]:
 
 def read_mel(files: Mapping[str, Path], bins: int, workers: int) -> dict[str, NDArray[np.float32]]:
     """Mel frames [bins, frames] of sound files of any rate, by utterance."""
-    frames = parallel_map(partial(_read_mel, bins=bins), list(files.values()), workers=workers, description="mel")
+
+    def read(file: Path) -> NDArray[np.float32]:
+        return log_mel(resample(*read_audio(file), MEL_RATE_HZ), bins)
+
+    frames = parallel_map(read, files.values(), workers=workers, description="mel")
     return dict(zip(files, frames, strict=True))
-
-
-def _read_mel(file: Path, bins: int) -> NDArray[np.float32]:
-    samples, sample_rate = read_audio(file)
-    return log_mel(resample(samples, sample_rate, MEL_RATE_HZ), bins)
 
 
 def standardise(windows: Windows, by: Windows) -> Windows:

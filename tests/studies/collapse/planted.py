@@ -1,7 +1,5 @@
 """Sequences and groups with known components, states and durations."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

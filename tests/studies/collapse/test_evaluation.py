@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -87,8 +85,12 @@ def evaluator(material: Material) -> Evaluator:
     return Evaluator(material, 0, batch_size=5, beta=0.4)
 
 
-def test_as_many_clips_of_train_as_of_eval_and_as_many_others() -> None:
-    chosen = evaluator(planted_words(train=30, held_out=12)).chosen
+def test_as_many_clips_of_train_as_of_the_shuffled_eval_and_as_many_others() -> None:
+    material = planted_words(train=30, held_out=12)
+    evaluated = evaluator(material)
+    chosen, order = evaluated.chosen, evaluated.chosen["eval"].tolist()
+    assert sorted(order) == list(range(12)) != order
+    assert evaluated.batches("eval")[0].labels.tolist() == material.held_out.labels[order[:5]].tolist()
     assert len(chosen["train"]) == len(chosen["other"]) == 12
     assert not set(chosen["train"]) & set(chosen["other"])
     assert {name: clips.tolist() for name, clips in evaluator(planted_words()).chosen.items()} == {
@@ -136,11 +138,3 @@ def test_the_same_clips_give_the_same_measures_as_train_and_as_eval() -> None:
     own.chosen = dict.fromkeys(("train", "other", "eval"), np.arange(12))
     first, second = own.rows(model, own.passes(model), 0.1)
     assert {**first, "split": ""} == {**second, "split": ""}
-
-
-def test_the_clips_of_eval_are_shuffled_and_the_first_batch_is_theirs() -> None:
-    material = planted_words()
-    evaluated = evaluator(material)
-    order = evaluated.chosen["eval"].tolist()
-    assert sorted(order) == list(range(12)) != order
-    assert evaluated.batches("eval")[0].labels.tolist() == material.held_out.labels[order[:5]].tolist()

@@ -1,9 +1,7 @@
-from __future__ import annotations
-
 import itertools
 
 from phonoscope.config.vq import VqConfig
-from phonoscope.studies.collapse.variants import arm_variants, main_variants, runs
+from phonoscope.studies.collapse.variants import arm_variants, main_variants
 
 
 def test_the_eight_combinations_come_under_both_updates_where_they_have_a_quantizer() -> None:
@@ -28,10 +26,3 @@ def test_arms_change_their_own_settings_only() -> None:
     assert frozen.frozen_epochs(config) == config.frozen_epochs > 0
     assert all(variant.settings(config) == config for variant in main_variants())
     assert not any(variant.frozen_epochs(config) for variant in main_variants())
-
-
-def test_every_variant_runs_from_its_seeds() -> None:
-    result = runs(VqConfig(seeds=3, arms=("older",), arm_seeds=2))
-    assert len(result) == len(set(result)) == 12 * 3 + 2 * 2
-    assert [index for variant, index in result if variant.name == "vq"] == [1, 2, 3]
-    assert [index for variant, index in result if variant.name == "vq_older"] == [1, 2]

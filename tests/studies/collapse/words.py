@@ -1,7 +1,5 @@
 """Planted words: each class has its own bump of the mel bands, of its own place in time."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

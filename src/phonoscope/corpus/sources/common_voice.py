@@ -1,7 +1,5 @@
 """Common Voice: a TSV (client_id, path, sentence, gender, accents) beside a folder `clips` (CC0)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +7,6 @@ from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.items import AudioFile, RawItem, Rejected, sex_code, slug
 from phonoscope.corpus.tables import read_rows
 
-DEFAULT_SUBSET = "validated"
 SPEAKER_DIGITS = 16  # of client_id's 128 hexadecimal digits
 
 
@@ -24,25 +21,18 @@ def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
 
     With `corpus.max_utterances` the sample is balanced over the cells sex x accent. Raises `DataError`.
     """
-    rows = read_rows(root / f"{config.subset or DEFAULT_SUBSET}.tsv", required=("client_id", "path", "sentence"))
+    rows = read_rows(root / f"{config.subset or 'validated'}.tsv", required=("client_id", "path", "sentence"))
     for row in rows:
-        clip = row["path"]
-        if not row["client_id"] or not clip or not row["sentence"]:
-            yield Rejected(f"clips/{clip}", "client_id, path or sentence is empty")
+        clip, text = row["path"], row["sentence"]
+        origin = f"clips/{clip}"
+        if not row["client_id"] or not clip or not text:
+            yield Rejected(origin, "client_id, path or sentence is empty")
             continue
         if Path(clip).name != clip:
-            yield Rejected(f"clips/{clip}", "the path is not a plain file name")
+            yield Rejected(origin, "the path is not a plain file name")
             continue
         speaker = slug(row["client_id"][:SPEAKER_DIGITS])
+        name, audio = f"{speaker}-clips-{slug(Path(clip).stem)}", AudioFile(root / origin)
         sex, accent = sex_code(row.get("gender", "")), _accent(row)
-        yield RawItem(
-            utterance=f"{speaker}-clips-{slug(Path(clip).stem)}",
-            speaker=speaker,
-            chapter="clips",
-            origin=f"clips/{clip}",
-            audio=AudioFile(root / "clips" / clip),
-            text=row["sentence"],
-            sex=sex,
-            accent=accent,
-            stratum=f"{sex}/{accent}",
-        )
+        cell = f"{sex}/{accent}"
+        yield RawItem(name, speaker, "clips", origin, audio, text, sex=sex, accent=accent, stratum=cell)

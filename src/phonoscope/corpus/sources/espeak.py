@@ -1,10 +1,7 @@
 """The default corpus: read sentences and isolated words, spoken by espeak-ng's voices and the neural voice.
 
-The folder holds `sentences.txt` and `words.txt` (one a line) and `speakers.csv`
-(speaker, voice, sex, accent, pitch, rate).
+The folder holds `sentences.txt`, `words.txt` (one a line), `speakers.csv` (speaker, voice, sex, accent, pitch, rate).
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,12 +65,12 @@ def read_speakers(path: Path) -> list[Speaker]:
 def deal(sentences: int, speakers: int, per_speaker: int, seed: int) -> list[list[int]]:
     """Deal sentence numbers to speakers: `speakers * per_speaker` readings in all, none twice by one speaker.
 
-    Every sentence is read by as many speakers as every other, give or take one: round r gives each sentence of the
-    shuffled list to the r-th neighbour of its first speaker.
+    Every sentence has as many readers as any other, give or take one.
     """
     order = np.random.default_rng(seed).permutation(sentences)
     hands: list[list[int]] = [[] for _ in range(speakers)]
     for reading in range(speakers * per_speaker):
+        # round `turn` gives each sentence of the shuffled list to that neighbour of its first speaker
         place, turn = reading % sentences, reading // sentences
         hands[(place + turn) % speakers].append(int(order[place]))
     return [sorted(hand) for hand in hands]
@@ -90,17 +87,14 @@ def _word_items(speaker: Speaker, words: list[str], takes: int, seed: int) -> It
 def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
     """Utterances `<speaker>-sentences-<line>` and `<speaker>-words-<word>_<take>`.
 
-    Raises: `DataError` if a file is missing or wrong; `ParamsError` if a speaker should read more sentences than
-    there are.
+    Raises: `DataError` if a file is missing or wrong; `ParamsError` if a speaker should read too many sentences.
     """
     sentences, words = read_lines(root / "sentences.txt"), read_lines(root / "words.txt")
     speakers = read_speakers(root / "speakers.csv") + [NEURAL_SPEAKER] * config.neural_voice
-    if config.sentences_per_speaker > len(sentences):
-        raise ParamsError(
-            f"sentences_per_speaker: {config.sentences_per_speaker} are asked for, but {root / 'sentences.txt'} has "
-            f"{len(sentences)}"
-        )
-    hands = deal(len(sentences), len(speakers), config.sentences_per_speaker, derive_seed(config.seed, "sentences"))
+    asked, there = config.sentences_per_speaker, len(sentences)
+    if asked > there:
+        raise ParamsError(f"sentences_per_speaker: {asked} are asked for, but {root / 'sentences.txt'} has {there}")
+    hands = deal(there, len(speakers), asked, derive_seed(config.seed, "sentences"))
     for speaker, hand in zip(speakers, hands, strict=True):
         for number in hand:
             text = sentences[number]

@@ -1,15 +1,11 @@
 """Any audio files with a `metadata.csv`: columns file and speaker; text, sex, accent, word and split if known."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from phonoscope.config.corpus import CorpusConfig
 from phonoscope.corpus.items import AudioFile, RawItem, Rejected, sex_code, slug
 from phonoscope.corpus.tables import read_rows
-
-SPLITS = ("", "train", "eval")
 
 
 def _problem(row: dict[str, str]) -> str:
@@ -20,7 +16,7 @@ def _problem(row: dict[str, str]) -> str:
         return f"file is {row['file']!r}, which names no file"
     if path.is_absolute() or ".." in path.parts or "\\" in row["file"]:
         return "file must be a path below the corpus's folder, with forward slashes and without '..'"
-    if row.get("split", "") not in SPLITS:
+    if row.get("split", "") not in ("", "train", "eval"):
         return f"split is {row['split']!r}; it must be train, eval or empty"
     return ""
 
@@ -34,16 +30,7 @@ def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
         if problem := _problem(row):
             yield Rejected(row["file"], problem)
             continue
-        speaker = slug(row["speaker"])
-        yield RawItem(
-            utterance=f"{speaker}-0-{slug(str(PurePosixPath(row['file']).with_suffix('')))}",
-            speaker=speaker,
-            chapter="0",
-            origin=row["file"],
-            audio=AudioFile(root / row["file"]),
-            text=row.get("text", ""),
-            sex=sex_code(row.get("sex", "")),
-            accent=row.get("accent", ""),
-            word=row.get("word", ""),
-            split=row.get("split", ""),
-        )
+        speaker, audio = slug(row["speaker"]), AudioFile(root / row["file"])
+        name = f"{speaker}-0-{slug(str(PurePosixPath(row['file']).with_suffix('')))}"
+        known = {column: row.get(column, "") for column in ("text", "accent", "word", "split")}
+        yield RawItem(name, speaker, "0", row["file"], audio, sex=sex_code(row.get("sex", "")), **known)

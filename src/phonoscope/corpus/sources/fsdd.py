@@ -1,7 +1,5 @@
 """The Free Spoken Digit Dataset: `<digit>_<speaker>_<index>.wav`, six speakers, 8 kHz (CC BY-SA 4.0)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +18,6 @@ SPEAKERS = {
     "theo": ("M", "en-us"),
     "yweweler": ("M", "german"),
 }
-OFFICIAL_TEST_INDICES = range(5)
 _NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<index>\d+)")
 
 
@@ -31,21 +28,12 @@ def read(root: Path, config: CorpusConfig) -> Iterator[RawItem | Rejected]:
     if not paths:
         raise DataError(f"{root}: no <digit>_<speaker>_<index>.wav there; see docs/corpora.md for FSDD's layout")
     for path in paths:
-        match = _NAME.fullmatch(path.stem)
+        origin, match = path.relative_to(root).as_posix(), _NAME.fullmatch(path.stem)
         if match is None:
-            yield Rejected(path.relative_to(root).as_posix(), "the name is not <digit>_<speaker>_<index>.wav")
+            yield Rejected(origin, "the name is not <digit>_<speaker>_<index>.wav")
             continue
         digit, speaker, index = int(match["digit"]), match["speaker"], int(match["index"])
+        name, word, audio = f"{speaker}-{digit}-{index:02d}", DIGITS[digit], AudioFile(path)
         sex, accent = SPEAKERS.get(speaker, ("", ""))
-        yield RawItem(
-            utterance=f"{speaker}-{digit}-{index:02d}",
-            speaker=speaker,
-            chapter=str(digit),
-            origin=path.relative_to(root).as_posix(),
-            audio=AudioFile(path),
-            text=DIGITS[digit],
-            sex=sex,
-            accent=accent,
-            word=DIGITS[digit],
-            split="eval" if index in OFFICIAL_TEST_INDICES else "train",
-        )
+        split = "eval" if index < 5 else "train"
+        yield RawItem(name, speaker, str(digit), origin, audio, word, sex=sex, accent=accent, word=word, split=split)

@@ -1,7 +1,5 @@
 """LibriSpeech's layout: `<subset>/<speaker>/<chapter>/<utterance>.flac`, `*.trans.txt`, `SPEAKERS.TXT` (CC BY 4.0)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,12 +18,8 @@ def read_sexes(path: Path) -> dict[str, str]:
 
 
 def _transcripts(chapter: Path) -> dict[str, str]:
-    texts: dict[str, str] = {}
-    for path in sorted(chapter.glob("*.trans.txt")):
-        for line in read_text(path).splitlines():
-            utterance, _, text = line.strip().partition(" ")
-            texts[utterance] = text.strip()
-    return texts
+    lines = [line for path in sorted(chapter.glob("*.trans.txt")) for line in read_text(path).splitlines()]
+    return {utterance: text.strip() for utterance, _, text in (line.strip().partition(" ") for line in lines)}
 
 
 def subset_folders(root: Path, subset: str) -> list[Path]:
@@ -33,9 +27,7 @@ def subset_folders(root: Path, subset: str) -> list[Path]:
     there = sorted(path for path in root.iterdir() if path.is_dir() and next(path.glob("*/*/*.flac"), None))
     if not there:
         raise DataError(f"{root}: no <subset>/<speaker>/<chapter>/*.flac; give the folder that holds SPEAKERS.TXT")
-    if not subset:
-        return there
-    chosen = [path for path in there if path.name == subset]
+    chosen = [path for path in there if subset in ("", path.name)]
     if not chosen:
         raise ParamsError(f"subset: no {subset!r} in {root}; there are {', '.join(p.name for p in there)}")
     return chosen

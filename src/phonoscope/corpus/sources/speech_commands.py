@@ -1,7 +1,5 @@
 """Speech Commands (Warden 2018): `<word>/<speaker>_nohash_<n>.wav` and the lists of the official split (CC BY 4.0)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,11 +1,8 @@
 """The study of codebook collapse: a digit classifier with and without a quantizer, an HDP and an HSMM.
 
 Does the faulty EMA update collapse a codebook, and does it matter to the task? `ablation.train_run` trains one variant
-from one seed and measures it. The models are of use by themselves, which is why this study is part of the package:
-the HDP, the HSMM with explicit durations and the weak-limit HDP-HSMM, over codes or vectors.
+from one seed and measures it. The HDP, HSMM and HDP-HSMM, over codes or vectors, are of use by themselves.
 """
-
-from __future__ import annotations
 
 from phonoscope.studies.collapse.emissions import Categorical, DiagonalGaussian
 from phonoscope.studies.collapse.hdp import HDP

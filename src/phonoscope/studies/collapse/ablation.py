@@ -1,22 +1,21 @@
 """The ablation: train every variant from every seed, measure it after each epoch, and check the trained model."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from phonoscope.compute import derive_seed, parallel_map, setup_torch
 from phonoscope.config.compute import ComputeConfig
+from phonoscope.config.vq import VqConfig
 from phonoscope.files import write_json, write_safetensors
 from phonoscope.studies.collapse.checks import check_codebook, check_gradient, check_state
 from phonoscope.studies.collapse.classifier import DigitClassifier
@@ -24,17 +23,9 @@ from phonoscope.studies.collapse.evaluation import Evaluator, Record, Rows, join
 from phonoscope.studies.collapse.features import DIGITS, Batch, Material, augment, batches
 from phonoscope.studies.collapse.variants import UNSCALED, Variant, runs
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from phonoscope.config.vq import VqConfig
-
-START_BATCHES = 8
-"""Training batches that the codebook and the sequence model start from."""
-KEPT_VECTORS = 1000
-"""Most encoder outputs of each split that are kept for the figures."""
+START_BATCHES = 8  # training batches that the codebook and the sequence model start from
+KEPT_VECTORS = 1000  # most encoder outputs of each split that are kept for the figures
 TRACKED = ("accuracy", "loss", "perplexity_batch", "perplexity_dataset", "perplexity_ema", "active_codes", "drift")
-"""Measures that `by_epoch` gives; all of them are in the tables."""
 
 
 @dataclass(frozen=True)
@@ -152,17 +143,12 @@ def train_all(config: VqConfig, material: Material, compute: ComputeConfig) -> d
     # the slow ones first, so that no worker is left with one at the end
     order = sorted(jobs, key=lambda job: -len(job[0].name.removesuffix(UNSCALED)))
     results = parallel_map(train, order, workers=compute.workers, description="runs")
-    return {
-        variant: sorted((one for one in results if one.variant == variant.name), key=lambda one: one.index)
-        for variant in dict.fromkeys(variant for variant, _ in jobs)
-    }
+    variants = dict.fromkeys(variant for variant, _ in jobs)
+    return {variant: [one for one in results if one.variant == variant.name] for variant in variants}
 
 
 def write_models(folder: Path, variant: Variant, results: Sequence[RunResult], config: VqConfig) -> None:
-    """Write a variant's weights, checks and evidence.
-
-    model.safetensors is the first seed's, model_<n>.safetensors that of seed n; evidence.safetensors the first seed's.
-    """
+    """Write a variant's checks, weights (model_<n>.safetensors is seed n's) and the first seed's evidence."""
     described = {"variant": variant.name, "classes": DIGITS, "update": variant.update, "sequence": variant.sequence}
     write_json(folder / "config.json", described | {"settings": variant.settings(config).model_dump(mode="json")})
     write_json(folder / "checks.json", {str(result.index): result.checks for result in results})

@@ -4,16 +4,13 @@ Rows pi_j ~ Dir(alpha beta) may exclude entries (a segment's state is never foll
 of its entries, renormalised, is a Dirichlet over the others, so excluded entries simply drop out.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Beta, Dirichlet, kl_divergence
 
-LOG_ZERO = -1e30
-"""Log of an impossible event; finite, so that the gradient of an impossible branch is 0, not NaN."""
+LOG_ZERO = -1e30  # log of an impossible event; finite, so that the gradient of an impossible branch is 0, not NaN
 
 
 def expected_log(concentrations: Tensor, allowed: Tensor) -> Tensor:

@@ -1,18 +1,13 @@
 """Checks of a trained classifier: does evaluation change its state, does the gradient pass, are the codes right."""
 
-from __future__ import annotations
-
 import copy
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 
+from phonoscope.studies.collapse.classifier import DigitClassifier
 from phonoscope.studies.collapse.evaluation import Evaluator
-
-if TYPE_CHECKING:
-    from phonoscope.studies.collapse.classifier import DigitClassifier
-    from phonoscope.studies.collapse.features import Batch
+from phonoscope.studies.collapse.features import Batch
 
 
 def check_state(model: DigitClassifier, evaluator: Evaluator) -> dict[str, float]:
@@ -29,10 +24,9 @@ def check_state(model: DigitClassifier, evaluator: Evaluator) -> dict[str, float
 def check_gradient(model: DigitClassifier, batch: Batch) -> dict[str, float]:
     """The path of the cross-entropy's gradient.
 
-    gradient_cosine: between the gradients at the quantizer's output and input; 1 if straight-through works.
-    gradient_encoder: its norm at the encoder's last layer. evaluated_with_graph: 1 if the result of an evaluation
-    carries one. graph_matters: largest difference of a logit between passes with and without gradients, over the
-    largest logit. sequence_matters: change of the logits (norm, relative) under another clip's sequence features.
+    gradient_cosine: between the quantizer's output and input; 1 if straight-through works. gradient_encoder: norm at
+    the encoder's last layer. evaluated_with_graph: 1 if an evaluation carries one. graph_matters, sequence_matters:
+    relative change of the logits without gradients, and under another clip's sequence features.
     """
     model = copy.deepcopy(model).eval().requires_grad_(True)  # the encoder may have been frozen to the end
     decision = model(batch.mel, batch.lengths)

@@ -1,28 +1,22 @@
 """The digit classifier of the ablation: encoder, optional quantizer, optional sequence model, decision."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from phonoscope.compute import derive_seed
+from phonoscope.config.vq import VqConfig
 from phonoscope.studies.collapse.sequence import SequenceLayer, SequenceOutput, build_sequence
+from phonoscope.studies.collapse.variants import Variant
 from phonoscope.vq.quantizers import Quantized, Quantizer, build_quantizer
-
-if TYPE_CHECKING:
-    from phonoscope.config.vq import VqConfig
-    from phonoscope.studies.collapse.variants import Variant
 
 
 class Encoder(nn.Module):
     """Frames of clips to vectors at half the rate: three convolutions of width 3 and a projection.
 
-    It works on the real frames alone, clips one after another, since most of a padded batch may be padding. It computes
-    the same in train() and eval().
+    It works on the real frames alone, clips one after another, since most of a padded batch may be padding.
     """
 
     def __init__(self, mels: int, channels: int, dim: int) -> None:

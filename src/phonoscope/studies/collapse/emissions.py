@@ -4,8 +4,6 @@ The data of a component are kept as sufficient statistics; a posterior is the pr
 (Hoffman et al. 2013, JMLR 14). So a batch may replace them (a full sweep) or move them a little (a stochastic step).
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 
@@ -85,8 +83,7 @@ class Categorical(Emission):
 class DiagonalGaussian(Emission):
     """Vectors [D] with independent normal-gamma priors on each component's means and precisions (Murphy 2007, sec. 3).
 
-    The prior is centred on the data. It expects a share `spread` of their variance within a component, and weighs as
-    much as two frames.
+    The prior is centred on the data, expects a share `spread` of their variance in a component, and weighs two frames.
     """
 
     sums: Tensor  # of x - middle, [K, D]

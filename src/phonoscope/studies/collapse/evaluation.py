@@ -1,32 +1,26 @@
 """Evaluation of a classifier and its codebook, in the same way on train, on eval and during training."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from phonoscope.compute import derive_seed
 from phonoscope.stats import evenly_spaced
+from phonoscope.studies.collapse.classifier import Decision, DigitClassifier
 from phonoscope.studies.collapse.features import Batch, Material, batches
+from phonoscope.vq.quantizers import Quantizer
 from phonoscope.vq.usage import active_codes, perplexity, perplexity_clamped
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phonoscope.studies.collapse.classifier import Decision, DigitClassifier
-    from phonoscope.vq.quantizers import Quantizer
-
-DRIFT_VECTORS = 256
-"""Most vectors that a drift is computed from, since its cost is quadratic."""
+DRIFT_VECTORS = 256  # most vectors that a drift is computed from, since its cost is quadratic
 Rows = list[dict[str, Any]]
 
 
@@ -44,11 +38,11 @@ class Record:
     restarted: int  # dead codes replaced in this pass
     elbo: float  # the sequence model's evidence lower bound in nats per frame; 0 without one
 
-    @staticmethod
-    def of(decision: Decision, labels: Tensor, elbo: float) -> Record:
+    @classmethod
+    def of(cls, decision: Decision, labels: Tensor, elbo: float) -> Self:
         """The record of a pass."""
         logits, quantized = decision.logits.detach(), decision.quantized
-        return Record(
+        return cls(
             labels.numpy(),
             (logits.argmax(dim=1) == labels).numpy(),
             F.cross_entropy(logits, labels, reduction="none").double().numpy(),
@@ -68,8 +62,8 @@ Passes = dict[str, list[Record]]
 class Evaluator:
     """Measures all clips of eval and as many of train, and compares the latter with as many others of train.
 
-    `seed` draws the clips of train and shuffles those of eval: a batch of one word and one voice would use fewer codes
-    than a mixed one. `beta`: weight of the commitment loss within the quantizer's loss.
+    `seed` shuffles the clips: a batch of one word and one voice would use fewer codes than a mixed one. `beta`: weight
+    of the commitment loss within the quantizer's loss.
     """
 
     def __init__(self, material: Material, seed: int, *, batch_size: int, beta: float) -> None:
@@ -113,8 +107,7 @@ class Evaluator:
     ) -> dict[str, Any]:
         """The row of an epoch's last training batches, augmented, as many as are measured of train.
 
-        `drift` is from the clips without augmentation. `restart_share` is over all batches of the epoch, since restarts
-        happen only every `dead_window` steps.
+        `drift` is from the clips without augmentation; `restart_share` is over all batches, since restarts are rare.
         """
         latest = learned[-math.ceil(len(self.chosen["train"]) / self.batch_size) :]
         counts = [min(count, len(one.vectors)) for count, one in zip(vector_counts(passes), latest, strict=False)]
@@ -141,8 +134,7 @@ def measure(
 ) -> dict[str, float]:
     """Measures of batches: accuracy and losses over all clips, the rest over the first `counts` vectors of each batch.
 
-    reference: vectors [M, dim] with which `drift` compares the encoder's outputs. `loss` is the cross-entropy plus
-    `commitment_weight * commitment`, where commitment is the mean squared distance to the codes.
+    `drift` is from `reference` [M, dim]; `commitment`, part of the loss, is the mean squared distance to the codes.
     """
     vectors = joined(records, counts=counts)
     labels = joined(records, "labels")

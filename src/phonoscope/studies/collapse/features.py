@@ -1,28 +1,21 @@
 """Log-mel features of isolated words: computed once; batched and augmented in every run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from phonoscope.errors import DataError
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Spoken = tuple[Sequence[NDArray[np.float32]], Sequence[int]]
-    """Clips of audio, and the class index of each."""
-
+Spoken = tuple[Sequence[NDArray[np.float32]], Sequence[int]]
+"""Clips of audio, and the class index of each."""
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 WINDOW_S = 0.032
 HOP_S = 0.02
-FLOOR = 1e-6
-"""Added to the power before the logarithm."""
+FLOOR = 1e-6  # added to the power before the logarithm
 
 
 @dataclass(frozen=True)
@@ -103,11 +96,7 @@ def batches(order: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
 
 
 def augment(batch: Batch, generator: torch.Generator) -> Batch:
-    """Augmented features; padding stays zero.
-
-    A random level per clip and noise, in standard deviations of a band, and two masks as in SpecAugment
-    (arXiv:1904.08779): up to a tenth of the clip's time, and up to a fifth of the bands.
-    """
+    """A random level per clip, noise, and two masks as in SpecAugment (arXiv:1904.08779); padding stays zero."""
     size, time, mels = batch.mel.shape
 
     def uniform(*shape: int) -> Tensor:

@@ -5,8 +5,6 @@ Dir(alpha beta); its frame i has a component z_ji ~ pi_j and a value x_ji ~ F(th
 Mean-field posterior q(v) q(pi) q(z) q(theta), coordinate ascent with merge moves after Hughes, Kim and Sudderth (2015).
 """
 
-from __future__ import annotations
-
 import copy
 from typing import NamedTuple
 
@@ -76,8 +74,7 @@ class HDP(nn.Module):
     @torch.no_grad()
     def statistics(self, x: Tensor, mask: Tensor, responsibilities: Tensor) -> HDPStatistics:
         """Sufficient statistics of a batch with these responsibilities [J, T, K]."""
-        weights = responsibilities.detach()
-        return HDPStatistics(weights.sum(1), self.emission.statistics(x[mask], weights[mask]))
+        return HDPStatistics(responsibilities.sum(1), self.emission.statistics(x[mask], responsibilities[mask]))
 
     @torch.no_grad()
     def learn(self, statistics: HDPStatistics, *, rate: float = 1.0, scale: float = 1.0, iterations: int = 3) -> None:

@@ -6,8 +6,6 @@ expected segment counts become the posteriors' counts; the evidence lower bound 
 transitions share a base measure: a uniform beta in the HSMM, a learned one in the HDP-HSMM.
 """
 
-from __future__ import annotations
-
 import copy
 from typing import NamedTuple
 
@@ -21,10 +19,8 @@ from phonoscope.studies.collapse.emissions import Emission, Statistics
 from phonoscope.studies.collapse.hsmm_recursion import ExpectedCounts, LogParameters
 from phonoscope.studies.collapse.starts import merge_candidates, start_emission
 
-DURATION_PRIOR = 0.5
-"""Pseudo-count of every duration."""
-TRIAL_SWEEPS = 5
-"""Sweeps after a merger, before its ELBO is compared."""
+DURATION_PRIOR = 0.5  # pseudo-count of every duration
+TRIAL_SWEEPS = 5  # sweeps after a merger, before its ELBO is compared
 
 
 class HSMMStatistics(NamedTuple):
@@ -83,9 +79,9 @@ class HSMM(nn.Module):
     @torch.no_grad()
     def statistics(self, x: Tensor, mask: Tensor, expected: ExpectedCounts) -> HSMMStatistics:
         """Sufficient statistics of a batch with these expectations."""
-        rows = torch.cat([expected.initial[None], expected.transitions]).detach()
-        emission = self.emission.statistics(x[mask], expected.occupancy.detach()[mask])
-        return HSMMStatistics(rows, expected.durations.detach().sum(0), emission)
+        rows = torch.cat([expected.initial[None], expected.transitions])
+        emission = self.emission.statistics(x[mask], expected.occupancy[mask])
+        return HSMMStatistics(rows, expected.durations.sum(0), emission)
 
     @torch.no_grad()
     def kl(self) -> Tensor:
@@ -143,10 +139,9 @@ class HDPHSMM(HSMM):
     """The HDP-HSMM in its weak-limit approximation (Johnson and Willsky 2013, JMLR 14).
 
     beta ~ Dir(gamma / S, ..., gamma / S), and rows of transitions pi_i ~ Dir(alpha beta) without entry i: states
-    compete in all rows at once and unused ones fade, so S is only an upper bound of their number. Johnson and Willsky
-    sample; here the same model has variational posteriors, as in their stochastic variant (2014, ICML), with a
-    Dirichlet q(beta) in place of a point, and merge moves (Hughes, Kim and Sudderth 2015) against two states that model
-    the same segments.
+    compete in all rows at once and unused ones fade, so S is only an upper bound of their number. The posteriors are
+    variational, as in their stochastic variant (2014, ICML), with a Dirichlet q(beta) in place of a point; merge moves
+    (Hughes, Kim and Sudderth 2015) join two states that model the same segments.
     """
 
     def __init__(self, emission: Emission, d_max: int, *, alpha: float, gamma: float, censored: bool = False) -> None:

@@ -7,8 +7,6 @@ counts of EM; with max its value is the best segmentation's score and its gradie
 "Inside-outside and forward-backward algorithms are just backprop").
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

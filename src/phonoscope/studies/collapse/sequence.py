@@ -4,8 +4,6 @@ The network's optimizer trains nothing here. Like an EMA codebook, a layer learn
 variational step (Hoffman et al. 2013, JMLR 14), with a constant rate because the encoder before it changes.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from phonoscope.config.vq import SequenceConfig
-from phonoscope.studies.collapse.emissions import Categorical, DiagonalGaussian, Emission
+from phonoscope.studies.collapse.emissions import Categorical, DiagonalGaussian
 from phonoscope.studies.collapse.hdp import HDP, HDPStatistics
 from phonoscope.studies.collapse.hsmm import HDPHSMM, HSMM, HSMMStatistics
 
@@ -33,8 +31,7 @@ class SequenceOutput:
 class SequenceLayer(nn.Module):
     """Frames in, features out. A forward pass changes no state in any mode; only `start` and `learn` do.
 
-    Frames are codes [B, T] int64 or vectors [B, T, D], with a mask [B, T] of leading real frames, at least one; values
-    at padding do not matter, if they are finite and codes of the codebook.
+    Frames are codes [B, T] int64 or vectors [B, T, D], with a mask [B, T] of leading real frames, at least one.
     """
 
     def __init__(self, model: HDP | HSMM, width: int, config: SequenceConfig, seed: int) -> None:
@@ -66,9 +63,6 @@ class HDPLayer(SequenceLayer):
     The posterior mean of pi_j would depend on the utterance's length: in a short one it is nearer to the base measure.
     """
 
-    def __init__(self, emission: Emission, config: SequenceConfig, seed: int) -> None:
-        super().__init__(HDP(emission, alpha=config.alpha, gamma=config.gamma), emission.components, config, seed)
-
     def forward(self, x: Tensor, mask: Tensor) -> SequenceOutput:
         posterior = self.model.posterior(x, mask, self.config.local_iterations)
         shares = posterior.counts / posterior.counts.sum(1, keepdim=True)
@@ -81,9 +75,6 @@ class HSMMLayer(SequenceLayer):
 
     The mean is over the utterance's segments of the state and one more segment of the state's usual duration.
     """
-
-    def __init__(self, model: HSMM, config: SequenceConfig, seed: int) -> None:
-        super().__init__(model, 2 * config.states, config, seed)
 
     def forward(self, x: Tensor, mask: Tensor) -> SequenceOutput:
         # the features are gradients of the recursion already: to pass one on, it is differentiated twice
@@ -105,7 +96,9 @@ def build_sequence(
     components = config.components if kind == "hdp" else config.states
     emission = Categorical(components, codes) if codes else DiagonalGaussian(components, dim)
     if kind == "hdp":
-        return HDPLayer(emission, config, seed)
+        return HDPLayer(HDP(emission, alpha=config.alpha, gamma=config.gamma), components, config, seed)
     if kind == "hsmm":
-        return HSMMLayer(HSMM(emission, config.d_max, alpha=config.alpha), config, seed)
-    return HSMMLayer(HDPHSMM(emission, config.d_max, alpha=config.alpha, gamma=config.gamma), config, seed)
+        model = HSMM(emission, config.d_max, alpha=config.alpha)
+    else:
+        model = HDPHSMM(emission, config.d_max, alpha=config.alpha, gamma=config.gamma)
+    return HSMMLayer(model, 2 * components, config, seed)

@@ -1,22 +1,16 @@
 """Initial component weights of frames, and candidates for merging components."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from phonoscope.studies.collapse.emissions import Categorical, Emission
 
-NEIGHBOURS = 3
-"""Frames to each side that count as a code's context."""
+NEIGHBOURS = 3  # frames to each side that count as a code's context
 
 
 def start_emission(emission: Emission, x: Tensor, mask: Tensor, seed: int) -> Tensor:
-    """Set the components from data; returns the weights [N, K] of the real frames that they were set by.
-
-    The weights are k-means of vectors, or a factorization of the codes' co-occurrence matrix.
-    """
+    """Set the components from k-means of vectors or from the codes' co-occurrences; the frames' weights [N, K]."""
     from sklearn.cluster import KMeans
 
     emission.centre(x[mask])
@@ -34,8 +28,7 @@ def start_emission(emission: Emission, x: Tensor, mask: Tensor, seed: int) -> Te
 def merge_candidates(emission: Emission, frames: Tensor, weights: Tensor) -> list[tuple[int, int]]:
     """Pairs of components in use, the most similar first; at most two pairs per component.
 
-    Frames [N, ...] have weights [N, K]. Two components are similar if the frames of each lose little log-likelihood
-    under the other.
+    Frames [N, ...] have weights [N, K]; those of similar components lose little log-likelihood under the other one.
     """
     used = torch.nonzero(weights.sum(0) > 1e-3).flatten().tolist()
     # cross[i, k]: mean E[log p(x | k)] over the frames of i, so that loss[i, k] estimates KL(p_i || p_k)
@@ -46,10 +39,8 @@ def merge_candidates(emission: Emission, frames: Tensor, weights: Tensor) -> lis
 
 
 def _code_shares(codes: Tensor, mask: Tensor, vocabulary: int, components: int, seed: int) -> Tensor:
-    """Component weights of every code [V, K]: a non-negative factorization of the co-occurrence matrix.
-
-    Codes have no geometry for k-means; those of one component or state occur near one another.
-    """
+    """Component weights of every code [V, K]: a non-negative factorization of the co-occurrence matrix."""
+    # codes have no geometry for k-means, but those of one component or state occur near one another
     from scipy.sparse import csr_matrix
     from sklearn.decomposition import NMF
 

@@ -1,16 +1,12 @@
 """The models of the ablation: parts, update, and the settings of an arm."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from phonoscope.config.vq import VqConfig
+from phonoscope.config.vq import VqConfig
 
-UNSCALED = "_unscaled"
-"""Suffix of a variant under the faulty update."""
+UNSCALED = "_unscaled"  # suffix of a variant under the faulty update
 PARTS = ("baseline", "vq", "hdp", "hsmm", "vq_hdp", "vq_hsmm", "hdp_hsmm", "vq_hdp_hsmm")
 
 
