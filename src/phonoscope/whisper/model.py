@@ -37,7 +37,7 @@ MULTILINGUAL_VOCABULARY = 51_865  # one language token more than the English-onl
 
 @dataclass(frozen=True)
 class Whisper:
-    """A Whisper model with its tokenizer and feature extractor. `model_id` names its weights."""
+    """A Whisper model with its tokenizer and feature extractor."""
 
     model_id: str
     model: WhisperForConditionalGeneration
@@ -96,12 +96,12 @@ def _from_ct2(folder: Path) -> tuple[WhisperForConditionalGeneration, PreTrained
         raise DataError(f"{folder}: a multilingual checkpoint in CTranslate2's form; give it in transformers' form")
     try:
         tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        settings, ids = json.loads((folder / "config.json").read_text(encoding="utf-8")), tokenizer.get_vocab()
         model.generation_config = GenerationConfig(
-            decoder_start_token_id=tokenizer.get_vocab()["<|startoftranscript|>"],
-            eos_token_id=tokenizer.get_vocab()["<|endoftext|>"],
-            pad_token_id=tokenizer.get_vocab()["<|endoftext|>"],
-            no_timestamps_token_id=tokenizer.get_vocab()["<|notimestamps|>"],
+            decoder_start_token_id=ids["<|startoftranscript|>"],
+            eos_token_id=ids["<|endoftext|>"],
+            pad_token_id=ids["<|endoftext|>"],
+            no_timestamps_token_id=ids["<|notimestamps|>"],
             is_multilingual=False,
             suppress_tokens=settings["suppress_ids"],
             begin_suppress_tokens=settings["suppress_ids_begin"],
@@ -141,16 +141,11 @@ def encoder_features(
 ) -> list[torch.Tensor]:
     """Hidden states after encoder block `layer` (site `encoder_<layer>`), before the encoder's final layer norm.
 
-    Utterances are cut into windows of `context_s`, each zero-padded to it; frames of the padding are dropped and the
-    windows joined. Whisper was trained with 30 s. A shorter context skips the padding's cost, but is another
-    computation: blocks do not attend to the silence. One that is a second longer than the utterances keeps their last
-    frames close to the 30 s ones. Frame i is centred on sample 320 i (20 i ms), not on the middle of its 20 ms.
+    Utterances [samples], 16 kHz mono, are cut into windows of `context_s` (a multiple of 0.02 s, up to 30 s), each
+    zero-padded to it; frames of the padding are dropped. Whisper was trained with 30 s. A shorter context is cheaper,
+    but another computation: blocks do not attend to the silence; a second more than the utterances keeps their last
+    frames close. Frame i is centred on sample 320 i (20 i ms), not on the middle of its 20 ms.
 
-    Args:
-        samples_16k: utterances of shape [samples], 16 kHz mono, each at least one sample.
-        layer: block, from 1.
-        context_s: window length, a multiple of 0.02 s up to 30 s.
-        batch_size: windows encoded at once.
     Returns: per utterance a float32 tensor of shape [ceil(samples / 320), width] on the model's device.
     Raises: `ValueError` for an impossible layer or context, `DataError` for an utterance without samples.
     """
@@ -209,10 +204,7 @@ def run_blocks(whisper: Whisper, states: torch.Tensor, first: int = 0, last: int
 
 
 def transcribe(whisper: Whisper, samples_16k: Sequence[NDArray[np.float32]], *, batch_size: int = 16) -> list[str]:
-    """Greedy English transcripts, deterministic, without timestamps, of utterances [samples] at 16 kHz, mono.
-
-    Windows of 30 s are transcribed one by one.
-    """
+    """Greedy English transcripts of utterances [samples] at 16 kHz, mono, cut into windows of 30 s."""
     import torch
 
     texts: list[list[str]] = [[] for _ in samples_16k]
@@ -224,10 +216,7 @@ def transcribe(whisper: Whisper, samples_16k: Sequence[NDArray[np.float32]], *, 
 
 
 class Encoded:
-    """Encoder output for the decoder, from the residual stream after the last block, [batch, frames, width].
-
-    Its keys and values are computed once for all runs of the decoder.
-    """
+    """Encoder output, from the last block's stream [batch, frames, width]; its keys and values are computed once."""
 
     def __init__(self, whisper: Whisper, stream: torch.Tensor) -> None:
         from transformers import DynamicCache

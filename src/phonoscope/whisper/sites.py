@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -76,17 +76,14 @@ def capture(points: Iterable[Point]) -> Iterator[dict[Point, Tensor]]:
 @contextmanager
 def patched(patches: Mapping[Point, Patch]) -> Iterator[None]:
     """Within the context every forward continues with the patched activations at each point."""
-    handles = []
-    try:
+    with ExitStack() as stack:
         for (module, at), patch in patches.items():
             if at == "input":
-                handles.append(module.register_forward_pre_hook(partial(_before, patch)))
+                handle = module.register_forward_pre_hook(partial(_before, patch))
             else:
-                handles.append(module.register_forward_hook(partial(_after, patch)))
+                handle = module.register_forward_hook(partial(_after, patch))
+            stack.callback(handle.remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _before(patch: Patch, _module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
