@@ -82,10 +82,7 @@ class TrialSpeech:
 
 
 def babble(voices: Sequence[NDArray[np.float32]], samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Several voices at once, each equally loud, repeated from a random position: [samples].
-
-    Raises: `DataError` without voices.
-    """
+    """Voices at once, equally loud, each repeated from a random position: [samples]. `DataError` without voices."""
     if not voices:
         raise DataError("no other utterances to make babble of; use white noise")
     mixed = np.zeros(samples, dtype=np.float64)

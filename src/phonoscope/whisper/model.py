@@ -179,25 +179,19 @@ def _encode(
 
 
 def embed(whisper: Whisper, pieces: Sequence[NDArray[np.float32]], window: int) -> torch.Tensor:
-    """The embeddings that enter the encoder's first block (site `encoder_0`): [batch, window / 320, width].
-
-    `pieces` are audio [samples] at 16 kHz, each zero-padded to `window` samples.
+    """The input [batch, window / 320, width] of the encoder's first block (site `encoder_0`) for audio [samples] at
+    16 kHz, each zero-padded to `window` samples.
     """
     from torch.nn.functional import gelu
 
-    mel: torch.Tensor = whisper.feature_extractor(
-        list(pieces), sampling_rate=SAMPLE_RATE, max_length=window, return_tensors="pt"
-    ).input_features
+    mel = whisper.feature_extractor(list(pieces), sampling_rate=SAMPLE_RATE, max_length=window, return_tensors="pt")
     encoder = whisper.model.model.encoder
-    states = gelu(encoder.conv2(gelu(encoder.conv1(mel.to(whisper.device)))))
+    states = gelu(encoder.conv2(gelu(encoder.conv1(mel.input_features.to(whisper.device)))))
     return states.transpose(1, 2) + encoder.embed_positions.weight[: states.shape[2]]
 
 
 def run_blocks(whisper: Whisper, states: torch.Tensor, first: int = 0, last: int | None = None) -> torch.Tensor:
-    """The residual stream after encoder block `last` (from 1; default all), given that after block `first`.
-
-    As in `WhisperEncoder.forward`, for a window of any length: [batch, frames, width] to the same shape.
-    """
+    """The residual stream [batch, frames, width] after encoder block `last` (default all), given that after `first`."""
     for block in whisper.model.model.encoder.layers[first:last]:
         states = block(states, None)
     return states
@@ -247,8 +241,7 @@ def transcripts(whisper: Whisper, encoded: Encoded, *, max_tokens: int | None = 
 def generate_tokens(whisper: Whisper, encoded: Encoded, *, max_tokens: int | None = None) -> torch.Tensor:
     """Greedy English transcripts, without timestamps: tokens [batch, positions] from the prompt on, filled with ends.
 
-    As in OpenAI's decoder, a window may fill half of the text context (224 tokens): on noise the model can babble.
-    `max_tokens`, prompt included, cuts it off earlier.
+    At most `max_tokens`, prompt included, and half of the text context, as in OpenAI's decoder: on noise it can babble.
     """
     import torch
 

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from phonoscope.whisper.sites import Patch
 
 BATCH_S = 120.0  # seconds of windows that are encoded at once; bounds memory
-MORE_TOKENS = 10
-"""Tokens that a transcript may exceed the longest reference by; a longer one is a loop, and is cut off."""
+MORE_TOKENS = 10  # than the longest reference has; a longer transcript is a loop, and is cut off
 
 Reconstruct = Callable[["torch.Tensor"], "torch.Tensor"]
 """[frames, inputs] to [frames, outputs], in the units of the site's features."""
@@ -98,10 +97,8 @@ def run_patched(speech: Speech, patches: Mapping[Point, Patch], first: int | Non
 
 
 def site_rows(speech: Speech, site: Site, normalize: Normalize) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """An encoder site's normalised activations on the speech frames of a batch, as a dictionary takes them.
-
-    Returns: the activations [frames, inputs], several layers concatenated; and the mean and the deviation that
-    normalising took out of each point's activations, [frames, points].
+    """An encoder site's normalised activations on speech frames, as a dictionary takes them: [frames, inputs], several
+    layers concatenated; and the mean and the deviation that normalising took out, [frames, points].
     """
     import torch
 

@@ -107,10 +107,7 @@ def substitute(values: Tensor, where: Tensor) -> Patch:
 
 
 class Normaliser:
-    """The model's final layer norm on a site's residual stream, and its inverse by each position's mean and deviation.
-
-    The identity for `none` and for a site that is no residual stream.
-    """
+    """The final layer norm on a site's residual stream, and its inverse; the identity for `none` and other sites."""
 
     def __init__(self, whisper: Whisper, site: Site, normalize: Normalize) -> None:
         model = whisper.model.model

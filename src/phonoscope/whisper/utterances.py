@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-GAP_FRAMES = 25
-"""Silence between utterances that share a window: half a second, as between the sentences of one speaker."""
+GAP_FRAMES = 25  # between utterances that share a window: half a second, as between sentences of one speaker
 
 
 @dataclass(frozen=True)
