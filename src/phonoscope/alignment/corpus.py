@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from phonoscope.alignment.events import align_events
 from phonoscope.alignment.forced import SAMPLE_RATE_HZ, force_align
@@ -23,10 +25,6 @@ from phonoscope.errors import DataError, TooManyRejected
 from phonoscope.events import PhoneEvent
 from phonoscope.files import write_parquet
 from phonoscope.shards import resumable, shard_key, take_files
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 SHARD_UTTERANCES = 32
 OUTCOME_FILE = "outcome.parquet"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phonoscope.alignment.espeak_phones import arpabet
 from phonoscope.alignment.intervals import check_intervals, fill_gaps, spoken_words
@@ -15,9 +16,6 @@ from phonoscope.data.labels import Alignment, Interval
 from phonoscope.data.phones import SILENCE, STOPS
 from phonoscope.errors import DataError
 from phonoscope.events import PhoneEvent
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _HOP_S = 0.002
 _QUIET = 0.15  # of the phone's loudest hop; a lower share misses closures that a voice's echo fills

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from phonoscope.causal.speech import TrialSpeech
 from phonoscope.causal.tables import LEAST, beats_controls, feature_verdicts, features_beat_controls, patching_table
@@ -17,14 +17,10 @@ from phonoscope.causal.trials import Row, Setting, Spoken, feature_trial, patchi
 from phonoscope.compute import derive_seed, parallel_map
 from phonoscope.config.causal import CausalConfig
 from phonoscope.config.compute import ComputeConfig
+from phonoscope.config.sites import Site
 from phonoscope.config.whisper import WhisperConfig
 from phonoscope.sae import load_sae
 from phonoscope.whisper.model import open_whisper
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phonoscope.config.sites import Site
 
 CANDIDATES = 20  # of the nearest density, from which a control is drawn
 VERDICT_COLUMNS = [
@@ -43,8 +39,7 @@ class Detector(NamedTuple):
     length: float  # of the steering vector, in the units of the site's features
 
 
-@dataclass(frozen=True)
-class CausalStudy:
+class CausalStudy(NamedTuple):
     """Results of one site; empty tables where nothing could be tested."""
 
     verdicts: pd.DataFrame  # a row a detector and intervention, `VERDICT_COLUMNS`
@@ -96,7 +91,7 @@ def run_study(
     groups: dict[str, Any] = {"features": [one.feature for one in trials], "controls": [one.control for one in trials]}
     jobs: list[Callable[[Setting], list[Row]]] = [
         *(partial(feature_trial, spoken=spoken, **detector._asdict()) for detector, spoken in trials.items()),
-        partial(patching_trial, **speech.noisy(config)._asdict(), **groups),
+        partial(patching_trial, trials=speech.noisy(config), **groups),
     ]
     *rows, patched = parallel_map(partial(_run, open_setting), jobs, workers=workers, description="causal")
     return summarise(site, config, dict(zip(trials, rows, strict=True)), patched)

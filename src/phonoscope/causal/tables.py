@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from phonoscope.compute import derive_seed
 from phonoscope.config.causal import CausalConfig
 from phonoscope.stats import Interval, ratio_interval
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 LEAST = 5  # utterances for a bootstrap interval
 SIDES = {"ablate": "target", "steer": "other"}

@@ -5,20 +5,28 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from phonoscope.config.sites import Site
+from phonoscope.config.whisper import Normalize
 from phonoscope.whisper.model import Whisper
-from phonoscope.whisper.patching import Speech, activations, first_block, run_patched, site_rows, speech_batches
+from phonoscope.whisper.patching import (
+    Outcome,
+    Speech,
+    activations,
+    first_block,
+    run_patched,
+    site_rows,
+    speech_batches,
+)
 from phonoscope.whisper.sites import Normaliser, outputs, site_layers, substitute
 from phonoscope.whisper.transcript import word_errors
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
-    from phonoscope.config.whisper import Normalize
     from phonoscope.sae import SparseAutoencoder
-    from phonoscope.whisper.patching import Outcome
 
 
 class Setting(NamedTuple):
@@ -108,6 +116,14 @@ class Spoken(NamedTuple):
     words: tuple[Word, ...]
 
 
+class NoisyTrial(NamedTuple):
+    """An utterance, the index of its target word in `words`, and its samples at 16 kHz with noise."""
+
+    spoken: Spoken
+    target: int
+    noisy_16k: NDArray[np.float32]
+
+
 class Row(NamedTuple):
     """Result of one condition for one utterance."""
 
@@ -142,36 +158,31 @@ def feature_trial(
 
 
 def patching_trial(
-    setting: Setting,
-    spoken: Sequence[Spoken],
-    noisy: Sequence[NDArray[np.float32]],
-    targets: Sequence[int],
-    features: Sequence[int],
-    controls: Sequence[int],
+    setting: Setting, trials: Sequence[NoisyTrial], features: Sequence[int], controls: Sequence[int]
 ) -> list[Row]:
     """Clean activations put into noisy speech, part by part.
 
     Conditions: `clean`, `noisy`; `word.encoder_<n>`: the frames of the target word in the stream after the site's
     block; `elsewhere.encoder_<n>`, its control: as many frames beside the word; `attention_<n>` and `mlp_<n>`: what
     that part of the block adds, on all speech frames; `features` and `features_control`: the contribution of some
-    features, on all speech frames. `noisy` has the same utterances with noise, equally long; `targets` the index of
-    each one's target word in `Spoken.words`.
+    features, on all speech frames. A whole layer would be the clean run.
     """
+    spoken, targets, noisy = zip(*trials, strict=True)
     chosen = [one.words[target] for one, target in zip(spoken, targets, strict=True)]
     numbers = {one.name: [word.number] for one, word in zip(spoken, chosen, strict=True)}
     rows: list[Row] = []
     pairs = zip(setting.speech(spoken, [one.samples_16k for one in spoken]), setting.speech(spoken, noisy), strict=True)
     for clean, noise in pairs:  # of one length, so the same utterances share a batch
         words = [chosen[number] for number in clean.numbers]
-        there, beside = [word[:2] for word in words], [_beside(word) for word in words]
-        masks = {"word": word_mask(noise, there), "elsewhere": word_mask(noise, beside)}
+        inside, beside = [word[:2] for word in words], [_beside(word) for word in words]
+        masks = {"word": word_mask(noise, inside), "elsewhere": word_mask(noise, beside)}
         outcomes = {"clean": run_patched(clean, {}), "noisy": run_patched(noise, {})}
         for condition, part in _parts(setting):
             outcomes[condition] = patch_clean(clean, noise, part, masks.get(condition.split(".")[0], noise.mask))
-        before, after = Intervention(clean, setting), Intervention(noise, setting)
+        there, here = Intervention(clean, setting), Intervention(noise, setting)
         for condition, group in (("features", features), ("features_control", controls)):
-            change = [new - old for new, old in zip(before.contribution(group), after.contribution(group), strict=True)]
-            outcomes[condition] = after.run(change)
+            change = [new - old for new, old in zip(there.contribution(group), here.contribution(group), strict=True)]
+            outcomes[condition] = here.run(change)
         rows += _rows(clean, spoken, outcomes, numbers)
     return rows
 

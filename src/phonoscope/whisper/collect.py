@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from phonoscope.compute import parallel_iter
 from phonoscope.config.compute import ComputeConfig
@@ -26,10 +27,8 @@ from phonoscope.whisper.sites import site_layers
 from phonoscope.whisper.transcript import TextTokens, prompt, tokenize
 from phonoscope.whisper.utterances import Utterance, Window, batches, plan_windows, read_16k, window_audio
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 log = logging.getLogger(__name__)
+Shard = tuple[Sequence[Window], Mapping[int, Utterance]]  # windows of one length, and their utterances by number
 
 
 @dataclass(frozen=True)
@@ -60,10 +59,6 @@ class Collection:
             for batch in batches(windows, self.settings.batch_s)
         )
         return parallel_iter(work, shards, workers=workers, description="features")
-
-
-Shard = tuple[Sequence[Window], Mapping[int, Utterance]]
-"""Windows of one length, and their utterances by number."""
 
 
 def _extract(

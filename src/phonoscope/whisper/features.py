@@ -7,8 +7,10 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phonoscope.config.sites import Site
+from phonoscope.config.whisper import Normalize
 from phonoscope.errors import DataError
 from phonoscope.whisper.model import FRAME_SAMPLES, Whisper, embed, run_blocks
 from phonoscope.whisper.sites import Normaliser, Point, capture, inputs, outputs
@@ -17,9 +19,6 @@ from phonoscope.whisper.utterances import Piece, Window
 
 if TYPE_CHECKING:
     import torch
-    from numpy.typing import NDArray
-
-    from phonoscope.config.whisper import Normalize
 
 
 class Block(NamedTuple):

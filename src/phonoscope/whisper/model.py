@@ -21,12 +21,7 @@ from phonoscope.whisper.transcript import prompt
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
-    from transformers import (
-        EncoderDecoderCache,
-        PreTrainedTokenizerBase,
-        WhisperFeatureExtractor,
-        WhisperForConditionalGeneration,
-    )
+    from transformers import Cache, PreTrainedTokenizerBase, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 SAMPLE_RATE = 16_000
 FRAME_SAMPLES = 320  # one encoder position is 20 ms: 160 samples a mel frame, and the second convolution strides by 2
@@ -171,8 +166,7 @@ def _encode(
     whisper: Whisper, samples_16k: Sequence[NDArray[np.float32]], window: int, batch_size: int, last: int | None = None
 ) -> Iterator[tuple[Sequence[int], Sequence[NDArray[np.float32]], torch.Tensor]]:
     """Batches of windows of `window` samples: their utterances, their audio and the stream after block `last`."""
-    starts = [(utterance, at) for utterance, one in enumerate(samples_16k) for at in range(0, len(one), window)]
-    pieces = [(utterance, samples_16k[utterance][at : at + window]) for utterance, at in starts]
+    pieces = [(i, one[at : at + window]) for i, one in enumerate(samples_16k) for at in range(0, len(one), window)]
     for start in range(0, len(pieces), batch_size):
         utterances, audio = zip(*pieces[start : start + batch_size], strict=True)
         yield utterances, audio, run_blocks(whisper, embed(whisper, audio, window), last=last)
@@ -218,13 +212,13 @@ class Encoded:
         self.states: torch.Tensor = whisper.model.model.encoder.layer_norm(stream)
         self._decoder, self._cross = whisper.model.model.decoder, DynamicCache()
 
-    def cache(self) -> EncoderDecoderCache:
+    def cache(self) -> Cache:
         """A fresh decoder cache that shares the cross-attention keys."""
         from transformers import DynamicCache, EncoderDecoderCache
 
         return EncoderDecoderCache(DynamicCache(), self._cross)
 
-    def decode(self, tokens: torch.Tensor, cache: EncoderDecoderCache | None = None) -> torch.Tensor:
+    def decode(self, tokens: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
         """The decoder's last hidden states [batch, positions, width] of tokens [batch, positions] after the cache's."""
         cache = self.cache() if cache is None else cache
         output = self._decoder(tokens, encoder_hidden_states=self.states, past_key_values=cache, use_cache=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from phonoscope.config.sites import Site
+from phonoscope.config.whisper import Normalize
 from phonoscope.errors import DataError
 from phonoscope.whisper.model import FRAME_SAMPLES, Encoded, Whisper, embed, run_blocks, transcripts
 from phonoscope.whisper.sites import Normaliser, Point, capture, inputs, outputs, patched, site_layers, substitute
@@ -14,11 +17,8 @@ from phonoscope.whisper.transcript import TextTokens, log_probabilities, prompt,
 from phonoscope.whisper.utterances import batches, plan_windows, speech_mask, window_audio
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
 
-    from phonoscope.config.whisper import Normalize
     from phonoscope.whisper.sites import Patch
 
 BATCH_S = 120.0  # seconds of windows that are encoded at once; bounds memory
@@ -29,8 +29,7 @@ Reconstruct = Callable[["torch.Tensor"], "torch.Tensor"]
 VARIANTS = ("clean", "sae", "zero")
 
 
-@dataclass(frozen=True)
-class Speech:
+class Speech(NamedTuple):
     """Utterances alone in windows of one length, encoded once; patched runs start from here."""
 
     whisper: Whisper

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
 GAP_FRAMES = 25  # between utterances that share a window: half a second, as between sentences of one speaker
 
 
-@dataclass(frozen=True)
-class Utterance:
+class Utterance(NamedTuple):
     """An utterance with its audio file and labels."""
 
     name: str
