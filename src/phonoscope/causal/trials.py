@@ -11,15 +11,7 @@ from numpy.typing import NDArray
 from phonoscope.config.sites import Site
 from phonoscope.config.whisper import Normalize
 from phonoscope.whisper.model import Whisper
-from phonoscope.whisper.patching import (
-    Outcome,
-    Speech,
-    activations,
-    first_block,
-    run_patched,
-    site_rows,
-    speech_batches,
-)
+from phonoscope.whisper.patching import Speech, activations, first_block, run_patched, site_rows, speech_batches
 from phonoscope.whisper.sites import Normaliser, outputs, site_layers, substitute
 from phonoscope.whisper.transcript import word_errors
 
@@ -27,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from phonoscope.sae import SparseAutoencoder
+    from phonoscope.whisper.patching import Outcome
 
 
 class Setting(NamedTuple):

@@ -52,11 +52,10 @@ def outputs(whisper: Whisper, site: Site) -> list[Point]:
     """Points whose activations a dictionary at this site reconstructs."""
     model, layers = whisper.model.model, site_layers(whisper, site)
     blocks = model.decoder.layers if site.is_decoder else model.encoder.layers
-    if site.kind == "mlp":
+    if site.kind in ("mlp", "attention"):
+        block = blocks[layers[0] - 1]
         # fc2 is the MLP's last module, so its output is what the MLP adds to the stream
-        return [Point(blocks[layers[0] - 1].fc2, "output")]
-    if site.kind == "attention":
-        return [Point(blocks[layers[0] - 1].self_attn, "output")]
+        return [Point(block.fc2 if site.kind == "mlp" else block.self_attn, "output")]
     return [Point(blocks[n - 1], "output") if n else Point(blocks[0], "input") for n in layers]
 
 
