@@ -7,6 +7,7 @@ import torch
 
 from phonoscope.causal.trials import (
     Intervention,
+    NoisyTrial,
     Row,
     Setting,
     Spoken,
@@ -17,6 +18,7 @@ from phonoscope.causal.trials import (
     word_mask,
 )
 from phonoscope.config.sites import Site
+from phonoscope.config.whisper import Normalize
 from phonoscope.whisper import Whisper
 from phonoscope.whisper.patching import Outcome, Speech, run_patched, speech_batches
 
@@ -24,13 +26,19 @@ from ..whisper.checkout import noise
 
 
 class Axes:
-    """A dictionary whose features are the axes of the space, up and down: it loses nothing, and all is known of it."""
+    """A lossless dictionary whose features are the axes of the space, up and down."""
 
     def __init__(self, width: int) -> None:
         self.W_dec = torch.cat([torch.eye(width), -torch.eye(width)])
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         return (x @ self.W_dec.T).clamp(min=0)
+
+
+def setting(
+    whisper: Whisper, dictionary: Any = None, site: str = "encoder_2", normalize: Normalize = "none"
+) -> Setting:
+    return Setting(whisper, Site.parse(site), dictionary or Axes(8), normalize, 1.0)
 
 
 def one_batch(whisper: Whisper, seeds: list[int]) -> Speech:
@@ -48,18 +56,16 @@ def same(one: Outcome, other: Outcome) -> bool:
 def test_the_encoder_started_again_in_the_middle_is_the_encoder(tiny: Whisper, site: str) -> None:
     speech = one_batch(tiny, [0, 1])
     whole = run_patched(speech, {}, 0)
-    width = 24 if site == "encoder_all" else 8
-    test = Intervention(speech, Site.parse(site), Axes(width), "none")
+    test = Intervention(speech, setting(tiny, Axes(24 if site == "encoder_all" else 8), site))
     assert same(test.run([part * 0 for part in test.contribution([0])]), whole)
     assert same(run_patched(speech, {}), whole)
 
 
 @pytest.mark.parametrize("normalize", ["final", "none"])
-def test_all_features_together_are_the_activations(tiny: Whisper, normalize: str) -> None:
+def test_all_features_together_are_the_activations(tiny: Whisper, normalize: Normalize) -> None:
     """Taking all of a lossless dictionary's contribution off leaves nothing but the mean and the norm's bias."""
-    speech, site = one_batch(tiny, [0, 1]), Site.parse("encoder_2")
-    test = Intervention(speech, site, Axes(8), normalize)  # type: ignore[arg-type]
-    (change,) = test.contribution(range(16))
+    speech = one_batch(tiny, [0, 1])
+    (change,) = Intervention(speech, setting(tiny, normalize=normalize)).contribution(range(16))
     raw = speech.streams[2][speech.mask]
     if normalize == "none":
         torch.testing.assert_close(change, raw)
@@ -74,7 +80,7 @@ def test_steering_is_as_long_as_asked_along_the_feature(tiny: Whisper) -> None:
     speech = one_batch(tiny, [0])
     dictionary = Axes(8)
     dictionary.W_dec[3] *= 5
-    (change,) = Intervention(speech, Site.parse("encoder_1"), dictionary, "none").steering(3, 2.0)
+    (change,) = Intervention(speech, setting(tiny, dictionary, "encoder_1")).steering(3, 2.0)
     assert change.shape == (20, 8)
     torch.testing.assert_close(change, 2.0 * torch.eye(8)[3].expand(20, 8))
 
@@ -88,24 +94,21 @@ def test_patching_every_position_gives_the_clean_run(tiny: Whisper) -> None:
         assert same(patch_clean(clean, noisy, Site.parse(site), ~everywhere), run_patched(noisy, {}))
 
 
-@pytest.mark.parametrize(
-    ("span", "expected"),
-    [((0, 3), (0, 3)), ((-4, 2), (0, 2)), ((18, 99), (18, 20)), ((5, 5), (0, 0)), ((30, 40), (0, 0))],
-)
-def test_a_words_frames_are_cut_to_the_utterance(
-    tiny: Whisper, span: tuple[int, int], expected: tuple[int, int]
-) -> None:
+def test_a_words_frames_are_cut_to_the_utterance(tiny: Whisper) -> None:
     speech = one_batch(tiny, [0])
-    assert torch.equal(word_mask(speech, [span])[0].nonzero()[:, 0], torch.arange(*expected))
+    for span, expected in {
+        (0, 3): (0, 3),
+        (-4, 2): (0, 2),
+        (18, 99): (18, 20),
+        (5, 5): (0, 0),
+        (30, 40): (0, 0),
+    }.items():
+        assert torch.equal(word_mask(speech, [span])[0].nonzero()[:, 0], torch.arange(*expected))
 
 
 def spoken(seed: int) -> Spoken:
     words = (Word(0, 8, frozenset({"S", "IH"}), 0), Word(12, 20, frozenset({"S", "OW"}), 1))
     return Spoken(f"u{seed}", "w1 w2", noise(6400, seed), words)
-
-
-def setting(whisper: Whisper, dictionary: Any = None) -> Setting:
-    return Setting(whisper, Site.parse("encoder_2"), dictionary or Axes(8), "none", 1.0)
 
 
 def by_condition(rows: list[Row], name: str = "u0") -> dict[str, Row]:
@@ -138,8 +141,8 @@ def test_a_silent_feature_does_nothing_and_the_control_is_treated_alike(tiny: Wh
 
 
 def test_patching_reports_every_part_of_the_sites_block(tiny: Whisper) -> None:
-    noisy = [noise(6400, seed) for seed in (5, 6)]
-    rows = patching_trial(setting(tiny), [spoken(0), spoken(1)], noisy, [0, 1], [0, 1], [2, 3])
+    trials = [NoisyTrial(spoken(seed), seed, noise(6400, seed + 5)) for seed in (0, 1)]
+    rows = patching_trial(setting(tiny), trials, [0, 1], [2, 3])
     words = ["word.encoder_2", "elsewhere.encoder_2"]
     parts = [*words, "attention_2", "mlp_2", "features", "features_control"]
     assert list(by_condition(rows)) == ["clean", "noisy", *parts]
@@ -150,6 +153,6 @@ def test_patching_reports_every_part_of_the_sites_block(tiny: Whisper) -> None:
         there, here = one_batch(tiny, [1]), one_batch(tiny, [6])
         alone = patch_clean(there, here, Site.parse("encoder_2"), word_mask(here, [span]))
         assert by_condition(rows, "u1")[condition].target == pytest.approx(float(alone.log_probs[0][1]), abs=1e-4)
-    all_features = patching_trial(setting(tiny), [spoken(0)], noisy[:1], [0], range(16), [0])
+    all_features = patching_trial(setting(tiny), trials[:1], range(16), [0])
     frames = patch_clean(one_batch(tiny, [0]), one_batch(tiny, [5]), Site.parse("encoder_2"), one_batch(tiny, [0]).mask)
     assert by_condition(all_features)["features"].target == pytest.approx(float(frames.log_probs[0][0]), abs=1e-4)

@@ -26,11 +26,7 @@ def test_transcripts_are_written_as_whisper_would_and_once(text: str, expected: 
 
 
 def test_an_empty_transcript_has_no_tokens(tiny: Whisper) -> None:
-    empty = tokenize(tiny, "")
-    assert empty == TextTokens((), ())
-    stream = run_blocks(tiny, embed(tiny, [noise(4000)], 16_000))
-    (scored,) = log_probabilities(tiny, Encoded(tiny, stream), [empty.ids])
-    assert scored.shape == (1,)  # the transcript's end
+    assert tokenize(tiny, "") == TextTokens((), ())
 
 
 def test_words_are_tokenized_as_in_the_whole_sentence(packaged: Whisper) -> None:
@@ -44,8 +40,8 @@ def test_words_are_tokenized_as_in_the_whole_sentence(packaged: Whisper) -> None
 
 
 def test_log_probabilities_are_the_models_own_loss(packaged: Whisper) -> None:
-    whole = [noise(16_000, seed) for seed in (0, 1)]
-    texts = [tokenize(packaged, text).ids for text in ("Yes.", SENTENCES[1])]
+    whole = [noise(16_000, seed) for seed in (0, 1, 2)]
+    texts = [tokenize(packaged, text).ids for text in ("Yes.", SENTENCES[1], "")]
     with torch.no_grad():
         stream = run_blocks(packaged, embed(packaged, whole, 16_000))
         scored = log_probabilities(packaged, Encoded(packaged, stream), texts)
