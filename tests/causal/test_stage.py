@@ -33,13 +33,6 @@ def params(checkpoint: Path, settings: CausalConfig = SETTINGS, site: str = "enc
     return small_params(checkpoint, (site,), compare=0).model_copy(update={"causal": settings})
 
 
-def save_dictionary(site: str) -> None:
-    form = "transcoder" if site.startswith("mlp") else "autoencoder"
-    model = random_model(kind="topk", form=form, d_in=8, d_out=8, d_sae=WIDTH, k=4)
-    paths.sae_model(site).mkdir(parents=True)
-    save_sae(model, paths.sae_model(site), {})
-
-
 def save_interpretation(site: str, detectors: dict[str, int]) -> None:
     """Tables as `interpret` writes them, as far as they are read."""
     density = np.full(WIDTH, 0.1)
@@ -67,7 +60,9 @@ def checkout(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def prepare(checkpoint: Path, site: str) -> None:
     features.run(params(checkpoint, site=site))
-    save_dictionary(site)
+    form = "transcoder" if site.startswith("mlp") else "autoencoder"
+    paths.sae_model(site).mkdir(parents=True)
+    save_sae(random_model(kind="topk", form=form, d_in=8, d_out=8, d_sae=WIDTH, k=4), paths.sae_model(site), {})
     save_interpretation(site, {"S": 3, "ZH": 9, "AA": 5, "IY": 7})
 
 

@@ -17,25 +17,20 @@ from phonoscope.whisper.utterances import batches, plan_windows, window_audio
 
 from .checkout import noise
 
+Audio = NDArray[np.float32]
+
 
 def take(
-    whisper: Whisper,
-    names: list[str],
-    utterances: list[NDArray[np.float32]],
-    *,
-    texts: list[TextTokens] | None = None,
-    pack: bool = False,
-    context_s: float = 2.0,
-    normalize: Any = "none",
-) -> dict[str, list[NDArray[np.float32]]]:
+    whisper: Whisper, names: list[str], audio: list[Audio], texts: Any = None, normalize: Any = "none", **packing: Any
+) -> dict[str, list[Audio]]:
     """Features of whole utterances by site."""
-    windows = plan_windows([len(u) for u in utterances], ["a"] * len(utterances), pack=pack, context_s=context_s)
-    told = texts or [TextTokens((), ())] * len(utterances)
-    rows: dict[str, list[list[NDArray[np.float16]]]] = {name: [[] for _ in utterances] for name in names}
+    windows = plan_windows([len(u) for u in audio], ["a"] * len(audio), **{"context_s": 2.0, **packing})
+    told = texts or [TextTokens((), ())] * len(audio)
+    rows: dict[str, list[list[NDArray[np.float16]]]] = {name: [[] for _ in audio] for name in names}
     for batch in batches(windows, 60.0):
-        audio = [window_audio(window, utterances.__getitem__) for window in batch]
+        heard = [window_audio(window, audio.__getitem__) for window in batch]
         spoken = [[told[piece.utterance] for piece in window.pieces] for window in batch]
-        taken = extract(whisper, [Site.parse(name) for name in names], batch, audio, spoken, normalize)
+        taken = extract(whisper, [Site.parse(name) for name in names], batch, heard, spoken, normalize)
         for site, blocks in taken.items():
             for block in sorted(blocks, key=lambda block: block.first):
                 rows[site.name][block.utterance].append(block.values)

@@ -45,9 +45,7 @@ def audio(name: str) -> np.ndarray[Any, Any]:
     return resample(*read_audio(paths.CORPUS / name.split("-")[0] / "c" / f"{name}.flac"), 16_000)
 
 
-def test_every_site_has_its_rows_and_every_row_knows_whose_it_is(
-    checkpoint: Path, tiny: Whisper, checkout: list[str]
-) -> None:
+def test_every_site_has_its_rows_and_every_row_knows_whose_it_is(checkpoint: Path, checkout: list[str]) -> None:
     report = features.run(params(checkpoint))
     saved = {site: read_features(site) for site in SITES}
     frames = [len(range(0, len(audio(name)), 320)) for name in checkout]
@@ -68,9 +66,7 @@ def test_every_site_has_its_rows_and_every_row_knows_whose_it_is(
     assert saved["encoder_2"].starts()["ann-1"] == frames[0]
 
 
-def test_rows_can_be_un_normalised_to_whispers_activations(
-    checkpoint: Path, tiny: Whisper, checkout: list[str]
-) -> None:
+def test_rows_can_be_un_normalised(checkpoint: Path, tiny: Whisper, checkout: list[str]) -> None:
     features.run(params(checkpoint, sites=("encoder_2", "encoder_all")))
     saved, stack = read_features("encoder_2"), read_features("encoder_all")
     rows = saved.index["utterance"] == "bob-3"
