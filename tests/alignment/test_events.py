@@ -53,8 +53,7 @@ def test_an_event_without_length_shares_the_one_before() -> None:
 
 def test_the_closure_goes_to_the_stop() -> None:
     events: list[Event] = [(0, 200, "'a", 0), (200, 260, "t", 0), (260, 400, "s", 0)]
-    quiet_to_start_ms = {(150, 200): 150, (150, 197): 150, (0, 0): 200, (20, 200): 100, (230, 260): 200}
-    for quiet, start in quiet_to_start_ms.items():
+    for quiet, start in {(150, 200): 150, (150, 197): 150, (0, 0): 200, (20, 200): 100, (230, 260): 200}.items():
         expected = [(0, start, "AE"), (start, 260, "T"), (260, 400, "S")]
         assert rounded(align(events, quiet=quiet).phones)[:3] == expected
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -68,8 +70,8 @@ def test_normalising_is_the_final_layer_norm_and_can_be_undone(packaged: Whisper
 
 
 @pytest.mark.parametrize(("site", "normalize"), [("encoder_2", "none"), ("mlp_2", "final"), ("attention_1", "final")])
-def test_what_is_not_normalised_stays_as_it_is(tiny: Whisper, site: str, normalize: str) -> None:
-    normaliser = Normaliser(tiny, Site.parse(site), normalize)  # type: ignore[arg-type]
+def test_what_is_not_normalised_stays_as_it_is(tiny: Whisper, site: str, normalize: Any) -> None:
+    normaliser = Normaliser(tiny, Site.parse(site), normalize)
     states = torch.randn(5, 8)
     values, mean, deviation = normaliser.apply(states)
     assert values is states
@@ -96,7 +98,6 @@ def test_hooks_come_off_even_after_an_error(tiny: Whisper) -> None:
         return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in tiny.model.modules())
 
     (point,) = outputs(tiny, Site.parse("encoder_0"))
-    plain, _ = forward(tiny)
     before = hooks()  # transformers has its own
 
     def break_off(_states: torch.Tensor) -> torch.Tensor:
@@ -104,5 +105,4 @@ def test_hooks_come_off_even_after_an_error(tiny: Whisper) -> None:
 
     with pytest.raises(RuntimeError, match="stop"), patched({point: break_off}), capture([point]):
         forward(tiny)
-    assert torch.equal(forward(tiny)[0], plain)
     assert hooks() == before

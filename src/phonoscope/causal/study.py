@@ -162,7 +162,7 @@ def summarise(
     table = patching_table(patched, config)
     details = {
         "site": site.name,
-        "features": [_entry(detector, both) for detector, both in by_detector.items()],
+        "features": [_entry(*pair) for pair in by_detector.items()],
         "all_features": feature_verdicts(pd.concat(list(trials.values())), config),
         "patching": table.to_dict("records"),
         "patching_features_over_controls": features_beat_controls(patched, config)._asdict(),
