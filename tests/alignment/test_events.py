@@ -16,20 +16,12 @@ RATE = 16_000
 Event = tuple[int, int, str, int]
 
 
-def align(
-    events: list[Event],
-    text: str = "word",
-    accent: str = "en-us",
-    quiet: list[tuple[int, int]] | None = None,
-    duration: int = 1000,
-) -> Alignment:
-    """Milliseconds in; the audio is a tone except where it is quiet."""
-    samples = np.sin(np.arange(duration * RATE // 1000) * 0.3).astype(np.float32)
-    for start, end in quiet or []:
-        samples[start * RATE // 1000 : end * RATE // 1000] *= 0.05
-    return align_events(
-        [PhoneEvent(s / 1000, e / 1000, name, w) for s, e, name, w in events], text, accent, samples, RATE
-    )
+def align(events: list[Event], text: str = "word", accent: str = "en-us", quiet: tuple[int, int] = (0, 0)) -> Alignment:
+    """Milliseconds in; the audio is a second of a tone except where it is quiet."""
+    samples = np.sin(np.arange(RATE) * 0.3).astype(np.float32)
+    samples[quiet[0] * RATE // 1000 : quiet[1] * RATE // 1000] *= 0.05
+    spoken = [PhoneEvent(s / 1000, e / 1000, name, w) for s, e, name, w in events]
+    return align_events(spoken, text, accent, samples, RATE)
 
 
 def rounded(intervals: list[Interval]) -> list[tuple[int, int, str]]:
@@ -61,10 +53,9 @@ def test_an_event_without_length_shares_the_one_before() -> None:
 
 def test_the_closure_goes_to_the_stop() -> None:
     events: list[Event] = [(0, 200, "'a", 0), (200, 260, "t", 0), (260, 400, "s", 0)]
-    quiet_to_start_ms = {(150, 200): 150, (150, 197): 150, (0, 0): 200, (20, 200): 100, (230, 260): 200}
-    for quiet, start in quiet_to_start_ms.items():
+    for quiet, start in {(150, 200): 150, (150, 197): 150, (0, 0): 200, (20, 200): 100, (230, 260): 200}.items():
         expected = [(0, start, "AE"), (start, 260, "T"), (260, 400, "S")]
-        assert rounded(align(events, quiet=[quiet]).phones)[:3] == expected
+        assert rounded(align(events, quiet=quiet).phones)[:3] == expected
 
 
 def test_merged_words_share_an_interval() -> None:

@@ -34,12 +34,6 @@ def test_sorts_and_cuts_what_an_aligner_rounds_over_the_end() -> None:
     assert check_intervals(intervals, 1.0) == [Interval(0.0, 0.5, "AA"), Interval(0.5, 1.0, "B")]
 
 
-def test_fill_gaps_merges_silence() -> None:
-    twice = [Interval(0.3, 0.4, "AA"), Interval(0.4, 0.5, "AA")]
-    filled = fill_gaps([Interval(0.1, 0.2, "SIL"), *twice], 0.6)
-    assert filled == [Interval(0.0, 0.3, "SIL"), *twice, Interval(0.5, 0.6, "SIL")]
-
-
 @given(st.lists(st.integers(0, 1000), max_size=20, unique=True).map(sorted), st.data())
 def test_fill_gaps_tiles_the_utterance(bounds: list[int], data: st.DataObject) -> None:
     kept = [(a, b) for a, b in pairwise(bounds) if data.draw(st.booleans())]

@@ -89,8 +89,7 @@ def test_montreal_forced_aligner(tmp_path: Path, encoding: str, names: tuple[str
 
 
 def test_short_format_and_windows_line_ends(tmp_path: Path) -> None:
-    path = tmp_path / "a.TextGrid"
-    long = tmp_path / "long.TextGrid"
+    path, long = tmp_path / "a.TextGrid", tmp_path / "long.TextGrid"
     long.write_text(WHOLE)
     praat.openTextgrid(str(long), includeEmptyIntervals=True).save(str(path), "short_textgrid", True)
     assert read_textgrid(path) == HELLO
@@ -101,9 +100,8 @@ def test_short_format_and_windows_line_ends(tmp_path: Path) -> None:
 def test_no_words_and_gaps_are_fine(tmp_path: Path) -> None:
     path = tmp_path / "a.TextGrid"
     path.write_text(grid(("phones", [(0.1, 0.2, "HH"), (0.3, 0.4, "spn")])))
-    assert read_textgrid(path, 0.5) == Alignment(
-        [], [Interval(0.0, 0.1, "SIL"), Interval(0.1, 0.2, "HH"), Interval(0.2, 0.5, "SIL")]
-    )
+    phones = [Interval(0.0, 0.1, "SIL"), Interval(0.1, 0.2, "HH"), Interval(0.2, 0.5, "SIL")]
+    assert read_textgrid(path, 0.5) == Alignment([], phones)
 
 
 @pytest.mark.parametrize(

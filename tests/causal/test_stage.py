@@ -33,13 +33,6 @@ def params(checkpoint: Path, settings: CausalConfig = SETTINGS, site: str = "enc
     return small_params(checkpoint, (site,), compare=0).model_copy(update={"causal": settings})
 
 
-def save_dictionary(site: str) -> None:
-    form = "transcoder" if site.startswith("mlp") else "autoencoder"
-    model = random_model(kind="topk", form=form, d_in=8, d_out=8, d_sae=WIDTH, k=4)
-    paths.sae_model(site).mkdir(parents=True)
-    save_sae(model, paths.sae_model(site), {})
-
-
 def save_interpretation(site: str, detectors: dict[str, int]) -> None:
     """Tables as `interpret` writes them, as far as they are read."""
     density = np.full(WIDTH, 0.1)
@@ -67,7 +60,9 @@ def checkout(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def prepare(checkpoint: Path, site: str) -> None:
     features.run(params(checkpoint, site=site))
-    save_dictionary(site)
+    form = "transcoder" if site.startswith("mlp") else "autoencoder"
+    paths.sae_model(site).mkdir(parents=True)
+    save_sae(random_model(kind="topk", form=form, d_in=8, d_out=8, d_sae=WIDTH, k=4), paths.sae_model(site), {})
     save_interpretation(site, {"S": 3, "ZH": 9, "AA": 5, "IY": 7})
 
 
@@ -91,16 +86,8 @@ def test_each_detector_is_held_against_its_control(checkpoint: Path, checkout: N
     assert row["difference"] == pytest.approx(row["effect"] - row["control_effect"], abs=1e-6)
     assert content["features"][0]["effect"] == pytest.approx(row["effect"], abs=1e-6)
     assert content["features"][0]["beats_controls"] == row["causal"]
-    parts = [
-        "clean",
-        "noisy",
-        "word.encoder_2",
-        "elsewhere.encoder_2",
-        "attention_2",
-        "mlp_2",
-        "features",
-        "features_control",
-    ]
+    parts = ["clean", "noisy", "word.encoder_2", "elsewhere.encoder_2", "attention_2", "mlp_2"]
+    parts += ["features", "features_control"]
     assert [entry["part"] for entry in content["patching"]] == parts
     assert list(pd.read_csv(paths.patching_metrics("encoder_2"))["part"]) == parts
     assert {path.name for path in paths.causal_plots("encoder_2").iterdir()} == {"features.png", "patching.png"}
@@ -151,13 +138,13 @@ def test_trial_speech_is_what_fits_its_alignment(checkpoint: Path, checkout: Non
     assert [word.phones for word in first] == [{"S", "IY"}, {"AA"}]
     assert speech.with_phone("ZH", 99) == []
     noisy, again = speech.noisy(SETTINGS), trial_speech().noisy(SETTINGS)
-    assert len(noisy.spoken) == SETTINGS.utterances
-    for one, samples, same in zip(noisy.spoken, noisy.noisy, again.noisy, strict=True):
-        np.testing.assert_array_equal(samples, same)
-        ratio = np.sum(np.square(one.samples_16k)) / np.sum(np.square(samples - one.samples_16k))
+    assert len(noisy) == SETTINGS.utterances
+    for trial, same in zip(noisy, again, strict=True):
+        np.testing.assert_array_equal(trial.noisy_16k, same.noisy_16k)
+        clean = trial.spoken.samples_16k
+        ratio = np.sum(np.square(clean)) / np.sum(np.square(trial.noisy_16k - clean))
         assert 10 * np.log10(ratio) == pytest.approx(SETTINGS.snr_db, abs=0.1)
-    assert noisy.targets == again.targets
-    assert set(noisy.targets) <= {0, 1}
+        assert trial.target == same.target in (0, 1)
 
 
 def test_speech_without_any_words_is_refused(checkpoint: Path, checkout: None) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from phonoscope.causal.study import CANDIDATES, density_controls
 
@@ -25,8 +24,3 @@ def test_controls_are_random_but_fixed_by_the_seed() -> None:
     drawn = [tuple(density_controls([0, 1, 2], density, (), seed)) for seed in (0, 0, 1, 2, 3)]
     assert drawn[0] == drawn[1]
     assert len(set(drawn)) > 1
-
-
-def test_too_few_live_features_are_refused() -> None:
-    with pytest.raises(ValueError, match="1 live features are left as controls for 2"):
-        density_controls([0, 1], np.array([0.1, 0.1, 0.1, 0.0]), (), 0)

@@ -11,6 +11,7 @@ import torch
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 Array = np.ndarray[Any, np.dtype[Any]]
+ALIASES = {"decoder/projection/weight": "decoder/embeddings/weight"}
 CODES = {"float32": 0, "int8": 1, "int16": 2, "int32": 3, "float16": 4}
 
 
@@ -18,15 +19,8 @@ def string(text: str) -> bytes:
     return struct.pack("<H", len(text) + 1) + text.encode() + b"\0"
 
 
-def ct2_bytes(
-    variables: Mapping[str, Array],
-    aliases: Mapping[str, str] | None = None,
-    *,
-    version: int = 6,
-    spec: str = "WhisperSpec",
-    revision: int = 3,
-) -> bytes:
-    parts = [struct.pack("<I", version), string(spec), struct.pack("<II", revision, len(variables))]
+def ct2_bytes(variables: Mapping[str, Array], aliases: Mapping[str, str] | None = None) -> bytes:
+    parts = [struct.pack("<I", 6), string("WhisperSpec"), struct.pack("<II", 3, len(variables))]
     for name, array in variables.items():
         parts += [string(name), struct.pack(f"<B{array.ndim}I", array.ndim, *array.shape)]
         parts += [struct.pack("<BI", CODES[str(array.dtype)], array.nbytes), array.tobytes()]
@@ -64,14 +58,11 @@ def to_variables(model: WhisperForConditionalGeneration) -> dict[str, Array]:
     def norm(name: str, source: str) -> None:
         out[f"{name}/gamma"], out[f"{name}/beta"] = state[f"{source}.weight"], state[f"{source}.bias"]
 
-    for side, depth, heads in (
-        ("encoder", model.config.encoder_layers, model.config.encoder_attention_heads),
-        ("decoder", model.config.decoder_layers, model.config.decoder_attention_heads),
-    ):
-        out[f"{side}/num_heads"] = np.array(heads, np.int16)
+    for side in ("encoder", "decoder"):
+        out[f"{side}/num_heads"] = np.array(getattr(model.config, f"{side}_attention_heads"), np.int16)
         out[f"{side}/position_encodings/encodings"] = state[f"model.{side}.embed_positions.weight"]
         norm(f"{side}/layer_norm", f"model.{side}.layer_norm")
-        for i in range(depth):
+        for i in range(getattr(model.config, f"{side}_layers")):
             to, source = f"{side}/layer_{i}", f"model.{side}.layers.{i}"
             norm(f"{to}/self_attention/layer_norm", f"{source}.self_attn_layer_norm")
             linear(f"{to}/self_attention/linear_0", [f"{source}.self_attn.{x}_proj" for x in "qkv"])
@@ -88,6 +79,3 @@ def to_variables(model: WhisperForConditionalGeneration) -> dict[str, Array]:
     linear("encoder/conv2", ["model.encoder.conv2"])
     out["decoder/embeddings/weight"] = state["model.decoder.embed_tokens.weight"]
     return out
-
-
-ALIASES = {"decoder/projection/weight": "decoder/embeddings/weight"}

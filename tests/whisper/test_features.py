@@ -12,30 +12,25 @@ from phonoscope.config.sites import Site
 from phonoscope.errors import DataError
 from phonoscope.whisper import Whisper, encoder_features, load_whisper
 from phonoscope.whisper.features import agreement, extract, row_points, text_spans
-from phonoscope.whisper.transcript import TextTokens, prompt, token_batch
+from phonoscope.whisper.transcript import TextTokens, token_batch
 from phonoscope.whisper.utterances import batches, plan_windows, window_audio
 
 from .checkout import noise
 
+Audio = NDArray[np.float32]
+
 
 def take(
-    whisper: Whisper,
-    names: list[str],
-    utterances: list[NDArray[np.float32]],
-    *,
-    texts: list[TextTokens] | None = None,
-    pack: bool = False,
-    context_s: float = 2.0,
-    normalize: Any = "none",
-) -> dict[str, list[NDArray[np.float32]]]:
+    whisper: Whisper, names: list[str], audio: list[Audio], texts: Any = None, normalize: Any = "none", **packing: Any
+) -> dict[str, list[Audio]]:
     """Features of whole utterances by site."""
-    windows = plan_windows([len(u) for u in utterances], ["a"] * len(utterances), pack=pack, context_s=context_s)
-    told = texts or [TextTokens((), ())] * len(utterances)
-    rows: dict[str, list[list[NDArray[np.float16]]]] = {name: [[] for _ in utterances] for name in names}
+    windows = plan_windows([len(u) for u in audio], ["a"] * len(audio), **{"context_s": 2.0, **packing})
+    told = texts or [TextTokens((), ())] * len(audio)
+    rows: dict[str, list[list[NDArray[np.float16]]]] = {name: [[] for _ in audio] for name in names}
     for batch in batches(windows, 60.0):
-        audio = [window_audio(window, utterances.__getitem__) for window in batch]
+        heard = [window_audio(window, audio.__getitem__) for window in batch]
         spoken = [[told[piece.utterance] for piece in window.pieces] for window in batch]
-        taken = extract(whisper, [Site.parse(name) for name in names], batch, audio, spoken, normalize)
+        taken = extract(whisper, [Site.parse(name) for name in names], batch, heard, spoken, normalize)
         for site, blocks in taken.items():
             for block in sorted(blocks, key=lambda block: block.first):
                 rows[site.name][block.utterance].append(block.values)
@@ -92,10 +87,9 @@ def test_the_decoder_is_taught_the_transcript(tiny: Whisper, pack: bool) -> None
 
 
 def test_text_spans_tile_the_decoders_input(tiny: Whisper) -> None:
-    window = plan_windows([6400, 3200, 3200], ["a"] * 3, pack=True)[0]
+    (window,) = plan_windows([6400, 3200, 3200], ["a"] * 3, pack=True)
     texts = [TextTokens((5, 6), (0, 1)), TextTokens((), ()), TextTokens((7,), (0,))]
-    lead = len(prompt(tiny))
-    assert text_spans(tiny, window, texts) == [(0, lead + 2), (lead + 2, lead + 2), (lead + 2, lead + 3)]
+    assert text_spans(tiny, window, texts) == [(0, 4), (4, 4), (4, 5)]  # the prompt has two
 
 
 def test_activations_beyond_float16_are_refused(checkpoint: Path) -> None:

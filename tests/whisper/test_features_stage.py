@@ -45,9 +45,7 @@ def audio(name: str) -> np.ndarray[Any, Any]:
     return resample(*read_audio(paths.CORPUS / name.split("-")[0] / "c" / f"{name}.flac"), 16_000)
 
 
-def test_every_site_has_its_rows_and_every_row_knows_whose_it_is(
-    checkpoint: Path, tiny: Whisper, checkout: list[str]
-) -> None:
+def test_every_site_has_its_rows_and_every_row_knows_whose_it_is(checkpoint: Path, checkout: list[str]) -> None:
     report = features.run(params(checkpoint))
     saved = {site: read_features(site) for site in SITES}
     frames = [len(range(0, len(audio(name)), 320)) for name in checkout]
@@ -64,13 +62,10 @@ def test_every_site_has_its_rows_and_every_row_knows_whose_it_is(
     assert (first[["speaker", "sex"]] == ["ann", "F"]).all(axis=None)
     held_out = {f"{speaker}-{take}" for speaker in ("ann", "bob") for take in range(EVAL_PER_SPEAKER)}
     assert set(index.loc[index["split"] == "eval", "utterance"]) == held_out
-    assert len(saved["encoder_2"].rows("eval")) + len(saved["encoder_2"].rows("train")) == len(index)
     assert saved["encoder_2"].starts()["ann-1"] == frames[0]
 
 
-def test_rows_can_be_un_normalised_to_whispers_activations(
-    checkpoint: Path, tiny: Whisper, checkout: list[str]
-) -> None:
+def test_rows_can_be_un_normalised(checkpoint: Path, tiny: Whisper, checkout: list[str]) -> None:
     features.run(params(checkpoint, sites=("encoder_2", "encoder_all")))
     saved, stack = read_features("encoder_2"), read_features("encoder_all")
     rows = saved.index["utterance"] == "bob-3"

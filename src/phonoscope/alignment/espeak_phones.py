@@ -31,14 +31,13 @@ _CONSONANTS = {
 }  # fmt: skip
 _RHOTIC = {"A@": "AA R", "O@": "AO R", "o@": "AO R", "e@": "EH R", "i@3": "IH R", "U@": "UH R"}
 
-_ACCENTS: dict[str, dict[str, str]] = {
+ACCENTS: dict[str, dict[str, str]] = {
     "en-us": {**_RHOTIC, "3": "ER", "aI3": "AY ER"},
     "en-us-nyc": {},
     "en-gb-x-rp": {"aa": "AA", "U@": "AO"},
     "en-gb-scotland": {**_RHOTIC, "VR": "ER", "IR": "ER"},
     "en-029": {},
 }
-ACCENTS = tuple(_ACCENTS)
 
 
 def arpabet(symbol: str, accent: str, stress: Stress = "strip") -> list[str]:
@@ -47,12 +46,12 @@ def arpabet(symbol: str, accent: str, stress: Stress = "strip") -> list[str]:
     With stress kept the first vowel carries the event's mark (`'` is 1, `,` is 2), every other vowel 0.
     Raises: `DataError` naming an unknown symbol or accent.
     """
-    if accent not in _ACCENTS:
+    if accent not in ACCENTS:
         raise DataError(f"no phone map for the accent {accent!r}; known: {', '.join(ACCENTS)}")
     if symbol.startswith("_"):
         return [SILENCE]
     name = symbol.lstrip("',")
-    phone_map = {**_VOWELS, **_CONSONANTS, **_ACCENTS[accent]}
+    phone_map = {**_VOWELS, **_CONSONANTS, **ACCENTS[accent]}
     if name not in phone_map:
         raise DataError(f"espeak's symbol {name!r} has no ARPABET phone in the map of {accent}")
     phones = phone_map[name].split()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phonoscope.alignment.espeak_phones import arpabet
 from phonoscope.alignment.intervals import check_intervals, fill_gaps, spoken_words
@@ -15,9 +16,6 @@ from phonoscope.data.labels import Alignment, Interval
 from phonoscope.data.phones import SILENCE, STOPS
 from phonoscope.errors import DataError
 from phonoscope.events import PhoneEvent
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _HOP_S = 0.002
 _QUIET = 0.15  # of the phone's loudest hop; a lower share misses closures that a voice's echo fills
@@ -43,16 +41,9 @@ def align_events(
     sample_rate: int,
     stress: Stress = "strip",
 ) -> Alignment:
-    """The words and phones of a synthesized utterance.
+    """The words and phones of a synthesized utterance, `samples` of shape [samples]; see docs/alignment.md.
 
-    - An event of several phones is divided: a full vowel gets two parts, a consonant or a schwa (AH) one. So `A@`
-      (AA R) is two thirds AA; measured on single events, AA lasts 115 ms and R 50.
-    - The R of a rhotic vowel is dropped where an event `r` follows (`A@` `r`).
-    - An event of zero length (espeak colours the vowel instead) shares the interval of the event before.
-    - espeak reports a stop at its burst. Its closure, the quiet end of the phone before it, is given to the stop, as
-      dictionaries and aligners have it.
-    - Words spoken as one (`of the`) share one interval in the words tier.
-
+    Words spoken as one (`of the`) share one interval in the words tier.
     Raises: `DataError` for an unknown symbol or accent, or intervals that are reversed, overlap or leave the utterance.
     """
     duration_s = len(samples) / sample_rate
@@ -73,7 +64,7 @@ def _spoken(events: Iterable[PhoneEvent], accent: str, stress: Stress) -> list[_
         phones = tuple(arpabet(event.symbol, accent, stress))
         if phones and event.end_s > event.start_s:
             spoken.append(_Spoken(event.start_s, event.end_s, phones, event.word_index))
-        elif spoken and phones != (SILENCE,):
+        elif spoken and phones != (SILENCE,):  # without length: espeak colours the vowel before instead
             before = spoken[-1]
             spoken[-1] = before._replace(end_s=max(before.end_s, event.end_s), phones=before.phones + phones)
     return spoken
@@ -91,6 +82,7 @@ def _drop_double_r(spoken: Sequence[_Spoken]) -> list[_Spoken]:
 
 
 def _divide(event: _Spoken) -> list[Interval]:
+    # a full vowel gets two parts, a consonant or a schwa one: in single events of AA R, AA lasts 115 ms and R 50
     parts = np.array([2 if phone[0] in "AEIOU" and not phone.startswith("AH") else 1 for phone in event.phones])
     edges = event.start_s + (event.end_s - event.start_s) * np.append(0, np.cumsum(parts)) / parts.sum()
     edges[-1] = event.end_s  # to the bit, or rounding would leave a gap to the next event
@@ -98,6 +90,7 @@ def _divide(event: _Spoken) -> list[Interval]:
 
 
 def _move_closures(spoken: Sequence[_Spoken], samples: NDArray[np.float32], sample_rate: int) -> list[_Spoken]:
+    # espeak reports a stop at its burst; in dictionaries and aligners the quiet closure before it is the stop's too
     moved = list(spoken)
     for index in range(1, len(moved)):
         before, stop = moved[index - 1], moved[index]
@@ -109,8 +102,7 @@ def _move_closures(spoken: Sequence[_Spoken], samples: NDArray[np.float32], samp
 
 def _closure_s(samples: NDArray[np.float32], sample_rate: int, start_s: float, end_s: float) -> float:
     """Length of the quiet end of [start_s, end_s), in seconds; 0 if it does not end quietly."""
-    hop = round(_HOP_S * sample_rate)
-    end = round(end_s * sample_rate)
+    hop, end = round(_HOP_S * sample_rate), round(end_s * sample_rate)
     n_hops = (end - round(start_s * sample_rate)) // hop
     if n_hops <= _BURST_HOPS:
         return 0.0

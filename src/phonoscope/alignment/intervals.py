@@ -11,8 +11,7 @@ from phonoscope.data.labels import Interval
 from phonoscope.data.phones import SILENCE
 from phonoscope.errors import DataError
 
-TOLERANCE_S = 0.05
-"""How far an alignment may run past its audio (aligners round to their frames); the excess is cut off."""
+TOLERANCE_S = 0.05  # aligners round to their frames, so may run past the audio; the excess is cut off
 _EPSILON_S = 1e-6  # TextGrids round to microseconds: a gap or an overlap below one is none
 _EDGES = re.compile(r"^\W+|\W+$")
 
@@ -20,8 +19,7 @@ _EDGES = re.compile(r"^\W+|\W+$")
 def check_intervals(intervals: Sequence[Interval], duration_s: float) -> list[Interval]:
     """The intervals in time order, cut at `duration_s`.
 
-    Raises: `DataError` with the reason for an interval that is reversed, negative, not finite, overlaps another or ends
-    more than `TOLERANCE_S` after `duration_s`.
+    Raises: `DataError` if one is reversed, negative, not finite, overlaps, or ends over `TOLERANCE_S` after the end.
     """
     ordered = sorted(intervals)
     for start_s, end_s, label in ordered:
@@ -31,8 +29,7 @@ def check_intervals(intervals: Sequence[Interval], duration_s: float) -> list[In
             "is reversed or empty": end_s <= start_s,
             f"ends after the utterance ({duration_s:.3f} s)": end_s > duration_s + TOLERANCE_S,
         }
-        if any(faults.values()):
-            fault = next(reason for reason, found in faults.items() if found)
+        if fault := next((reason for reason, found in faults.items() if found), None):
             raise DataError(f"interval {label!r} at {start_s:.3f}-{end_s:.3f} s {fault}")
     for before, after in pairwise(ordered):
         if after.start_s < before.end_s - _EPSILON_S:
@@ -43,7 +40,6 @@ def check_intervals(intervals: Sequence[Interval], duration_s: float) -> list[In
 
 
 def relabel(intervals: Iterable[Interval], rename: Callable[[str], str]) -> list[Interval]:
-    """The intervals with new labels."""
     return [interval._replace(label=rename(interval.label)) for interval in intervals]
 
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from phonoscope.audio import load_librosa, resample
 from phonoscope.config.alignment import AlignmentConfig
 from phonoscope.data.labels import HOP_S, Track
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 ANALYSIS_RATE_HZ = 16_000
 _HOP = 160

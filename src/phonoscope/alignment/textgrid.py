@@ -22,11 +22,9 @@ _ENTRIES = re.compile(  # in the long text format, and in the short one
 
 
 def read_textgrid(path: Path, duration_s: float | None = None, stress: Stress = "strip") -> Alignment:
-    """Read the tiers `words` and `phones`, in any case, also as the Montreal Forced Aligner names them for one speaker
-    (`<speaker> - phones`).
+    """Read the tiers `words` (may be missing) and `phones`, in any case, also as `<speaker> - phones` (one speaker).
 
-    Labels become ARPABET phones and `SIL` (`data.phones`); gaps become `SIL`. The words tier may be
-    missing. `duration_s` is the audio's length; without it the end of the TextGrid.
+    Labels become ARPABET phones and `SIL`, gaps `SIL`. `duration_s` is the audio's length, by default the grid's end.
     Raises: `DataError` naming the file and the reason: not a TextGrid, no or two phones tiers, an unknown phone, or
     intervals that are reversed, negative, overlap or leave the utterance.
     """
@@ -48,8 +46,8 @@ def _parse(path: Path) -> dict[str, Any]:
 
     try:
         raw = path.read_bytes()
-        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-        text = text.replace("\r\n", "\n")
+        encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        text = raw.decode(encoding).replace("\r\n", "\n")
         grid: dict[str, Any] = parseTextgridStr(text, includeEmptyIntervals=True)
         _check_whole(text, grid)
     except FileNotFoundError as error:
@@ -99,10 +97,7 @@ def write_textgrid(path: Path, alignment: Alignment, duration_s: float) -> None:
 
 
 def find_textgrids(root: Path) -> dict[str, Path]:
-    """Every TextGrid below `root` by utterance id, its file name without the suffix.
-
-    Raises: `DataError` if two files have one id.
-    """
+    """Every TextGrid below `root` by utterance id, its file name without suffix. `DataError` if two have one id."""
     files: dict[str, Path] = {}
     for path in sorted(path for path in root.rglob("*") if path.suffix.lower() == ".textgrid"):
         if path.stem in files:

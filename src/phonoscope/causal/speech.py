@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from phonoscope.causal.tables import LEAST
-from phonoscope.causal.trials import Spoken, Word
+from phonoscope.causal.trials import NoisyTrial, Spoken, Word
 from phonoscope.compute import derive_seed
 from phonoscope.config.causal import CausalConfig
 from phonoscope.errors import DataError
 from phonoscope.stats import evenly_spaced
 from phonoscope.whisper.utterances import Utterance, read_16k
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
-
 log = logging.getLogger(__name__)
 Usable = tuple[Utterance, tuple[Word, ...]]
-
-
-class Noisy(NamedTuple):
-    """Utterances, the same with noise at 16 kHz, and the index of the target word of each."""
-
-    spoken: list[Spoken]
-    noisy: list[NDArray[np.float32]]
-    targets: list[int]
 
 
 class TrialSpeech:
@@ -57,21 +46,20 @@ class TrialSpeech:
         pure = [pair for pair, has in holding if all(has)]
         return [_spoken(*pair) for pair in chosen + _spread(pure, count - len(chosen))]
 
-    def noisy(self, config: CausalConfig) -> Noisy:
+    def noisy(self, config: CausalConfig) -> list[NoisyTrial]:
         """At most `config.utterances` utterances with noise, and a random target word of each.
 
         Utterances of several words are preferred: the frames of an only word are the whole utterance.
         """
         several = [pair for pair in self._usable if len(pair[1]) > 1]
-        result = Noisy([], [], [])
+        trials = []
         for one, words in _spread(several if len(several) >= LEAST else self._usable, config.utterances):
             # seeded by name: the noise of an utterance does not depend on which others are chosen
             rng = np.random.default_rng(derive_seed(config.seed, "noise", one.name))
-            spoken = _spoken(one, words)
-            result.spoken.append(spoken)
-            result.targets.append(int(rng.integers(len(words))))
-            result.noisy.append(add_noise(spoken.samples_16k, self._noise(config, one, rng), config.snr_db))
-        return result
+            spoken, target = _spoken(one, words), int(rng.integers(len(words)))
+            noise = self._noise(config, one, rng)
+            trials.append(NoisyTrial(spoken, target, add_noise(spoken.samples_16k, noise, config.snr_db)))
+        return trials
 
     def _noise(self, config: CausalConfig, utterance: Utterance, rng: np.random.Generator) -> NDArray[np.float32]:
         if config.noise == "white":
@@ -82,10 +70,7 @@ class TrialSpeech:
 
 
 def babble(voices: Sequence[NDArray[np.float32]], samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Several voices at once, each equally loud, repeated from a random position: [samples].
-
-    Raises: `DataError` without voices.
-    """
+    """Voices at once, equally loud, each repeated from a random position: [samples]. `DataError` without voices."""
     if not voices:
         raise DataError("no other utterances to make babble of; use white noise")
     mixed = np.zeros(samples, dtype=np.float64)

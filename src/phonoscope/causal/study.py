@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from phonoscope.causal.speech import TrialSpeech
 from phonoscope.causal.tables import LEAST, beats_controls, feature_verdicts, features_beat_controls, patching_table
@@ -17,17 +17,12 @@ from phonoscope.causal.trials import Row, Setting, Spoken, feature_trial, patchi
 from phonoscope.compute import derive_seed, parallel_map
 from phonoscope.config.causal import CausalConfig
 from phonoscope.config.compute import ComputeConfig
+from phonoscope.config.sites import Site
 from phonoscope.config.whisper import WhisperConfig
 from phonoscope.sae import load_sae
 from phonoscope.whisper.model import open_whisper
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phonoscope.config.sites import Site
-
-CANDIDATES = 20
-"""Number of features of the nearest density from which a control is drawn."""
+CANDIDATES = 20  # of the nearest density, from which a control is drawn
 VERDICT_COLUMNS = [
     *("feature", "phone", "control", "intervention", "utterances", "words"),
     *(f"{name}{suffix}" for name in ("effect", "control_effect", "difference") for suffix in ("", "_low", "_high")),
@@ -41,20 +36,15 @@ class Detector(NamedTuple):
     feature: int
     phone: str
     control: int
-    length: float
-    """Length of the steering vector, in the units of the site's features."""
+    length: float  # of the steering vector, in the units of the site's features
 
 
-@dataclass(frozen=True)
-class CausalStudy:
+class CausalStudy(NamedTuple):
     """Results of one site; empty tables where nothing could be tested."""
 
-    verdicts: pd.DataFrame
-    """A row a detector and intervention, `VERDICT_COLUMNS`."""
-    patching: pd.DataFrame
-    """A row a part, see `patching_table`."""
-    details: dict[str, Any]
-    """All results, JSON-able; `skipped` has the reasons why something was not tested."""
+    verdicts: pd.DataFrame  # a row a detector and intervention, `VERDICT_COLUMNS`
+    patching: pd.DataFrame  # a row a part, see `patching_table`
+    details: dict[str, Any]  # JSON-able; `skipped` has the reasons why something was not tested
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -69,7 +59,6 @@ class CausalStudy:
 
 
 def nothing_to_test(site: Site, reason: str) -> CausalStudy:
-    """A study without trials, and the reason."""
     details = {"site": site.name, "features": [], "skipped": [reason]}
     return CausalStudy(pd.DataFrame(columns=VERDICT_COLUMNS), pd.DataFrame(columns=["part"]), details)
 
@@ -92,10 +81,8 @@ def run_study(
 ) -> CausalStudy:
     """Ablate and steer the best phone detectors, and patch clean activations into noisy speech.
 
-    Args:
-        phones, features: tables of the interpretation of the site (phone, feature, scored; feature, density,
-            mean_active, detects).
-        open_setting: opens the model and the dictionary; it is called in every worker.
+    The interpretation's tables have the columns phone, feature, scored (`phones`) and feature, density, mean_active,
+    detects (`features`). `open_setting` opens the model and the dictionary in every worker.
     Raises: `ValueError` if too few features are left as controls.
     """
     trials = choose_detectors(site, phones, features, speech, config)
@@ -104,7 +91,7 @@ def run_study(
     groups: dict[str, Any] = {"features": [one.feature for one in trials], "controls": [one.control for one in trials]}
     jobs: list[Callable[[Setting], list[Row]]] = [
         *(partial(feature_trial, spoken=spoken, **detector._asdict()) for detector, spoken in trials.items()),
-        partial(patching_trial, **speech.noisy(config)._asdict(), **groups),
+        partial(patching_trial, trials=speech.noisy(config), **groups),
     ]
     *rows, patched = parallel_map(partial(_run, open_setting), jobs, workers=workers, description="causal")
     return summarise(site, config, dict(zip(trials, rows, strict=True)), patched)
@@ -140,9 +127,7 @@ def density_controls(
 ) -> list[int]:
     """One control for each chosen feature, all different, from the live features of the nearest density (by ratio).
 
-    Args:
-        density: share of frames where each feature is active, [width].
-        excluded: features that may not be controls, such as other detectors; the chosen ones never are.
+    `density` [width] is the share of frames where each feature is active. `excluded` and chosen ones are no controls.
     Raises: `ValueError` if fewer live features than chosen ones are left.
     """
     rng = np.random.default_rng(seed)
@@ -162,7 +147,6 @@ def density_controls(
 def summarise(
     site: Site, config: CausalConfig, trials: dict[Detector, pd.DataFrame], patched: pd.DataFrame
 ) -> CausalStudy:
-    """Verdicts of trials: rows by detector, and those of the patching."""
     by_detector = {detector: feature_verdicts(rows, config) for detector, rows in trials.items()}
     verdicts = [
         {**detector._asdict(), "intervention": name, "causal": beats_controls(verdict), **verdict}
@@ -178,7 +162,7 @@ def summarise(
     table = patching_table(patched, config)
     details = {
         "site": site.name,
-        "features": [_entry(detector, both) for detector, both in by_detector.items()],
+        "features": [_entry(*pair) for pair in by_detector.items()],
         "all_features": feature_verdicts(pd.concat(list(trials.values())), config),
         "patching": table.to_dict("records"),
         "patching_features_over_controls": features_beat_controls(patched, config)._asdict(),

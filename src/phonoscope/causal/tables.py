@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from phonoscope.compute import derive_seed
 from phonoscope.config.causal import CausalConfig
 from phonoscope.stats import Interval, ratio_interval
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-LEAST = 5
-"""Fewest utterances for a bootstrap interval."""
+LEAST = 5  # utterances for a bootstrap interval
 SIDES = {"ablate": "target", "steer": "other"}
 """Words whose log-probability should fall: without its detector, those with the phone; with steering, those without."""
 
 
 def feature_verdicts(rows: pd.DataFrame, settings: CausalConfig) -> dict[str, dict[str, float]]:
-    """Effect, control effect, difference and word error rates of each intervention.
+    """Effect, control effect, difference and word error rates of `ablate` and `steer`, from the rows of trials.
 
-    Args:
-        rows: of one feature (or of several, whose utterances then count together): utterance, condition, target,
-            targets, other, others, errors, words.
-    Returns: `ablate` and `steer`; one is missing if fewer than `LEAST` utterances have a word on its side. All effects
-        are changes of log-probability against the clean run, in nats a word.
+    All effects are changes of log-probability against the clean run, in nats a word. An intervention is missing if
+    fewer than `LEAST` utterances have a word on its side. Utterances of several features count together.
     """
     verdicts = {}
     for intervention, side in SIDES.items():
@@ -109,6 +101,5 @@ def _by_condition(rows: pd.DataFrame, column: str) -> pd.DataFrame:
 def _interval(
     name: str, totals: NDArray[np.float64], counts: NDArray[np.float64], settings: CausalConfig, seed: int
 ) -> dict[str, float]:
-    """Columns `name`, `name`_low and `name`_high of a ratio of sums."""
     values = ratio_interval(totals, counts, samples=settings.samples, confidence=settings.confidence, seed=seed)
     return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))

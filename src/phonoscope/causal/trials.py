@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from phonoscope.config.sites import Site
+from phonoscope.config.whisper import Normalize
 from phonoscope.whisper.model import Whisper
 from phonoscope.whisper.patching import Speech, activations, first_block, run_patched, site_rows, speech_batches
 from phonoscope.whisper.sites import Normaliser, outputs, site_layers, substitute
 from phonoscope.whisper.transcript import word_errors
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
-    from phonoscope.config.whisper import Normalize
     from phonoscope.sae import SparseAutoencoder
     from phonoscope.whisper.patching import Outcome
+
+
+class Setting(NamedTuple):
+    """Model, site and dictionary that all trials of a run share."""
+
+    whisper: Whisper
+    site: Site
+    dictionary: SparseAutoencoder
+    normalize: Normalize
+    context_s: float
+
+    def speech(self, spoken: Sequence[Spoken], samples_16k: Sequence[NDArray[np.float32]]) -> Iterator[Speech]:
+        texts = [one.text for one in spoken]
+        return speech_batches(self.whisper, samples_16k, texts, context_s=self.context_s)
 
 
 class Intervention:
     """An encoder site of one batch of speech, with the features of a dictionary on its frames."""
 
-    def __init__(self, speech: Speech, site: Site, dictionary: SparseAutoencoder, normalize: Normalize) -> None:
-        self.speech, self.site, self._dictionary = speech, site, dictionary
-        self._points = outputs(speech.whisper, site)
-        self._normaliser = Normaliser(speech.whisper, site, normalize)
-        values, _, self._deviation = site_rows(speech, site, normalize)
-        self._features = dictionary.encode(values)
-        self._raw = [states[speech.mask] for states in activations(speech, site, self._points)]
+    def __init__(self, speech: Speech, setting: Setting) -> None:
+        self.speech, self.site, self._dictionary = speech, setting.site, setting.dictionary
+        self._points = outputs(speech.whisper, self.site)
+        self._normaliser = Normaliser(speech.whisper, self.site, setting.normalize)
+        values, _, self._deviation = site_rows(speech, self.site, setting.normalize)
+        self._features = self._dictionary.encode(values)
+        self._raw = [states[speech.mask] for states in activations(speech, self.site, self._points)]
 
     def contribution(self, features: Sequence[int]) -> list[Tensor]:
         """Contribution of features to the raw activations of every frame: [frames, width] for each output point."""
@@ -58,10 +72,8 @@ class Intervention:
 
 
 def patch_clean(clean: Speech, noisy: Speech, site: Site, where: Tensor) -> Outcome:
-    """Whisper's output for noisy speech with the clean activations of a site, at the positions `where` marks.
-
-    Args:
-        where: bool of shape [utterances, positions]; the speech of both must be in the same windows.
+    """Whisper's output for noisy speech with the clean activations of a site where `where` [utterances, positions] is
+    true; the speech of both must be in the same windows.
     """
     points = outputs(noisy.whisper, site)
     states = activations(clean, site, points)
@@ -85,12 +97,10 @@ class Word(NamedTuple):
     start: int
     end: int
     phones: frozenset[str]
-    number: int
-    """Index into `text.split()`."""
+    number: int  # index into `text.split()`
 
 
-@dataclass(frozen=True)
-class Spoken:
+class Spoken(NamedTuple):
     """An utterance of a trial."""
 
     name: str
@@ -99,39 +109,25 @@ class Spoken:
     words: tuple[Word, ...]
 
 
-class Row(NamedTuple):
-    """Result of one condition for one utterance.
+class NoisyTrial(NamedTuple):
+    """An utterance, the index of its target word in `words`, and its samples at 16 kHz with noise."""
 
-    Sums of the log-probabilities of target words and of the others, in nats, and the numbers of these words; word
-    errors of the transcript, and words of the reference.
-    """
+    spoken: Spoken
+    target: int
+    noisy_16k: NDArray[np.float32]
+
+
+class Row(NamedTuple):
+    """Result of one condition for one utterance."""
 
     utterance: str
     condition: str
-    target: float
+    target: float  # summed log-probability of the target words, in nats
     targets: int
-    other: float
+    other: float  # of the other words
     others: int
     errors: int
-    words: int
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Model, site and dictionary that all trials of a run share."""
-
-    whisper: Whisper
-    site: Site
-    dictionary: SparseAutoencoder
-    normalize: Normalize
-    context_s: float
-
-    def speech(self, spoken: Sequence[Spoken], samples_16k: Sequence[NDArray[np.float32]]) -> Iterator[Speech]:
-        texts = [one.text for one in spoken]
-        return speech_batches(self.whisper, samples_16k, texts, context_s=self.context_s)
-
-    def intervention(self, speech: Speech) -> Intervention:
-        return Intervention(speech, self.site, self.dictionary, self.normalize)
+    words: int  # of the reference
 
 
 def feature_trial(
@@ -140,13 +136,12 @@ def feature_trial(
     """Ablate a feature, and steer along it; the same with a control feature.
 
     Conditions: `clean`, `ablate`, `ablate_control`, `steer`, `steer_control`. Ablating takes the feature's contribution
-    off every frame; steering adds its direction to every frame, `length` long in the units of the site's features, the
-    control's as long. Target words are those with the phone.
+    off every frame; steering adds its direction, `length` long. Target words are those with the phone.
     """
     targets = {one.name: [word.number for word in one.words if phone in word.phones] for one in spoken}
     rows: list[Row] = []
     for speech in setting.speech(spoken, [one.samples_16k for one in spoken]):
-        test = setting.intervention(speech)
+        test = Intervention(speech, setting)
         outcomes = {"clean": run_patched(speech, {})}
         for name, number in (("", feature), ("_control", control)):
             outcomes[f"ablate{name}"] = test.run([-part for part in test.contribution([number])])
@@ -156,12 +151,7 @@ def feature_trial(
 
 
 def patching_trial(
-    setting: Setting,
-    spoken: Sequence[Spoken],
-    noisy: Sequence[NDArray[np.float32]],
-    targets: Sequence[int],
-    features: Sequence[int],
-    controls: Sequence[int],
+    setting: Setting, trials: Sequence[NoisyTrial], features: Sequence[int], controls: Sequence[int]
 ) -> list[Row]:
     """Clean activations put into noisy speech, part by part.
 
@@ -169,26 +159,20 @@ def patching_trial(
     block; `elsewhere.encoder_<n>`, its control: as many frames beside the word; `attention_<n>` and `mlp_<n>`: what
     that part of the block adds, on all speech frames; `features` and `features_control`: the contribution of some
     features, on all speech frames. A whole layer would be the clean run.
-
-    Args:
-        noisy: the same utterances with noise, as long as `spoken`'s.
-        targets: index of each utterance's target word in `Spoken.words`.
     """
+    spoken, targets, noisy = zip(*trials, strict=True)
     chosen = [one.words[target] for one, target in zip(spoken, targets, strict=True)]
     numbers = {one.name: [word.number] for one, word in zip(spoken, chosen, strict=True)}
     rows: list[Row] = []
     pairs = zip(setting.speech(spoken, [one.samples_16k for one in spoken]), setting.speech(spoken, noisy), strict=True)
     for clean, noise in pairs:  # of one length, so the same utterances share a batch
         words = [chosen[number] for number in clean.numbers]
-        masks = {
-            "word": word_mask(noise, [word[:2] for word in words]),
-            "elsewhere": word_mask(noise, [_beside(word) for word in words]),
-        }
+        inside, beside = [word[:2] for word in words], [_beside(word) for word in words]
+        masks = {"word": word_mask(noise, inside), "elsewhere": word_mask(noise, beside)}
         outcomes = {"clean": run_patched(clean, {}), "noisy": run_patched(noise, {})}
         for condition, part in _parts(setting):
-            where = masks.get(condition.split(".")[0], noise.mask)
-            outcomes[condition] = patch_clean(clean, noise, part, where)
-        there, here = setting.intervention(clean), setting.intervention(noise)
+            outcomes[condition] = patch_clean(clean, noise, part, masks.get(condition.split(".")[0], noise.mask))
+        there, here = Intervention(clean, setting), Intervention(noise, setting)
         for condition, group in (("features", features), ("features_control", controls)):
             change = [new - old for new, old in zip(there.contribution(group), here.contribution(group), strict=True)]
             outcomes[condition] = here.run(change)
@@ -203,7 +187,6 @@ def _beside(word: Word) -> tuple[int, int]:
 
 
 def _parts(setting: Setting) -> Iterator[tuple[str, Site]]:
-    """Conditions and sites of the parts of the site's blocks."""
     for layer in site_layers(setting.whisper, setting.site):
         stream = Site("encoder", layer)
         yield f"word.{stream}", stream
@@ -224,9 +207,7 @@ def _rows(
             for word, log_prob in zip(tokens.words, values.tolist(), strict=False):  # the end is no word
                 if word in by_word:
                     by_word[word] += log_prob
-            target, other = (
-                [value for word, value in by_word.items() if (word in targets[one.name]) == side]
-                for side in (True, False)
-            )
+            target = [value for word, value in by_word.items() if word in targets[one.name]]
+            other = [value for word, value in by_word.items() if word not in targets[one.name]]
             sums = sum(target), len(target), sum(other), len(other)
             yield Row(one.name, condition, *sums, *word_errors(one.text, text))

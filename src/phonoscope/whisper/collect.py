@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from phonoscope.compute import parallel_iter
 from phonoscope.config.compute import ComputeConfig
@@ -26,10 +27,8 @@ from phonoscope.whisper.sites import site_layers
 from phonoscope.whisper.transcript import TextTokens, prompt, tokenize
 from phonoscope.whisper.utterances import Utterance, Window, batches, plan_windows, read_16k, window_audio
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 log = logging.getLogger(__name__)
+Shard = tuple[Sequence[Window], Mapping[int, Utterance]]  # windows of one length, and their utterances by number
 
 
 @dataclass(frozen=True)
@@ -63,12 +62,8 @@ class Collection:
 
 
 def _extract(
-    settings: WhisperConfig,
-    compute: ComputeConfig,
-    sites: Sequence[Site],
-    shard: tuple[Sequence[Window], Mapping[int, Utterance]],
+    settings: WhisperConfig, compute: ComputeConfig, sites: Sequence[Site], shard: Shard
 ) -> dict[Site, list[Block]]:
-    """Activations of windows of one length, with their utterances by number."""
     whisper, (windows, utterances) = open_whisper(settings.checkpoint, compute), shard
     audio = [window_audio(window, lambda number: read_16k(utterances[number])) for window in windows]
     texts = [[tokenize(whisper, utterances[piece.utterance].text) for piece in window.pieces] for window in windows]
@@ -79,7 +74,8 @@ def write_features(collection: Collection, labels: TimeLabels, folder: Path) -> 
     """Write the features of every site into `folder`/<site>."""
     utterances, whisper = collection.utterances, collection.whisper
     tokens = [tokenize(whisper, utterance.text) for utterance in utterances]
-    windows, frames = collection.windows(), frame_index(utterances, labels)
+    windows = collection.windows()
+    frames = pd.concat([frame_index(utterance, labels) for utterance in utterances], ignore_index=True)
     stores = {}
     for site in collection.sites:
         index = token_index(whisper, utterances, tokens, windows) if site.is_decoder else frames
@@ -91,12 +87,8 @@ def write_features(collection: Collection, labels: TimeLabels, folder: Path) -> 
         store.close()
 
 
-def frame_index(utterances: Sequence[Utterance], labels: TimeLabels) -> pd.DataFrame:
-    """A row for every encoder frame of every utterance. `word_index` counts the words of the alignment, -1 outside."""
-    return pd.concat([_frames(utterance, labels) for utterance in utterances], ignore_index=True)
-
-
-def _frames(utterance: Utterance, labels: TimeLabels) -> pd.DataFrame:
+def frame_index(utterance: Utterance, labels: TimeLabels) -> pd.DataFrame:
+    """A row for every encoder frame of an utterance. `word_index` counts the words of the alignment, -1 outside."""
     frames, alignment = frame_count(utterance.samples), labels.alignment(utterance.name)
     numbered = [word._replace(label=str(index)) for index, word in enumerate(alignment.words)]
     # the gaps between words are intervals too: a frame that is mostly gap belongs to no word
@@ -162,7 +154,6 @@ class _Store:
         self._config |= collection.settings.model_dump(include={"normalize", "context_s", "pack"})
 
     def add(self, blocks: Sequence[Block]) -> None:
-        """Put blocks into their rows."""
         for block in blocks:
             start = self._starts[block.utterance] + block.first
             where = slice(start, start + len(block.values))
@@ -170,7 +161,6 @@ class _Store:
             self._mean[where], self._deviation[where] = block.mean, block.deviation
 
     def close(self) -> None:
-        """Write what is still in memory."""
         self._values.flush()
         index = self._index.copy()
         for name, columns in (("mean", self._mean), ("deviation", self._deviation)):

@@ -158,8 +158,7 @@ def load_ct2(path: Path) -> WhisperForConditionalGeneration:
     from transformers import WhisperForConditionalGeneration
 
     variables = read_ct2(path)
-    integer = sorted(n for n, a in variables.items() if a.ndim > 1 and not np.issubdtype(a.dtype, np.floating))
-    if integer:
+    if integer := sorted(n for n, a in variables.items() if a.ndim > 1 and not np.issubdtype(a.dtype, np.floating)):
         raise DataError(f"{path}: integer weights ({integer[0]}, ...) are not supported; {FIX}")
     try:
         with torch.device("meta"):  # without weights, so that no random number is drawn

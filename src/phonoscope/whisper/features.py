@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phonoscope.config.sites import Site
+from phonoscope.config.whisper import Normalize
 from phonoscope.errors import DataError
 from phonoscope.whisper.model import FRAME_SAMPLES, Whisper, embed, run_blocks
 from phonoscope.whisper.sites import Normaliser, Point, capture, inputs, outputs
@@ -16,21 +19,16 @@ from phonoscope.whisper.utterances import Piece, Window
 
 if TYPE_CHECKING:
     import torch
-    from numpy.typing import NDArray
-
-    from phonoscope.config.whisper import Normalize
 
 
 class Block(NamedTuple):
     """Consecutive rows of one utterance at one site."""
 
     utterance: int
-    first: int
-    """Index of the first row within the utterance."""
+    first: int  # row within the utterance
     values: NDArray[np.float16]
     """[rows, width], or [rows, parts, width] where a site has several: an MLP's input and output, or every layer."""
-    mean: NDArray[np.float32]
-    """Mean that normalising took out, [rows, parts]."""
+    mean: NDArray[np.float32]  # that normalising took out, [rows, parts]
     deviation: NDArray[np.float32]
 
 
@@ -45,12 +43,9 @@ def text_spans(whisper: Whisper, window: Window, texts: Sequence[TextTokens]) ->
 
     The prompt belongs to the window's first utterance; an utterance that was cut has no positions.
     """
-    start, spans = 0, []
-    for index, (piece, tokens) in enumerate(zip(window.pieces, texts, strict=True)):
-        length = (len(tokens.ids) + (len(prompt(whisper)) if index == 0 else 0)) if piece.whole else 0
-        spans.append((start, start + length))
-        start += length
-    return spans
+    lengths = [len(tokens.ids) if piece.whole else 0 for piece, tokens in zip(window.pieces, texts, strict=True)]
+    lengths[0] += len(prompt(whisper)) if window.pieces[0].whole else 0
+    return list(pairwise(accumulate(lengths, initial=0)))
 
 
 def extract(
@@ -74,9 +69,11 @@ def extract(
         stream = run_blocks(whisper, embed(whisper, audio, windows[0].positions * FRAME_SAMPLES))
         if any(site.is_decoder for site in sites):
             encoded = whisper.model.model.encoder.layer_norm(stream)
+            pairs = [zip(window.pieces, told, strict=True) for window, told in zip(windows, texts, strict=True)]
+            joined = [[token for piece, told in pair if piece.whole for token in told.ids] for pair in pairs]
             # the last token is only predicted: the decoder never reads it
-            read = token_batch(whisper, [_joined(*pair) for pair in zip(windows, texts, strict=True)])
-            whisper.model.model.decoder(read[:, :-1], encoder_hidden_states=encoded, use_cache=False)
+            read = token_batch(whisper, joined)[:, :-1]
+            whisper.model.model.decoder(read, encoder_hidden_states=encoded, use_cache=False)
         blocks: dict[Site, list[Block]] = {}
         for site in sites:
             normaliser = Normaliser(whisper, site, normalize)
@@ -88,11 +85,6 @@ def extract(
                 for piece, (start, end) in zip(window.pieces, _spans(whisper, site, window, told), strict=True)
             ]
         return blocks
-
-
-def _joined(window: Window, texts: Sequence[TextTokens]) -> list[int]:
-    """One transcript of all utterances that are whole in a window."""
-    return [token for piece, told in zip(window.pieces, texts, strict=True) if piece.whole for token in told.ids]
 
 
 def _spans(whisper: Whisper, site: Site, window: Window, texts: Sequence[TextTokens]) -> list[tuple[int, int]]:
@@ -115,7 +107,5 @@ def agreement(one: NDArray[np.floating], other: NDArray[np.floating]) -> dict[st
     over that of `one`."""
     a, b = one.astype(np.float64), other.astype(np.float64)  # squares of float16 overflow above 256
     cosine = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
-    return {
-        "cosine": float(cosine.mean()),
-        "difference": float(((a - b) ** 2).sum() / ((a - a.mean(axis=0)) ** 2).sum()),
-    }
+    difference = ((a - b) ** 2).sum() / ((a - a.mean(axis=0)) ** 2).sum()
+    return {"cosine": float(cosine.mean()), "difference": float(difference)}

@@ -21,12 +21,7 @@ from phonoscope.whisper.transcript import prompt
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
-    from transformers import (
-        EncoderDecoderCache,
-        PreTrainedTokenizerBase,
-        WhisperFeatureExtractor,
-        WhisperForConditionalGeneration,
-    )
+    from transformers import Cache, PreTrainedTokenizerBase, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 SAMPLE_RATE = 16_000
 FRAME_SAMPLES = 320  # one encoder position is 20 ms: 160 samples a mel frame, and the second convolution strides by 2
@@ -37,7 +32,7 @@ MULTILINGUAL_VOCABULARY = 51_865  # one language token more than the English-onl
 
 @dataclass(frozen=True)
 class Whisper:
-    """A Whisper model with its tokenizer and feature extractor. `model_id` names its weights."""
+    """A Whisper model with its tokenizer and feature extractor."""
 
     model_id: str
     model: WhisperForConditionalGeneration
@@ -96,12 +91,12 @@ def _from_ct2(folder: Path) -> tuple[WhisperForConditionalGeneration, PreTrained
         raise DataError(f"{folder}: a multilingual checkpoint in CTranslate2's form; give it in transformers' form")
     try:
         tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        settings, ids = json.loads((folder / "config.json").read_text(encoding="utf-8")), tokenizer.get_vocab()
         model.generation_config = GenerationConfig(
-            decoder_start_token_id=tokenizer.get_vocab()["<|startoftranscript|>"],
-            eos_token_id=tokenizer.get_vocab()["<|endoftext|>"],
-            pad_token_id=tokenizer.get_vocab()["<|endoftext|>"],
-            no_timestamps_token_id=tokenizer.get_vocab()["<|notimestamps|>"],
+            decoder_start_token_id=ids["<|startoftranscript|>"],
+            eos_token_id=ids["<|endoftext|>"],
+            pad_token_id=ids["<|endoftext|>"],
+            no_timestamps_token_id=ids["<|notimestamps|>"],
             is_multilingual=False,
             suppress_tokens=settings["suppress_ids"],
             begin_suppress_tokens=settings["suppress_ids_begin"],
@@ -141,16 +136,11 @@ def encoder_features(
 ) -> list[torch.Tensor]:
     """Hidden states after encoder block `layer` (site `encoder_<layer>`), before the encoder's final layer norm.
 
-    Utterances are cut into windows of `context_s`, each zero-padded to it; frames of the padding are dropped and the
-    windows joined. Whisper was trained with 30 s. A shorter context skips the padding's cost, but is another
-    computation: blocks do not attend to the silence. One that is a second longer than the utterances keeps their last
-    frames close to the 30 s ones. Frame i is centred on sample 320 i (20 i ms), not on the middle of its 20 ms.
+    Utterances [samples], 16 kHz mono, are cut into windows of `context_s` (a multiple of 0.02 s, up to 30 s), each
+    zero-padded to it; frames of the padding are dropped. Whisper was trained with 30 s. A shorter context is cheaper,
+    but another computation: blocks do not attend to the silence; a second more than the utterances keeps their last
+    frames close. Frame i is centred on sample 320 i (20 i ms), not on the middle of its 20 ms.
 
-    Args:
-        samples_16k: utterances of shape [samples], 16 kHz mono, each at least one sample.
-        layer: block, from 1.
-        context_s: window length, a multiple of 0.02 s up to 30 s.
-        batch_size: windows encoded at once.
     Returns: per utterance a float32 tensor of shape [ceil(samples / 320), width] on the model's device.
     Raises: `ValueError` for an impossible layer or context, `DataError` for an utterance without samples.
     """
@@ -176,43 +166,33 @@ def _encode(
     whisper: Whisper, samples_16k: Sequence[NDArray[np.float32]], window: int, batch_size: int, last: int | None = None
 ) -> Iterator[tuple[Sequence[int], Sequence[NDArray[np.float32]], torch.Tensor]]:
     """Batches of windows of `window` samples: their utterances, their audio and the stream after block `last`."""
-    starts = [(utterance, at) for utterance, one in enumerate(samples_16k) for at in range(0, len(one), window)]
-    pieces = [(utterance, samples_16k[utterance][at : at + window]) for utterance, at in starts]
+    pieces = [(i, one[at : at + window]) for i, one in enumerate(samples_16k) for at in range(0, len(one), window)]
     for start in range(0, len(pieces), batch_size):
         utterances, audio = zip(*pieces[start : start + batch_size], strict=True)
         yield utterances, audio, run_blocks(whisper, embed(whisper, audio, window), last=last)
 
 
 def embed(whisper: Whisper, pieces: Sequence[NDArray[np.float32]], window: int) -> torch.Tensor:
-    """The embeddings that enter the encoder's first block (site `encoder_0`): [batch, window / 320, width].
-
-    `pieces` are audio [samples] at 16 kHz, each zero-padded to `window` samples.
+    """The input [batch, window / 320, width] of the encoder's first block (site `encoder_0`) for audio [samples] at
+    16 kHz, each zero-padded to `window` samples.
     """
     from torch.nn.functional import gelu
 
-    mel: torch.Tensor = whisper.feature_extractor(
-        list(pieces), sampling_rate=SAMPLE_RATE, max_length=window, return_tensors="pt"
-    ).input_features
+    mel = whisper.feature_extractor(list(pieces), sampling_rate=SAMPLE_RATE, max_length=window, return_tensors="pt")
     encoder = whisper.model.model.encoder
-    states = gelu(encoder.conv2(gelu(encoder.conv1(mel.to(whisper.device)))))
+    states = gelu(encoder.conv2(gelu(encoder.conv1(mel.input_features.to(whisper.device)))))
     return states.transpose(1, 2) + encoder.embed_positions.weight[: states.shape[2]]
 
 
 def run_blocks(whisper: Whisper, states: torch.Tensor, first: int = 0, last: int | None = None) -> torch.Tensor:
-    """The residual stream after encoder block `last` (from 1; default all), given that after block `first`.
-
-    As in `WhisperEncoder.forward`, for a window of any length: [batch, frames, width] to the same shape.
-    """
+    """The residual stream [batch, frames, width] after encoder block `last` (default all), given that after `first`."""
     for block in whisper.model.model.encoder.layers[first:last]:
         states = block(states, None)
     return states
 
 
 def transcribe(whisper: Whisper, samples_16k: Sequence[NDArray[np.float32]], *, batch_size: int = 16) -> list[str]:
-    """Greedy English transcripts, deterministic, without timestamps, of utterances [samples] at 16 kHz, mono.
-
-    Windows of 30 s are transcribed one by one.
-    """
+    """Greedy English transcripts of utterances [samples] at 16 kHz, mono, cut into windows of 30 s."""
     import torch
 
     texts: list[list[str]] = [[] for _ in samples_16k]
@@ -224,10 +204,7 @@ def transcribe(whisper: Whisper, samples_16k: Sequence[NDArray[np.float32]], *, 
 
 
 class Encoded:
-    """Encoder output for the decoder, from the residual stream after the last block, [batch, frames, width].
-
-    Its keys and values are computed once for all runs of the decoder.
-    """
+    """Encoder output, from the last block's stream [batch, frames, width]; its keys and values are computed once."""
 
     def __init__(self, whisper: Whisper, stream: torch.Tensor) -> None:
         from transformers import DynamicCache
@@ -235,13 +212,13 @@ class Encoded:
         self.states: torch.Tensor = whisper.model.model.encoder.layer_norm(stream)
         self._decoder, self._cross = whisper.model.model.decoder, DynamicCache()
 
-    def cache(self) -> EncoderDecoderCache:
+    def cache(self) -> Cache:
         """A fresh decoder cache that shares the cross-attention keys."""
         from transformers import DynamicCache, EncoderDecoderCache
 
         return EncoderDecoderCache(DynamicCache(), self._cross)
 
-    def decode(self, tokens: torch.Tensor, cache: EncoderDecoderCache | None = None) -> torch.Tensor:
+    def decode(self, tokens: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
         """The decoder's last hidden states [batch, positions, width] of tokens [batch, positions] after the cache's."""
         cache = self.cache() if cache is None else cache
         output = self._decoder(tokens, encoder_hidden_states=self.states, past_key_values=cache, use_cache=True)
@@ -258,8 +235,7 @@ def transcripts(whisper: Whisper, encoded: Encoded, *, max_tokens: int | None = 
 def generate_tokens(whisper: Whisper, encoded: Encoded, *, max_tokens: int | None = None) -> torch.Tensor:
     """Greedy English transcripts, without timestamps: tokens [batch, positions] from the prompt on, filled with ends.
 
-    As in OpenAI's decoder, a window may fill half of the text context (224 tokens): on noise the model can babble.
-    `max_tokens`, prompt included, cuts it off earlier.
+    At most `max_tokens`, prompt included, and half of the text context, as in OpenAI's decoder: on noise it can babble.
     """
     import torch
 

@@ -3,63 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from phonoscope.config.sites import Site
+from phonoscope.config.whisper import Normalize
 from phonoscope.errors import DataError
 from phonoscope.whisper.model import FRAME_SAMPLES, Encoded, Whisper, embed, run_blocks, transcripts
-from phonoscope.whisper.sites import (
-    Normaliser,
-    Patch,
-    Point,
-    capture,
-    inputs,
-    outputs,
-    patched,
-    site_layers,
-    substitute,
-)
+from phonoscope.whisper.sites import Normaliser, Point, capture, inputs, outputs, patched, site_layers, substitute
 from phonoscope.whisper.transcript import TextTokens, log_probabilities, prompt, tokenize, word_error_rate
 from phonoscope.whisper.utterances import batches, plan_windows, speech_mask, window_audio
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
 
-    from phonoscope.config.whisper import Normalize
+    from phonoscope.whisper.sites import Patch
 
 BATCH_S = 120.0  # seconds of windows that are encoded at once; bounds memory
-MORE_TOKENS = 10
-"""Tokens that a transcript may exceed the longest reference by; a longer one is a loop, and is cut off."""
+MORE_TOKENS = 10  # than the longest reference has; a longer transcript is a loop, and is cut off
 
 Reconstruct = Callable[["torch.Tensor"], "torch.Tensor"]
 """[frames, inputs] to [frames, outputs], in the units of the site's features."""
 VARIANTS = ("clean", "sae", "zero")
 
 
-@dataclass(frozen=True)
-class Speech:
+class Speech(NamedTuple):
     """Utterances alone in windows of one length, encoded once; patched runs start from here."""
 
     whisper: Whisper
-    numbers: list[int]
-    """Indices of the given utterances."""
+    numbers: list[int]  # indices of the given utterances
     tokens: list[TextTokens]
     streams: list[torch.Tensor]
     """Residual stream [utterances, positions, width] before the first block, and after each block."""
-    mask: torch.Tensor
-    """Positions that carry speech, [utterances, positions]."""
+    mask: torch.Tensor  # positions that carry speech, [utterances, positions]
 
 
 class Outcome(NamedTuple):
-    """Whisper's output for each utterance."""
+    """Log-probabilities [tokens + 1] of each reference's tokens and end, in nats, and transcripts."""
 
     log_probs: list[torch.Tensor]
-    """Of every token of the reference and of its end, in nats: [tokens + 1] each."""
     texts: list[str]
-    """Transcripts."""
 
 
 def speech_batches(
@@ -93,11 +78,7 @@ def first_block(site: Site) -> int:
 
 
 def run_patched(speech: Speech, patches: Mapping[Point, Patch], first: int | None = None) -> Outcome:
-    """Score and transcribe with the patches in place.
-
-    Args:
-        first: the encoder starts again after this block; default the last one, for speech as it is.
-    """
+    """Score and transcribe with the patches in place; the encoder starts again after block `first` (default last)."""
     whisper, blocks = speech.whisper, speech.whisper.model.model.encoder.layers
     first = len(blocks) if first is None else first
     stream = speech.streams[first]
@@ -115,10 +96,8 @@ def run_patched(speech: Speech, patches: Mapping[Point, Patch], first: int | Non
 
 
 def site_rows(speech: Speech, site: Site, normalize: Normalize) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """An encoder site's normalised activations on the speech frames of a batch, as a dictionary takes them.
-
-    Returns: the activations [frames, inputs], several layers concatenated; and the mean and the deviation that
-    normalising took out of each point's activations, [frames, points].
+    """An encoder site's normalised activations on speech frames, as a dictionary takes them: [frames, inputs], several
+    layers concatenated; and the mean and the deviation that normalising took out, [frames, points].
     """
     import torch
 
@@ -140,10 +119,8 @@ def faithfulness(
 ) -> dict[str, float]:
     """Scores of Whisper unchanged, with a site's speech frames replaced by their reconstruction, and by zeros.
 
-    At a decoder site every position is replaced, also during the transcription.
-
-    Args:
-        samples_16k: utterances of shape [samples]; `texts` are their transcripts, as Whisper would write them.
+    At a decoder site every position is replaced, also during the transcription. `texts` are the transcripts of the
+    utterances [samples], as Whisper would write them.
     Returns: `ce_clean`, `ce_sae`, `ce_zero`: mean cross-entropy a token, the end included, in nats; `wer_clean`,
         `wer_sae`, `wer_zero`; `ce_recovered`, "loss recovered": (zero - sae) / (zero - clean), 0 if zeros do no harm.
     Raises: `DataError` if no utterance has a transcript, `ParamsError` for a site that the model does not have.
@@ -177,7 +154,6 @@ def faithfulness(
 def _variants(
     speech: Speech, site: Site, reconstruct: Reconstruct, normalize: Normalize
 ) -> dict[str, Mapping[Point, Patch]]:
-    """The patches of every variant."""
     import torch
 
     points, normaliser = outputs(speech.whisper, site), Normaliser(speech.whisper, site, normalize)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -52,11 +52,10 @@ def outputs(whisper: Whisper, site: Site) -> list[Point]:
     """Points whose activations a dictionary at this site reconstructs."""
     model, layers = whisper.model.model, site_layers(whisper, site)
     blocks = model.decoder.layers if site.is_decoder else model.encoder.layers
-    if site.kind == "mlp":
+    if site.kind in ("mlp", "attention"):
+        block = blocks[layers[0] - 1]
         # fc2 is the MLP's last module, so its output is what the MLP adds to the stream
-        return [Point(blocks[layers[0] - 1].fc2, "output")]
-    if site.kind == "attention":
-        return [Point(blocks[layers[0] - 1].self_attn, "output")]
+        return [Point(block.fc2 if site.kind == "mlp" else block.self_attn, "output")]
     return [Point(blocks[n - 1], "output") if n else Point(blocks[0], "input") for n in layers]
 
 
@@ -76,17 +75,14 @@ def capture(points: Iterable[Point]) -> Iterator[dict[Point, Tensor]]:
 @contextmanager
 def patched(patches: Mapping[Point, Patch]) -> Iterator[None]:
     """Within the context every forward continues with the patched activations at each point."""
-    handles = []
-    try:
+    with ExitStack() as stack:
         for (module, at), patch in patches.items():
             if at == "input":
-                handles.append(module.register_forward_pre_hook(partial(_before, patch)))
+                handle = module.register_forward_pre_hook(partial(_before, patch))
             else:
-                handles.append(module.register_forward_hook(partial(_after, patch)))
+                handle = module.register_forward_hook(partial(_after, patch))
+            stack.callback(handle.remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _before(patch: Patch, _module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -110,10 +106,7 @@ def substitute(values: Tensor, where: Tensor) -> Patch:
 
 
 class Normaliser:
-    """The model's final layer norm on a site's residual stream, and its inverse by each position's mean and deviation.
-
-    The identity for `none` and for a site that is no residual stream.
-    """
+    """The final layer norm on a site's residual stream, and its inverse; the identity for `none` and other sites."""
 
     def __init__(self, whisper: Whisper, site: Site, normalize: Normalize) -> None:
         model = whisper.model.model

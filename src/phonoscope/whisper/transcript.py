@@ -17,8 +17,7 @@ class TextTokens(NamedTuple):
     """A transcript's tokens, without prompt and end, and the word of each."""
 
     ids: tuple[int, ...]
-    words: tuple[int, ...]
-    """Index of the word of `text.split()`; -1 for a token without letter or digit."""
+    words: tuple[int, ...]  # index into `text.split()`; -1 for a token without letter or digit
 
 
 def as_sentence(text: str) -> str:
@@ -67,10 +66,7 @@ def token_batch(whisper: Whisper, transcripts: Sequence[Sequence[int]]) -> torch
 
 
 def log_probabilities(whisper: Whisper, encoded: Encoded, transcripts: Sequence[Sequence[int]]) -> list[torch.Tensor]:
-    """Log-probability, in nats, of every token of each window's transcript and of its end, teacher-forced.
-
-    Returns: per window a tensor of shape [tokens + 1].
-    """
+    """Log-probabilities [tokens + 1], in nats, of each window's transcript and of its end, teacher-forced."""
     tokens = token_batch(whisper, transcripts)
     # position i predicts token i + 1. Attention is causal, so the ends that fill a row change nothing before them
     states = encoded.decode(tokens[:, :-1])
@@ -82,9 +78,8 @@ def log_probabilities(whisper: Whisper, encoded: Encoded, transcripts: Sequence[
 def normalize_text(text: str) -> str:
     """Whisper's English normalizer: lower case, no punctuation, contractions spelled out, number words as digits.
 
-    Whisper writes `7` for `seven`, so both sides become digits; number words in a row become one number (`one two` is
-    `12`, while `1 2` stays two words), so strings of digits are scored too harshly. The British-to-American spelling
-    table, which transformers does not ship, is left out.
+    Number words in a row become one number (`one two` is `12`, while `1 2` stays two words), so strings of digits are
+    scored too harshly. The British-to-American spelling table, which transformers does not ship, is left out.
     """
     from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 

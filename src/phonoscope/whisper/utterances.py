@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,25 +19,20 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-GAP_FRAMES = 25
-"""Silence between utterances that share a window: half a second, as between the sentences of one speaker."""
+GAP_FRAMES = 25  # between utterances that share a window: half a second, as between sentences of one speaker
 
 
-@dataclass(frozen=True)
-class Utterance:
+class Utterance(NamedTuple):
     """An utterance with its audio file and labels."""
 
     name: str
     file: Path
-    text: str
-    """Transcript as Whisper would write it; empty where nothing is said."""
+    text: str  # as Whisper would write it; empty where nothing is said
     speaker: str
     sex: str
     accent: str
-    split: str
-    """`train` or `eval`."""
-    samples: int
-    """Length at 16 kHz."""
+    split: str  # train or eval
+    samples: int  # at 16 kHz
 
 
 def list_utterances(manifest: Manifest, split: Split, corpus: Path) -> list[Utterance]:
@@ -82,8 +76,7 @@ class Piece(NamedTuple):
     first: int
     skip: int
     frames: int
-    whole: bool
-    """Whether the window holds all of the utterance; one longer than the window is cut, and has no transcript here."""
+    whole: bool  # one that is longer than the window is cut, and has no transcript here
 
 
 class Window(NamedTuple):
@@ -96,13 +89,12 @@ class Window(NamedTuple):
 def plan_windows(
     lengths: Sequence[int], groups: Sequence[str], *, pack: bool = False, context_s: float = WINDOW_S
 ) -> list[Window]:
-    """Place utterances in windows, sorted by their first utterance.
+    """Place utterances in windows, sorted by their first utterance; one longer than 30 s is cut.
 
     Args:
-        lengths: samples at 16 kHz of each utterance.
-        groups: speaker of each utterance; only utterances of one speaker share a window.
-        pack: fill windows of 30 s with utterances, `GAP_FRAMES` of silence between them; else each has a window of
-            `context_s`, or of 30 s if it is longer. What is longer than 30 s is cut.
+        lengths: samples at 16 kHz of each utterance; `groups`: its speaker.
+        pack: fill windows of 30 s with utterances of one speaker, `GAP_FRAMES` of silence between them; else each has a
+            window of `context_s`, or of 30 s if it is longer.
     """
     most, alone = (round(seconds * SAMPLE_RATE) // FRAME_SAMPLES for seconds in (WINDOW_S, context_s))
     windows: list[Window] = []
