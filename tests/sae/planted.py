@@ -18,12 +18,9 @@ DIMS, FEATURES, ACTIVE, OFFSET = 48, 64, 3, 0.5
 class Planted(NamedTuple):
     """Frames and what they are made of."""
 
-    frames: Array
-    """[n, DIMS]"""
-    dictionary: Array
-    """[FEATURES, DIMS], unit rows"""
-    coefficients: Array
-    """[n, FEATURES], ACTIVE of them in each row between 1 and 2, the rest 0"""
+    frames: Array  # [n, DIMS]
+    dictionary: Array  # [FEATURES, DIMS], unit rows
+    coefficients: Array  # [n, FEATURES], ACTIVE of them in each row between 1 and 2, the rest 0
 
 
 def plant(n: int, seed: int = 0) -> Planted:

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FULL_SPACE = "full"
-NULLS = ("word", "speaker")
-"""Labels whose silhouette is tested against permutations."""
+NULLS = ("word", "speaker")  # labels whose silhouette is tested against permutations
 RANK_TOLERANCE = 1e-6
 """Singular values below this share of the largest count as 0: codebooks are float32, whose rounding is near 1e-7."""
 
@@ -30,14 +29,10 @@ class Job(NamedTuple):
 
     view: str
     name: str
-    vectors: Any
-    """[n, dims], dense or sparse."""
-    labels: dict[str, list[str]]
-    """By kind, [n] each, empty where a clip is left out; `word` is among them."""
-    speakers: list[str]
-    """[n]"""
-    drawn: bool
-    """Whether it is projected by PCA and t-SNE."""
+    vectors: Any  # [n, dims], dense or sparse
+    labels: dict[str, list[str]]  # by kind, [n] each, empty where a clip is left out; `word` is among them
+    speakers: list[str]  # [n]
+    drawn: bool  # whether it is projected by PCA and t-SNE
 
 
 class Entry(NamedTuple):
@@ -53,12 +48,9 @@ class JobResult(NamedTuple):
     """Result of a job."""
 
     entries: list[Entry]
-    per_clip: dict[tuple[str, str], PerClip]
-    """Values that are means over clips, by metric and label."""
-    sample: NDArray[np.int64]
-    """Rows of the vectors that have coordinates, [m]."""
-    axes: dict[str, NDArray[Any]]
-    """Coordinates [m] by axis; none where it is not drawn."""
+    per_clip: dict[tuple[str, str], PerClip]  # values that are means over clips, by metric and label
+    sample: NDArray[np.int64]  # rows of the vectors that have coordinates, [m]
+    axes: dict[str, NDArray[Any]]  # coordinates [m] by axis; none where it is not drawn
 
 
 def score_representation(job: Job, config: GeometryConfig) -> JobResult:

@@ -18,31 +18,24 @@ if TYPE_CHECKING:
     from phonoscope.config.maps import MapsConfig
     from phonoscope.data import Labels, Tokens
 
-FEWEST = 5
-"""Codes; fewer are not worth a map."""
-NEIGHBOURS = 10
-"""Nearest codes over which trustworthiness is measured."""
+FEWEST = 5  # codes; fewer are not worth a map
+NEIGHBOURS = 10  # nearest codes over which trustworthiness is measured
 MOST = 40
 """Frames of one code that are drawn, so that silence, with a quarter of all frames in one code, covers no others."""
-COVER = 0.2
-"""Share of the map that the frames' dots take up in all."""
-GOLDEN = np.pi * (3 - np.sqrt(5))
-"""Angle between one dot of a disc and the next, which packs them evenly."""
+COVER = 0.2  # share of the map that the frames' dots take up in all
+GOLDEN = np.pi * (3 - np.sqrt(5))  # angle between one dot of a disc and the next, which packs them evenly
 
 
 @dataclass(frozen=True)
 class CodeMap:
     """The codes of one layer that frames use, in the plane."""
 
-    codes: NDArray[np.int64]
-    """[n], sorted."""
-    places: NDArray[np.float64]
-    """[n, 2], about 0, the larger side 1 long."""
+    codes: NDArray[np.int64]  # [n], sorted
+    places: NDArray[np.float64]  # [n, 2], about 0, the larger side 1 long
     perplexity: float
     trustworthiness: float
     """Venna & Kaski (2001): 1 if every neighbour in the plane is one in the space too, 0.5 for a random map."""
-    divergence: float
-    """Kullback-Leibler divergence that t-SNE ends at, nats."""
+    divergence: float  # Kullback-Leibler divergence that t-SNE ends at, nats
 
     def place(self, codes: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.float64], float]:
         """Which frames [frames] are drawn, their places [drawn, 2], and the radius of a frame's dot.
@@ -87,10 +80,8 @@ def map_codes(codebook: NDArray[Any], frames: NDArray[np.integer], config: MapsC
 class SampledFrames:
     """Frames in random order."""
 
-    labels: pd.DataFrame
-    """A row a frame: utterance, phone (None where unknown), f0_hz (NaN where unvoiced)."""
-    codes: dict[int, NDArray[np.int64]]
-    """By layer, the code of every frame."""
+    labels: pd.DataFrame  # a row a frame: utterance, phone (None where unknown), f0_hz (NaN where unvoiced)
+    codes: dict[int, NDArray[np.int64]]  # by layer, the code of every frame
 
 
 def sample_frames(tokens: Tokens, labels: Labels, config: MapsConfig) -> SampledFrames:

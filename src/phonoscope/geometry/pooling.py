@@ -22,28 +22,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-UNPOOLED = ("latent", "histogram")
-"""Representations that are not a product of histogram and codebook."""
-Vectors = Any
-"""[n, dims] float64; the histogram is a sparse matrix."""
+UNPOOLED = ("latent", "histogram")  # representations that are not a product of histogram and codebook
+Vectors = Any  # [n, dims] float64; the histogram is a sparse matrix
 
 
 @dataclass(frozen=True)
 class Pooled:
     """Vectors of some clips; `pooled["codes_concat"]` is [n, dims]."""
 
-    utterances: list[str]
-    """[n]"""
-    frames: NDArray[np.int64]
-    """[n], frames of each clip."""
-    vectors: dict[str, Vectors]
-    """By representation; those of `same_as` are not repeated here."""
-    dims: dict[str, int]
-    """Dimensions of each representation by definition; compact vectors have fewer."""
-    rank_bounds: dict[str, int]
-    """The largest rank that codebooks and dimensions allow, whatever the clips."""
-    same_as: dict[str, Alias]
-    """Representations that coincide with another one, which was computed once."""
+    utterances: list[str]  # [n]
+    frames: NDArray[np.int64]  # [n], frames of each clip
+    vectors: dict[str, Vectors]  # by representation; those of `same_as` are not repeated here
+    dims: dict[str, int]  # dimensions of each representation by definition; compact vectors have fewer
+    rank_bounds: dict[str, int]  # the largest rank that codebooks and dimensions allow, whatever the clips
+    same_as: dict[str, Alias]  # representations that coincide with another one, which was computed once
 
     def __getitem__(self, name: str) -> Vectors:
         """The vectors of a representation, [n, dims]."""

@@ -24,14 +24,10 @@ if TYPE_CHECKING:
 class Pooling:
     """One representation as rows to pool: layer l's histogram times `rows[l]`."""
 
-    rows: dict[int, NDArray[np.float64]]
-    """By layer, counted from 0, [K_l, m]."""
-    concat: bool
-    """Whether layers stand side by side; otherwise they are summed."""
-    dims: int
-    """Dimensions by definition; a compact form has fewer."""
-    bound: int
-    """The largest rank that the codebooks allow."""
+    rows: dict[int, NDArray[np.float64]]  # by layer, counted from 0, [K_l, m]
+    concat: bool  # whether layers stand side by side; otherwise they are summed
+    dims: int  # dimensions by definition; a compact form has fewer
+    bound: int  # the largest rank that the codebooks allow
     offset: float = 0.0
     """One more coordinate, the same for every clip: what a compact form keeps of the projections' biases."""
 
@@ -98,8 +94,7 @@ def pooling_of(name: str, codebooks: Codebooks, *, compact: bool = False) -> Poo
     return _compact_concat(Pooling({layer: vectors[layer]}, True, dims, min(dims, widths[layer])), maps)
 
 
-Maps = Sequence["NDArray[np.float64]"]
-"""As `Codebooks.affine_maps`: the last row of each is its bias."""
+Maps = Sequence["NDArray[np.float64]"]  # as `Codebooks.affine_maps`: the last row of each is its bias
 
 
 def _compact_sum(wide: Pooling, maps: Maps | None) -> Pooling:

@@ -22,8 +22,7 @@ logger = logging.getLogger(__name__)
 DEFAULT = GeometryConfig()
 Bounds = tuple[float | None, float | None]
 NO_INTERVAL: Bounds = (None, None)
-JACKKNIFE_GROUPS = 10
-"""Largest number of speaker groups that are left out in turn."""
+JACKKNIFE_GROUPS = 10  # largest number of speaker groups that are left out in turn
 
 
 class Score(NamedTuple):
@@ -31,8 +30,7 @@ class Score(NamedTuple):
 
     metric: str
     value: float
-    n: int
-    """Number of clips."""
+    n: int  # number of clips
     ci_low: float | None = None
     ci_high: float | None = None
     p_value: float | None = None

@@ -47,17 +47,14 @@ COMPARED = (
 )
 MOST_NUMBERS = 2**28
 """Float64 numbers of all clips' vectors at most, 2 GiB. DAC's 96 dimensions leave room for 600,000 clips."""
-RANK_CLIPS = 1000
-"""Clips at most on which a rank is measured, at the representation's full width."""
+RANK_CLIPS = 1000  # clips at most on which a rank is measured, at the representation's full width
 
 
 class GeometryResult(NamedTuple):
     """Tables of one codec."""
 
-    rows: pd.DataFrame
-    """Tidy scores with the columns `COLUMNS`."""
-    clips: pd.DataFrame
-    """A row a view and clip, with the columns `CLIP_COLUMNS`."""
+    rows: pd.DataFrame  # tidy scores with the columns `COLUMNS`
+    clips: pd.DataFrame  # a row a view and clip, with the columns `CLIP_COLUMNS`
     coordinates: pd.DataFrame
     """A row a view, drawn representation and clip, with the columns `COORDINATE_COLUMNS`; axes float32."""
 
@@ -66,10 +63,8 @@ class _View(NamedTuple):
     name: str
     clips: pd.DataFrame
     pooled: Pooled
-    results: dict[str, JobResult]
-    """By representation, those that coincide with another one left out."""
-    ranks: dict[str, tuple[int, int]]
-    """By representation: rank, and clips it was measured on."""
+    results: dict[str, JobResult]  # by representation, those that coincide with another one left out
+    ranks: dict[str, tuple[int, int]]  # by representation: rank, and clips it was measured on
 
     def source(self, name: str) -> str:
         """The representation that was computed for this one: itself, or the one that it coincides with."""

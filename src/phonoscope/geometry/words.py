@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-QUERIES = 512
-"""Clips whose distances to all others are in memory at once."""
+QUERIES = 512  # clips whose distances to all others are in memory at once
 
 
 def word_sample(words: Sequence[str], config: GeometryConfig) -> NDArray[np.int64]:

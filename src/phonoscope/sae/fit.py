@@ -31,14 +31,10 @@ class Fitted:
 
     model: SparseAutoencoder
     scores: Scores
-    features: pd.DataFrame
-    """One row a feature, see `feature_table`."""
-    curve: pd.DataFrame
-    """Every `log_every` steps the losses apart, L0, dead share, learning rate and gradient."""
-    l0: pd.DataFrame
-    """FVU over L0, see `l0_curve`."""
-    table: pd.DataFrame | None = None
-    """Of `train_sae`: rows fvu, l0 and dead_share; columns metric, value, low, high."""
+    features: pd.DataFrame  # one row a feature, see `feature_table`
+    curve: pd.DataFrame  # every `log_every` steps the losses apart, L0, dead share, learning rate and gradient
+    l0: pd.DataFrame  # FVU over L0, see `l0_curve`
+    table: pd.DataFrame | None = None  # of `train_sae`: rows fvu, l0 and dead_share; columns metric, value, low, high
 
     @property
     def metrics(self) -> dict[str, float]:

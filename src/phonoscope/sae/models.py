@@ -28,19 +28,14 @@ class SaeShape(Section):
 
     form: Form = "autoencoder"
     """`autoencoder` reconstructs its input, `transcoder` an MLP's output from its input, `crosscoder` all layers."""
-    kind: str
-    """Kind of sparsity, see `phonoscope.sae.kinds`."""
+    kind: str  # kind of sparsity, see `phonoscope.sae.kinds`
     options: dict[str, Any] = Field(default_factory=dict)
-    d_in: int = Field(ge=1)
-    """Input dimensions; a crosscoder's are those of all layers, layer by layer."""
+    d_in: int = Field(ge=1)  # input dimensions; a crosscoder's are those of all layers, layer by layer
     d_out: int = Field(ge=1)
-    layers: int = Field(default=1, ge=1)
-    """Layers that a crosscoder reads and writes, else 1."""
+    layers: int = Field(default=1, ge=1)  # layers that a crosscoder reads and writes, else 1
     d_sae: int = Field(ge=1)
-    k: int = Field(ge=1)
-    """Active features a frame (`jumprelu`: target; `relu`: not used)."""
-    skip: bool = False
-    """Whether a transcoder has an affine map beside its features."""
+    k: int = Field(ge=1)  # active features a frame (`jumprelu`: target; `relu`: not used)
+    skip: bool = False  # whether a transcoder has an affine map beside its features
 
 
 class SparseAutoencoder(nn.Module):

@@ -18,8 +18,7 @@ from phonoscope.files import read_safetensors, write_json, write_safetensors
 from phonoscope.sae.models import SaeShape, SparseAutoencoder
 
 WEIGHTS, CONFIG = "sae_weights.safetensors", "cfg.json"
-FORMAT = "6.0.0"
-"""Version of SAELens whose format this is."""
+FORMAT = "6.0.0"  # version of SAELens whose format this is
 SHARED, OWN = ("d_in", "d_out", "d_sae", "k"), ("form", "kind", "options", "layers", "skip")
 """Fields of the shape that SAELens has a name for; those that it has none for are part of the metadata."""
 

@@ -31,16 +31,11 @@ QUIET_END = 0.75  # no feature is resampled after this share of the steps: it co
 class Step(NamedTuple):
     """Losses and counts of a batch."""
 
-    reconstruction: Tensor
-    """Squared error of a frame, the data's total variance being 1; nested: mean over groups."""
-    sparsity: Tensor
-    """Weighted penalty; 0 where the activation itself bounds the number of features."""
-    error: Tensor
-    """Output minus reconstruction by all features, [n, d_out]."""
-    fired: Tensor
-    """Active features, one entry an activation."""
-    l0: Tensor
-    """Active features a frame."""
+    reconstruction: Tensor  # squared error of a frame, the data's total variance being 1; nested: mean over groups
+    sparsity: Tensor  # weighted penalty; 0 where the activation itself bounds the number of features
+    error: Tensor  # output minus reconstruction by all features, [n, d_out]
+    fired: Tensor  # active features, one entry an activation
+    l0: Tensor  # active features a frame
 
 
 def losses(model: SparseAutoencoder, x: Tensor, y: Tensor, pattern: Pattern, values: Tensor) -> Step:

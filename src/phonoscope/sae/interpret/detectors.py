@@ -18,8 +18,7 @@ from phonoscope.sae.interpret.selectivity import phone_table, selectivity
 from phonoscope.sae.interpret.windows import segment_maxima, segment_starts
 from phonoscope.stats import Interval, draw_resamples, interval
 
-CHUNK = 2**24
-"""Entries of resampled weights at once."""
+CHUNK = 2**24  # entries of resampled weights at once
 
 
 def phone_detectors(

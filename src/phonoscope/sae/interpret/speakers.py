@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from phonoscope.sae.interpret.groups import Labels
 
 EFFECTS = (0.2, 0.5, 0.8)  # small, medium, large: Cohen (1988)
-SKIPPED = {"d": 0.0, "d_low": 0.0, "d_high": 0.0, "d_p": 1.0, "d_q": 1.0}
-"""Row of a feature that could not be tested."""
+SKIPPED = {"d": 0.0, "d_low": 0.0, "d_high": 0.0, "d_p": 1.0, "d_q": 1.0}  # row of a feature that could not be tested
 
 
 def cohen_d(first: NDArray[np.float64], second: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:

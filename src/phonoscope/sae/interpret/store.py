@@ -22,11 +22,9 @@ HOP, WINDOW, MELS = 160, 400, 64
 RANGE_DB = 70.0
 PEAK = 0.95
 BITS = 12  # the lower four of 16 bits stay empty, which makes a FLAC file a third smaller
-FAINT = 1e-3
-"""Least mel power of a clip's loudest point, so that silence stays white."""
+FAINT = 1e-3  # least mel power of a clip's loudest point, so that silence stays white
 TABLES = ("features", "phones", "windows", "means", "power", "forest")
-Audio = Callable[[str], NDArray[np.float32]]
-"""An utterance's audio at 16 kHz, [samples]."""
+Audio = Callable[[str], NDArray[np.float32]]  # an utterance's audio at 16 kHz, [samples]
 
 
 def save_interpretation(
