@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from phonoscope.compute import derive_seed
 from phonoscope.config.geometry import GeometryConfig
 from phonoscope.errors import DataError
 from phonoscope.geometry.scores import PerClip, Score, cluster_scores, dense, mean_score
 from phonoscope.geometry.words import probe_words, retrieve, word_sample
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +54,6 @@ class JobResult(NamedTuple):
 
 def score_representation(job: Job, config: GeometryConfig) -> JobResult:
     """All scores of a representation, in one thread: sums of several threads differ from run to run."""
-    from threadpoolctl import threadpool_limits
-
     with threadpool_limits(1):
         entries: list[Entry] = []
         per_clip = {}

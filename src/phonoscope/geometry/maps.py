@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
+from phonoscope.config.maps import MapsConfig
+from phonoscope.data import Labels, Tokens
 from phonoscope.data.tokens import concatenate, join
 from phonoscope.errors import DataError
 from phonoscope.stats import weighted_pca
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
-
-    from phonoscope.config.maps import MapsConfig
-    from phonoscope.data import Labels, Tokens
 
 FEWEST = 5  # codes; fewer are not worth a map
 NEIGHBOURS = 10  # nearest codes over which trustworthiness is measured
@@ -58,7 +56,6 @@ def map_codes(codebook: NDArray[Any], frames: NDArray[np.integer], config: MapsC
     each other's only neighbours, and tear the map into islands of one code.
     """
     from sklearn.manifold import TSNE, trustworthiness
-    from threadpoolctl import threadpool_limits
 
     codes = np.flatnonzero(frames)
     if len(codes) < FEWEST:
@@ -89,8 +86,6 @@ def sample_frames(tokens: Tokens, labels: Labels, config: MapsConfig) -> Sampled
 
     The table is read batch by batch. Raises `DataError` if it has none of the layers.
     """
-    import pandas as pd
-
     layers = [layer for layer in config.layers if layer <= tokens.layers]
     if not layers:
         raise DataError(f"{tokens.name}: has none of the layers {list(config.layers)}")
@@ -115,6 +110,4 @@ def sample_frames(tokens: Tokens, labels: Labels, config: MapsConfig) -> Sampled
 
 def _turns(values: NDArray[np.integer]) -> NDArray[np.int64]:
     """How many equal values stand before each, [n]."""
-    import pandas as pd
-
     return pd.Series(values).groupby(values).cumcount().to_numpy()

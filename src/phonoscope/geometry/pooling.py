@@ -6,9 +6,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, diags_array, hstack, vstack
 
 from phonoscope.config.geometry import FOUR
 from phonoscope.data.codebooks import Codebooks
@@ -16,9 +18,6 @@ from phonoscope.data.latents import read_mean_latents
 from phonoscope.data.tokens import Tokens
 from phonoscope.errors import DataError
 from phonoscope.geometry.representations import Alias, Pooling, coinciding, expand, pooling_of
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
 
@@ -143,8 +142,6 @@ def _accumulate(
     tokens: Tokens, codebooks: Codebooks, utterances: Sequence[str], poolings: dict[str, Pooling], *, histogram: bool
 ) -> tuple[NDArray[np.int64], dict[str, Vectors]]:
     """Frames of each clip, and the sums of its frames' vectors."""
-    from scipy.sparse import csr_array, hstack, vstack
-
     n = len(utterances)
     frames, sums = np.zeros(n, dtype=np.int64), dict[str, Vectors]()
     stacked, owners = [], []
@@ -173,8 +170,6 @@ def _accumulate(
 
 def _per_frame(sums: Vectors, frames: NDArray[np.int64], pooling: Pooling | None) -> Vectors:
     """Sums over a clip's frames as their mean, with the offset of a compact form."""
-    from scipy.sparse import diags_array
-
     if pooling is None:
         return diags_array(1 / frames, format="csr") @ sums
     sums /= frames[:, None]

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phonoscope.config.geometry import FOUR
 from phonoscope.data.codebooks import Codebooks
 from phonoscope.errors import DataError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ def pooling_of(name: str, codebooks: Codebooks, *, compact: bool = False) -> Poo
     return _compact_concat(Pooling({layer: vectors[layer]}, True, dims, min(dims, widths[layer])), maps)
 
 
-Maps = Sequence["NDArray[np.float64]"]  # as `Codebooks.affine_maps`: the last row of each is its bias
+Maps = Sequence[NDArray[np.float64]]  # as `Codebooks.affine_maps`: the last row of each is its bias
 
 
 def _compact_sum(wide: Pooling, maps: Maps | None) -> Pooling:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
 
 from phonoscope.compute import derive_seed
 from phonoscope.config.geometry import GeometryConfig
 from phonoscope.errors import DataError
 from phonoscope.stats import mean_interval
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +53,6 @@ class ClusterScores(NamedTuple):
     @property
     def rows(self) -> pd.DataFrame:
         """The scores as a table: metric, value, n, ci_low, ci_high, p_value."""
-        import pandas as pd
-
         return pd.DataFrame(self.scores, columns=list(Score._fields))
 
 
@@ -143,7 +140,6 @@ def _permutation_null(
     vectors: Any, rows: NDArray[np.int64], codes: NDArray[np.int64], config: GeometryConfig
 ) -> tuple[float | None, Score | None]:
     """One-sided p-value of the silhouette under permuted labels (the observed one counts), and the null's interval."""
-    from scipy.stats import permutation_test
     from sklearn.metrics import pairwise_distances, silhouette_score
 
     chosen = _sample(np.arange(len(rows)), codes, config.permutation_clips, derive_seed(config.seed, "null"))
@@ -152,7 +148,7 @@ def _permutation_null(
     # labels move, vectors do not: one matrix of distances serves all permutations
     distances = pairwise_distances(vectors[rows[chosen]])
     np.fill_diagonal(distances, 0)  # rounding leaves more, which scikit-learn refuses
-    test = permutation_test(
+    test = stats.permutation_test(
         (codes[chosen],),
         lambda permuted: silhouette_score(distances, permuted, metric="precomputed"),
         permutation_type="pairings",
@@ -191,7 +187,6 @@ def _davies_bouldin_interval(
 
     A bootstrap would not do: drawn twice, a clip adds noise to its centroid only, which lowers the score.
     """
-    from scipy.stats import t
     from sklearn.metrics import davies_bouldin_score
     from sklearn.model_selection import GroupKFold
 
@@ -204,5 +199,5 @@ def _davies_bouldin_interval(
             return NO_INTERVAL
         left_out.append(davies_bouldin_score(array[rows], codes[rows]))
     error = np.sqrt((groups - 1) * np.var(left_out))
-    reach = float(t.ppf((1 + config.bootstrap.confidence) / 2, groups - 1) * error)
+    reach = float(stats.t.ppf((1 + config.bootstrap.confidence) / 2, groups - 1) * error)
     return max(value - reach, 0.0), value + reach

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from phonoscope.compute import parallel_map
 from phonoscope.config.geometry import GeometryConfig
@@ -21,9 +22,6 @@ from phonoscope.geometry.scores import PerClip, Score, mean_score, usable
 from phonoscope.geometry.views import choose_views
 from phonoscope.geometry.words import random_ranking, word_sample
 from phonoscope.stats import evenly_spaced
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
@@ -150,8 +148,6 @@ def _ranks(view: _View, tokens: Tokens, codebooks: Codebooks) -> dict[str, tuple
 
 
 def _result(views: list[_View], codec: str, config: GeometryConfig) -> GeometryResult:
-    import pandas as pd
-
     names = [(view, name) for view in views for name in view.pooled.dims]
     rows = [(codec, view.name, *row) for view, name in names for row in _rows(view, name, config)]
     clips = [view.clips.assign(view=view.name)[list(CLIP_COLUMNS)] for view in views]
@@ -164,8 +160,6 @@ def _result(views: list[_View], codec: str, config: GeometryConfig) -> GeometryR
 
 
 def _points(view: _View, name: str, result: JobResult) -> pd.DataFrame:
-    import pandas as pd
-
     axes = pd.DataFrame(result.axes).reindex(columns=list(AXES)).astype(np.float32)
     utterances = view.clips["utterance"].to_numpy()[result.sample]
     return axes.assign(view=view.name, representation=name, utterance=utterances)[list(COORDINATE_COLUMNS)]

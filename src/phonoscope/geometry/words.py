@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from phonoscope.config.geometry import GeometryConfig
 from phonoscope.errors import DataError
 from phonoscope.geometry.scores import PerClip, quadratic_sample
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +78,6 @@ def random_ranking(words: Sequence[str], speakers: Sequence[str]) -> tuple[float
     R of N clips are relevant: rank i is relevant with probability R / N, each rank before it then with
     (R - 1) / (N - 1).
     """
-    import pandas as pd
-
     clips = pd.DataFrame({"word": words, "speaker": speakers})
     same_word = clips.groupby("word")["word"].transform("size")
     same_both = clips.groupby(["word", "speaker"])["word"].transform("size")
