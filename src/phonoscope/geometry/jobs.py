@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from phonoscope.compute import derive_seed
@@ -19,8 +21,6 @@ logger = logging.getLogger(__name__)
 
 FULL_SPACE = "full"
 NULLS = ("word", "speaker")  # labels whose silhouette is tested against permutations
-RANK_TOLERANCE = 1e-6
-"""Singular values below this share of the largest count as 0: codebooks are float32, whose rounding is near 1e-7."""
 
 
 class Job(NamedTuple):
@@ -69,7 +69,6 @@ def score_representation(job: Job, config: GeometryConfig) -> JobResult:
 
 
 def _words(job: Job, config: GeometryConfig) -> dict[str, PerClip]:
-    """Retrieval and probe of the word, where enough speakers say it."""
     words, scores = job.labels["word"], {}
     try:
         scores["map_at_r"], scores["nn_accuracy"] = retrieve(job.vectors, words, job.speakers, config)
@@ -110,8 +109,6 @@ def pca(vectors: Any, components: int, seed: int) -> tuple[NDArray[np.float64], 
 
     Exact solvers only: by covariance where there are more clips than dimensions.
     """
-    from sklearn.decomposition import PCA
-
     n, dims = vectors.shape
     c = min(components, n - 1, dims)
     if c == dims:
@@ -126,8 +123,6 @@ def tsne(vectors: NDArray[np.float64], components: int, config: GeometryConfig) 
 
     None, logged, where there are not more clips than components, or fewer dimensions.
     """
-    from sklearn.manifold import TSNE
-
     n, dims = vectors.shape
     if n <= components or dims < components:
         logger.warning("t-SNE to %d dimensions is left out: %d clips of %d dimensions", components, n, dims)
@@ -142,4 +137,5 @@ def tsne(vectors: NDArray[np.float64], components: int, config: GeometryConfig) 
 def numerical_rank(vectors: Any) -> int:
     """Rank of the vectors about their mean [n, dims], with singular values below 1e-6 of the largest counting as 0."""
     array = dense(vectors)
-    return int(np.linalg.matrix_rank(array - array.mean(axis=0), rtol=RANK_TOLERANCE))
+    # codebooks are float32, whose rounding is near 1e-7
+    return int(np.linalg.matrix_rank(array - array.mean(axis=0), rtol=1e-6))

@@ -18,6 +18,7 @@ from phonoscope.data.latents import read_mean_latents
 from phonoscope.data.tokens import Tokens
 from phonoscope.errors import DataError
 from phonoscope.geometry.representations import Alias, Pooling, coinciding, expand, pooling_of
+from phonoscope.geometry.scores import dense
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,6 @@ class Pooled:
         return self.vectors[name] if alias is None else self.vectors[alias.of] * alias.factor
 
     def take(self, rows: NDArray[np.int64]) -> Pooled:
-        """Only the clips at these rows."""
         return replace(
             self,
             utterances=[self.utterances[row] for row in rows],
@@ -116,19 +116,11 @@ def pool_codes(
     """The representations of one clip's codes [L, F], each [dims]. Raises `DataError` for codes without a frame."""
     if not codes.size:
         raise DataError("the clip is shorter than one frame of the codec; give a longer one")
-    Tokens.from_arrays({"the clip": codes}, codebooks.sizes)  # refuses codes that the codebooks do not have
-    shares = [
-        np.bincount(row, minlength=size)[None] / codes.shape[1]
-        for row, size in zip(codes.astype(np.int64), codebooks.sizes, strict=True)
-    ]
-    return {
-        name: np.hstack(shares)[0] if name == "histogram" else pooling_of(name, codebooks).apply(shares)[0]
-        for name in expand(representations, codebooks.layers)
-    }
+    pooled = pool(Tokens.from_arrays({"the clip": codes}, codebooks.sizes), codebooks, None, representations)
+    return {name: dense(pooled[name])[0] for name in pooled.dims}
 
 
 def _size(name: str, codebooks: Codebooks, vectors: dict[str, Vectors]) -> tuple[int, int]:
-    """Dimensions of a representation and the rank they allow."""
     if name == "histogram":
         return sum(codebooks.sizes), sum(codebooks.sizes) - codebooks.layers
     if name == "latent":

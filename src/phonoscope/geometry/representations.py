@@ -26,8 +26,7 @@ class Pooling:
     concat: bool  # whether layers stand side by side; otherwise they are summed
     dims: int  # dimensions by definition; a compact form has fewer
     bound: int  # the largest rank that the codebooks allow
-    offset: float = 0.0
-    """One more coordinate, the same for every clip: what a compact form keeps of the projections' biases."""
+    offset: float = 0.0  # one more coordinate, the same for every clip: what is left of the projections' biases
 
     @property
     def width(self) -> int:
@@ -84,11 +83,11 @@ def pooling_of(name: str, codebooks: Codebooks, *, compact: bool = False) -> Poo
         return _compact_sum(Pooling(vectors, False, dims, min(dims, sum(widths))), maps)
     if name == "projections_concat":
         return _compact_concat(Pooling(vectors, True, layers * dims, sum(min(dims, width) for width in widths)), maps)
-    kind, _, number = name.rpartition("_")
-    if kind != "layer" or not number.isdecimal() or not 1 <= int(number) <= layers:
+    each = expand(["layers"], layers)
+    if name not in each:
         there = ", ".join([*FOUR, "latent", "histogram", f"layer_1 ... layer_{layers}"])
         raise DataError(f"no representation {name!r}; there are {there}")
-    layer = int(number) - 1
+    layer = each.index(name)
     return _compact_concat(Pooling({layer: vectors[layer]}, True, dims, min(dims, widths[layer])), maps)
 
 

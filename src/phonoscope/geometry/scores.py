@@ -10,6 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
+from sklearn.metrics import davies_bouldin_score, pairwise_distances, silhouette_samples, silhouette_score
+from sklearn.model_selection import GroupKFold
+from sklearn.utils import resample
 
 from phonoscope.compute import derive_seed
 from phonoscope.config.geometry import GeometryConfig
@@ -21,7 +24,6 @@ logger = logging.getLogger(__name__)
 DEFAULT = GeometryConfig()
 Bounds = tuple[float | None, float | None]
 NO_INTERVAL: Bounds = (None, None)
-JACKKNIFE_GROUPS = 10  # largest number of speaker groups that are left out in turn
 
 
 class Score(NamedTuple):
@@ -47,8 +49,7 @@ class ClusterScores(NamedTuple):
 
     scores: list[Score]
     silhouettes: PerClip
-    null: Score | None = None
-    """The silhouette under permuted labels: its mean, and its central interval of the configured confidence."""
+    null: Score | None = None  # the silhouette under permuted labels: its mean and central interval
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -76,8 +77,6 @@ def cluster_scores(
 
     Raises `DataError` for fewer than two labels, or vectors that are not finite or not as many as labels.
     """
-    from sklearn.metrics import davies_bouldin_score, silhouette_samples
-
     kept, codes = usable(labels, what="label")
     if vectors.shape[0] != len(labels):
         raise DataError(f"{vectors.shape[0]} vectors for {len(labels)} labels; give one label a vector")
@@ -124,15 +123,12 @@ def quadratic_sample(rows: NDArray[np.int64], codes: NDArray[np.int64], config: 
 
 
 def _sample(rows: NDArray[np.int64], codes: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
-    from sklearn.utils import resample
-
     if len(rows) <= most:
         return rows
     return np.sort(resample(rows, replace=False, n_samples=most, stratify=codes, random_state=seed))
 
 
 def dense(vectors: Any) -> NDArray[np.float64]:
-    """The vectors as an array."""
     return vectors if isinstance(vectors, np.ndarray) else vectors.toarray()
 
 
@@ -140,8 +136,6 @@ def _permutation_null(
     vectors: Any, rows: NDArray[np.int64], codes: NDArray[np.int64], config: GeometryConfig
 ) -> tuple[float | None, Score | None]:
     """One-sided p-value of the silhouette under permuted labels (the observed one counts), and the null's interval."""
-    from sklearn.metrics import pairwise_distances, silhouette_score
-
     chosen = _sample(np.arange(len(rows)), codes, config.permutation_clips, derive_seed(config.seed, "null"))
     if not 2 <= len(np.unique(codes[chosen])) < len(chosen):
         return None, None  # a sample in which every label occurs once has no silhouette
@@ -187,10 +181,7 @@ def _davies_bouldin_interval(
 
     A bootstrap would not do: drawn twice, a clip adds noise to its centroid only, which lowers the score.
     """
-    from sklearn.metrics import davies_bouldin_score
-    from sklearn.model_selection import GroupKFold
-
-    groups = min(JACKKNIFE_GROUPS, len(np.unique(speakers)))
+    groups = min(10, len(np.unique(speakers)))
     if groups < 3:
         return NO_INTERVAL
     array, left_out = dense(vectors), []

@@ -33,18 +33,13 @@ CLIP_COLUMNS = ("view", "utterance", "word", "speaker", "sex", "accent", "frames
 AXES = ("pca_1", "pca_2", "pca_3", "tsne2_1", "tsne2_2", "tsne3_1", "tsne3_2", "tsne3_3")
 COORDINATE_COLUMNS = ("view", "representation", "utterance", *AXES)
 LABELS = ("word", "speaker", "sex")
-PAIRS = (
-    ("projections_concat", "latent_sum"),
-    ("projections_concat", "codes_concat"),
-    ("codes_concat", "codes_mean"),
-)
+PAIRS = (("projections_concat", "latent_sum"), ("projections_concat", "codes_concat"), ("codes_concat", "codes_mean"))
 """Pairs compared clip by clip: the first minus the second."""
 COMPARED = (
     *(("silhouette", label) for label in ("word", "speaker")),
     *((metric, "word") for metric in ("map_at_r", "nn_accuracy", "probe_accuracy")),
 )
-MOST_NUMBERS = 2**28
-"""Float64 numbers of all clips' vectors at most, 2 GiB. DAC's 96 dimensions leave room for 600,000 clips."""
+MOST_NUMBERS = 2**28  # of all clips' vectors, 2 GiB; at DAC's width there is room for 600,000 clips
 RANK_CLIPS = 1000  # clips at most on which a rank is measured, at the representation's full width
 
 
@@ -53,8 +48,7 @@ class GeometryResult(NamedTuple):
 
     rows: pd.DataFrame  # tidy scores with the columns `COLUMNS`
     clips: pd.DataFrame  # a row a view and clip, with the columns `CLIP_COLUMNS`
-    coordinates: pd.DataFrame
-    """A row a view, drawn representation and clip, with the columns `COORDINATE_COLUMNS`; axes float32."""
+    coordinates: pd.DataFrame  # a row a view, drawn representation and clip; `COORDINATE_COLUMNS`, axes float32
 
 
 class _View(NamedTuple):

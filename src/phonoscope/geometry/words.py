@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import pairwise_distances
+from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from phonoscope.config.geometry import GeometryConfig
 from phonoscope.errors import DataError
@@ -55,8 +59,6 @@ def _queries(
     vectors: Any, queries: NDArray[np.int64], codes: NDArray[np.int64], owners: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """AP@R and 1-NN hit of some queries, NaN where R = 0."""
-    from sklearn.metrics import pairwise_distances
-
     distances = pairwise_distances(vectors[queries], vectors)
     # the query's own speaker, and with it the query, goes to the end of every ranking
     others = owners[queries][:, None] != owners
@@ -89,7 +91,6 @@ def random_ranking(words: Sequence[str], speakers: Sequence[str]) -> tuple[float
 
 
 def _expected_precision(relevant: int, others: int) -> float:
-    """Expected AP@R of a random order."""
     before = np.arange(relevant)
     at_rank = (1 + before * (relevant - 1) / max(others - 1, 1)) / (before + 1)
     return float(relevant / others * at_rank.mean())
@@ -102,10 +103,6 @@ def probe_words(vectors: Any, words: Sequence[str], speakers: Sequence[str], con
     the clustering scores. Raises `DataError` for a single speaker, and if the speakers of a training fold say one word
     only.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GroupKFold, cross_val_predict
-
     rows = word_sample(words, config)
     labels, people = np.asarray(words, dtype=str)[rows], np.asarray(speakers)[rows]
     folds = min(config.probe.folds, len(np.unique(people)))

@@ -128,7 +128,6 @@ def evaluate(trainer: SaeTrainer, train: Frames, held_out: Frames) -> Fitted:
 
 
 def _frames(activations: Array | Frames) -> tuple[Frames, int]:
-    """Frames, and the layers in one of them."""
     if isinstance(activations, Frames):
         return activations, 1
     if activations.ndim not in (2, 3):

@@ -75,11 +75,9 @@ class SaeTrainer:
         self.model, self.frames = model.to(device), frames.to(device)
         self.config, self.device = config, device
         self.steps = max(1, math.ceil(config.epochs * len(frames) / config.batch_size))
-        self.dead_tokens = max(1, round(config.dead_after * len(frames)))
-        """Frames without firing after which a feature is dead."""
+        self.dead_tokens = max(1, round(config.dead_after * len(frames)))  # without firing: the feature is dead
         self.step = 0
-        self.idle = torch.zeros(model.shape.d_sae, dtype=torch.long, device=device)
-        """Frames since each feature last fired."""
+        self.idle = torch.zeros(model.shape.d_sae, dtype=torch.long, device=device)  # frames since it last fired
         self.curve: list[dict[str, Any]] = []
         self._sums: dict[str, float] = {}
         sample = self.frames.sample(config.seed)
