@@ -44,8 +44,6 @@ class Entry(NamedTuple):
 
 
 class JobResult(NamedTuple):
-    """Result of a job."""
-
     entries: list[Entry]
     per_clip: dict[tuple[str, str], PerClip]  # values that are means over clips, by metric and label
     sample: NDArray[np.int64]  # rows of the vectors that have coordinates, [m]

@@ -43,12 +43,9 @@ class Pooled:
         return self.vectors[name] if alias is None else self.vectors[alias.of] * alias.factor
 
     def take(self, rows: NDArray[np.int64]) -> Pooled:
-        return replace(
-            self,
-            utterances=[self.utterances[row] for row in rows],
-            frames=self.frames[rows],
-            vectors={name: vectors[rows] for name, vectors in self.vectors.items()},
-        )
+        utterances = [self.utterances[row] for row in rows]
+        vectors = {name: vectors[rows] for name, vectors in self.vectors.items()}
+        return replace(self, utterances=utterances, frames=self.frames[rows], vectors=vectors)
 
 
 def pool(
@@ -93,14 +90,9 @@ def pool(
             raise DataError("the representation latent needs a file of latents")
         vectors["latent"] = read_mean_latents(latents, utterances)
     sizes = {name: _size(name, codebooks, vectors) for name in names}
-    return Pooled(
-        utterances,
-        frames,
-        vectors={name: vectors[name] for name in computed},
-        dims={name: dims for name, (dims, _) in sizes.items()},
-        rank_bounds={name: bound for name, (_, bound) in sizes.items()},
-        same_as=same_as,
-    )
+    dims = {name: size for name, (size, _) in sizes.items()}
+    bounds = {name: bound for name, (_, bound) in sizes.items()}
+    return Pooled(utterances, frames, {name: vectors[name] for name in computed}, dims, bounds, same_as)
 
 
 def compact_width(representations: Sequence[str], codebooks: Codebooks) -> int:

@@ -45,8 +45,6 @@ class PerClip(NamedTuple):
 
 
 class ClusterScores(NamedTuple):
-    """Result of `cluster_scores`."""
-
     scores: list[Score]
     silhouettes: PerClip
     null: Score | None = None  # the silhouette under permuted labels: its mean and central interval
@@ -158,10 +156,7 @@ def _permutation_null(
 
 
 def speaker_interval(values: NDArray[np.float64], speakers: NDArray[Any], config: GeometryConfig) -> Bounds:
-    """Percentile bootstrap interval of the mean of per-clip values [m], whole speakers [m] being resampled.
-
-    None, None for fewer than two speakers.
-    """
+    """Percentile bootstrap interval of the mean of values [m] over whole speakers [m]; none for fewer than two."""
     samples, confidence = config.bootstrap.samples, config.bootstrap.confidence
     seed = derive_seed(config.seed, "bootstrap")
     bounds = mean_interval(values, speakers, samples=samples, confidence=confidence, seed=seed)

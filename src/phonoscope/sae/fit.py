@@ -41,8 +41,7 @@ class Fitted:
         """Scores by name; of a crosscoder also the FVU of every layer."""
         scores, layers = self.scores, self.scores.fvu_by_layer
         by_layer = {f"fvu_layer_{layer}": fvu for layer, fvu in enumerate(layers, start=1)} if len(layers) > 1 else {}
-        common = {"fvu": scores.fvu, "cosine": scores.cosine, "l0": scores.l0, "dead_share": self.dead_share}
-        return common | by_layer
+        return {"fvu": scores.fvu, "cosine": scores.cosine, "l0": scores.l0, "dead_share": self.dead_share} | by_layer
 
     @property
     def dead_share(self) -> float:
@@ -145,7 +144,6 @@ def _blocks(frames: int) -> NDArray[np.int64]:
 
 
 def _held_out(units: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """Frames of a fifth of the units, drawn at random."""
     names = np.unique(units)
     if len(names) < 2:
         raise DataError("one utterance cannot be split into train and held-out frames; give more, or held_out")

@@ -23,8 +23,6 @@ BATCH = 4096
 
 
 class Scores(NamedTuple):
-    """Scores of a model's reconstruction."""
-
     # fraction of variance unexplained: sum of |y - y'|^2 over sum of |y - mean|^2, over frames and dimensions; `mean`
     # is that of the train frames, so a constant prediction fitted on train scores 1 or more
     fvu: float

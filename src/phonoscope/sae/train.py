@@ -29,8 +29,6 @@ QUIET_END = 0.75  # no feature is resampled after this share of the steps: it co
 
 
 class Step(NamedTuple):
-    """Losses and counts of a batch."""
-
     reconstruction: Tensor  # squared error of a frame, the data's total variance being 1; nested: mean over groups
     sparsity: Tensor  # weighted penalty; 0 where the activation itself bounds the number of features
     error: Tensor  # output minus reconstruction by all features, [n, d_out]
