@@ -108,7 +108,6 @@ def test_pooling_is_the_mean_over_frames_however_the_table_is_cut(lengths: list[
     names = (*FOUR, "layers", "histogram")
     asked = sorted(clips, reverse=True)
     pooled = pool(tokens, books, asked, names)
-    compact = pool(tokens, books, asked, names, compact=True)
     assert pooled.utterances == asked
     assert pooled.frames.tolist() == [clips[name].shape[1] for name in asked]
     for row, name in enumerate(asked):
@@ -129,10 +128,6 @@ def test_pooling_is_the_mean_over_frames_however_the_table_is_cut(lengths: list[
         for representation, vector in truth.items():
             np.testing.assert_allclose(dense(pooled[representation])[row], vector, atol=1e-12)
             np.testing.assert_allclose(one[representation], vector, atol=1e-12)
-    wide = pooled["projections_concat"]
-    narrow = compact["projections_concat"]
-    assert narrow.shape[1] == 3 * 2 + 1
-    np.testing.assert_allclose(narrow @ narrow.T, wide @ wide.T, rtol=1e-5, atol=1e-5)
 
 
 def test_coinciding_representations_are_computed_once_and_named() -> None:

@@ -53,6 +53,10 @@ def random_model(**shape: Any) -> SparseAutoencoder:
     return model
 
 
+def gaussian(n: int, width: int, seed: int) -> torch.Tensor:
+    return torch.randn(n, width, generator=torch.Generator().manual_seed(seed))
+
+
 def matches(rows: Array, true: Array) -> tuple[Array, Array]:
     """For each true direction the largest cosine with one of `rows`, and the index of that row."""
     unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -11,7 +11,7 @@ import torch
 from phonoscope.errors import DataError
 from phonoscope.sae.metrics import activations, feature_table, frame_sums, l0_curve, mean_output, score
 from phonoscope.sae.models import SparseAutoencoder
-from tests.sae.planted import random_model
+from tests.sae.planted import gaussian, random_model
 
 D, WIDTH = 5, 12
 
@@ -22,7 +22,7 @@ def _model(**changes: Any) -> SparseAutoencoder:
 
 
 def _frames(n: int, seed: int) -> torch.Tensor:
-    return torch.randn(n, D, generator=torch.Generator().manual_seed(seed)) + 100.0
+    return gaussian(n, D, seed) + 100.0
 
 
 def test_a_constant_prediction_of_the_train_mean_has_fvu_of_one() -> None:

@@ -16,7 +16,7 @@ from phonoscope.sae.fit import fit, train_sae
 from phonoscope.sae.initial import geometric_median, initialise
 from phonoscope.sae.models import SparseAutoencoder, build_shape
 from phonoscope.sae.train import SaeTrainer
-from tests.sae.planted import ACTIVE, DIMS, config, plant
+from tests.sae.planted import ACTIVE, DIMS, config, gaussian, plant
 
 CPU = torch.device("cpu")
 
@@ -108,7 +108,7 @@ def test_the_start_is_unit_rows_the_transpose_and_the_median(frames: Frames) -> 
 
 
 def test_a_transcoder_starts_from_pairs_of_frames() -> None:
-    x = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    x = gaussian(50, 6, seed=0)
     shape = build_shape("transcoder", SaeConfig(expansion=2, k=2), d_in=6, d_out=4)
     model = SparseAutoencoder(shape)
     initialise(model, x, x[:, :4] * 2, torch.Generator().manual_seed(1))
