@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from phonoscope.config.maps import MapsConfig
@@ -49,9 +50,7 @@ def test_frames_of_a_code_fill_a_disc_about_its_place_as_large_as_they_are_many(
     assert drawn.tolist() == list(range(len(places))) == list(range(5 + MOST))
 
 
-def draw(
-    frames: int, per_utterance: int, *, seed: int = 0, layers: tuple[int, ...] = (1, 2)
-) -> tuple[pd.DataFrame, dict[int, NDArray[np.int64]]]:
+def draw(frames: int, per_utterance: int, *, seed: int = 0, layers: tuple[int, ...] = (1, 2)) -> tuple[Any, Any]:
     config = MapsConfig(layers=layers, frames=frames, per_utterance=per_utterance, seed=seed)
     return sample_frames(planted_tokens(), planted_labels(), config)
 

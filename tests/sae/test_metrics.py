@@ -25,15 +25,6 @@ def _frames(n: int, seed: int) -> torch.Tensor:
     return gaussian(n, D, seed) + 100.0
 
 
-def test_a_constant_prediction_of_the_train_mean_has_fvu_of_one() -> None:
-    model, x = _model(), _frames(40, 1)
-    model.threshold.fill_(torch.inf)
-    model.b_dec.copy_(x.mean(dim=0))
-    scores = score(model, [(x[:25], x[:25]), (x[25:], x[25:])], mean_output([(x, x)]))
-    assert scores.fvu == pytest.approx(1.0, abs=1e-6)
-    assert scores.l0 == 0.0
-
-
 def test_fvu_is_the_ratio_of_sums_in_float64_whatever_the_batches() -> None:
     model, x, mean = _model(), _frames(41, 1), torch.full((D,), 99.0)
     output, truth = model(x).double().numpy(), x.double().numpy()

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 import soundfile as sf
 import torch
-from numpy.typing import NDArray
 
 from phonoscope import paths
 from phonoscope.audio import write_flac
@@ -34,10 +33,6 @@ def params() -> Params:
     return load_params(PARAMS).model_copy(update={"interpret": CONFIG})
 
 
-def write_features(site: str, values: NDArray[np.float16], index: pd.DataFrame) -> None:
-    Features(values, index, {"site": site}).save(paths.features(site))
-
-
 def write_identity(site: str, parts: int = 1) -> None:
     """A model whose activations are its inputs; of several parts, the last."""
     shape = SaeShape(kind="relu", d_in=parts * WIDTH, d_out=WIDTH, d_sae=WIDTH, k=4)
@@ -52,7 +47,7 @@ def write_identity(site: str, parts: int = 1) -> None:
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Utterances of half a second with a click at the centre of every frame of AA's detector's highest activation."""
     monkeypatch.chdir(tmp_path)
-    write_features(SITE, VALUES, PLANTED.index)
+    Features(VALUES, PLANTED.index, {"site": SITE}).save(paths.features(SITE))
     write_identity(SITE)
     rows = []
     for name, own in PLANTED.index.groupby("utterance", observed=True):
@@ -115,7 +110,7 @@ def test_transcoders_read_the_mlp_input_and_crosscoders_all_layers(
 ) -> None:
     other = np.random.default_rng(0).random(VALUES.shape).astype(np.float16)
     stacked = [VALUES, other] if site == "mlp_1" else [other, other, VALUES]
-    write_features(site, np.stack(stacked, axis=1), PLANTED.index)
+    Features(np.stack(stacked, axis=1), PLANTED.index, {"site": site}).save(paths.features(site))
     write_identity(site, parts)
     for name in (site, SITE):
         run(params, name)
@@ -124,7 +119,7 @@ def test_transcoders_read_the_mlp_input_and_crosscoders_all_layers(
 
 
 def test_a_decoders_positions_have_no_clips(checkout: Path, params: Params) -> None:
-    write_features("decoder_1", VALUES, PLANTED.index.assign(phone=""))
+    Features(VALUES, PLANTED.index.assign(phone=""), {"site": "decoder_1"}).save(paths.features("decoder_1"))
     write_identity("decoder_1")
     run(params, "decoder_1")
     features = pd.read_parquet(paths.interpretation("decoder_1") / "features.parquet")
