@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from phonoscope.data import Alignment, Interval, Labels, TimeLabels, Tokens
 
 KINDS, CODES = 3, 60
-PHONES = ("AA", "S", "SIL")
-"""Phone of each kind of code."""
+PHONES = ("AA", "S", "SIL")  # phone of each kind of code
 
 
 def kind_of(code: int) -> int:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 from phonoscope.config.maps import MapsConfig
 from phonoscope.data import Labels
 from phonoscope.errors import DataError
-from phonoscope.geometry.maps import MOST, CodeMap, SampledFrames, map_codes, sample_frames
+from phonoscope.geometry.maps import MOST, CodeMap, map_codes, sample_frames
 
 from .planted_maps import CODES, KINDS, PHONES, codebook, kind_of, planted_labels, planted_tokens
 
@@ -48,34 +50,33 @@ def test_frames_of_a_code_fill_a_disc_about_its_place_as_large_as_they_are_many(
     assert drawn.tolist() == list(range(len(places))) == list(range(5 + MOST))
 
 
-def draw(frames: int, per_utterance: int, *, seed: int = 0, layers: tuple[int, ...] = (1, 2)) -> SampledFrames:
+def draw(frames: int, per_utterance: int, *, seed: int = 0, layers: tuple[int, ...] = (1, 2)) -> tuple[Any, Any]:
     config = MapsConfig(layers=layers, frames=frames, per_utterance=per_utterance, seed=seed)
     return sample_frames(planted_tokens(), planted_labels(), config)
 
 
 def test_frames_are_those_of_the_table_each_at_most_once() -> None:
-    sample, every = draw(10_000, 1000), planted_tokens().codes()
-    assert list(sample.labels) == ["utterance", "phone", "f0_hz"]
-    assert sorted(zip(sample.labels["utterance"], sample.codes[1], sample.codes[2], strict=True)) == sorted(
+    (table, drawn), every = draw(10_000, 1000), planted_tokens().codes()
+    assert list(table) == ["utterance", "phone", "f0_hz"]
+    assert sorted(zip(table["utterance"], drawn[1], drawn[2], strict=True)) == sorted(
         (name, *column) for name, codes in every.items() for column in codes.T.tolist()
     )
-    assert sample.labels["phone"].tolist() == [PHONES[kind_of(code)] for code in sample.codes[1]]
-    f0_hz = [{0: 100.0, 1: 200.0}.get(kind_of(code), np.nan) for code in sample.codes[1]]
-    np.testing.assert_array_equal(sample.labels["f0_hz"], f0_hz)
+    assert table["phone"].tolist() == [PHONES[kind_of(code)] for code in drawn[1]]
+    np.testing.assert_array_equal(table["f0_hz"], [(100.0, 200.0, np.nan)[kind_of(code)] for code in drawn[1]])
 
 
 def test_an_utterance_gives_its_share_at_most_and_the_seed_decides_the_order() -> None:
-    assert (draw(10_000, 7).labels.value_counts("utterance") == 7).all()
-    assert len(draw(20, 7).labels) == 20
-    one, again, other = (draw(10_000, 40, seed=seed).labels for seed in (1, 1, 2))
+    assert (draw(10_000, 7)[0].value_counts("utterance") == 7).all()
+    assert len(draw(20, 7)[0]) == 20
+    one, again, other = (draw(10_000, 40, seed=seed)[0] for seed in (1, 1, 2))
     assert one["utterance"].iloc[:60].nunique() == 6
     pd.testing.assert_frame_equal(one, again)
     assert not one.equals(other)
 
 
 def test_utterances_without_labels_and_layers_that_a_codec_lacks_are_left_out() -> None:
-    assert list(draw(10, 40, layers=(2, 8)).codes) == [2]
+    assert list(draw(10, 40, layers=(2, 8))[1]) == [2]
     with pytest.raises(DataError, match=r"tokens: has none of the layers \[8\]"):
         draw(10, 40, layers=(8,))
     labels = Labels.from_frames(["u1"] * 50, ["AA"] * 50)
-    assert set(sample_frames(planted_tokens(), labels, MapsConfig()).labels["utterance"]) == {"u1"}
+    assert set(sample_frames(planted_tokens(), labels, MapsConfig())[0]["utterance"]) == {"u1"}

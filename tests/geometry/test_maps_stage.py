@@ -18,7 +18,6 @@ from phonoscope.report.maps import COLUMNS
 from .planted_maps import codebook, planted_labels, planted_tokens
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-FIGURES = ["phone", "pitch", "speaker"]
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_stage_draws_three_figures_and_tells_how_far_to_trust_them(checkout: Path, params: Params) -> None:
     report = run(params)
-    assert [figure.stem for figure in report.figures] == FIGURES
+    assert [figure.stem for figure in report.figures] == ["phone", "pitch", "speaker"]
     for figure in report.figures:
         assert np.ptp(imread(io.BytesIO(figure.read_bytes()))) > 0.5
     rows = pd.read_csv(paths.stage_metrics("maps"))

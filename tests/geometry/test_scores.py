@@ -9,7 +9,7 @@ from sklearn.metrics import davies_bouldin_score, silhouette_samples, silhouette
 from phonoscope.config.geometry import BootstrapConfig
 from phonoscope.errors import DataError
 from phonoscope.geometry import GeometryConfig, cluster_scores
-from phonoscope.geometry.scores import quadratic_sample, speaker_interval
+from phonoscope.geometry.scores import quadratic_sample
 
 CONFIG = GeometryConfig(permutations=49, bootstrap=BootstrapConfig(samples=200))
 
@@ -72,15 +72,6 @@ def test_without_speakers_there_is_no_interval_and_without_a_null_no_p_value() -
     assert {score[3:] for score in result.scores} == {(None, None, None)}
     alone = cluster_scores(vectors, labels, speakers=["s"] * len(speakers), config=CONFIG).scores
     assert [score.ci_low for score in alone] == [None, None]
-
-
-def test_the_interval_resamples_speakers() -> None:
-    rng = np.random.default_rng(0)
-    means = np.repeat(rng.normal(size=8), 25)
-    speakers = np.repeat(np.arange(8), 25)
-    low, high = speaker_interval(means + 0.01 * rng.normal(size=200), speakers, CONFIG)
-    assert high - low == pytest.approx(2 * 1.96 * means.std() / np.sqrt(8), rel=0.25)  # not over sqrt(200)
-    assert low < means.mean() < high
 
 
 def test_the_davies_bouldin_interval_is_a_jackknife_over_speakers() -> None:

@@ -5,7 +5,8 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.manifold import TSNE
 
-from phonoscope.geometry import GeometryConfig, numerical_rank, pca, tsne
+from phonoscope.config.geometry import GeometryConfig
+from phonoscope.geometry.jobs import numerical_rank, pca, tsne
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from phonoscope.report.summary import geometry_headline
 
 from .planted import BRIEF, affine_codebooks, make_tokens, plain_codebooks, said
 
+Ran = tuple[StageReport, pd.DataFrame, pd.DataFrame, pd.DataFrame]
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
@@ -43,25 +44,19 @@ def write_codec(codec: str, books: Codebooks) -> None:
     pd.concat([clips, sentence]).to_parquet(paths.MANIFEST)
 
 
-class Ran(NamedTuple):
-    report: StageReport
-    rows: pd.DataFrame
-    clips: pd.DataFrame
-    coordinates: pd.DataFrame
-
-
-def read(codec: str) -> tuple[pd.DataFrame, ...]:
+def read(codec: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     rows = pd.read_csv(paths.geometry_metrics(codec))
     texts = {name: rows[name].astype(object).fillna("") for name in ("same_as", "label", "against")}
-    tables = [pd.read_parquet(paths.geometry(codec) / f"{name}.parquet") for name in ("clips", "coordinates")]
-    return rows.assign(**texts), *tables
+    clips, points = (pd.read_parquet(paths.geometry(codec) / f"{name}.parquet") for name in ("clips", "coordinates"))
+    return rows.assign(**texts), clips, points
 
 
 def run_in(folder: Path, codec: str, books: Codebooks, params: Params) -> Ran:
+    """The stage's report, scores, clips and coordinates."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         write_codec(codec, books)
-        return Ran(run(params, codec), *read(codec))
+        return run(params, codec), *read(codec)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +116,7 @@ def test_stage_writes_the_contract(dac: Ran) -> None:
 
 
 def test_differences_are_paired(dac: Ran) -> None:
-    rows = dac.rows
+    _, rows, _, _ = dac
     plain = rows[(rows["space"] == "full") & (rows["against"] == "")]
     values = plain.set_index(["view", "representation", "label", "metric"])["value"]
     paired = rows[rows["against"] != ""]
@@ -136,7 +131,7 @@ def test_differences_are_paired(dac: Ran) -> None:
 
 
 def test_coinciding_representations_repeat_their_rows_and_say_so(encodec: Ran) -> None:
-    rows, coordinates = encodec.rows, encodec.coordinates
+    _, rows, _, coordinates = encodec
     same = rows[rows["same_as"] != ""].groupby("representation")["same_as"].unique().map(list).to_dict()
     assert same == {"latent_sum": ["codes_mean"], "projections_concat": ["codes_concat"]}
     columns = ["view", "space", "label", "metric", "value", "n"]
@@ -149,7 +144,7 @@ def test_coinciding_representations_repeat_their_rows_and_say_so(encodec: Ran) -
 
 
 def test_headline_is_the_default_view_in_the_full_space(encodec: Ran) -> None:
-    rows = encodec.rows
+    _, rows, _, _ = encodec
     headline = geometry_headline(rows)
     assert list(headline) == [*BRIEF.representations[:5], "histogram"]
     row = rows[(rows["view"] == "notebook") & (rows["representation"] == "latent") & (rows["space"] == "full")]

@@ -18,12 +18,9 @@ DIMS, FEATURES, ACTIVE, OFFSET = 48, 64, 3, 0.5
 class Planted(NamedTuple):
     """Frames and what they are made of."""
 
-    frames: Array
-    """[n, DIMS]"""
-    dictionary: Array
-    """[FEATURES, DIMS], unit rows"""
-    coefficients: Array
-    """[n, FEATURES], ACTIVE of them in each row between 1 and 2, the rest 0"""
+    frames: Array  # [n, DIMS]
+    dictionary: Array  # [FEATURES, DIMS], unit rows
+    coefficients: Array  # [n, FEATURES], ACTIVE of them in each row between 1 and 2, the rest 0
 
 
 def plant(n: int, seed: int = 0) -> Planted:
@@ -54,6 +51,10 @@ def random_model(**shape: Any) -> SparseAutoencoder:
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator))
     return model
+
+
+def gaussian(n: int, width: int, seed: int) -> torch.Tensor:
+    return torch.randn(n, width, generator=torch.Generator().manual_seed(seed))
 
 
 def matches(rows: Array, true: Array) -> tuple[Array, Array]:

@@ -6,7 +6,7 @@ import torch
 
 from phonoscope.sae.dead import auxk_loss, resample
 from phonoscope.sae.models import SparseAutoencoder
-from tests.sae.planted import random_model
+from tests.sae.planted import gaussian, random_model
 
 D, WIDTH = 4, 6
 
@@ -21,12 +21,8 @@ def _model() -> SparseAutoencoder:
     return model
 
 
-def _frames() -> torch.Tensor:
-    return torch.randn(50, D, generator=torch.Generator().manual_seed(4))
-
-
 def test_auxk_teaches_dead_features_alone_and_explains_the_error() -> None:
-    model, x = _model(), _frames()
+    model, x = _model(), gaussian(50, D, seed=4)
     dead = torch.tensor([False, False, False, False, True, True])
     with torch.no_grad():
         pre = model.pre(x)
@@ -44,7 +40,7 @@ def test_auxk_teaches_dead_features_alone_and_explains_the_error() -> None:
 
 
 def test_resampling_points_dead_features_at_errors_and_forgets_their_moments() -> None:
-    model, x = _model(), _frames()
+    model, x = _model(), gaussian(50, D, seed=4)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     (model(x) - x).pow(2).sum().backward()
     optimizer.step()

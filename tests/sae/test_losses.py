@@ -11,7 +11,7 @@ from torch import Tensor
 from phonoscope.sae.kinds.jumprelu import heaviside, jump_relu
 from phonoscope.sae.models import SparseAutoencoder
 from phonoscope.sae.train import Step, losses
-from tests.sae.planted import random_model
+from tests.sae.planted import gaussian, random_model
 
 N, D, WIDTH = 6, 4, 8
 
@@ -21,7 +21,7 @@ def _model(kind: str, options: dict[str, Any] | None = None, **changes: Any) -> 
 
 
 def _take(model: SparseAutoencoder) -> tuple[Step, Tensor]:
-    x = torch.randn(N, D, generator=torch.Generator().manual_seed(4))
+    x = gaussian(N, D, seed=4)
     pattern, values, _ = model.select(x)
     return losses(model, x, x, pattern, values), x
 

@@ -10,9 +10,10 @@ import torch
 from phonoscope.config.sae import SaeConfig
 from phonoscope.errors import ParamsError
 from phonoscope.sae.models import SparseAutoencoder, build_shape
-from tests.sae.planted import random_model
+from tests.sae.planted import gaussian, random_model
 
 SHAPE = {"form": "autoencoder", "kind": "topk", "d_in": 6, "d_out": 6, "d_sae": 10, "k": 3}
+FRAMES = gaussian(5, 6, seed=1)
 
 
 def _model(**changes: Any) -> SparseAutoencoder:
@@ -23,12 +24,8 @@ def _model(**changes: Any) -> SparseAutoencoder:
     return model
 
 
-def _frames(n: int = 5, width: int = 6) -> torch.Tensor:
-    return torch.randn(n, width, generator=torch.Generator().manual_seed(1))
-
-
 def test_forward_is_the_equation_written_out() -> None:
-    model, x = _model(), _frames()
+    model, x = _model(), FRAMES
     pre = (x - model.b_dec) @ model.encoder.T + model.b_enc
     best = pre.topk(3, dim=1)
     activations = torch.zeros_like(pre).scatter(1, best.indices, best.values.relu())
@@ -36,14 +33,8 @@ def test_forward_is_the_equation_written_out() -> None:
     torch.testing.assert_close(model(x), activations @ model.W_dec + model.b_dec)
 
 
-def test_a_threshold_lets_through_what_exceeds_it() -> None:
-    model, x = _model(kind="jumprelu"), _frames()
-    pre = model.pre(x)
-    torch.testing.assert_close(model.encode(x), pre * (pre > model.threshold))
-
-
 def test_a_skip_transcoder_adds_an_affine_map_of_the_input() -> None:
-    model, x = _model(form="transcoder", skip=True, d_out=4), _frames()
+    model, x = _model(form="transcoder", skip=True, d_out=4), FRAMES
     model.input_bias.fill_(0.5)
     assert model.W_skip is not None
     features = model.encode(x) @ model.W_dec + model.b_dec
@@ -51,7 +42,7 @@ def test_a_skip_transcoder_adds_an_affine_map_of_the_input() -> None:
 
 
 def test_a_step_removes_the_gradient_along_unit_rows_and_keeps_them_unit() -> None:
-    model, x = _model(kind="batchtopk"), _frames()
+    model, x = _model(kind="batchtopk"), FRAMES
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
     for _ in range(3):
         optimizer.zero_grad()
@@ -66,7 +57,7 @@ def test_a_step_removes_the_gradient_along_unit_rows_and_keeps_them_unit() -> No
 
 
 def test_a_crosscoder_ranks_by_the_sum_of_its_layers_norms_not_by_the_norm_of_all() -> None:
-    model, x = _model(form="crosscoder", layers=2), _frames()
+    model, x = _model(form="crosscoder", layers=2), FRAMES
     by_hand = model.W_dec[:, :3].norm(dim=1) + model.W_dec[:, 3:].norm(dim=1)
     torch.testing.assert_close(model.norms(), by_hand)
     active = model.encode(x) > 0
@@ -82,7 +73,7 @@ def test_a_crosscoder_ranks_by_the_sum_of_its_layers_norms_not_by_the_norm_of_al
 def test_rescaling_gives_the_same_model_in_other_units(form: str) -> None:
     outputs = 4 if form == "transcoder" else 6
     changes = {"form": form, "d_out": outputs, "kind": "jumprelu", "skip": form == "transcoder"}
-    model, x = _model(**changes, layers=2 if form == "crosscoder" else 1), _frames()
+    model, x = _model(**changes, layers=2 if form == "crosscoder" else 1), FRAMES
     scale = (3.0, 7.0) if form == "transcoder" else (3.0, 3.0)
     before = model(x / scale[0]) * scale[1]
     norms = model.norms().clone()

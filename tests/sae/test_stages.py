@@ -35,19 +35,15 @@ def params() -> Params:
     return load_params(PARAMS).model_copy(update={"sae": settings})
 
 
-def _write_features(site: str, values: np.ndarray) -> None:
-    split = np.where(np.arange(len(values)) % 5 == 0, "eval", "train")
-    Features(values.astype(np.float16), pd.DataFrame({"split": split}), {"site": site}).save(paths.features(site))
-
-
 @pytest.fixture
 def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, torch.Tensor]]:
     """A checkout with the features of three sites, and a Whisper that only notes which reconstructions it is given."""
     monkeypatch.chdir(tmp_path)
     frames = plant(600).frames
-    _write_features("encoder_1", frames)
-    _write_features("mlp_1", np.stack([frames, frames[:, ::-1]], axis=1))
-    _write_features("encoder_all", np.stack([frames, 2 * frames, -frames], axis=1))
+    index = pd.DataFrame({"split": np.where(np.arange(600) % 5 == 0, "eval", "train")})
+    layers = frames, np.stack([frames, frames[:, ::-1]], axis=1), np.stack([frames, 2 * frames, -frames], axis=1)
+    for site, values in zip(SITES, layers, strict=True):
+        Features(values.astype(np.float16), index, {"site": site}).save(paths.features(site))
     calls: list[tuple[str, torch.Tensor]] = []
 
     def faithfulness(

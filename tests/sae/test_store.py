@@ -13,7 +13,7 @@ from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors
 from phonoscope.sae.models import SparseAutoencoder
 from phonoscope.sae.store import CONFIG, WEIGHTS, load_sae, save_sae
-from tests.sae.planted import random_model
+from tests.sae.planted import gaussian, random_model
 
 FORMS: dict[str, dict[str, Any]] = {
     "autoencoder": {},
@@ -36,7 +36,7 @@ def test_a_model_comes_back_as_it_was(form: str, tmp_path: Path) -> None:
     model = build(form)
     save_sae(model, tmp_path, {"hook_name": "encoder_1"})
     other = load_sae(tmp_path)
-    x = torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
+    x = gaussian(5, 4, seed=1)
     assert other.shape == model.shape
     assert torch.equal(other.encode(x), model.encode(x))
     torch.testing.assert_close(other(x), model(x))

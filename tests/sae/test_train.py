@@ -16,9 +16,10 @@ from phonoscope.sae.fit import fit, train_sae
 from phonoscope.sae.initial import geometric_median, initialise
 from phonoscope.sae.models import SparseAutoencoder, build_shape
 from phonoscope.sae.train import SaeTrainer
-from tests.sae.planted import ACTIVE, DIMS, config, plant
+from tests.sae.planted import ACTIVE, DIMS, config, gaussian, plant
 
 CPU = torch.device("cpu")
+FRAMES = Frames.of(plant(1000).frames)
 
 
 def _trainer(frames: Frames, settings: SaeConfig) -> SaeTrainer:
@@ -27,21 +28,16 @@ def _trainer(frames: Frames, settings: SaeConfig) -> SaeTrainer:
     return SaeTrainer(SparseAutoencoder(shape), frames, settings, CPU)
 
 
-@pytest.fixture(scope="module")
-def frames() -> Frames:
-    return Frames.of(plant(1000).frames)
-
-
 def _settings(**changes: Any) -> SaeConfig:
     return config(epochs=4, batch_size=96, log_every=7, dead_after=0.2, resample_every=0.5, **changes)
 
 
 @pytest.mark.parametrize("changes", [{}, {"dead": "resample"}, {"kind": "jumprelu"}, {"kind": "matryoshka"}])
-def test_a_killed_training_resumes_to_the_same_weights(frames: Frames, changes: dict[str, Any], tmp_path: Path) -> None:
+def test_a_killed_training_resumes_to_the_same_weights(changes: dict[str, Any], tmp_path: Path) -> None:
     checkpoint = tmp_path / "encoder_1.pt"
     settings = _settings(checkpoint_every=10, **changes)
-    unbroken = fit(frames, "autoencoder", settings, CPU)
-    killed = _trainer(frames, settings)
+    unbroken = fit(FRAMES, "autoencoder", settings, CPU)
+    killed = _trainer(FRAMES, settings)
 
     def save_and_die(path: Path) -> None:
         SaeTrainer.save(killed, path)
@@ -52,33 +48,31 @@ def test_a_killed_training_resumes_to_the_same_weights(frames: Frames, changes: 
         killed.run(checkpoint)
     torch.manual_seed(99)
     for _ in range(2):  # from the middle, and from the end
-        resumed = fit(frames, "autoencoder", settings, CPU, checkpoint=checkpoint)
+        resumed = fit(FRAMES, "autoencoder", settings, CPU, checkpoint=checkpoint)
         for name, tensor in unbroken.model.state_dict().items():
             assert torch.equal(resumed.model.state_dict()[name], tensor)
         assert resumed.curve == unbroken.curve
 
 
-def test_a_broken_or_another_trainings_checkpoint_is_ignored(
-    frames: Frames, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_broken_or_another_trainings_checkpoint_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "checkpoint.pt"
-    trainer = _trainer(frames, _settings())
+    trainer = _trainer(FRAMES, _settings())
     trainer.step = 3
     trainer.save(path)
     other = Frames.of(plant(1000, seed=5).frames)
-    for trainer in (_trainer(frames, _settings(lr=0.1)), _trainer(other, _settings())):
+    for trainer in (_trainer(FRAMES, _settings(lr=0.1)), _trainer(other, _settings())):
         trainer.resume(path)
         assert trainer.step == 0
     assert caplog.text.count("other parameters or features") == 2
     path.write_bytes(path.read_bytes()[:100])
-    trainer = _trainer(frames, _settings())
+    trainer = _trainer(FRAMES, _settings())
     trainer.resume(path)
     assert trainer.step == 0
     assert caplog.text.count("started again") == 3
 
 
-def test_the_learning_rate_rises_stays_and_falls(frames: Frames) -> None:
-    trainer = _trainer(frames, config(epochs=10, batch_size=100, warmup=0.1, decay=0.5, lr=1.0))
+def test_the_learning_rate_rises_stays_and_falls() -> None:
+    trainer = _trainer(FRAMES, config(epochs=10, batch_size=100, warmup=0.1, decay=0.5, lr=1.0))
     assert trainer.steps == 100
     rates = [trainer.rate(step) for step in range(100)]
     assert rates[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
@@ -87,8 +81,8 @@ def test_the_learning_rate_rises_stays_and_falls(frames: Frames) -> None:
     assert rates[99] == pytest.approx(0.02)
 
 
-def test_a_feature_is_dead_after_a_share_of_the_data_not_after_millions(frames: Frames) -> None:
-    trainer = _trainer(frames, _settings())
+def test_a_feature_is_dead_after_a_share_of_the_data_not_after_millions() -> None:
+    trainer = _trainer(FRAMES, _settings())
     assert trainer.dead_tokens == 200
     trainer._train_step(0)
     assert set(trainer.idle.tolist()) == {0, 96}  # frames of a batch
@@ -96,19 +90,19 @@ def test_a_feature_is_dead_after_a_share_of_the_data_not_after_millions(frames: 
     assert trainer.dead()[:3].tolist() == [False, True, True]
 
 
-def test_the_start_is_unit_rows_the_transpose_and_the_median(frames: Frames) -> None:
-    trainer = _trainer(frames, _settings())
+def test_the_start_is_unit_rows_the_transpose_and_the_median() -> None:
+    trainer = _trainer(FRAMES, _settings())
     model = trainer.model
     torch.testing.assert_close(model.W_dec.norm(dim=1), torch.ones(model.shape.d_sae))
     ratio = model.encoder / model.W_dec
     torch.testing.assert_close(ratio, torch.full_like(ratio, float(ratio[0, 0].detach())), rtol=1e-3, atol=0)
-    median = geometric_median(torch.from_numpy(frames.inputs))
+    median = geometric_median(torch.from_numpy(FRAMES.inputs))
     torch.testing.assert_close(model.input_bias * trainer.input_scale, median, rtol=1e-3, atol=1e-3)
     assert model.input_bias is model.b_dec
 
 
 def test_a_transcoder_starts_from_pairs_of_frames() -> None:
-    x = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    x = gaussian(50, 6, seed=0)
     shape = build_shape("transcoder", SaeConfig(expansion=2, k=2), d_in=6, d_out=4)
     model = SparseAutoencoder(shape)
     initialise(model, x, x[:, :4] * 2, torch.Generator().manual_seed(1))
@@ -137,8 +131,8 @@ def test_no_frames_equal_frames_and_frames_that_are_not_finite_are_refused() -> 
             Frames.of(broken)
 
 
-def test_a_diverging_loss_stops_the_training(frames: Frames) -> None:
-    trainer = _trainer(frames, _settings())
+def test_a_diverging_loss_stops_the_training() -> None:
+    trainer = _trainer(FRAMES, _settings())
     with torch.no_grad():
         trainer.model.b_dec.fill_(torch.nan)
     with pytest.raises(DataError, match="at step 0; lower the learning rate"):

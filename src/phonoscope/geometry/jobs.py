@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 from phonoscope.compute import derive_seed
 from phonoscope.config.geometry import GeometryConfig
@@ -13,16 +17,10 @@ from phonoscope.errors import DataError
 from phonoscope.geometry.scores import PerClip, Score, cluster_scores, dense, mean_score
 from phonoscope.geometry.words import probe_words, retrieve, word_sample
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 logger = logging.getLogger(__name__)
 
 FULL_SPACE = "full"
-NULLS = ("word", "speaker")
-"""Labels whose silhouette is tested against permutations."""
-RANK_TOLERANCE = 1e-6
-"""Singular values below this share of the largest count as 0: codebooks are float32, whose rounding is near 1e-7."""
+NULLS = ("word", "speaker")  # labels whose silhouette is tested against permutations
 
 
 class Job(NamedTuple):
@@ -30,14 +28,10 @@ class Job(NamedTuple):
 
     view: str
     name: str
-    vectors: Any
-    """[n, dims], dense or sparse."""
-    labels: dict[str, list[str]]
-    """By kind, [n] each, empty where a clip is left out; `word` is among them."""
-    speakers: list[str]
-    """[n]"""
-    drawn: bool
-    """Whether it is projected by PCA and t-SNE."""
+    vectors: Any  # [n, dims], dense or sparse
+    labels: dict[str, list[str]]  # by kind, [n] each, empty where a clip is left out; `word` is among them
+    speakers: list[str]  # [n]
+    drawn: bool  # whether it is projected by PCA and t-SNE
 
 
 class Entry(NamedTuple):
@@ -50,21 +44,14 @@ class Entry(NamedTuple):
 
 
 class JobResult(NamedTuple):
-    """Result of a job."""
-
     entries: list[Entry]
-    per_clip: dict[tuple[str, str], PerClip]
-    """Values that are means over clips, by metric and label."""
-    sample: NDArray[np.int64]
-    """Rows of the vectors that have coordinates, [m]."""
-    axes: dict[str, NDArray[Any]]
-    """Coordinates [m] by axis; none where it is not drawn."""
+    per_clip: dict[tuple[str, str], PerClip]  # values that are means over clips, by metric and label
+    sample: NDArray[np.int64]  # rows of the vectors that have coordinates, [m]
+    axes: dict[str, NDArray[Any]]  # coordinates [m] by axis; none where it is not drawn
 
 
 def score_representation(job: Job, config: GeometryConfig) -> JobResult:
     """All scores of a representation, in one thread: sums of several threads differ from run to run."""
-    from threadpoolctl import threadpool_limits
-
     with threadpool_limits(1):
         entries: list[Entry] = []
         per_clip = {}
@@ -80,7 +67,6 @@ def score_representation(job: Job, config: GeometryConfig) -> JobResult:
 
 
 def _words(job: Job, config: GeometryConfig) -> dict[str, PerClip]:
-    """Retrieval and probe of the word, where enough speakers say it."""
     words, scores = job.labels["word"], {}
     try:
         scores["map_at_r"], scores["nn_accuracy"] = retrieve(job.vectors, words, job.speakers, config)
@@ -121,8 +107,6 @@ def pca(vectors: Any, components: int, seed: int) -> tuple[NDArray[np.float64], 
 
     Exact solvers only: by covariance where there are more clips than dimensions.
     """
-    from sklearn.decomposition import PCA
-
     n, dims = vectors.shape
     c = min(components, n - 1, dims)
     if c == dims:
@@ -137,8 +121,6 @@ def tsne(vectors: NDArray[np.float64], components: int, config: GeometryConfig) 
 
     None, logged, where there are not more clips than components, or fewer dimensions.
     """
-    from sklearn.manifold import TSNE
-
     n, dims = vectors.shape
     if n <= components or dims < components:
         logger.warning("t-SNE to %d dimensions is left out: %d clips of %d dimensions", components, n, dims)
@@ -153,4 +135,5 @@ def tsne(vectors: NDArray[np.float64], components: int, config: GeometryConfig) 
 def numerical_rank(vectors: Any) -> int:
     """Rank of the vectors about their mean [n, dims], with singular values below 1e-6 of the largest counting as 0."""
     array = dense(vectors)
-    return int(np.linalg.matrix_rank(array - array.mean(axis=0), rtol=RANK_TOLERANCE))
+    # codebooks are float32, whose rounding is near 1e-7
+    return int(np.linalg.matrix_rank(array - array.mean(axis=0), rtol=1e-6))

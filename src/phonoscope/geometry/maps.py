@@ -3,46 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.manifold import TSNE, trustworthiness
+from threadpoolctl import threadpool_limits
 
+from phonoscope.config.maps import MapsConfig
+from phonoscope.data import Labels, Tokens
 from phonoscope.data.tokens import concatenate, join
 from phonoscope.errors import DataError
 from phonoscope.stats import weighted_pca
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
-
-    from phonoscope.config.maps import MapsConfig
-    from phonoscope.data import Labels, Tokens
-
-FEWEST = 5
-"""Codes; fewer are not worth a map."""
-NEIGHBOURS = 10
-"""Nearest codes over which trustworthiness is measured."""
-MOST = 40
-"""Frames of one code that are drawn, so that silence, with a quarter of all frames in one code, covers no others."""
-COVER = 0.2
-"""Share of the map that the frames' dots take up in all."""
-GOLDEN = np.pi * (3 - np.sqrt(5))
-"""Angle between one dot of a disc and the next, which packs them evenly."""
+MOST = 40  # frames of one code that are drawn, so that silence, a quarter of all frames, covers no others
+COVER = 0.2  # share of the map that the frames' dots take up in all
+GOLDEN = np.pi * (3 - np.sqrt(5))  # angle between one dot of a disc and the next, which packs them evenly
 
 
 @dataclass(frozen=True)
 class CodeMap:
     """The codes of one layer that frames use, in the plane."""
 
-    codes: NDArray[np.int64]
-    """[n], sorted."""
-    places: NDArray[np.float64]
-    """[n, 2], about 0, the larger side 1 long."""
+    codes: NDArray[np.int64]  # [n], sorted
+    places: NDArray[np.float64]  # [n, 2], about 0, the larger side 1 long
     perplexity: float
-    trustworthiness: float
-    """Venna & Kaski (2001): 1 if every neighbour in the plane is one in the space too, 0.5 for a random map."""
-    divergence: float
-    """Kullback-Leibler divergence that t-SNE ends at, nats."""
+    trustworthiness: float  # Venna & Kaski (2001): 1 if all neighbours in the plane are close in space, 0.5 at random
+    divergence: float  # Kullback-Leibler divergence that t-SNE ends at, nats
 
     def place(self, codes: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.float64], float]:
         """Which frames [frames] are drawn, their places [drawn, 2], and the radius of a frame's dot.
@@ -64,11 +52,8 @@ def map_codes(codebook: NDArray[Any], frames: NDArray[np.integer], config: MapsC
     Every row is one point, however many frames have it: as many points as frames would make copies of a frequent code
     each other's only neighbours, and tear the map into islands of one code.
     """
-    from sklearn.manifold import TSNE, trustworthiness
-    from threadpoolctl import threadpool_limits
-
     codes = np.flatnonzero(frames)
-    if len(codes) < FEWEST:
+    if len(codes) < 5:
         return None
     perplexity = min(config.perplexity, (len(codes) - 1) / 3)
     with threadpool_limits(1):  # sums depend in their last bits on the number of threads
@@ -77,29 +62,20 @@ def map_codes(codebook: NDArray[Any], frames: NDArray[np.integer], config: MapsC
         rows = (vectors - mean) @ axes
         model = TSNE(perplexity=perplexity, init="pca", max_iter=config.max_iter, random_state=config.seed)
         places = model.fit_transform(rows).astype(np.float64)
-        trust = float(trustworthiness(rows, places, n_neighbors=min(NEIGHBOURS, (len(codes) - 1) // 2)))
+        trust = float(trustworthiness(rows, places, n_neighbors=min(10, (len(codes) - 1) // 2)))
     low, high = places.min(axis=0), places.max(axis=0)
     places = (places - (low + high) / 2) / (high - low).max()
     return CodeMap(codes, places, perplexity, trust, float(model.kl_divergence_))
 
 
-@dataclass(frozen=True)
-class SampledFrames:
-    """Frames in random order."""
+def sample_frames(
+    tokens: Tokens, labels: Labels, config: MapsConfig
+) -> tuple[pd.DataFrame, dict[int, NDArray[np.int64]]]:
+    """Draw frames of labelled utterances, in random order; layers that the codec lacks are left out.
 
-    labels: pd.DataFrame
-    """A row a frame: utterance, phone (None where unknown), f0_hz (NaN where unvoiced)."""
-    codes: dict[int, NDArray[np.int64]]
-    """By layer, the code of every frame."""
-
-
-def sample_frames(tokens: Tokens, labels: Labels, config: MapsConfig) -> SampledFrames:
-    """Draw frames of labelled utterances at random; layers that the codec lacks are left out.
-
-    The table is read batch by batch. Raises `DataError` if it has none of the layers.
+    Returns: a row a frame of utterance, phone (None where unknown) and f0_hz (NaN where unvoiced); by layer, the code
+    of every frame. The table is read batch by batch. Raises `DataError` if it has none of the layers.
     """
-    import pandas as pd
-
     layers = [layer for layer in config.layers if layer <= tokens.layers]
     if not layers:
         raise DataError(f"{tokens.name}: has none of the layers {list(config.layers)}")
@@ -118,12 +94,9 @@ def sample_frames(tokens: Tokens, labels: Labels, config: MapsConfig) -> Sampled
     table = pd.DataFrame(
         {"utterance": np.array(names, dtype=object)[drawn.utterances], "phone": phones, "f0_hz": drawn.f0_hz}
     ).sample(frac=1, random_state=config.seed)
-    codes = {layer: drawn.codes[table.index, layer - 1] for layer in layers}
-    return SampledFrames(table.reset_index(drop=True), codes)
+    return table.reset_index(drop=True), {layer: drawn.codes[table.index, layer - 1] for layer in layers}
 
 
 def _turns(values: NDArray[np.integer]) -> NDArray[np.int64]:
     """How many equal values stand before each, [n]."""
-    import pandas as pd
-
     return pd.Series(values).groupby(values).cumcount().to_numpy()

@@ -6,9 +6,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, diags_array, hstack, vstack
 
 from phonoscope.config.geometry import FOUR
 from phonoscope.data.codebooks import Codebooks
@@ -16,34 +18,24 @@ from phonoscope.data.latents import read_mean_latents
 from phonoscope.data.tokens import Tokens
 from phonoscope.errors import DataError
 from phonoscope.geometry.representations import Alias, Pooling, coinciding, expand, pooling_of
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from phonoscope.geometry.scores import dense
 
 logger = logging.getLogger(__name__)
 
-UNPOOLED = ("latent", "histogram")
-"""Representations that are not a product of histogram and codebook."""
-Vectors = Any
-"""[n, dims] float64; the histogram is a sparse matrix."""
+UNPOOLED = ("latent", "histogram")  # representations that are not a product of histogram and codebook
+Vectors = Any  # [n, dims] float64; the histogram is a sparse matrix
 
 
 @dataclass(frozen=True)
 class Pooled:
     """Vectors of some clips; `pooled["codes_concat"]` is [n, dims]."""
 
-    utterances: list[str]
-    """[n]"""
-    frames: NDArray[np.int64]
-    """[n], frames of each clip."""
-    vectors: dict[str, Vectors]
-    """By representation; those of `same_as` are not repeated here."""
-    dims: dict[str, int]
-    """Dimensions of each representation by definition; compact vectors have fewer."""
-    rank_bounds: dict[str, int]
-    """The largest rank that codebooks and dimensions allow, whatever the clips."""
-    same_as: dict[str, Alias]
-    """Representations that coincide with another one, which was computed once."""
+    utterances: list[str]  # [n]
+    frames: NDArray[np.int64]  # [n], frames of each clip
+    vectors: dict[str, Vectors]  # by representation; those of `same_as` are not repeated here
+    dims: dict[str, int]  # dimensions of each representation by definition; compact vectors have fewer
+    rank_bounds: dict[str, int]  # the largest rank that codebooks and dimensions allow, whatever the clips
+    same_as: dict[str, Alias]  # representations that coincide with another one, which was computed once
 
     def __getitem__(self, name: str) -> Vectors:
         """The vectors of a representation, [n, dims]."""
@@ -51,13 +43,9 @@ class Pooled:
         return self.vectors[name] if alias is None else self.vectors[alias.of] * alias.factor
 
     def take(self, rows: NDArray[np.int64]) -> Pooled:
-        """Only the clips at these rows."""
-        return replace(
-            self,
-            utterances=[self.utterances[row] for row in rows],
-            frames=self.frames[rows],
-            vectors={name: vectors[rows] for name, vectors in self.vectors.items()},
-        )
+        utterances = [self.utterances[row] for row in rows]
+        vectors = {name: vectors[rows] for name, vectors in self.vectors.items()}
+        return replace(self, utterances=utterances, frames=self.frames[rows], vectors=vectors)
 
 
 def pool(
@@ -102,14 +90,9 @@ def pool(
             raise DataError("the representation latent needs a file of latents")
         vectors["latent"] = read_mean_latents(latents, utterances)
     sizes = {name: _size(name, codebooks, vectors) for name in names}
-    return Pooled(
-        utterances,
-        frames,
-        vectors={name: vectors[name] for name in computed},
-        dims={name: dims for name, (dims, _) in sizes.items()},
-        rank_bounds={name: bound for name, (_, bound) in sizes.items()},
-        same_as=same_as,
-    )
+    dims = {name: size for name, (size, _) in sizes.items()}
+    bounds = {name: bound for name, (_, bound) in sizes.items()}
+    return Pooled(utterances, frames, {name: vectors[name] for name in computed}, dims, bounds, same_as)
 
 
 def compact_width(representations: Sequence[str], codebooks: Codebooks) -> int:
@@ -125,19 +108,11 @@ def pool_codes(
     """The representations of one clip's codes [L, F], each [dims]. Raises `DataError` for codes without a frame."""
     if not codes.size:
         raise DataError("the clip is shorter than one frame of the codec; give a longer one")
-    Tokens.from_arrays({"the clip": codes}, codebooks.sizes)  # refuses codes that the codebooks do not have
-    shares = [
-        np.bincount(row, minlength=size)[None] / codes.shape[1]
-        for row, size in zip(codes.astype(np.int64), codebooks.sizes, strict=True)
-    ]
-    return {
-        name: np.hstack(shares)[0] if name == "histogram" else pooling_of(name, codebooks).apply(shares)[0]
-        for name in expand(representations, codebooks.layers)
-    }
+    pooled = pool(Tokens.from_arrays({"the clip": codes}, codebooks.sizes), codebooks, None, representations)
+    return {name: dense(pooled[name])[0] for name in pooled.dims}
 
 
 def _size(name: str, codebooks: Codebooks, vectors: dict[str, Vectors]) -> tuple[int, int]:
-    """Dimensions of a representation and the rank they allow."""
     if name == "histogram":
         return sum(codebooks.sizes), sum(codebooks.sizes) - codebooks.layers
     if name == "latent":
@@ -151,8 +126,6 @@ def _accumulate(
     tokens: Tokens, codebooks: Codebooks, utterances: Sequence[str], poolings: dict[str, Pooling], *, histogram: bool
 ) -> tuple[NDArray[np.int64], dict[str, Vectors]]:
     """Frames of each clip, and the sums of its frames' vectors."""
-    from scipy.sparse import csr_array, hstack, vstack
-
     n = len(utterances)
     frames, sums = np.zeros(n, dtype=np.int64), dict[str, Vectors]()
     stacked, owners = [], []
@@ -181,8 +154,6 @@ def _accumulate(
 
 def _per_frame(sums: Vectors, frames: NDArray[np.int64], pooling: Pooling | None) -> Vectors:
     """Sums over a clip's frames as their mean, with the offset of a compact form."""
-    from scipy.sparse import diags_array
-
     if pooling is None:
         return diags_array(1 / frames, format="csr") @ sums
     sums /= frames[:, None]

@@ -8,32 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phonoscope.config.geometry import FOUR
 from phonoscope.data.codebooks import Codebooks
 from phonoscope.errors import DataError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
 class Pooling:
     """One representation as rows to pool: layer l's histogram times `rows[l]`."""
 
-    rows: dict[int, NDArray[np.float64]]
-    """By layer, counted from 0, [K_l, m]."""
-    concat: bool
-    """Whether layers stand side by side; otherwise they are summed."""
-    dims: int
-    """Dimensions by definition; a compact form has fewer."""
-    bound: int
-    """The largest rank that the codebooks allow."""
-    offset: float = 0.0
-    """One more coordinate, the same for every clip: what a compact form keeps of the projections' biases."""
+    rows: dict[int, NDArray[np.float64]]  # by layer, counted from 0, [K_l, m]
+    concat: bool  # whether layers stand side by side; otherwise they are summed
+    dims: int  # dimensions by definition; a compact form has fewer
+    bound: int  # the largest rank that the codebooks allow
+    offset: float = 0.0  # one more coordinate, the same for every clip: what is left of the projections' biases
 
     @property
     def width(self) -> int:
@@ -90,16 +83,15 @@ def pooling_of(name: str, codebooks: Codebooks, *, compact: bool = False) -> Poo
         return _compact_sum(Pooling(vectors, False, dims, min(dims, sum(widths))), maps)
     if name == "projections_concat":
         return _compact_concat(Pooling(vectors, True, layers * dims, sum(min(dims, width) for width in widths)), maps)
-    kind, _, number = name.rpartition("_")
-    if kind != "layer" or not number.isdecimal() or not 1 <= int(number) <= layers:
+    each = expand(["layers"], layers)
+    if name not in each:
         there = ", ".join([*FOUR, "latent", "histogram", f"layer_1 ... layer_{layers}"])
         raise DataError(f"no representation {name!r}; there are {there}")
-    layer = int(number) - 1
+    layer = each.index(name)
     return _compact_concat(Pooling({layer: vectors[layer]}, True, dims, min(dims, widths[layer])), maps)
 
 
-Maps = Sequence["NDArray[np.float64]"]
-"""As `Codebooks.affine_maps`: the last row of each is its bias."""
+Maps = Sequence[NDArray[np.float64]]  # as `Codebooks.affine_maps`: the last row of each is its bias
 
 
 def _compact_sum(wide: Pooling, maps: Maps | None) -> Pooling:

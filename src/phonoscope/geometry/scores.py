@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.metrics import davies_bouldin_score, pairwise_distances, silhouette_samples, silhouette_score
+from sklearn.model_selection import GroupKFold
+from sklearn.utils import resample
 
 from phonoscope.compute import derive_seed
 from phonoscope.config.geometry import GeometryConfig
 from phonoscope.errors import DataError
 from phonoscope.stats import mean_interval
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
-
 logger = logging.getLogger(__name__)
 
 DEFAULT = GeometryConfig()
 Bounds = tuple[float | None, float | None]
 NO_INTERVAL: Bounds = (None, None)
-JACKKNIFE_GROUPS = 10
-"""Largest number of speaker groups that are left out in turn."""
 
 
 class Score(NamedTuple):
@@ -31,8 +31,7 @@ class Score(NamedTuple):
 
     metric: str
     value: float
-    n: int
-    """Number of clips."""
+    n: int  # number of clips
     ci_low: float | None = None
     ci_high: float | None = None
     p_value: float | None = None
@@ -46,18 +45,13 @@ class PerClip(NamedTuple):
 
 
 class ClusterScores(NamedTuple):
-    """Result of `cluster_scores`."""
-
     scores: list[Score]
     silhouettes: PerClip
-    null: Score | None = None
-    """The silhouette under permuted labels: its mean, and its central interval of the configured confidence."""
+    null: Score | None = None  # the silhouette under permuted labels: its mean and central interval
 
     @property
     def rows(self) -> pd.DataFrame:
         """The scores as a table: metric, value, n, ci_low, ci_high, p_value."""
-        import pandas as pd
-
         return pd.DataFrame(self.scores, columns=list(Score._fields))
 
 
@@ -81,8 +75,6 @@ def cluster_scores(
 
     Raises `DataError` for fewer than two labels, or vectors that are not finite or not as many as labels.
     """
-    from sklearn.metrics import davies_bouldin_score, silhouette_samples
-
     kept, codes = usable(labels, what="label")
     if vectors.shape[0] != len(labels):
         raise DataError(f"{vectors.shape[0]} vectors for {len(labels)} labels; give one label a vector")
@@ -129,15 +121,12 @@ def quadratic_sample(rows: NDArray[np.int64], codes: NDArray[np.int64], config: 
 
 
 def _sample(rows: NDArray[np.int64], codes: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
-    from sklearn.utils import resample
-
     if len(rows) <= most:
         return rows
     return np.sort(resample(rows, replace=False, n_samples=most, stratify=codes, random_state=seed))
 
 
 def dense(vectors: Any) -> NDArray[np.float64]:
-    """The vectors as an array."""
     return vectors if isinstance(vectors, np.ndarray) else vectors.toarray()
 
 
@@ -145,16 +134,13 @@ def _permutation_null(
     vectors: Any, rows: NDArray[np.int64], codes: NDArray[np.int64], config: GeometryConfig
 ) -> tuple[float | None, Score | None]:
     """One-sided p-value of the silhouette under permuted labels (the observed one counts), and the null's interval."""
-    from scipy.stats import permutation_test
-    from sklearn.metrics import pairwise_distances, silhouette_score
-
     chosen = _sample(np.arange(len(rows)), codes, config.permutation_clips, derive_seed(config.seed, "null"))
     if not 2 <= len(np.unique(codes[chosen])) < len(chosen):
         return None, None  # a sample in which every label occurs once has no silhouette
     # labels move, vectors do not: one matrix of distances serves all permutations
     distances = pairwise_distances(vectors[rows[chosen]])
     np.fill_diagonal(distances, 0)  # rounding leaves more, which scikit-learn refuses
-    test = permutation_test(
+    test = stats.permutation_test(
         (codes[chosen],),
         lambda permuted: silhouette_score(distances, permuted, metric="precomputed"),
         permutation_type="pairings",
@@ -170,10 +156,7 @@ def _permutation_null(
 
 
 def speaker_interval(values: NDArray[np.float64], speakers: NDArray[Any], config: GeometryConfig) -> Bounds:
-    """Percentile bootstrap interval of the mean of per-clip values [m], whole speakers [m] being resampled.
-
-    None, None for fewer than two speakers.
-    """
+    """Percentile bootstrap interval of the mean of values [m] over whole speakers [m]; none for fewer than two."""
     samples, confidence = config.bootstrap.samples, config.bootstrap.confidence
     seed = derive_seed(config.seed, "bootstrap")
     bounds = mean_interval(values, speakers, samples=samples, confidence=confidence, seed=seed)
@@ -193,11 +176,7 @@ def _davies_bouldin_interval(
 
     A bootstrap would not do: drawn twice, a clip adds noise to its centroid only, which lowers the score.
     """
-    from scipy.stats import t
-    from sklearn.metrics import davies_bouldin_score
-    from sklearn.model_selection import GroupKFold
-
-    groups = min(JACKKNIFE_GROUPS, len(np.unique(speakers)))
+    groups = min(10, len(np.unique(speakers)))
     if groups < 3:
         return NO_INTERVAL
     array, left_out = dense(vectors), []
@@ -206,5 +185,5 @@ def _davies_bouldin_interval(
             return NO_INTERVAL
         left_out.append(davies_bouldin_score(array[rows], codes[rows]))
     error = np.sqrt((groups - 1) * np.var(left_out))
-    reach = float(t.ppf((1 + config.bootstrap.confidence) / 2, groups - 1) * error)
+    reach = float(stats.t.ppf((1 + config.bootstrap.confidence) / 2, groups - 1) * error)
     return max(value - reach, 0.0), value + reach

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from phonoscope.compute import parallel_map
 from phonoscope.config.geometry import GeometryConfig
@@ -22,9 +23,6 @@ from phonoscope.geometry.views import choose_views
 from phonoscope.geometry.words import random_ranking, word_sample
 from phonoscope.stats import evenly_spaced
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 logger = logging.getLogger(__name__)
 
 COLUMNS = (
@@ -35,41 +33,30 @@ CLIP_COLUMNS = ("view", "utterance", "word", "speaker", "sex", "accent", "frames
 AXES = ("pca_1", "pca_2", "pca_3", "tsne2_1", "tsne2_2", "tsne3_1", "tsne3_2", "tsne3_3")
 COORDINATE_COLUMNS = ("view", "representation", "utterance", *AXES)
 LABELS = ("word", "speaker", "sex")
-PAIRS = (
-    ("projections_concat", "latent_sum"),
-    ("projections_concat", "codes_concat"),
-    ("codes_concat", "codes_mean"),
-)
+PAIRS = (("projections_concat", "latent_sum"), ("projections_concat", "codes_concat"), ("codes_concat", "codes_mean"))
 """Pairs compared clip by clip: the first minus the second."""
 COMPARED = (
     *(("silhouette", label) for label in ("word", "speaker")),
     *((metric, "word") for metric in ("map_at_r", "nn_accuracy", "probe_accuracy")),
 )
-MOST_NUMBERS = 2**28
-"""Float64 numbers of all clips' vectors at most, 2 GiB. DAC's 96 dimensions leave room for 600,000 clips."""
-RANK_CLIPS = 1000
-"""Clips at most on which a rank is measured, at the representation's full width."""
+MOST_NUMBERS = 2**28  # of all clips' vectors, 2 GiB; at DAC's width there is room for 600,000 clips
+RANK_CLIPS = 1000  # clips at most on which a rank is measured, at the representation's full width
 
 
 class GeometryResult(NamedTuple):
     """Tables of one codec."""
 
-    rows: pd.DataFrame
-    """Tidy scores with the columns `COLUMNS`."""
-    clips: pd.DataFrame
-    """A row a view and clip, with the columns `CLIP_COLUMNS`."""
-    coordinates: pd.DataFrame
-    """A row a view, drawn representation and clip, with the columns `COORDINATE_COLUMNS`; axes float32."""
+    rows: pd.DataFrame  # tidy scores with the columns `COLUMNS`
+    clips: pd.DataFrame  # a row a view and clip, with the columns `CLIP_COLUMNS`
+    coordinates: pd.DataFrame  # a row a view, drawn representation and clip; `COORDINATE_COLUMNS`, axes float32
 
 
 class _View(NamedTuple):
     name: str
     clips: pd.DataFrame
     pooled: Pooled
-    results: dict[str, JobResult]
-    """By representation, those that coincide with another one left out."""
-    ranks: dict[str, tuple[int, int]]
-    """By representation: rank, and clips it was measured on."""
+    results: dict[str, JobResult]  # by representation, those that coincide with another one left out
+    ranks: dict[str, tuple[int, int]]  # by representation: rank, and clips it was measured on
 
     def source(self, name: str) -> str:
         """The representation that was computed for this one: itself, or the one that it coincides with."""
@@ -155,8 +142,6 @@ def _ranks(view: _View, tokens: Tokens, codebooks: Codebooks) -> dict[str, tuple
 
 
 def _result(views: list[_View], codec: str, config: GeometryConfig) -> GeometryResult:
-    import pandas as pd
-
     names = [(view, name) for view in views for name in view.pooled.dims]
     rows = [(codec, view.name, *row) for view, name in names for row in _rows(view, name, config)]
     clips = [view.clips.assign(view=view.name)[list(CLIP_COLUMNS)] for view in views]
@@ -169,8 +154,6 @@ def _result(views: list[_View], codec: str, config: GeometryConfig) -> GeometryR
 
 
 def _points(view: _View, name: str, result: JobResult) -> pd.DataFrame:
-    import pandas as pd
-
     axes = pd.DataFrame(result.axes).reindex(columns=list(AXES)).astype(np.float32)
     utterances = view.clips["utterance"].to_numpy()[result.sample]
     return axes.assign(view=view.name, representation=name, utterance=utterances)[list(COORDINATE_COLUMNS)]

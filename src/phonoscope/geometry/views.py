@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from phonoscope.compute import derive_seed
 from phonoscope.config.geometry import GeometryConfig
 from phonoscope.errors import DataError
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
-
 logger = logging.getLogger(__name__)
-
-NOTEBOOK, FULL = "notebook", "full"
 
 
 def choose_views(clips: pd.DataFrame, config: GeometryConfig) -> dict[str, NDArray[np.int64]]:
@@ -36,13 +31,13 @@ def choose_views(clips: pd.DataFrame, config: GeometryConfig) -> dict[str, NDArr
     if len(present) < 2:
         words = ", ".join(sorted(counts.index[counts > 1])[:20]) or "none"
         raise DataError(f"two words with two clips each are needed; the corpus has {words}")
-    views = {NOTEBOOK: notebook_rows(clips, present, config)}
+    views = {"notebook": _notebook_rows(clips, present, config)}
     if config.full_view:
-        views[FULL] = np.flatnonzero(~clips["word"].isin(lone).to_numpy())
+        views["full"] = np.flatnonzero(~clips["word"].isin(lone).to_numpy())
     return views
 
 
-def notebook_rows(clips: pd.DataFrame, words: list[str], config: GeometryConfig) -> NDArray[np.int64]:
+def _notebook_rows(clips: pd.DataFrame, words: list[str], config: GeometryConfig) -> NDArray[np.int64]:
     """`samples_per_word` rows a word, evenly over speakers, women and men in turn.
 
     Every word takes the same speakers as far as their clips suffice; the seed draws a speaker's clips. A word of fewer

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import pairwise_distances
+from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from phonoscope.config.geometry import GeometryConfig
 from phonoscope.errors import DataError
 from phonoscope.geometry.scores import PerClip, quadratic_sample
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
 logger = logging.getLogger(__name__)
 
-QUERIES = 512
-"""Clips whose distances to all others are in memory at once."""
+QUERIES = 512  # clips whose distances to all others are in memory at once
 
 
 def word_sample(words: Sequence[str], config: GeometryConfig) -> NDArray[np.int64]:
@@ -58,8 +59,6 @@ def _queries(
     vectors: Any, queries: NDArray[np.int64], codes: NDArray[np.int64], owners: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """AP@R and 1-NN hit of some queries, NaN where R = 0."""
-    from sklearn.metrics import pairwise_distances
-
     distances = pairwise_distances(vectors[queries], vectors)
     # the query's own speaker, and with it the query, goes to the end of every ranking
     others = owners[queries][:, None] != owners
@@ -81,8 +80,6 @@ def random_ranking(words: Sequence[str], speakers: Sequence[str]) -> tuple[float
     R of N clips are relevant: rank i is relevant with probability R / N, each rank before it then with
     (R - 1) / (N - 1).
     """
-    import pandas as pd
-
     clips = pd.DataFrame({"word": words, "speaker": speakers})
     same_word = clips.groupby("word")["word"].transform("size")
     same_both = clips.groupby(["word", "speaker"])["word"].transform("size")
@@ -94,7 +91,6 @@ def random_ranking(words: Sequence[str], speakers: Sequence[str]) -> tuple[float
 
 
 def _expected_precision(relevant: int, others: int) -> float:
-    """Expected AP@R of a random order."""
     before = np.arange(relevant)
     at_rank = (1 + before * (relevant - 1) / max(others - 1, 1)) / (before + 1)
     return float(relevant / others * at_rank.mean())
@@ -107,10 +103,6 @@ def probe_words(vectors: Any, words: Sequence[str], speakers: Sequence[str], con
     the clustering scores. Raises `DataError` for a single speaker, and if the speakers of a training fold say one word
     only.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GroupKFold, cross_val_predict
-
     rows = word_sample(words, config)
     labels, people = np.asarray(words, dtype=str)[rows], np.asarray(speakers)[rows]
     folds = min(config.probe.folds, len(np.unique(people)))

@@ -30,8 +30,8 @@ def run(params: Params) -> StageReport:
     speakers = pd.Series(Manifest.load(paths.MANIFEST).by_utterance("speaker"))
     labels = Labels.load(paths.ALIGNMENTS)
     sampled = {codec: sample_frames(Tokens.load(paths.tokens(codec)), labels, config) for codec in params.codecs}
-    work = [(codec, layer, codes) for codec, frames in sampled.items() for layer, codes in frames.codes.items()]
-    frames = {codec: frames.labels for codec, frames in sampled.items()}
+    work = [(codec, layer, codes) for codec, (_, layers) in sampled.items() for layer, codes in layers.items()]
+    frames = {codec: table for codec, (table, _) in sampled.items()}
     panels = parallel_map(partial(_panel, config=config), work, workers=params.compute.workers, description="maps")
     table, figures = maps.table(panels), dict(maps.draw(panels, frames, speakers, config.speakers))
     write_csv(paths.stage_metrics("maps"), table)

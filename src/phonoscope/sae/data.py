@@ -34,8 +34,7 @@ class Frames:
 
     inputs: Array
     outputs: Array
-    rows: NDArray[np.int64]
-    """Rows of the arrays that are used, ascending: [n]."""
+    rows: NDArray[np.int64]  # rows of the arrays that are used, ascending: [n]
 
     def __post_init__(self) -> None:
         if not len(self.rows):

@@ -31,22 +31,17 @@ class Fitted:
 
     model: SparseAutoencoder
     scores: Scores
-    features: pd.DataFrame
-    """One row a feature, see `feature_table`."""
-    curve: pd.DataFrame
-    """Every `log_every` steps the losses apart, L0, dead share, learning rate and gradient."""
-    l0: pd.DataFrame
-    """FVU over L0, see `l0_curve`."""
-    table: pd.DataFrame | None = None
-    """Of `train_sae`: rows fvu, l0 and dead_share; columns metric, value, low, high."""
+    features: pd.DataFrame  # one row a feature, see `feature_table`
+    curve: pd.DataFrame  # every `log_every` steps the losses apart, L0, dead share, learning rate and gradient
+    l0: pd.DataFrame  # FVU over L0, see `l0_curve`
+    table: pd.DataFrame | None = None  # of `train_sae`: rows fvu, l0 and dead_share; columns metric, value, low, high
 
     @property
     def metrics(self) -> dict[str, float]:
         """Scores by name; of a crosscoder also the FVU of every layer."""
         scores, layers = self.scores, self.scores.fvu_by_layer
         by_layer = {f"fvu_layer_{layer}": fvu for layer, fvu in enumerate(layers, start=1)} if len(layers) > 1 else {}
-        common = {"fvu": scores.fvu, "cosine": scores.cosine, "l0": scores.l0, "dead_share": self.dead_share}
-        return common | by_layer
+        return {"fvu": scores.fvu, "cosine": scores.cosine, "l0": scores.l0, "dead_share": self.dead_share} | by_layer
 
     @property
     def dead_share(self) -> float:
@@ -132,7 +127,6 @@ def evaluate(trainer: SaeTrainer, train: Frames, held_out: Frames) -> Fitted:
 
 
 def _frames(activations: Array | Frames) -> tuple[Frames, int]:
-    """Frames, and the layers in one of them."""
     if isinstance(activations, Frames):
         return activations, 1
     if activations.ndim not in (2, 3):
@@ -150,7 +144,6 @@ def _blocks(frames: int) -> NDArray[np.int64]:
 
 
 def _held_out(units: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """Frames of a fifth of the units, drawn at random."""
     names = np.unique(units)
     if len(names) < 2:
         raise DataError("one utterance cannot be split into train and held-out frames; give more, or held_out")

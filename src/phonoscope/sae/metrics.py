@@ -18,23 +18,17 @@ from phonoscope.errors import DataError
 from phonoscope.sae.models import SparseAutoencoder
 from phonoscope.sae.sparse import spmm
 
-Batches = Iterable[tuple[Tensor, Tensor]]
-"""Inputs [n, d_in] and outputs [n, d_out]."""
+Batches = Iterable[tuple[Tensor, Tensor]]  # inputs [n, d_in] and outputs [n, d_out]
 BATCH = 4096
 
 
 class Scores(NamedTuple):
-    """Scores of a model's reconstruction."""
-
+    # fraction of variance unexplained: sum of |y - y'|^2 over sum of |y - mean|^2, over frames and dimensions; `mean`
+    # is that of the train frames, so a constant prediction fitted on train scores 1 or more
     fvu: float
-    """Fraction of variance unexplained: sum of |y - y'|^2 over sum of |y - mean|^2, over frames and dimensions in
-    float64; `mean` is that of the train frames, so a constant prediction fitted on train scores 1 or more."""
-    cosine: float
-    """Mean over frames of the cosine of y - mean and y' - mean."""
-    l0: float
-    """Mean number of active features of a frame."""
-    fvu_by_layer: tuple[float, ...]
-    """The FVU of each layer that a crosscoder writes; else one value."""
+    cosine: float  # mean over frames of the cosine of y - mean and y' - mean
+    l0: float  # mean number of active features of a frame
+    fvu_by_layer: tuple[float, ...]  # the FVU of each layer that a crosscoder writes; else one value
 
 
 @torch.no_grad()

@@ -19,28 +19,21 @@ from phonoscope.errors import ParamsError
 from phonoscope.sae.kinds import build_kind
 from phonoscope.sae.sparse import Pattern, Preactivations, threshold_at
 
-MIXED_PRECISION = frozenset({"cuda"})
-"""Devices on which training takes the encoder's product in bfloat16; weights and all sums stay float32."""
+MIXED_PRECISION = frozenset({"cuda"})  # where training takes the encoder's product, and nothing else, in bfloat16
 
 
 class SaeShape(Section):
     """A model without its weights."""
 
-    form: Form = "autoencoder"
-    """`autoencoder` reconstructs its input, `transcoder` an MLP's output from its input, `crosscoder` all layers."""
-    kind: str
-    """Kind of sparsity, see `phonoscope.sae.kinds`."""
+    form: Form = "autoencoder"  # a `transcoder` writes an MLP's output from its input, a `crosscoder` all layers
+    kind: str  # kind of sparsity, see `phonoscope.sae.kinds`
     options: dict[str, Any] = Field(default_factory=dict)
-    d_in: int = Field(ge=1)
-    """Input dimensions; a crosscoder's are those of all layers, layer by layer."""
+    d_in: int = Field(ge=1)  # input dimensions; a crosscoder's are those of all layers, layer by layer
     d_out: int = Field(ge=1)
-    layers: int = Field(default=1, ge=1)
-    """Layers that a crosscoder reads and writes, else 1."""
+    layers: int = Field(default=1, ge=1)  # layers that a crosscoder reads and writes, else 1
     d_sae: int = Field(ge=1)
-    k: int = Field(ge=1)
-    """Active features a frame (`jumprelu`: target; `relu`: not used)."""
-    skip: bool = False
-    """Whether a transcoder has an affine map beside its features."""
+    k: int = Field(ge=1)  # active features a frame (`jumprelu`: target; `relu`: not used)
+    skip: bool = False  # whether a transcoder has an affine map beside its features
 
 
 class SparseAutoencoder(nn.Module):
@@ -58,8 +51,8 @@ class SparseAutoencoder(nn.Module):
         super().__init__()
         self.shape, self.kind = shape, build_kind(shape.kind, shape.options)
         d_sae, d_in, d_out = shape.d_sae, shape.d_in, shape.d_out
+        # `W_enc` transposed: one row a feature, as the sparse gradients need it
         self.encoder = nn.Parameter(torch.zeros(d_sae, d_in))
-        """`W_enc` transposed: one row a feature, as the sparse gradients need it."""
         self.b_enc = nn.Parameter(torch.zeros(d_sae))
         self.W_dec = nn.Parameter(torch.zeros(d_sae, d_out))
         self.b_dec = nn.Parameter(torch.zeros(d_out))

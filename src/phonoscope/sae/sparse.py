@@ -20,8 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding_bag
 
-MARGIN = 0.8
-"""Share of the last batch's smallest entry; in a similar batch no entry below it is among the largest."""
+MARGIN = 0.8  # share of the last batch's smallest entry; in a similar batch no entry below it is among the largest
 
 with warnings.catch_warnings():  # torch says once that sparse tensors are new, and that it does not check them
     warnings.simplefilter("ignore")

@@ -18,8 +18,6 @@ from phonoscope.files import read_safetensors, write_json, write_safetensors
 from phonoscope.sae.models import SaeShape, SparseAutoencoder
 
 WEIGHTS, CONFIG = "sae_weights.safetensors", "cfg.json"
-FORMAT = "6.0.0"
-"""Version of SAELens whose format this is."""
 SHARED, OWN = ("d_in", "d_out", "d_sae", "k"), ("form", "kind", "options", "layers", "skip")
 """Fields of the shape that SAELens has a name for; those that it has none for are part of the metadata."""
 
@@ -34,14 +32,13 @@ def save_sae(model: SparseAutoencoder, folder: Path, metadata: dict[str, Any]) -
         "apply_b_dec_to_input": model.shape.form != "transcoder",
         "normalize_activations": "none",  # scales are folded into the weights
         "reshape_activations": "none",
-        "metadata": {"sae_lens_version": FORMAT, **{name: shape[name] for name in OWN}, **metadata},
+        "metadata": {"sae_lens_version": "6.0.0", **{name: shape[name] for name in OWN}, **metadata},
     }
     write_safetensors(folder / WEIGHTS, _weights(model), {})
     write_json(folder / CONFIG, config | {name: shape[name] for name in SHARED})
 
 
 def _architecture(model: SparseAutoencoder) -> str:
-    """SAELens' name of the model."""
     name, form = model.kind.architecture, model.shape.form
     if form != "transcoder":
         return name if form == "autoencoder" else f"{name}_{form}"

@@ -29,18 +29,11 @@ QUIET_END = 0.75  # no feature is resampled after this share of the steps: it co
 
 
 class Step(NamedTuple):
-    """Losses and counts of a batch."""
-
-    reconstruction: Tensor
-    """Squared error of a frame, the data's total variance being 1; nested: mean over groups."""
-    sparsity: Tensor
-    """Weighted penalty; 0 where the activation itself bounds the number of features."""
-    error: Tensor
-    """Output minus reconstruction by all features, [n, d_out]."""
-    fired: Tensor
-    """Active features, one entry an activation."""
-    l0: Tensor
-    """Active features a frame."""
+    reconstruction: Tensor  # squared error of a frame, the data's total variance being 1; nested: mean over groups
+    sparsity: Tensor  # weighted penalty; 0 where the activation itself bounds the number of features
+    error: Tensor  # output minus reconstruction by all features, [n, d_out]
+    fired: Tensor  # active features, one entry an activation
+    l0: Tensor  # active features a frame
 
 
 def losses(model: SparseAutoencoder, x: Tensor, y: Tensor, pattern: Pattern, values: Tensor) -> Step:
@@ -80,11 +73,9 @@ class SaeTrainer:
         self.model, self.frames = model.to(device), frames.to(device)
         self.config, self.device = config, device
         self.steps = max(1, math.ceil(config.epochs * len(frames) / config.batch_size))
-        self.dead_tokens = max(1, round(config.dead_after * len(frames)))
-        """Frames without firing after which a feature is dead."""
+        self.dead_tokens = max(1, round(config.dead_after * len(frames)))  # without firing: the feature is dead
         self.step = 0
-        self.idle = torch.zeros(model.shape.d_sae, dtype=torch.long, device=device)
-        """Frames since each feature last fired."""
+        self.idle = torch.zeros(model.shape.d_sae, dtype=torch.long, device=device)  # frames since it last fired
         self.curve: list[dict[str, Any]] = []
         self._sums: dict[str, float] = {}
         sample = self.frames.sample(config.seed)

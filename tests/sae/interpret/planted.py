@@ -38,20 +38,17 @@ def plant(
     for number in range(speakers):
         for take in range(utterances):
             phones = np.repeat(["SIL", "S", "AA", "T", "SIL"], 5)
-            rows.append(
-                pd.DataFrame(
-                    {
-                        "utterance": f"s{number}-{take}",
-                        "frame": np.arange(25, dtype=np.int32),
-                        "phone": phones,
-                        "word": np.where(phones == "SIL", "", ("sat", "art")[take % 2]),
-                        "speaker": f"s{number}",
-                        "sex": sexes[number % len(sexes)],
-                        "accent": accents[number // 2 % len(accents)],
-                        "split": "eval" if take == utterances - 1 else "train",
-                    }
-                )
-            )
+            columns = {
+                "utterance": f"s{number}-{take}",
+                "frame": np.arange(25, dtype=np.int32),
+                "phone": phones,
+                "word": np.where(phones == "SIL", "", ("sat", "art")[take % 2]),
+                "speaker": f"s{number}",
+                "sex": sexes[number % len(sexes)],
+                "accent": accents[number // 2 % len(accents)],
+                "split": "eval" if take == utterances - 1 else "train",
+            }
+            rows.append(pd.DataFrame(columns))
     index = pd.concat(rows, ignore_index=True)
     noise = rng.random((len(index), WIDTH)) * (rng.random((len(index), WIDTH)) < 0.2)
     for phone, feature in DETECTORS.items():

@@ -4,25 +4,15 @@ import io
 
 import numpy as np
 import soundfile as sf
-from numpy.typing import NDArray
 from PIL import Image
 
 from phonoscope.sae.interpret.store import FRAME_SAMPLES, SAMPLE_RATE, cut_clip, flac, spectrogram, strip_png
 
 
-def click(at_s: float, length_s: float = 3.0) -> NDArray[np.float32]:
-    samples = np.zeros(round(length_s * SAMPLE_RATE), dtype=np.float32)
-    samples[round(at_s * SAMPLE_RATE)] = 0.5
-    return samples
-
-
-def test_a_clip_is_the_utterance_around_its_frame() -> None:
+def test_a_clip_is_the_utterance_around_its_frame_and_silent_beyond_its_edges() -> None:
     samples = np.random.default_rng(0).uniform(-1, 1, 3 * SAMPLE_RATE).astype(np.float32)
     start = 70 * FRAME_SAMPLES - SAMPLE_RATE // 4
     assert np.array_equal(cut_clip(samples, 70, 0.5), samples[start : start + SAMPLE_RATE // 2])
-
-
-def test_beyond_the_edges_a_clip_is_silent() -> None:
     samples = np.full(4800, 0.5, dtype=np.float32)
     clip = cut_clip(samples, 5, 1.0)
     assert np.flatnonzero(clip).tolist() == list(range(8000 - 1600, 8000 + 3200))
@@ -45,7 +35,9 @@ def test_a_spectrogram_has_time_to_the_right_and_high_frequencies_on_top() -> No
     assert low.shape == (64, 100)
     assert low.mean(axis=1).argmin() > 50
     assert high.mean(axis=1).argmin() < 10
-    assert abs(int(spectrogram(click(0.5, 1.0)).mean(axis=0).argmin()) - 50) <= 1
+    click = np.zeros(SAMPLE_RATE, dtype=np.float32)
+    click[SAMPLE_RATE // 2] = 0.5
+    assert abs(int(spectrogram(click).mean(axis=0).argmin()) - 50) <= 1
     assert set(spectrogram(np.zeros(SAMPLE_RATE, dtype=np.float32)).ravel()) == {255}
 
 

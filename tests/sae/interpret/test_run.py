@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from phonoscope.config.interpret import InterpretConfig
-from phonoscope.sae.interpret.run import Interpretation, clip_features, interpret, speakers_by, spread_utterances
+from phonoscope.sae.interpret.run import Interpretation, clip_features, interpret, speakers_by
 
 from .planted import DEAD, DETECTORS, FEMALE, SCOTTISH, plant
 
@@ -78,15 +78,6 @@ def test_too_few_speakers_are_warned_of(caplog: pytest.LogCaptureFixture) -> Non
     with caplog.at_level(logging.WARNING):
         interpret(planted.activations, planted.index, CONFIG)
     assert "d of 0.8 needs 26 speakers of each sex at power 0.8; there are 2" in caplog.text
-
-
-def test_a_large_corpus_is_thinned_by_utterance() -> None:
-    index = plant().index
-    rows = spread_utterances(index, 500)
-    kept = index.iloc[rows]["utterance"].value_counts()
-    assert len(rows) <= 500
-    assert set(kept[kept > 0]) == {25}
-    assert len(spread_utterances(index, 10_000)) == len(index)
 
 
 def test_clips_go_to_detectors_first_and_never_to_dead_features() -> None:

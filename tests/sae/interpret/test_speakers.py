@@ -7,14 +7,7 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from phonoscope.sae.interpret import speakers
-from phonoscope.sae.interpret.speakers import (
-    accent_profiles,
-    cohen_d,
-    detectable_effect,
-    power_table,
-    sex_effects,
-    tsne,
-)
+from phonoscope.sae.interpret.speakers import accent_profiles, cohen_d, detectable_effect, power_table, sex_effects
 
 SEX = ["F"] * 6 + ["M"] * 6
 
@@ -141,5 +134,5 @@ def test_one_accent_is_a_reason_to_skip() -> None:
 def test_maps_keep_clusters_apart() -> None:
     rng = np.random.default_rng(0)
     points = np.r_[np.tile([5.0, 0, 0], (20, 1)), np.tile([0, 5.0, 0], (20, 1))] + 0.1 * rng.normal(size=(40, 3))
-    left, right = np.split(tsne(points, 1), 2)
+    left, right = np.split(speakers.tsne(points, 1), 2)
     assert np.linalg.norm(left.mean(0) - right.mean(0)) > left.std() + right.std()

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 import soundfile as sf
 import torch
-from numpy.typing import NDArray
 
 from phonoscope import paths
 from phonoscope.audio import write_flac
@@ -25,15 +24,13 @@ from .planted import WIDTH, plant
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 SITE = "encoder_2"
 CONFIG = InterpretConfig(top_k=3, min_segments=2, bootstrap=20, trees=2, map_points=20, clip_features=2)
+PLANTED = plant(speakers=4, utterances=3)
+VALUES = PLANTED.activations.toarray().astype(np.float16)
 
 
 @pytest.fixture
 def params() -> Params:
     return load_params(PARAMS).model_copy(update={"interpret": CONFIG})
-
-
-def write_features(site: str, values: NDArray[np.float16], index: pd.DataFrame) -> None:
-    Features(values, index, {"site": site}).save(paths.features(site))
 
 
 def write_identity(site: str, parts: int = 1) -> None:
@@ -50,14 +47,12 @@ def write_identity(site: str, parts: int = 1) -> None:
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Utterances of half a second with a click at the centre of every frame of AA's detector's highest activation."""
     monkeypatch.chdir(tmp_path)
-    planted = plant(speakers=4, utterances=3)
-    values = planted.activations.toarray().astype(np.float16)
-    write_features(SITE, values, planted.index)
+    Features(VALUES, PLANTED.index, {"site": SITE}).save(paths.features(SITE))
     write_identity(SITE)
     rows = []
-    for name, own in planted.index.groupby("utterance", observed=True):
+    for name, own in PLANTED.index.groupby("utterance", observed=True):
         samples = np.full(8000, 1e-3, dtype=np.float32)
-        samples[320 * int(own["frame"].iloc[values[own.index, 0].argmax()])] = 0.9
+        samples[320 * int(own["frame"].iloc[VALUES[own.index, 0].argmax()])] = 0.9
         write_flac(paths.CORPUS / f"{name}.flac", samples, 16000)
         rows.append({"utterance": str(name), "path": f"{name}.flac", "sample_rate": 16000})
     pd.DataFrame(rows).to_parquet(paths.MANIFEST)
@@ -113,11 +108,9 @@ def test_clips_are_cut_around_the_highest_frames(checkout: Path, params: Params)
 def test_transcoders_read_the_mlp_input_and_crosscoders_all_layers(
     checkout: Path, params: Params, site: str, parts: int
 ) -> None:
-    planted = plant(speakers=4, utterances=3)
-    values = planted.activations.toarray().astype(np.float16)
-    other = np.random.default_rng(0).random(values.shape).astype(np.float16)
-    stacked = [values, other] if site == "mlp_1" else [other, other, values]
-    write_features(site, np.stack(stacked, axis=1), planted.index)
+    other = np.random.default_rng(0).random(VALUES.shape).astype(np.float16)
+    stacked = [VALUES, other] if site == "mlp_1" else [other, other, VALUES]
+    Features(np.stack(stacked, axis=1), PLANTED.index, {"site": site}).save(paths.features(site))
     write_identity(site, parts)
     for name in (site, SITE):
         run(params, name)
@@ -126,9 +119,7 @@ def test_transcoders_read_the_mlp_input_and_crosscoders_all_layers(
 
 
 def test_a_decoders_positions_have_no_clips(checkout: Path, params: Params) -> None:
-    planted = plant(speakers=4, utterances=3)
-    index = planted.index.assign(phone="")
-    write_features("decoder_1", planted.activations.toarray().astype(np.float16), index)
+    Features(VALUES, PLANTED.index.assign(phone=""), {"site": "decoder_1"}).save(paths.features("decoder_1"))
     write_identity("decoder_1")
     run(params, "decoder_1")
     features = pd.read_parquet(paths.interpretation("decoder_1") / "features.parquet")
@@ -144,4 +135,6 @@ def test_a_large_corpus_is_thinned_with_a_warning(
     few = params.model_copy(update={"interpret": CONFIG.model_copy(update={"max_frames": 150})})
     report = run(few, SITE)
     assert report.metrics["frames"] == 150
+    means = pd.read_parquet(paths.interpretation(SITE) / "means.parquet").query("kind == 'phone'")
+    assert means.groupby("group", observed=True)["frames"].first().to_dict() == {"AA": 30, "S": 30, "SIL": 60, "T": 30}
     assert "150 of 300 frames are used (interpret.max_frames)" in caplog.text

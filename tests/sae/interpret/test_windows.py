@@ -20,11 +20,6 @@ def column(*values: float) -> NDArray[np.float32]:
     return np.array(values, dtype=np.float32)[:, None]
 
 
-def test_of_equal_values_the_earlier_row_wins() -> None:
-    assert find(column(2, 2, 2, 2), [0, 1, 2, 3], [0, 0, 0, 0], k=2) == [[0, 1, 0, 2.0], [0, 2, 1, 2.0]]
-    assert find(column(1, 2, 2), [0, 0, 0], [0, 1, 2], k=1) == [[0, 1, 1, 2.0]]
-
-
 def test_windows_of_one_utterance_keep_their_distance_and_are_few() -> None:
     values = column(*range(20, 0, -1))
     frames = list(range(20))
@@ -32,6 +27,7 @@ def test_windows_of_one_utterance_keep_their_distance_and_are_few() -> None:
     assert [row[2] for row in find(values, [0] * 20, frames, per_utterance=1)] == [0]
     neighbours = column(0, 0, 0, 0, 9, 8, 0, 0, 0, 0)
     assert [row[2] for row in find(neighbours, [0] * 10, frames[:10])] == [4]
+    assert find(column(1, 2, 2), [0, 0, 0], [0, 1, 2], k=1) == [[0, 1, 1, 2.0]]  # of equal values the earlier row
 
 
 def test_missing_frames_and_dead_features() -> None:

@@ -18,8 +18,7 @@ from phonoscope.sae.interpret.selectivity import phone_table, selectivity
 from phonoscope.sae.interpret.windows import segment_maxima, segment_starts
 from phonoscope.stats import Interval, draw_resamples, interval
 
-CHUNK = 2**24
-"""Entries of resampled weights at once."""
+CHUNK = 2**24  # entries of resampled weights at once
 
 
 def phone_detectors(
@@ -85,10 +84,7 @@ def auroc_interval(
     confidence: float,
     seed: int,
 ) -> Interval:
-    """Bootstrap interval of an AUROC `area` over units (codes from 0, such as utterances): scores, positive [n].
-
-    A resample without positives or negatives is left out.
-    """
+    """Bootstrap interval of an AUROC `area` of scores [n] over units (codes from 0, such as utterances)."""
     # sorted once: a resample only changes how often each unit's entries count
     order = np.argsort(scores, kind="stable")
     ranked, is_positive, owner = scores[order], positive[order], units[order]
@@ -100,6 +96,6 @@ def auroc_interval(
         above, below = (np.add.reduceat(weights * side, ties, axis=1) for side in (is_positive, ~is_positive))
         # pairs won: negatives below a positive, and half of those tied with it
         won = (above * (below.cumsum(axis=1) - below / 2)).sum(axis=1)
-        pairs = above.sum(axis=1) * below.sum(axis=1)
+        pairs = above.sum(axis=1) * below.sum(axis=1)  # none in a resample without positives or negatives
         areas.append(np.divide(won, pairs, out=np.full(len(part), np.nan), where=pairs > 0))
     return interval(area, np.concatenate(areas), confidence)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.cluster.hierarchy import linkage
 
 from phonoscope.compute import derive_seed
 from phonoscope.config.interpret import InterpretConfig
@@ -25,7 +26,6 @@ log = logging.getLogger(__name__)
 FRAME_S = 0.02
 LABELS = ("utterance", "frame", "phone", "word", "speaker", "sex", "accent", "split")
 HIGH_AUROC = 0.9
-FEWEST_POINTS = 4  # in a map of features
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,6 @@ class _Frames:
         return self.groups("speaker")
 
     def of(self, rows: NDArray[np.bool_]) -> _Frames:
-        """Some of the frames."""
         return _Frames(self.activations[rows], self.index[rows].reset_index(drop=True), self.speech[rows])
 
     def groups(self, kind: str, *, most: int | None = None) -> Groups:
@@ -170,23 +169,15 @@ def _selectivity(
 
 
 def _activity(frames: _Frames) -> pd.DataFrame:
-    """Density and activation of every feature."""
-
-    def density(rows: sp.csr_array) -> NDArray[np.float64]:
-        return rows.count_nonzero(axis=0) / max(rows.shape[0], 1)
-
-    fired = frames.activations.count_nonzero(axis=0)
-    total = np.asarray(frames.activations.sum(axis=0, dtype=np.float64))
-    return pd.DataFrame(
-        {
-            "feature": np.arange(len(fired), dtype=np.int32),
-            "density": density(frames.activations),
-            "density_train": density(frames.activations[frames.train]),
-            "density_eval": density(frames.activations[~frames.train]),
-            "mean_active": total / np.maximum(fired, 1),
-            "max": frames.activations.max(axis=0).toarray().ravel(),
-        }
-    )
+    values = frames.activations
+    sides = {"density": values, "density_train": values[frames.train], "density_eval": values[~frames.train]}
+    table = pd.DataFrame({"feature": np.arange(values.shape[1], dtype=np.int32)})
+    for name, rows in sides.items():
+        table[name] = rows.count_nonzero(axis=0) / max(rows.shape[0], 1)
+    total = np.asarray(values.sum(axis=0, dtype=np.float64))
+    table["mean_active"] = total / np.maximum(values.count_nonzero(axis=0), 1)
+    table["max"] = values.max(axis=0).toarray().ravel()
+    return table
 
 
 def _sexes(
@@ -217,8 +208,6 @@ def _forest(frames: _Frames, config: InterpretConfig, workers: int) -> pd.DataFr
 
 def _accents(frames: _Frames, config: InterpretConfig, skipped: dict[str, str]) -> tuple[AccentMap | None, Labels]:
     """The accents' tree and map, and the accent in which each feature is most active."""
-    from scipy.cluster.hierarchy import linkage
-
     accent = frames.labels("speaker", frames.speakers, "accent")
     if reason := speakers.accents_skipped(accent.tolist()):
         skipped["accent profiles"] = reason
@@ -237,7 +226,7 @@ def _feature_map(means: pd.DataFrame, features: pd.DataFrame, config: InterpretC
     """A t-SNE map of features by their mean activations over the phones: feature, x, y, best_phone; empty for few."""
     live = np.flatnonzero(features["best_phone"] != "")
     chosen = live[evenly_spaced(len(live), config.map_points)]
-    if len(chosen) < FEWEST_POINTS:
+    if len(chosen) < 4:
         return pd.DataFrame(columns=["feature", "x", "y", "best_phone"])
     profiles = means[means["kind"] == "phone"].pivot(index="feature", columns="group", values="mean")
     points = speakers.tsne(profiles.to_numpy(np.float64)[chosen], derive_seed(config.seed, "features") % 2**31)
@@ -255,7 +244,6 @@ def clip_features(features: pd.DataFrame, most: int) -> NDArray[np.int64]:
 def _scores(
     frames: _Frames, features: pd.DataFrame, phones: pd.DataFrame, forest: pd.DataFrame, config: InterpretConfig
 ) -> dict[str, float]:
-    """The site's headline figures by name."""
     rows, width = frames.activations.shape
     scored = phones[phones["scored"]]
     high = int((scored["auroc"] > HIGH_AUROC).sum())

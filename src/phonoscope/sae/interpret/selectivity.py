@@ -104,15 +104,14 @@ def feature_columns(areas: Selectivity) -> pd.DataFrame:
     best, scored = areas.best_phones(), areas.scored
     phones = pd.Series(areas.phones, dtype=object)
     detects = phones[scored].groupby(areas.detectors()[scored]).agg(" ".join)
-    return pd.DataFrame(
-        {
-            "best_phone": np.array([*areas.phones, ""], dtype=object)[best],
-            "auroc_train": area_at(areas.train, best),
-            "auroc": area_at(areas.evaluation, best),
-            "eval_segments": np.append(areas.eval_count, 0)[best].astype(np.int32),
-            "detects": detects.reindex(np.arange(len(best)), fill_value="").tolist(),
-        }
-    )
+    columns = {
+        "best_phone": np.array([*areas.phones, ""], dtype=object)[best],
+        "auroc_train": area_at(areas.train, best),
+        "auroc": area_at(areas.evaluation, best),
+        "eval_segments": np.append(areas.eval_count, 0)[best].astype(np.int32),
+        "detects": detects.reindex(np.arange(len(best)), fill_value="").tolist(),
+    }
+    return pd.DataFrame(columns)
 
 
 def phone_table(areas: Selectivity, precisions: NDArray[np.float64], density: NDArray[np.float64]) -> pd.DataFrame:
@@ -121,17 +120,15 @@ def phone_table(areas: Selectivity, precisions: NDArray[np.float64], density: ND
     precisions: of each phone's detector, [phones]. density: [features].
     """
     detector = areas.detectors()
-    table = pd.DataFrame(
-        {
-            "phone": np.array(areas.phones, dtype=object),
-            "feature": detector.astype(np.int32),
-            "auroc_train": area_at(areas.train.T, detector),
-            "auroc": area_at(areas.evaluation.T, detector),
-            "train_segments": areas.train_count,
-            "eval_segments": areas.eval_count,
-            "precision": precisions,
-            "density": np.append(density, 0.0)[detector],
-            "scored": areas.scored,
-        }
-    )
-    return table.sort_values(["auroc", "phone"], ascending=[False, True], ignore_index=True)
+    columns = {
+        "phone": np.array(areas.phones, dtype=object),
+        "feature": detector.astype(np.int32),
+        "auroc_train": area_at(areas.train.T, detector),
+        "auroc": area_at(areas.evaluation.T, detector),
+        "train_segments": areas.train_count,
+        "eval_segments": areas.eval_count,
+        "precision": precisions,
+        "density": np.append(density, 0.0)[detector],
+        "scored": areas.scored,
+    }
+    return pd.DataFrame(columns).sort_values(["auroc", "phone"], ascending=[False, True], ignore_index=True)

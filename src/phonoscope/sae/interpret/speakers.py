@@ -8,12 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import bootstrap, false_discovery_control, ttest_ind
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.manifold import TSNE
+from sklearn.metrics import classification_report
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from statsmodels.stats.power import TTestIndPower
+from threadpoolctl import threadpool_limits
 
 from phonoscope.sae.interpret.groups import Labels
 
 EFFECTS = (0.2, 0.5, 0.8)  # small, medium, large: Cohen (1988)
-SKIPPED = {"d": 0.0, "d_low": 0.0, "d_high": 0.0, "d_p": 1.0, "d_q": 1.0}
-"""Row of a feature that could not be tested."""
+SKIPPED = {"d": 0.0, "d_low": 0.0, "d_high": 0.0, "d_p": 1.0, "d_q": 1.0}  # row of a feature that could not be tested
 
 
 def cohen_d(first: NDArray[np.float64], second: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
@@ -45,8 +51,6 @@ def sex_effects(
     the features that any speaker activates; the others get `SKIPPED`. means: mean activation of each speaker,
     [speakers, features]. sex: F, M or empty, one a speaker; at least two of each (`sexes_skipped`).
     """
-    from scipy.stats import bootstrap, false_discovery_control, ttest_ind
-
     labels = np.array(sex)
     alive = np.flatnonzero(np.ptp(means[(labels == "F") | (labels == "M")], axis=0) > 0)
     table = pd.DataFrame(SKIPPED, index=np.arange(means.shape[1]))
@@ -74,8 +78,6 @@ def power_table(sex: Sequence[str], *, alpha: float, power: float) -> pd.DataFra
 
     Columns: d, speakers_per_sex, speakers (both sexes), there (speakers of the rarer sex), enough.
     """
-    from statsmodels.stats.power import TTestIndPower
-
     solve, there = TTestIndPower().solve_power, min(sex.count("F"), sex.count("M"))
     needed = np.array([int(np.ceil(solve(effect_size=d, alpha=alpha, power=power, ratio=1.0))) for d in EFFECTS])
     columns = {"speakers_per_sex": needed, "speakers": 2 * needed, "there": there, "enough": there >= needed}
@@ -84,8 +86,6 @@ def power_table(sex: Sequence[str], *, alpha: float, power: float) -> pd.DataFra
 
 def detectable_effect(sex: Sequence[str], *, alpha: float, power: float) -> float:
     """Smallest d that these speakers can show with this power; 0 without two speakers of each sex."""
-    from statsmodels.stats.power import TTestIndPower
-
     female, male = sex.count("F"), sex.count("M")
     if min(female, male) < 2:
         return 0.0
@@ -108,9 +108,6 @@ def sex_forest(
     train: the side of the split by utterance; without both sexes on train, or anything on eval, it has no rows.
     Returns: split_by, sex, precision, recall, f1, support, accuracy, balanced_accuracy.
     """
-    from sklearn.ensemble import RandomForestClassifier
-    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
-
     forest = RandomForestClassifier(trees, class_weight="balanced", random_state=seed, n_jobs=workers)
     rows = []
     # split by utterance, as in the first study, test speakers also occur in training: only the split by speaker shows
@@ -124,11 +121,9 @@ def sex_forest(
 
 
 def _report(split_by: str, sex: Labels, predicted: Labels) -> list[dict[str, Any]]:
-    from sklearn.metrics import classification_report, recall_score
-
     report: Any = classification_report(sex, predicted, labels=["F", "M"], output_dict=True, zero_division=0.0)
     # over the sexes that occur: `balanced_accuracy_score` warns where one of them is only predicted
-    recalls = recall_score(sex, predicted, labels=sorted(set(sex)), average=None, zero_division=0.0)
+    recalls = [report[name]["recall"] for name in sorted(set(sex))]
     accuracies = {"accuracy": float(np.mean(sex == predicted)), "balanced_accuracy": float(np.mean(recalls))}
     return [
         {"split_by": split_by, "sex": name}
@@ -161,9 +156,6 @@ def accent_profiles(means: NDArray[np.float64], accents: Sequence[str]) -> tuple
 
 def tsne(points: NDArray[np.float64], seed: int) -> NDArray[np.float32]:
     """A t-SNE map [points, 2] by cosine distance, on one thread so that it is the same each time."""
-    from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
-
     perplexity = min(30.0, (len(points) - 1) / 3)
     mapper = TSNE(perplexity=perplexity, metric="cosine", init="random", random_state=seed, n_jobs=1)
     with threadpool_limits(1):

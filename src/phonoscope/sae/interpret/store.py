@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import soundfile as sf
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.sparse import csr_array
+from torchaudio.functional import melscale_fbanks
 
 from phonoscope.audio import read_audio, resample
 from phonoscope.files import write_json, write_parquet, write_safetensors
@@ -22,11 +25,9 @@ HOP, WINDOW, MELS = 160, 400, 64
 RANGE_DB = 70.0
 PEAK = 0.95
 BITS = 12  # the lower four of 16 bits stay empty, which makes a FLAC file a third smaller
-FAINT = 1e-3
-"""Least mel power of a clip's loudest point, so that silence stays white."""
+FAINT = 1e-3  # least mel power of a clip's loudest point, so that silence stays white
 TABLES = ("features", "phones", "windows", "means", "power", "forest")
-Audio = Callable[[str], NDArray[np.float32]]
-"""An utterance's audio at 16 kHz, [samples]."""
+Audio = Callable[[str], NDArray[np.float32]]  # an utterance's audio at 16 kHz, [samples]
 
 
 def save_interpretation(
@@ -80,8 +81,6 @@ def cut_clip(samples: NDArray[np.float32], frame: int, clip_s: float) -> NDArray
 
 def flac(clip: NDArray[np.float32]) -> bytes:
     """A clip as mono FLAC at 16 kHz, its peak at 0.95, rounded to 12 bits."""
-    import soundfile as sf
-
     peak = float(np.abs(clip).max(initial=0.0))
     steps = np.rint(clip * (PEAK / peak if peak > 1e-4 else 1.0) * 2 ** (BITS - 1))
     buffer = io.BytesIO()
@@ -94,8 +93,6 @@ def spectrogram(clip: NDArray[np.float32]) -> NDArray[np.uint8]:
 
     255 is 70 dB and more below the clip's loudest point.
     """
-    from torchaudio.functional import melscale_fbanks
-
     window = torch.hann_window(WINDOW)
     # padded to twice the window: the lowest mel bands are hardly wider than a bin of the window alone
     bins = torch.stft(torch.from_numpy(clip), 2 * WINDOW, HOP, WINDOW, window, return_complex=True).abs().square()
@@ -107,8 +104,6 @@ def spectrogram(clip: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def strip_png(pictures: Sequence[NDArray[np.uint8]]) -> bytes:
     """Pictures of one size below each other, as one grey PNG."""
-    from PIL import Image
-
     buffer = io.BytesIO()
     Image.fromarray(np.concatenate(list(pictures))).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

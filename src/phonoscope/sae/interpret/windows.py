@@ -27,8 +27,8 @@ def top_windows(activations: sp.csr_array, places: Places, *, k: int, apart: int
     columns.sort_indices()
     row, value = columns.indices.astype(np.int64), columns.data
     feature = np.repeat(np.arange(columns.shape[1]), np.diff(columns.indptr))
-    order = np.lexsort((row, -value, feature))
-    # sorted like this, the first entry of a feature in a block is the block's highest frame, the earlier of equals
+    order = np.lexsort((-value, feature))  # stable: of equal values the earlier row first
+    # sorted like this, the first entry of a feature in a block is the block's highest frame
     blocks = int(frame.max(initial=0)) // apart + 1
     block = utterance * blocks + frame // apart
     cell = feature * (int(block.max(initial=0)) + 1) + block[row]

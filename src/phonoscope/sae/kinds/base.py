@@ -29,8 +29,7 @@ class Kind(Section):
 
     architecture: ClassVar[Literal["standard", "topk", "jumprelu"]] = "jumprelu"
     """SAELens' name of the inference form. Only `jumprelu` has a threshold on disk."""
-    learns_threshold: ClassVar[bool] = False
-    """Whether the threshold is a trained parameter."""
+    learns_threshold: ClassVar[bool] = False  # whether the threshold is a trained parameter
 
     def prefixes(self, width: int) -> tuple[int, ...]:
         """Numbers of leading features that reconstruct alone, ascending to all `width`."""

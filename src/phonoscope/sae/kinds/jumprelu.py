@@ -56,10 +56,8 @@ class JumpRelu(Kind):
     """Features above their trained threshold are active; the penalty is l0 * (L0 / k - 1)^2."""
 
     learns_threshold = True
-    l0: float = Field(default=1.0, ge=0)
-    """Weight of the penalty."""
-    bandwidth: float = Field(default=0.05, gt=0)
-    """Width of the rectangle that replaces the threshold's derivative."""
+    l0: float = Field(default=1.0, ge=0)  # weight of the penalty
+    bandwidth: float = Field(default=0.05, gt=0)  # width of the rectangle that replaces the threshold's derivative
 
     def start(self, model: SparseAutoencoder, batches: Iterable[Tensor]) -> None:
         model.calibrate(batches)

@@ -19,8 +19,7 @@ class Relu(Kind):
     """All positive features are active; the penalty weighs each activation by its decoder norm."""
 
     architecture = "standard"
-    l1: float = Field(default=0.2, ge=0)
-    """Weight of the L1 penalty."""
+    l1: float = Field(default=0.2, ge=0)  # weight of the L1 penalty
 
     def activate(self, model: SparseAutoencoder, pattern: Pattern, values: Tensor) -> tuple[Tensor, Tensor]:
         # without the norms a crosscoder, whose rows are free, would escape: small activations, long rows
