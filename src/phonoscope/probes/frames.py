@@ -22,25 +22,24 @@ from phonoscope.stats import leading_axes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phonoscope.config.probes import ClassWeight
+    from phonoscope.config.probes import ClassifierConfig
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 BLOCK_FRAMES = 8_192
-HELD_BYTES = 2**28
-"""Largest size of frames, in bytes, that are held in memory between the passes of L-BFGS."""
+HELD_BYTES = 2**28  # largest size of the frames that are held in memory between the passes of L-BFGS
 
 
 class FrameVectors(ABC):
     """The vectors of many frames, read some rows at a time."""
 
-    @property
-    @abstractmethod
-    def dims(self) -> int:
-        """Numbers of a vector."""
-
     @abstractmethod
     def rows(self, index: slice | NDArray[np.int64]) -> Array:
         """Some frames' vectors, [m, dims]."""
+
+    @property
+    def dims(self) -> int:
+        """Numbers of a vector."""
+        return self.rows(slice(0)).shape[1]
 
     def blocks(self, keep: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.int64], Array]]:
         """The frames where `keep` [frames] is true, block by block: their indices [m] and vectors [m, dims]."""
@@ -57,10 +56,6 @@ class ArrayVectors(FrameVectors):
     array: NDArray[Any]
     index: NDArray[np.int64] | None = None
 
-    @property
-    def dims(self) -> int:
-        return self.array.shape[1]
-
     def rows(self, index: slice | NDArray[np.int64]) -> Array:
         return np.asarray(self.array[index if self.index is None else self.index[index]], dtype=np.float64)
 
@@ -75,13 +70,9 @@ class SummedCodes(FrameVectors):
     codes: NDArray[np.integer]
     codebooks: Sequence[NDArray[Any]]
 
-    @property
-    def dims(self) -> int:
-        return self.codebooks[0].shape[1]
-
     def rows(self, index: slice | NDArray[np.int64]) -> Array:
         codes = np.asarray(self.codes[index])
-        total = np.zeros((len(codes), self.dims))
+        total = np.zeros((len(codes), self.codebooks[0].shape[1]))
         for layer, codebook in enumerate(self.codebooks):
             total += codebook[codes[:, layer]]
         return total
@@ -94,10 +85,6 @@ class ProjectedVectors(FrameVectors):
     vectors: FrameVectors
     mean: Array
     axes: Array
-
-    @property
-    def dims(self) -> int:
-        return self.axes.shape[1]
 
     def rows(self, index: slice | NDArray[np.int64]) -> Array:
         return (self.vectors.rows(index) - self.mean) @ self.axes
@@ -127,20 +114,17 @@ def fit_probe_index(
     vectors: FrameVectors,
     index: NDArray[np.integer],
     classes: Sequence[str],
-    *,
-    C: float = 1.0,
-    class_weight: ClassWeight = "balanced",
-    max_iter: int = 1000,
-    tolerance: float = 1e-6,
+    settings: ClassifierConfig,
     precision: type[np.floating] = np.float64,
 ) -> Probe:
     """As `fit_probe`, on frames: `vectors` [n, dims], which may be a memory map; `index` [n] are their classes.
 
-    Frames of a negative index are left out. Single `precision` takes half the time, and reaches a `tolerance` of 1e-4.
+    Frames of a negative index are left out. Single `precision` takes half the time, and reaches a tolerance of 1e-4.
     Raises `DataError` if fewer than two classes have frames.
     """
     keep = index >= 0
-    seen, weights, names = seen_classes(np.bincount(index[keep], minlength=len(classes)), classes, class_weight)
+    totals = np.bincount(index[keep], minlength=len(classes))
+    seen, weights, names = seen_classes(totals, classes, settings.class_weight)
     labels = np.searchsorted(seen, index)
     mean, scale = standardise(vectors, keep)
     # weighted moments of the standardised frames, for their centre and principal axes
@@ -180,7 +164,8 @@ def fit_probe_index(
             gradient[-1] += odds.sum(axis=0)
         return loss, gradient
 
-    return minimise(Problem(data, axes, spread, centre, mass, mean, scale, names), C, max_iter, tolerance)
+    problem = Problem(data, axes, spread, centre, mass, mean, scale, names)
+    return minimise(problem, settings.C, settings.max_iter, settings.tolerance)
 
 
 def _positive(matrix: Array) -> tuple[Array, Array]:

@@ -36,10 +36,8 @@ AnyProbe = Probe | MlpProbe
 class TableInput:
     """Frames whose vector is one of finitely many rows: the fast path. Methods are those of `FrameInput`."""
 
-    codes: NDArray[np.integer]
-    """[n]"""
-    codebook: NDArray[Any]
-    """[codes, dims]"""
+    codes: NDArray[np.integer]  # [n]
+    codebook: NDArray[Any]  # [codes, dims]
 
     def table(self, examples: Examples) -> Any:
         """All that a linear probe can learn from the examples: a `ClassTable`, of values a `ValueTable`."""
@@ -56,8 +54,7 @@ class TableInput:
         return fit_ridge(self.table(train), self.codebook, alpha=config.alpha)
 
     def fit_mlp(self, train: Examples, config: ProbeConfig, seed: int) -> MlpProbe:
-        weight = config.classifier.class_weight
-        return fit_mlp(self.table(train), self.codebook, config.mlp, class_weight=weight, seed=seed)
+        return fit_mlp(self.table(train), self.codebook, config, seed)
 
     def predict(self, probe: AnyProbe, keep: NDArray[np.bool_]) -> NDArray[Any]:
         # once for each code, however many frames there are
@@ -68,7 +65,7 @@ class TableInput:
         return replace(self, codebook=(self.codebook - mean) @ axes)
 
     def permuted(self, train: Examples, seed: int) -> TableInput:
-        """The same frames on a codebook whose rows are permuted over the codes that the train frames use."""
+        """The same frames, the codebook's rows permuted over the codes that the train frames use."""
         return replace(self, codebook=permute_rows(self.codebook, self.table(train).frames > 0, seed))
 
     def means(self, utterances: NDArray[np.integer], count: int) -> Array:
@@ -86,14 +83,11 @@ class FrameInput:
         """The linear probe. Raises `DataError` if fewer than two classes have frames, or no value is there."""
         if not train.classes:
             return fit_ridge_frames(self.vectors, train.targets, alpha=config.alpha)
-        settings = config.classifier.model_dump()
-        # single precision: half the time, and enough for a tolerance of 1e-4
-        return fit_probe_index(self.vectors, train.targets, train.classes, precision=np.float32, **settings)
+        return fit_probe_index(self.vectors, train.targets, train.classes, config.classifier, np.float32)
 
     def fit_mlp(self, train: Examples, config: ProbeConfig, seed: int) -> MlpProbe:
         """The probe with one hidden layer. Raises `DataError` if fewer than two classes have frames."""
-        weight = config.classifier.class_weight
-        return fit_mlp_index(self.vectors, train.targets, train.classes, config.mlp, class_weight=weight, seed=seed)
+        return fit_mlp_index(self.vectors, train.targets, train.classes, config, seed)
 
     def predict(self, probe: AnyProbe, keep: NDArray[np.bool_]) -> NDArray[Any]:
         """Indices into `probe.classes`, or for a regression the values, of the frames kept; `keep` is [n]."""
@@ -115,14 +109,10 @@ Input = TableInput | FrameInput
 class CodecInputs:
     """Everything of a codec that can be probed. Rows are the labelled frames, in the order of the token table."""
 
-    codes: NDArray[np.integer]
-    """[n, layers], an array or memory map."""
-    codebooks: Sequence[NDArray[Any]]
-    """One [codes, dims] a layer."""
-    latent: FrameVectors | None = None
-    """[n, dims]"""
-    untrained_codes: NDArray[np.integer] | None = None
-    """[n, layers]: the codes of the same class with random weights."""
+    codes: NDArray[np.integer]  # [n, layers], an array or memory map
+    codebooks: Sequence[NDArray[Any]]  # one [codes, dims] a layer
+    latent: FrameVectors | None = None  # [n, dims]
+    untrained_codes: NDArray[np.integer] | None = None  # [n, layers], of the same class with random weights
     untrained_codebooks: Sequence[NDArray[Any]] = ()
 
     def make(self, name: str, layer: int) -> Input | None:
