@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from phonoscope.config.probes import ClassWeight
 from phonoscope.probes.solvers import class_weights
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phonoscope.config.probes import ClassWeight
-    from phonoscope.probes.tables import ClassTable, ValueTable
+from phonoscope.probes.tables import ClassTable, ValueTable
 
 
 def permute_rows(codebook: NDArray[Any], used: NDArray[np.bool_], seed: int) -> NDArray[Any]:

@@ -11,20 +11,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from phonoscope.config.probes import ClassifierConfig
 from phonoscope.errors import DataError
 from phonoscope.probes.solvers import Probe, Problem, minimise, seen_classes
 from phonoscope.stats import leading_axes
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phonoscope.config.probes import ClassifierConfig
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
+Array = NDArray[np.float64]
 BLOCK_FRAMES = 8_192
 HELD_BYTES = 2**28  # largest size of the frames that are held in memory between the passes of L-BFGS
 

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phonoscope.compute import derive_seed
+from phonoscope.config.probes import ProbeConfig
 from phonoscope.probes import controls
 from phonoscope.probes.examples import Examples, Fitted, Fitter, Scores, score
 from phonoscope.probes.information import assign_blocks, linear_log2, mutual_information, online_costs
-from phonoscope.probes.inputs import Input, TableInput
-from phonoscope.probes.scores import paired_difference
+from phonoscope.probes.inputs import AnyProbe, Input, TableInput
+from phonoscope.probes.scores import Statistics, paired_difference
 from phonoscope.probes.tables import count_pairs
 from phonoscope.stats import draw_resamples, interval
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phonoscope.config.probes import ProbeConfig
-    from phonoscope.probes.inputs import AnyProbe
-    from phonoscope.probes.scores import Statistics
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
+Array = NDArray[np.float64]
 NONE = float("nan")
-BY_CODE = ("permuted", "matched_permuted", "lookup")
-"""Controls that need a table."""
+BY_CODE = ("permuted", "matched_permuted", "lookup")  # controls that need a table
 CLASSES_ONLY = ("mlp", "pooled")
 
 
@@ -53,20 +48,16 @@ class Probing:
         self.examples, self.source, self.config = examples, source, config
         self.seed, self.control_seed = seed, control_seed
         self.null = examples.permuted(derive_seed(seed, "null")) if config.label_null else None
-        self.linear: Scores | None = None
-        """Scores of the linear probe, once it was fitted."""
+        self.linear: Scores | None = None  # once the linear probe was fitted
 
     def measures(self, name: str) -> Iterator[Measure]:
         """All measures of one probe or control by name; none where it does not apply to the task or input."""
         table = isinstance(self.source, TableInput)
         if (name in BY_CODE and not table) or (name in CLASSES_ONLY and not self.examples.classes):
             return
-        if name in ("permuted", "matched_permuted"):
-            yield from self._permuted(matched=name == "matched_permuted")
-        elif name in ("lookup", "majority"):
-            yield from self._readouts(name)
-        else:
-            yield from self._fitted(name)
+        kinds = {"permuted": self._permuted, "matched_permuted": self._permuted}
+        kinds |= {"lookup": self._readouts, "majority": self._readouts}
+        yield from kinds.get(name, self._fitted)(name)
 
     def _fitted(self, name: str) -> Iterator[Measure]:
         """Scores with intervals and null, and selectivity."""
@@ -87,7 +78,7 @@ class Probing:
             yield from self._selectivity(name, result, nulls, fit, source)
 
     def _fit(self, name: str, source: Input, train: Examples) -> Fitted:
-        """Fit the probe of a name; predictions are indices into the examples' classes, some of which train may lack."""
+        """Predictions are indices into the examples' classes, some of which train may lack."""
         if name == "matched":
             source = source.reduced(train, self.config.matched_dims)
         probe: AnyProbe
@@ -103,12 +94,12 @@ class Probing:
 
         return Fitted(predict, bool(getattr(probe, "converged", True)), probe)
 
-    def _permuted(self, *, matched: bool) -> Iterator[Measure]:
+    def _permuted(self, name: str) -> Iterator[Measure]:
         """Mean score over codebooks with permuted rows, which have lost their geometry."""
 
         def fit(draw: int, source: Input, train: Examples) -> Fitted:
             # the same components and the same draws as the probe that this is the control of
-            reader = source.reduced(train, self.config.matched_dims) if matched else source
+            reader = source.reduced(train, self.config.matched_dims) if name == "matched_permuted" else source
             assert isinstance(reader, TableInput)
             seed = derive_seed(self.control_seed, "permuted", draw)
             return self._fit("linear", reader.permuted(train, seed), train)
@@ -118,7 +109,7 @@ class Probing:
         values, converged = [_values(result.statistics) for result in results], all(r.converged for r in results)
         for metric in values[0]:
             mean = float(np.mean([value[metric] for value in values]))
-            yield Measure("matched_permuted" if matched else "permuted", metric, mean, converged=converged)
+            yield Measure(name, metric, mean, converged=converged)
 
     def _readouts(self, name: str) -> Iterator[Measure]:
         """Scores of the best prediction by code for each metric, or of the one best prediction for all frames."""
@@ -157,7 +148,7 @@ class Probing:
         # drawn by the classes' frequency: nothing but memory of the codes can tell them
         rng, totals = np.random.default_rng(derive_seed(self.seed, "control")), self.examples.totals()
         of_code = rng.choice(len(totals), size=len(source.codebook), p=totals / totals.sum())
-        relabelled = self.examples.relabelled(of_code[source.codes])
+        relabelled = replace(self.examples, targets=np.where(self.examples.kept, of_code[source.codes], -1))
         if not relabelled.can_be_scored():
             return
         control = score(relabelled, source, fit)
@@ -184,10 +175,8 @@ def information_measures(examples: Examples, source: TableInput, config: ProbeCo
         confidence=config.bootstrap.confidence,
     )
     scales = {"mi_bits": 1.0, "mi_share": 1 / result.entropy}
-    return [
-        Measure("table", name, *(scale * part for part in (result.value, result.low, result.high, result.null)))
-        for name, scale in scales.items()
-    ]
+    parts = result.value, result.low, result.high, result.null
+    return [Measure("table", name, *(scale * part for part in parts)) for name, scale in scales.items()]
 
 
 def description_measures(examples: Examples, source: TableInput, config: ProbeConfig, seed: int) -> list[Measure]:

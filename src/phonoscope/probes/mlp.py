@@ -37,14 +37,10 @@ class MlpProbe:
     scale: Array
     classes: tuple[str, ...]
 
-    def outputs(self, vectors: NDArray[Any]) -> Array:
-        """Logits: [n, dims] -> [n, classes]."""
-        hidden = ((vectors - self.mean) / self.scale) @ self.hidden_weight.T + self.hidden_bias
-        return np.maximum(hidden, 0.0) @ self.weight.T + self.bias
-
     def predict(self, vectors: NDArray[Any]) -> NDArray[np.int64]:
         """Indices into `classes`: [n, dims] -> [n]."""
-        return self.outputs(vectors).argmax(axis=1)
+        hidden = ((vectors - self.mean) / self.scale) @ self.hidden_weight.T + self.hidden_bias
+        return (np.maximum(hidden, 0.0) @ self.weight.T + self.bias).argmax(axis=1)
 
 
 def fit_mlp(table: ClassTable, codebook: NDArray[Any], config: ProbeConfig, seed: int) -> MlpProbe:

@@ -4,38 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from phonoscope.data import Labels, Latents, Manifest, Tokens
 from phonoscope.errors import DataError
 from phonoscope.probes.frames import ArrayVectors
 from phonoscope.probes.tables import ClassTable, Table, ValueTable, count_pairs
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phonoscope.data import Labels, Latents, Manifest, Tokens
-    from phonoscope.probes.tasks import Task
+from phonoscope.probes.tasks import Task
 
 
 class Groups(NamedTuple):
     """Utterances whose frames need not be told apart, so that counting them is enough."""
 
-    of: NDArray[np.int64]
-    """The group of each utterance [utterances]; -1 where every frame is kept."""
-    first: NDArray[np.int64]
-    """One utterance of each group, [groups]."""
+    of: NDArray[np.int64]  # the group of each utterance [utterances]; -1 where every frame is kept
+    first: NDArray[np.int64]  # one utterance of each group, [groups]
 
 
 @dataclass(frozen=True)
 class LabelledFrames:
     """Frames of a token table that have labels, in its order."""
 
-    utterances: NDArray[np.int64]
-    """[n], indices into the manifest."""
-    codes: NDArray[np.int16]
-    """[n, layers]"""
+    utterances: NDArray[np.int64]  # [n], indices into the manifest
+    codes: NDArray[np.int16]  # [n, layers]
     targets: dict[str, tuple[NDArray[Any], tuple[str, ...]]]
     """By task: targets [n] and classes, as in `Examples`."""
     counted: dict[str, list[tuple[tuple[int, Table], ...]]] = field(default_factory=dict)
@@ -98,17 +91,17 @@ def read_frames(
         codes.append(frames.codes[kept].astype(np.int16))
     if not codes:
         raise DataError(f"{tokens.name}: no frames of the manifest's utterances")
-    united = {name: column.united() for name, column in columns.items()}
-    counted = {
-        name: [tuple(zip(groups.first.tolist(), tables, strict=True)) for tables in layers]
-        for name, (_, _, layers) in united.items()
-    }
-    targets = {name: (target, classes) for name, (target, classes, _) in united.items()}
-    return LabelledFrames(np.concatenate(utterances), np.concatenate(codes), targets, counted if shape else {})
+    result = LabelledFrames(np.concatenate(utterances), np.concatenate(codes), {})
+    for name, column in columns.items():
+        target, classes, layers = column.united()
+        result.targets[name] = target, classes
+        if shape:
+            result.counted[name] = [tuple(zip(groups.first.tolist(), tables, strict=True)) for tables in layers]
+    return result
 
 
+# targets of the kept frames, the classes, and the tables of the others by layer and group
 United = tuple["NDArray[Any]", tuple[str, ...], list[list[Table]]]
-"""Targets of the kept frames, the classes, and the tables of the others by layer and group."""
 
 
 class _Classes:
@@ -116,8 +109,7 @@ class _Classes:
 
     def __init__(self, groups: int, sizes: Sequence[int]) -> None:
         self.shapes = [(groups, size) for size in sizes]
-        self.place: dict[str, int] = {}
-        """Classes in order of appearance: a batch need not name all."""
+        self.place: dict[str, int] = {}  # classes in order of appearance: a batch need not name all
         self.kept: list[NDArray[np.int32]] = []
         self.counts = [np.zeros((groups * size, 0), dtype=np.int64) for size in sizes]
 

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 Row = tuple[Any, ...]
-LATENT_LAYER = 0
-"""Stands in column `layer` for an input that belongs to no layer."""
+LATENT_LAYER = 0  # stands in column `layer` for an input that belongs to no layer
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,9 @@ class ProbeResult:
     """Tidy tables with the columns `COLUMNS`, `CLASS_COLUMNS` and `CONFUSION_COLUMNS`, and the probes of the layers."""
 
     table: pd.DataFrame
-    classes: pd.DataFrame
-    """Precision, recall and F1 of the linear probe by class."""
-    confusion: pd.DataFrame
-    """Eval frames by class and the linear probe's prediction; pairs without frames are left out."""
-    tasks: dict[str, TaskResult]
-    """The linear probes of the layers, for tasks with one fold."""
+    classes: pd.DataFrame  # precision, recall and F1 of the linear probe by class
+    confusion: pd.DataFrame  # eval frames by class and the linear probe's prediction, without the pairs that lack any
+    tasks: dict[str, TaskResult]  # the linear probes of the layers, for tasks with one fold
 
 
 class _Job(NamedTuple):
@@ -62,8 +58,7 @@ class _Job(NamedTuple):
         return self.posed.task.name, self.posed.split, self.input, self.layer
 
 
-Done = tuple[list[Measure], Scores | None]
-"""The measures of a job, and the scores of its linear probe."""
+Done = tuple[list[Measure], Scores | None]  # the measures of a job, and the scores of its linear probe
 
 
 def probe_tokens(

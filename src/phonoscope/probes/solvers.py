@@ -11,19 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from phonoscope.config.probes import ClassWeight
 from phonoscope.errors import DataError
+from phonoscope.probes.tables import ClassTable, ValueTable
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phonoscope.config.probes import ClassWeight
-    from phonoscope.probes.tables import ClassTable, ValueTable
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -34,12 +31,9 @@ class Probe:
     C * loss + penalty for a classifier, the residual sum of squares + penalty for a regression.
     """
 
-    weight: Array
-    """[outputs, dims]"""
-    bias: Array
-    """[outputs]"""
-    mean: Array
-    """[dims]"""
+    weight: Array  # [outputs, dims]
+    bias: Array  # [outputs]
+    mean: Array  # [dims]
     scale: Array
     classes: tuple[str, ...]
     objective: float
@@ -83,25 +77,18 @@ def seen_classes(
     return seen, class_weights(totals[seen], class_weight), tuple(classes[i] for i in seen.tolist())
 
 
-class TrainRows(NamedTuple):
-    """A class table as a small training set: a row for each code that has frames."""
+def train_rows(
+    table: ClassTable, codebook: NDArray[Any], class_weight: ClassWeight
+) -> tuple[Array, Array, Array, Array, tuple[str, ...]]:
+    """Standardised rows [codes in use, dims], soft targets [codes in use, classes], mean, scale and classes.
 
-    rows: Array
-    """[codes in use, dims], standardised."""
-    targets: Array
-    """Soft targets [codes in use, classes]: the frames of a code share one row, so their loss terms add up."""
-    mean: Array
-    scale: Array
-    classes: tuple[str, ...]
-
-
-def train_rows(table: ClassTable, codebook: NDArray[Any], class_weight: ClassWeight) -> TrainRows:
-    """Raises `DataError` if fewer than two classes have frames."""
+    The frames of a code share one row, so their loss terms add up. Raises `DataError` as `seen_classes`.
+    """
     seen, weights, names = seen_classes(table.counts.sum(axis=0), table.classes, class_weight)
     used = table.frames > 0
     counts, rows = table.counts[used][:, seen], codebook[used]
     mean, scale = standardisation(rows, counts.sum(axis=1))
-    return TrainRows((rows - mean) / scale, counts * weights, mean, scale, names)
+    return (rows - mean) / scale, counts * weights, mean, scale, names
 
 
 def fit_probe(
@@ -140,19 +127,15 @@ class Problem(NamedTuple):
     """The data term of a softmax regression, in coordinates along the principal axes of its vectors.
 
     The penalty is rotation-invariant and the intercept free of it, so standardised vectors are centred under the target
-    weights and turned to their principal axes, where directions that no vector has drop out.
+    weights and turned to their principal axes, where directions that no vector has drop out. `data` takes coefficients
+    [rank + 1, classes], the last of them intercepts, and gives the loss and its gradient, of the same shape.
     """
 
     data: Callable[[Array], tuple[float, Array]]
-    """Coefficients [rank + 1, classes], the last of them intercepts, -> loss and its gradient, of the same shape."""
-    axes: Array
-    """[dims, rank]"""
-    spread: Array
-    """Square root of the weighted sum of squares along each axis, [rank]."""
-    centre: Array
-    """[dims]"""
-    mass: float
-    """Total weight."""
+    axes: Array  # [dims, rank]
+    spread: Array  # square root of the weighted sum of squares along each axis, [rank]
+    centre: Array  # [dims]
+    mass: float  # total weight
     mean: Array
     scale: Array
     classes: tuple[str, ...]

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 
 def count_pairs(rows: NDArray[np.integer], columns: NDArray[np.integer], shape: tuple[int, int]) -> NDArray[np.int64]:
@@ -27,10 +24,8 @@ def count_pairs(rows: NDArray[np.integer], columns: NDArray[np.integer], shape: 
 class ClassTable:
     """Frames by code and class."""
 
-    classes: tuple[str, ...]
-    """Sorted names of the columns."""
-    counts: NDArray[np.int64]
-    """[codes, classes]"""
+    classes: tuple[str, ...]  # sorted names of the columns
+    counts: NDArray[np.int64]  # [codes, classes]
 
     @classmethod
     def from_frames(
