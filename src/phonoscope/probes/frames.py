@@ -45,6 +45,33 @@ class FrameVectors(ABC):
             if len(kept):
                 yield start + kept, self.rows(slice(start, start + BLOCK_FRAMES))[kept]
 
+    def standardisation(self, keep: NDArray[np.bool_]) -> tuple[Array, Array]:
+        """Mean and standard deviation [dims] of the frames kept; 1 where a dimension is constant."""
+        from sklearn.preprocessing import StandardScaler
+
+        scaler = StandardScaler()
+        for _, block in self.blocks(keep):
+            scaler.partial_fit(block)
+        return scaler.mean_, scaler.scale_
+
+    def principal_axes(self, keep: NDArray[np.bool_], dims: int) -> ProjectedVectors:
+        """The vectors on the first principal components of the frames where `keep` [frames] is true."""
+        # two passes: mean of squares less square of the mean would cancel where the mean is large
+        count, mean = int(keep.sum()), np.zeros(self.dims)
+        for _, block in self.blocks(keep):
+            mean += block.sum(axis=0) / count
+        scatter = np.zeros((len(mean), len(mean)))
+        for _, block in self.blocks(keep):
+            scatter += (block - mean).T @ (block - mean)
+        return ProjectedVectors(self, mean, leading_axes(scatter, dims))
+
+    def means(self, utterances: NDArray[np.integer], count: int) -> Array:
+        """The mean vector of each utterance [count, dims]; `utterances` [frames] are indices. Zero without frames."""
+        total = np.zeros((count, self.dims))
+        for index, block in self.blocks(np.ones(len(utterances), dtype=bool)):
+            np.add.at(total, utterances[index], block)
+        return total / np.maximum(np.bincount(utterances, minlength=count), 1)[:, None]
+
 
 @dataclass(frozen=True)
 class ArrayVectors(FrameVectors):
@@ -87,26 +114,6 @@ class ProjectedVectors(FrameVectors):
         return (self.vectors.rows(index) - self.mean) @ self.axes
 
 
-def principal_axes(vectors: FrameVectors, keep: NDArray[np.bool_], dims: int) -> ProjectedVectors:
-    """The vectors on the first principal components of the frames where `keep` [frames] is true."""
-    # two passes: mean of squares less square of the mean would cancel where the mean is large
-    count, mean = int(keep.sum()), np.zeros(vectors.dims)
-    for _, block in vectors.blocks(keep):
-        mean += block.sum(axis=0) / count
-    scatter = np.zeros((len(mean), len(mean)))
-    for _, block in vectors.blocks(keep):
-        scatter += (block - mean).T @ (block - mean)
-    return ProjectedVectors(vectors, mean, leading_axes(scatter, dims))
-
-
-def utterance_means(vectors: FrameVectors, utterances: NDArray[np.integer], count: int) -> Array:
-    """The mean vector of each utterance [count, dims]; `utterances` [frames] are their indices. Zero without frames."""
-    total = np.zeros((count, vectors.dims))
-    for index, block in vectors.blocks(np.ones(len(utterances), dtype=bool)):
-        np.add.at(total, utterances[index], block)
-    return total / np.maximum(np.bincount(utterances, minlength=count), 1)[:, None]
-
-
 def fit_probe_index(
     vectors: FrameVectors,
     index: NDArray[np.integer],
@@ -123,7 +130,7 @@ def fit_probe_index(
     totals = np.bincount(index[keep], minlength=len(classes))
     seen, weights, names = seen_classes(totals, classes, settings.class_weight)
     labels = np.searchsorted(seen, index)
-    mean, scale = standardise(vectors, keep)
+    mean, scale = vectors.standardisation(keep)
     # weighted moments of the standardised frames, for their centre and principal axes
     mass, first, second = 0.0, np.zeros(len(mean)), np.zeros((len(mean), len(mean)))
     for rows, block in vectors.blocks(keep):
@@ -172,16 +179,6 @@ def _positive(matrix: Array) -> tuple[Array, Array]:
     return values[keep], axes[:, keep]
 
 
-def standardise(vectors: FrameVectors, keep: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Mean and standard deviation [dims] of the frames kept; 1 where a dimension is constant."""
-    from sklearn.preprocessing import StandardScaler
-
-    scaler = StandardScaler()
-    for _, block in vectors.blocks(keep):
-        scaler.partial_fit(block)
-    return scaler.mean_, scaler.scale_
-
-
 def fit_ridge_frames(vectors: FrameVectors, values: NDArray[Any], *, alpha: float = 0.0) -> Probe:
     """As `fit_ridge`, on frames: `vectors` [n, dims] and `values` [n], those not finite left out.
 
@@ -190,7 +187,7 @@ def fit_ridge_frames(vectors: FrameVectors, values: NDArray[Any], *, alpha: floa
     keep = np.isfinite(values)
     if not keep.any():
         raise DataError("a regression needs at least one frame, and has none")
-    mean, scale = standardise(vectors, keep)
+    mean, scale = vectors.standardisation(keep)
     average = values[keep].mean(dtype=np.float64)
     centred = np.asarray(values, dtype=np.float64) - average
     moments, products = np.zeros((len(mean), len(mean))), np.zeros(len(mean))

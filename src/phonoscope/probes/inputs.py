@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phonoscope.probes.controls import permute_rows
-from phonoscope.probes.frames import (
-    FrameVectors,
-    SummedCodes,
-    fit_probe_index,
-    fit_ridge_frames,
-    principal_axes,
-    utterance_means,
-)
+from phonoscope.probes.frames import FrameVectors, SummedCodes, fit_probe_index, fit_ridge_frames
 from phonoscope.probes.mlp import MlpProbe, fit_mlp, fit_mlp_index
 from phonoscope.probes.solvers import Probe, fit_probe, fit_ridge
 from phonoscope.probes.tables import ClassTable, ValueTable, count_pairs
@@ -95,11 +88,11 @@ class FrameInput:
 
     def reduced(self, train: Examples, dims: int) -> FrameInput:
         """The same frames on the first principal components of the train frames; at most `dims`."""
-        return FrameInput(principal_axes(self.vectors, train.kept, dims))
+        return FrameInput(self.vectors.principal_axes(train.kept, dims))
 
     def means(self, utterances: NDArray[np.integer], count: int) -> Array:
         """The mean vector of each utterance [count, dims]; `utterances` [n] holds that of each frame."""
-        return utterance_means(self.vectors, utterances, count)
+        return self.vectors.means(utterances, count)
 
 
 Input = TableInput | FrameInput

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phonoscope.probes.frames import standardise
 from phonoscope.probes.solvers import seen_classes, train_rows
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def fit_mlp_index(
     seen, weights, names = seen_classes(totals, classes, config.classifier.class_weight)
     # row c: the weight of class c at its column, 0 elsewhere
     each, labels = np.diag(weights), np.searchsorted(seen, index)
-    mean, scale = standardise(vectors, index >= 0)
+    mean, scale = vectors.standardisation(index >= 0)
 
     def draw(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         chosen = np.sort(rng.choice(frames, size=config.mlp.batch_size))  # sorted, for memory maps

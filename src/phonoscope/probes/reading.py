@@ -113,9 +113,7 @@ class _Classes:
         self.kept: list[NDArray[np.int32]] = []
         self.counts = [np.zeros((groups * size, 0), dtype=np.int64) for size in sizes]
 
-    def add(
-        self, targets: NDArray[Any], names: Sequence[str], kept: NDArray[np.bool_], rows: NDArray[np.int64]
-    ) -> None:
+    def add(self, targets: NDArray[Any], names: Sequence[str], kept: NDArray[np.bool_], rows: NDArray[Any]) -> None:
         for name in names:
             self.place.setdefault(name, len(self.place))
         # the last entry stands for frames left out, whose index is -1
@@ -148,9 +146,7 @@ class _Values:
         self.kept: list[NDArray[np.float64]] = []
         self.tables = [ValueTable.from_frames(np.empty(0, int), np.empty(0), groups * size) for size in sizes]
 
-    def add(
-        self, targets: NDArray[Any], names: Sequence[str], kept: NDArray[np.bool_], rows: NDArray[np.int64]
-    ) -> None:
+    def add(self, targets: NDArray[Any], names: Sequence[str], kept: NDArray[np.bool_], rows: NDArray[Any]) -> None:
         self.kept.append(targets[kept])
         others = targets[~kept]
         for table, codes in zip(self.tables, rows.T, strict=True):

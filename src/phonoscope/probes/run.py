@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -20,7 +20,7 @@ from phonoscope.probes.pose import Posed, group_utterances, pose, sample_utteran
 from phonoscope.probes.reading import read_frames
 from phonoscope.probes.schema import CLASS_COLUMNS, COLUMNS, CONFUSION_COLUMNS
 from phonoscope.probes.store import TaskResult
-from phonoscope.probes.tasks import find_classifications, find_tasks
+from phonoscope.probes.tasks import Task, find_classifications, find_tasks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,48 +164,38 @@ def _measure(job: _Job, sample: NDArray[np.bool_] | None, config: ProbeConfig) -
 def _result(codec: str, jobs: Sequence[_Job], done: Sequence[Done]) -> ProbeResult:
     import pandas as pd
 
-    rows = [
-        (codec, *job.head, *measure[:-1], str(measure.converged).lower())
-        for job, (measures, _) in zip(jobs, done, strict=True)
-        for measure in measures
-    ]
-    fitted = [(job, linear) for job, (_, linear) in zip(jobs, done, strict=True) if linear]
-    classes = [row for job, scores in fitted for row in _class_rows(codec, job, scores.confusion)]
-    pairs = [row for job, scores in fitted for row in _pair_rows(codec, job, scores.confusion)]
+    rows: list[Row] = []
+    classes: list[Row] = []
+    pairs: list[Row] = []
+    layers: dict[str, dict[int, tuple[_Job, Scores]]] = {}
+    for job, (measures, linear) in zip(jobs, done, strict=True):
+        head, task, examples = (codec, *job.head), job.posed.task, job.posed.examples
+        rows += [(*head, *measure[:-1], str(measure.converged).lower()) for measure in measures]
+        if linear:
+            names, counts = examples.classes, linear.confusion
+            classes += [(*head, *row) for row in _class_rows(task, names, counts)]
+            pairs += [(*head, names[i], names[j], int(counts[i, j])) for i, j in np.argwhere(counts)]
+            # tasks with several folds have no one probe to save
+            if job.input == "layer" and len(examples.folds) == 1:
+                layers.setdefault(task.name, {})[job.layer] = job, linear
     return ProbeResult(
         pd.DataFrame(rows, columns=list(COLUMNS)),
         pd.DataFrame(classes, columns=list(CLASS_COLUMNS)),
         pd.DataFrame(pairs, columns=list(CONFUSION_COLUMNS)),
-        _saved(fitted),
+        {name: _task_result(list(parts.values())) for name, parts in layers.items()},
     )
 
 
-def _class_rows(codec: str, job: _Job, confusion: NDArray[np.int64]) -> Iterator[Row]:
+def _class_rows(task: Task, names: Sequence[str], confusion: NDArray[np.int64]) -> Iterator[Row]:
     """Scores by class in the task's order; `zero_division=0`."""
-    task, names = job.posed.task, job.posed.examples.classes
     true, predicted, hits = confusion.sum(axis=1), confusion.sum(axis=0), confusion.diagonal()
     for i in sorted(range(len(names)), key=lambda i: task.order(names[i])):
         scores = hits[i] / max(predicted[i], 1), hits[i] / max(true[i], 1), 2 * hits[i] / max(true[i] + predicted[i], 1)
-        yield (codec, *job.head, names[i], task.group(names[i]), int(true[i]), *map(float, scores))
+        yield (names[i], task.group(names[i]), int(true[i]), *map(float, scores))
 
 
-def _pair_rows(codec: str, job: _Job, confusion: NDArray[np.int64]) -> Iterator[Row]:
-    names = job.posed.examples.classes
-    for true, predicted in np.argwhere(confusion):
-        yield (codec, *job.head, names[true], names[predicted], int(confusion[true, predicted]))
-
-
-def _saved(fitted: Sequence[tuple[_Job, Scores]]) -> dict[str, TaskResult]:
-    """The linear probes of the layers by task; tasks with several folds have no one probe."""
-    layers: dict[str, dict[int, tuple[_Job, Scores]]] = {}
-    for job, scores in fitted:
-        if job.input == "layer" and len(job.posed.examples.folds) == 1:
-            layers.setdefault(job.posed.task.name, {})[job.layer] = job, scores
-    return {name: _task_result(parts) for name, parts in layers.items()}
-
-
-def _task_result(parts: Mapping[int, tuple[_Job, Scores]]) -> TaskResult:
-    jobs, scores = zip(*parts.values(), strict=True)
+def _task_result(parts: Sequence[tuple[_Job, Scores]]) -> TaskResult:
+    jobs, scores = zip(*parts, strict=True)
     posed, unseen = jobs[0].posed, {}
     fold, classes = posed.examples.folds[0], posed.examples.classes
     if classes:
@@ -215,7 +205,7 @@ def _task_result(parts: Mapping[int, tuple[_Job, Scores]]) -> TaskResult:
         message = "%s: eval has classes that train lacks; their frames count as errors: %s"
         logger.warning(message, posed.task.name, unseen)
     return TaskResult(
-        tuple(parts),
+        tuple(job.layer for job in jobs),
         # an input `layer` is a table, and the linear probe is a `Probe`
         [cast("TableInput", job.source).table(job.posed.examples.restricted(fold.train)) for job in jobs],
         [cast("Probe", each.probe) for each in scores],
