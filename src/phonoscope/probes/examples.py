@@ -108,8 +108,7 @@ class Fitted(NamedTuple):
     probe: AnyProbe | None = None
 
 
-Fitter = Callable[[Input, Examples], Fitted]
-"""Fits a probe to an input's frames with the targets of the train examples."""
+Fitter = Callable[[Input, Examples], Fitted]  # from an input's frames and the targets of the train examples
 
 
 class Scores(NamedTuple):

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from phonoscope.config.probes import ClassifierConfig
 from phonoscope.errors import DataError
 from phonoscope.probes.solvers import Probe, Problem, minimise, seen_classes
+from phonoscope.probes.tables import Array
 from phonoscope.stats import leading_axes
 
-Array = NDArray[np.float64]
 BLOCK_FRAMES = 8_192
 HELD_BYTES = 2**28  # largest size of the frames that are held in memory between the passes of L-BFGS
 

@@ -12,7 +12,7 @@ from phonoscope.probes.controls import permute_rows
 from phonoscope.probes.frames import FrameVectors, SummedCodes, fit_probe_index, fit_ridge_frames
 from phonoscope.probes.mlp import MlpProbe, fit_mlp, fit_mlp_index
 from phonoscope.probes.solvers import Probe, fit_probe, fit_ridge
-from phonoscope.probes.tables import ClassTable, ValueTable, count_pairs
+from phonoscope.probes.tables import Array, ClassTable, ValueTable, count_pairs
 from phonoscope.stats import weighted_pca
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from phonoscope.config.probes import ProbeConfig
     from phonoscope.probes.examples import Examples
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 AnyProbe = Probe | MlpProbe
 
 

@@ -17,10 +17,9 @@ from phonoscope.probes.examples import Examples, Fitted, Fitter, Scores, score
 from phonoscope.probes.information import assign_blocks, linear_log2, mutual_information, online_costs
 from phonoscope.probes.inputs import AnyProbe, Input, TableInput
 from phonoscope.probes.scores import Statistics, paired_difference
-from phonoscope.probes.tables import count_pairs
+from phonoscope.probes.tables import Array, count_pairs
 from phonoscope.stats import draw_resamples, interval
 
-Array = NDArray[np.float64]
 NONE = float("nan")
 BY_CODE = ("permuted", "matched_permuted", "lookup")  # controls that need a table
 CLASSES_ONLY = ("mlp", "pooled")
@@ -39,10 +38,7 @@ class Measure(NamedTuple):
 
 
 class Probing:
-    """The probes and controls of one task on one input, under one configuration.
-
-    `seed` belongs to task, split and layer; `control_seed` is that of the permuted codebooks.
-    """
+    """Probes and controls of one task on one input; `control_seed` is that of the permuted codebooks."""
 
     def __init__(self, examples: Examples, source: Input, config: ProbeConfig, seed: int, control_seed: int) -> None:
         self.examples, self.source, self.config = examples, source, config
@@ -79,13 +75,10 @@ class Probing:
 
     def _fit(self, name: str, source: Input, train: Examples) -> Fitted:
         """Predictions are indices into the examples' classes, some of which train may lack."""
+        config, seed = self.config, derive_seed(self.seed, "mlp")
         if name == "matched":
-            source = source.reduced(train, self.config.matched_dims)
-        probe: AnyProbe
-        if name == "mlp":
-            probe = source.fit_mlp(train, self.config, derive_seed(self.seed, "mlp"))
-        else:
-            probe = source.fit_linear(train, self.config)
+            source = source.reduced(train, config.matched_dims)
+        probe: AnyProbe = source.fit_mlp(train, config, seed) if name == "mlp" else source.fit_linear(train, config)
         column = np.array([train.classes.index(name) for name in probe.classes])
 
         def predict(keep: NDArray[np.bool_]) -> NDArray[Any]:
@@ -141,15 +134,12 @@ class Probing:
     def _selectivity(
         self, name: str, result: Scores, nulls: Mapping[str, float], fit: Fitter, source: TableInput
     ) -> Iterator[Measure]:
-        """Accuracy less that on the control task, a random class for every code (Hewitt and Liang 2019).
-
-        None where the codes in training have one random class, as those of a collapsed layer may.
-        """
+        """Accuracy less that on the control task, a random class for every code (Hewitt and Liang 2019)."""
         # drawn by the classes' frequency: nothing but memory of the codes can tell them
         rng, totals = np.random.default_rng(derive_seed(self.seed, "control")), self.examples.totals()
         of_code = rng.choice(len(totals), size=len(source.codebook), p=totals / totals.sum())
         relabelled = replace(self.examples, targets=np.where(self.examples.kept, of_code[source.codes], -1))
-        if not relabelled.can_be_scored():
+        if not relabelled.can_be_scored():  # the codes in training have one class, as those of a collapsed layer may
             return
         control = score(relabelled, source, fit)
         present = np.flatnonzero(result.statistics.frames)
@@ -166,14 +156,10 @@ def _values(statistics: Statistics) -> dict[str, float]:
 
 def information_measures(examples: Examples, source: TableInput, config: ProbeConfig, seed: int) -> list[Measure]:
     """Mutual information of code and label in bits, and as a share of the labels' entropy."""
-    keep = examples.kept
-    result = mutual_information(
-        *(source.codes[keep], examples.targets[keep], examples.frame_units()[keep]),
-        (len(source.codebook), len(examples.classes)),
-        draws=config.label_permutations,
-        seed=seed,
-        confidence=config.bootstrap.confidence,
-    )
+    keep, shape = examples.kept, (len(source.codebook), len(examples.classes))
+    codes, labels, units = source.codes[keep], examples.targets[keep], examples.frame_units()[keep]
+    draws, confidence = config.label_permutations, config.bootstrap.confidence
+    result = mutual_information(codes, labels, units, shape, draws=draws, seed=seed, confidence=confidence)
     scales = {"mi_bits": 1.0, "mi_share": 1 / result.entropy}
     parts = result.value, result.low, result.high, result.null
     return [Measure("table", name, *(scale * part for part in parts)) for name, scale in scales.items()]

@@ -16,12 +16,10 @@ if TYPE_CHECKING:
 
     from phonoscope.config.probes import MlpConfig, ProbeConfig
     from phonoscope.probes.frames import FrameVectors
-    from phonoscope.probes.tables import ClassTable
+    from phonoscope.probes.tables import Array, ClassTable
 
     Draw = Callable[[np.random.Generator], tuple[torch.Tensor, torch.Tensor]]
     """A batch: standardised vectors [m, dims] and the weight of every class for each, [m, classes]."""
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)

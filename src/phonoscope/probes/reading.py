@@ -29,8 +29,7 @@ class LabelledFrames:
 
     utterances: NDArray[np.int64]  # [n], indices into the manifest
     codes: NDArray[np.int16]  # [n, layers]
-    targets: dict[str, tuple[NDArray[Any], tuple[str, ...]]]
-    """By task: targets [n] and classes, as in `Examples`."""
+    targets: dict[str, tuple[NDArray[Any], tuple[str, ...]]]  # by task: targets [n] and classes, as in `Examples`
     counted: dict[str, list[tuple[tuple[int, Table], ...]]] = field(default_factory=dict)
     """By task and layer: the frames beside the n, as in `Examples.counted`."""
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 Row = tuple[Any, ...]
-LATENT_LAYER = 0  # stands in column `layer` for an input that belongs to no layer
 
 
 @dataclass(frozen=True)
@@ -81,14 +80,9 @@ def probe_tokens(
     tasks = list({task.name: task for task in named}.values())
     groups = group_utterances(tasks, manifest, split, config) if _counts_suffice(config) else None
     frames = read_frames(tokens, labels, manifest, tasks, groups)
-    return run_probes(
-        pose(frames, manifest, split, config),
-        CodecInputs(frames.codes, codebooks),
-        config,
-        codec=codec,
-        sample=sample_utterances(manifest, split, config),
-        workers=workers,
-    )
+    posed, inputs = pose(frames, manifest, split, config), CodecInputs(frames.codes, codebooks)
+    sample = sample_utterances(manifest, split, config)
+    return run_probes(posed, inputs, config, codec=codec, sample=sample, workers=workers)
 
 
 def _counts_suffice(config: ProbeConfig) -> bool:
@@ -128,7 +122,7 @@ def _jobs(posed: Sequence[Posed], inputs: CodecInputs, config: ProbeConfig) -> I
     chosen = [layer for layer in every if not config.layers or layer in config.layers]
     for one in posed:
         for name in config.inputs:
-            for layer in every if name == "layer" else [LATENT_LAYER] if name == "latent" else chosen:
+            for layer in every if name == "layer" else [0] if name == "latent" else chosen:
                 probed = one.probed and (name == "latent" or layer in chosen)
                 informed = one.informed and name in ("layer", "untrained")
                 source = inputs.make(name, layer) if probed or informed else None

@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 
 from phonoscope.config.probes import ClassWeight
 from phonoscope.errors import DataError
-from phonoscope.probes.tables import ClassTable, ValueTable
-
-Array = NDArray[np.float64]
+from phonoscope.probes.tables import Array, ClassTable, ValueTable
 
 
 @dataclass(frozen=True)

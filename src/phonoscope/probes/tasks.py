@@ -40,7 +40,6 @@ class Task:
 
 
 TASKS: dict[str, Task] = {}
-ALL = "all"
 
 
 def register(task: Task) -> Task:
@@ -53,9 +52,9 @@ def find_tasks(names: Sequence[str]) -> list[Task]:
     """Registered tasks; `all` stands for every one. Raises `ParamsError` naming the nearest name there is."""
     tasks: dict[str, Task] = {}
     for name in names:
-        if name != ALL and name not in TASKS:
+        if name not in {"all", *TASKS}:
             raise ParamsError(f"no task {name!r}; {nearest(name, TASKS)}")
-        tasks |= TASKS if name == ALL else {name: TASKS[name]}
+        tasks |= TASKS if name == "all" else {name: TASKS[name]}
     return list(tasks.values())
 
 
