@@ -97,17 +97,9 @@ class Examples:
         return np.unique(self.units[held_out])
 
 
-class Fitted(NamedTuple):
-    """A probe or control after its fit to the train frames of one fold.
-
-    `predict` takes a mask of the frames [n], and gives indices into the examples' classes, or values, of those kept.
-    """
-
-    predict: Callable[[NDArray[np.bool_]], NDArray[Any]]
-    converged: bool = True
-    probe: AnyProbe | None = None
-
-
+# which frames [n] -> their classes, as indices into those of the examples, or their values
+Predict = Callable[[NDArray[np.bool_]], NDArray[Any]]
+Fitted = tuple[Predict, AnyProbe | None]
 Fitter = Callable[[Input, Examples], Fitted]  # from an input's frames and the targets of the train examples
 
 
@@ -131,8 +123,9 @@ def score(examples: Examples, source: Input, fit: Fitter) -> Scores:
     origin = 0.0 if classes else examples.mean()
     total: Scores | None = None
     for train, evaluation in examples.sides():
-        fitted = fit(source, train)
-        true, predicted, rows = examples.targets[evaluation], fitted.predict(evaluation), row[evaluation]
+        predict, probe = fit(source, train)
+        converged = bool(getattr(probe, "converged", True)) and (total is None or total.converged)
+        true, predicted, rows = examples.targets[evaluation], predict(evaluation), row[evaluation]
         statistics: Any
         if classes:
             statistics = ClassStatistics.from_frames(rows, true, predicted, (len(units), classes))
@@ -142,7 +135,7 @@ def score(examples: Examples, source: Input, fit: Fitter) -> Scores:
             confusion = np.zeros((0, 0), dtype=np.int64)
         if total is not None:
             statistics, confusion = total.statistics + statistics, total.confusion + confusion
-        total = Scores(statistics, confusion, fitted.converged and (total is None or total.converged), fitted.probe)
+        total = Scores(statistics, confusion, converged, probe)
     if total is None:
         raise DataError("no fold has train frames of two classes and eval frames")
     return total

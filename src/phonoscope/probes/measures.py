@@ -85,7 +85,7 @@ class Probing:
             predicted = source.predict(probe, keep)
             return column[predicted] if train.classes else np.asarray(predicted, dtype=np.float64)
 
-        return Fitted(predict, bool(getattr(probe, "converged", True)), probe)
+        return predict, probe
 
     def _permuted(self, name: str) -> Iterator[Measure]:
         """Mean score over codebooks with permuted rows, which have lost their geometry."""
@@ -110,13 +110,13 @@ class Probing:
         def fit(metric: str, source: Input, train: Examples) -> Fitted:
             if name == "majority":
                 best = train.totals().argmax() if train.classes else train.mean()
-                return Fitted(lambda keep: np.full(int(keep.sum()), best))
+                return (lambda keep: np.full(int(keep.sum()), best)), None
             assert isinstance(source, TableInput)
             table, by_code = source.table(train), controls.lookup_classes if train.classes else controls.lookup_values
             if metric == "macro_f1":
                 by_code = partial(controls.smoothed_lookup_classes, class_weight=self.config.classifier.class_weight)
             best_of = by_code(table)
-            return Fitted(lambda keep: best_of[source.codes[keep]])
+            return (lambda keep: best_of[source.codes[keep]]), None
 
         for metric in ("macro_f1", "accuracy") if self.examples.classes else ("r2", "mae"):
             result = score(self.examples, self.source, partial(fit, metric))

@@ -103,10 +103,15 @@ def fit_probe(
     Classes without a frame are left out of `Probe.classes`. With two classes the objective is scikit-learn's binary
     one, written as a symmetric softmax. Raises `DataError` if fewer than two classes have frames.
     """
+    from scipy.linalg import svd
+
     rows, targets, mean, scale, classes = train_rows(table, np.asarray(codebook), class_weight)
     mass = targets.sum(axis=1)
     centre = mass @ rows / mass.sum()
-    axes, spread = _principal_axes(rows - centre, mass)
+    weighted = np.sqrt(mass)[:, None] * (rows - centre)
+    _, spread, right = svd(weighted, full_matrices=False)
+    rank = int((spread > _rounding(spread, weighted)).sum())
+    axes, spread = right[:rank].T, spread[:rank]
     features = np.column_stack([(rows - centre) @ axes, np.ones(len(rows))])
 
     def data(beta: Array) -> tuple[float, Array]:
@@ -175,16 +180,6 @@ def minimise(problem: Problem, C: float, max_iter: int, tolerance: float) -> Pro
     bias -= bias.mean()
     converged, total = bool(np.abs(result.jac).max() <= tolerance), float(result.fun * unit)
     return Probe(weight.T, bias, problem.mean, problem.scale, problem.classes, total, converged, int(result.nit))
-
-
-def _principal_axes(centred: Array, mass: Array) -> tuple[Array, Array]:
-    """Orthonormal axes [dims, rank] of weighted rows and the singular values [rank] along them."""
-    from scipy.linalg import svd
-
-    weighted = np.sqrt(mass)[:, None] * centred
-    _, spread, axes = svd(weighted, full_matrices=False)
-    rank = int((spread > _rounding(spread, weighted)).sum())
-    return axes[:rank].T, spread[:rank]
 
 
 def _rounding(spread: Array, matrix: Array) -> float:
