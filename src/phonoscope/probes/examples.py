@@ -113,10 +113,7 @@ class Scores(NamedTuple):
 
 
 def score(examples: Examples, source: Input, fit: Fitter) -> Scores:
-    """Fit to each fold's train frames and add up the scores on its eval frames.
-
-    Folds that cannot be scored are left out. Raises `DataError` if none is left.
-    """
+    """Fit and score on the train and eval frames of each fold that can be scored. Raises `DataError` if none can."""
     units, classes = examples.evaluated(), len(examples.classes)
     row = np.searchsorted(units, examples.frame_units())
     # R2 is made of sums of squares: about a value near the mean they lose no digits

@@ -86,13 +86,10 @@ class ArrayVectors(FrameVectors):
 
 @dataclass(frozen=True)
 class SummedCodes(FrameVectors):
-    """The sum of the code vectors of the first layers: the input of a decoder that uses these layers.
+    """The sum of the code vectors of the first layers: the input of a decoder that uses these layers."""
 
-    `codes` is an array or memory map [frames, layers or more], `codebooks` one [codes, dims] a layer.
-    """
-
-    codes: NDArray[np.integer]
-    codebooks: Sequence[NDArray[Any]]
+    codes: NDArray[np.integer]  # an array or memory map [frames, layers or more]
+    codebooks: Sequence[NDArray[Any]]  # one [codes, dims] a layer
 
     def rows(self, index: slice | NDArray[np.int64]) -> Array:
         codes = np.asarray(self.codes[index])

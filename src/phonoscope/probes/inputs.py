@@ -111,11 +111,11 @@ class CodecInputs:
         """An input by name; None if the codec lacks it, and for the sum of one layer, which is that layer."""
         if name == "latent":
             return None if self.latent is None else FrameInput(self.latent)
-        if name == "untrained":
-            if self.untrained_codes is None or layer > len(self.untrained_codebooks):
-                return None
-            return TableInput(np.asarray(self.untrained_codes[:, layer - 1]), self.untrained_codebooks[layer - 1])
-        codebook = self.codebooks[layer - 1]
         if name == "cumulative":
             return FrameInput(SummedCodes(self.codes, self.codebooks[:layer])) if layer > 1 else None
-        return TableInput(np.asarray(self.codes[:, layer - 1]), np.eye(len(codebook)) if name == "codes" else codebook)
+        untrained = self.untrained_codes, self.untrained_codebooks
+        codes, books = untrained if name == "untrained" else (self.codes, self.codebooks)
+        if codes is None or layer > len(books):
+            return None
+        codebook = books[layer - 1]
+        return TableInput(np.asarray(codes[:, layer - 1]), np.eye(len(codebook)) if name == "codes" else codebook)

@@ -41,10 +41,7 @@ class MlpProbe:
 
 
 def fit_mlp(table: ClassTable, codebook: NDArray[Any], config: ProbeConfig, seed: int) -> MlpProbe:
-    """Fit to the frames behind `table`, all of them in every step; `codebook` is [codes, dims].
-
-    Raises `DataError` if fewer than two classes have frames.
-    """
+    """Fit to all frames behind `table` in every step; `codebook` is [codes, dims]. Raises as `fit_probe`."""
     import torch
 
     rows, targets, mean, scale, classes = train_rows(table, codebook, config.classifier.class_weight)
@@ -55,10 +52,7 @@ def fit_mlp(table: ClassTable, codebook: NDArray[Any], config: ProbeConfig, seed
 def fit_mlp_index(
     vectors: FrameVectors, index: NDArray[np.integer], classes: Sequence[str], config: ProbeConfig, seed: int
 ) -> MlpProbe:
-    """Fit to frames, in random mini-batches; `index` [n] are their classes, negative for frames that are left out.
-
-    Raises `DataError` if fewer than two classes have frames.
-    """
+    """As `fit_mlp`, in random mini-batches of frames; `index` [n] are their classes, negative to leave a frame out."""
     import torch
 
     frames = np.flatnonzero(index >= 0)

@@ -84,10 +84,7 @@ def group_utterances(tasks: Sequence[Task], manifest: Manifest, split: Split, co
 
 
 def make_folds(kind: HeldOut, split: Split, manifest: Manifest, text_folds: int = 5) -> list[Fold]:
-    """The folds of a split; empty where it cannot be made (fewer than two speaker folds, or texts).
-
-    Texts are spread over folds of equal size (scikit-learn's `GroupKFold`): no text is in train and eval at once.
-    """
+    """The folds of a split; empty where it cannot be made (fewer than two speaker folds, or texts)."""
     if kind == "utterances":
         utterances = np.asarray(manifest.utterances)
         return [Fold(np.isin(utterances, split.train), np.isin(utterances, split.eval))]
@@ -101,6 +98,7 @@ def make_folds(kind: HeldOut, split: Split, manifest: Manifest, text_folds: int 
     distinct = len(set(texts))
     if distinct < 2:
         return []
+    # folds of equal size, and no text in train and eval at once
     parts = GroupKFold(min(text_folds, distinct)).split(texts, groups=texts)
     held_out = [np.isin(np.arange(len(texts)), evaluation) for _, evaluation in parts]
     return [Fold(~part, part) for part in held_out]

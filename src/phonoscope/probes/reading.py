@@ -40,10 +40,7 @@ class LabelledFrames:
         return {name: order[bounds[i] : bounds[i + 1]] for i, name in enumerate(manifest.utterances)}
 
     def vectors(self, latents: Latents, manifest: Manifest) -> ArrayVectors:
-        """The latent of every frame; frames of other utterances have none that could be used.
-
-        Raises `DataError` if an utterance has another number of frames.
-        """
+        """The latents of the utterances that have them. Raises `DataError` for one with another number of frames."""
         index = np.full(len(self.utterances), -1)
         for name, rows in self.places(manifest).items():
             if name in latents:

@@ -49,13 +49,11 @@ class Probe:
 
 
 def standardisation(codebook: NDArray[Any], weights: NDArray[Any]) -> tuple[Array, Array]:
-    """Mean and standard deviation [dims] of the frames that a weighted codebook [codes, dims] stands for.
-
-    A constant dimension gets scale 1, as in scikit-learn's `StandardScaler`.
-    """
+    """Mean and standard deviation [dims] of the frames that a weighted codebook [codes, dims] stands for."""
     rows, share = codebook.astype(np.float64), weights / weights.sum()
     mean = share @ rows
     variance = share @ (rows - mean) ** 2
+    # constant dimensions get scale 1, as in scikit-learn's `StandardScaler`
     constant = variance <= 1e-14 * np.maximum(mean**2, np.finfo(np.float64).tiny)
     return mean, np.where(constant, 1.0, np.sqrt(variance))
 

@@ -71,7 +71,6 @@ class TaskResult:
 
 
 def _arrays(kind: Any) -> list[str]:
-    """Names of the arrays of a table or of statistics."""
     return [field.name for field in fields(kind) if field.name != "classes"]
 
 
