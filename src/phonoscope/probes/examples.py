@@ -70,7 +70,6 @@ class Examples:
         return sum((table.counts.sum(axis=0) for _, table in self.counted), totals)
 
     def mean(self) -> float:
-        """Mean of the values."""
         values = self.targets[self.kept]
         if not self.counted:
             return float(values.mean(dtype=np.float64)) if len(values) else 0.0

@@ -9,9 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from phonoscope.compute import derive_seed, parallel_map
+from phonoscope.config.probes import ProbeConfig
+from phonoscope.data import Labels, Manifest, Split, Tokens
 from phonoscope.errors import DataError
 from phonoscope.probes.examples import Scores
 from phonoscope.probes.inputs import CodecInputs, Input, TableInput
@@ -19,16 +22,12 @@ from phonoscope.probes.measures import Measure, Probing, description_measures, i
 from phonoscope.probes.pose import Posed, group_utterances, pose, sample_utterances
 from phonoscope.probes.reading import read_frames
 from phonoscope.probes.schema import CLASS_COLUMNS, COLUMNS, CONFUSION_COLUMNS
+from phonoscope.probes.solvers import Probe
 from phonoscope.probes.store import TaskResult
 from phonoscope.probes.tasks import Task, find_classifications, find_tasks
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
-
-    from phonoscope.config.probes import ProbeConfig
-    from phonoscope.data import Labels, Manifest, Split, Tokens
-    from phonoscope.probes.solvers import Probe
 
 logger = logging.getLogger(__name__)
 Row = tuple[Any, ...]
