@@ -38,14 +38,10 @@ class Planted:
         """The same frames out of a token table, with the targets of `tasks`."""
         names = self.manifest.utterances
         at = [self.frames.utterances == i for i in range(len(names))]
-        tokens = Tokens.from_arrays(
-            {n: self.frames.codes[rows].T for n, rows in zip(names, at, strict=True)}, [SIZE] * 3
-        )
-        phones, classes = self.frames.targets["phone"]
-        labels = Labels.from_frames(
-            np.array(names)[self.frames.utterances], np.array(classes)[phones], self.frames.targets["pitch"][0]
-        )
-        return read_frames(tokens, labels, self.manifest, tasks)
+        codes = {name: self.frames.codes[rows].T for name, rows in zip(names, at, strict=True)}
+        (phones, classes), (f0, _) = self.frames.targets["phone"], self.frames.targets["pitch"]
+        labels = Labels.from_frames(np.array(names)[self.frames.utterances], np.array(classes)[phones], f0)
+        return read_frames(Tokens.from_arrays(codes, [SIZE] * 3), labels, self.manifest, tasks)
 
 
 def plant(*, utterances: int = 48, frames: int = 40, reliability: float = 0.9, seed: int = 0) -> Planted:

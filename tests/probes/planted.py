@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -39,8 +38,10 @@ class Corpus:
     def evaluation(self) -> list[str]:
         return self.utterances[len(self.utterances) * 3 // 4 :]
 
-    def frames_of(self, ids: Sequence[str]) -> NDArray[np.bool_]:
-        return np.isin(np.array(self.utterances)[self.utterance], np.array(ids))
+    @property
+    def held_out(self) -> NDArray[np.bool_]:
+        """Whether each frame is one of eval."""
+        return np.isin(self.names, self.evaluation)
 
     @property
     def names(self) -> NDArray[np.str_]:
@@ -54,8 +55,7 @@ class Corpus:
 
     @property
     def manifest(self) -> Manifest:
-        speakers = [self.speakers[name] for name in self.utterances]
-        return Manifest.from_arrays(self.utterances, speaker=speakers)
+        return Manifest.from_arrays(self.utterances, speaker=[self.speakers[name] for name in self.utterances])
 
     @property
     def split(self) -> Split:

@@ -17,14 +17,8 @@ PHONES = np.where(np.array(CORPUS.phone) == "SIL", "", np.array(CORPUS.phone))
 
 def test_arrays_give_the_table_of_the_pipeline() -> None:
     books = torch.tensor(np.stack(CORPUS.codebooks))
-    table = probe(
-        torch.tensor(CORPUS.codes.T),
-        books,
-        PHONES,
-        utterances=CORPUS.names,
-        evaluation=CORPUS.evaluation,
-        config=CONFIG,
-    )
+    codes, names, held_out = torch.tensor(CORPUS.codes.T), CORPUS.names, CORPUS.evaluation
+    table = probe(codes, books, PHONES, utterances=names, evaluation=held_out, config=CONFIG)
     expected = CORPUS.probe(CONFIG).table
     expected = expected[expected["task"] == "phone"]
     assert tuple(table.columns) == COLUMNS

@@ -46,9 +46,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tiny codec, and twelve utterances of four speakers with its codes."""
     monkeypatch.chdir(tmp_path)
     codec = alive("speechtokenizer", n_q=2)
-    folder = paths.codec_model("mine")
-    folder.mkdir(parents=True)
-    save_codec(codec, "speechtokenizer", folder)
+    paths.codec_model("mine").mkdir(parents=True)
+    save_codec(codec, "speechtokenizer", paths.codec_model("mine"))
     rows, tokens, latents, alignments = [], {}, {}, {}
     tracks: dict[str, Any] = {}
     for index in range(12):

@@ -1,35 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from phonoscope.config.probes import ClassWeight
+from phonoscope.config.probes import ClassifierConfig, ClassWeight
 from phonoscope.probes import frames
 from phonoscope.probes.frames import ArrayVectors, fit_probe_index, fit_ridge_frames
-from phonoscope.probes.solvers import Probe, fit_probe
-
-from .planted import expand, make_table
-
-
-def fit_probe_frames(rows: NDArray[Any], labels: NDArray[Any], **settings: Any) -> Probe:
-    names, index = np.unique(labels, return_inverse=True)
-    return fit_probe_index(ArrayVectors(rows), index, names.tolist(), **settings)
-
-
-def test_both_paths_give_the_same_probe_of_two_classes() -> None:
-    codebook = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
-    table = make_table(40, 2, 2_000, codebook, geometry=1.0, own=0.5, seed=1)
-    codes, names = expand(table)
-    by_table = fit_probe(table, codebook, tolerance=1e-8)
-    by_frame = fit_probe_frames(codebook[codes], names, tolerance=1e-8)
-    assert by_table.classes == by_frame.classes
-    assert by_frame.objective == pytest.approx(by_table.objective, rel=1e-8)
-    np.testing.assert_array_equal(by_frame.predict(codebook), by_table.predict(codebook))
 
 
 @pytest.mark.parametrize("class_weight", ["balanced", "none"])
@@ -42,17 +20,17 @@ def test_blocks_of_frames_give_what_scikit_learn_gives(
     points = rng.normal(size=(500, 5)) * [1, 10, 0.1, 1, 1] + [0, 3, 50, 0, 0]
     names = np.array(["a", "b", "c"])[(points[:, :3] @ [1.0, 0.1, 5.0] + rng.normal(size=500) > 250).astype(int)]
     names[::7] = "c"
-    ours = fit_probe_frames(points, names, C=0.3, class_weight=class_weight, tolerance=1e-9)
+    settings = ClassifierConfig(C=0.3, class_weight=class_weight, tolerance=1e-9)
+    classes, index = np.unique(names, return_inverse=True)
+    ours = fit_probe_index(ArrayVectors(points), index, classes.tolist(), settings)
     weighting = None if class_weight == "none" else class_weight
-    theirs = LogisticRegression(C=0.3, class_weight=weighting, max_iter=5_000, tol=1e-9)
     scaled = StandardScaler().fit_transform(points)
-    theirs.fit(scaled, names)
+    theirs = LogisticRegression(C=0.3, class_weight=weighting, max_iter=5_000, tol=1e-9).fit(scaled, names)
     np.testing.assert_allclose(ours.weight, theirs.coef_, atol=1e-4)
     np.testing.assert_array_equal(np.array(ours.classes)[ours.predict(points)], theirs.predict(scaled))
     values = points @ rng.normal(size=5) + rng.normal(size=500)
     values[::9] = np.nan
     keep = np.isfinite(values)
     ridge = Ridge(alpha=3.0).fit(StandardScaler().fit_transform(points[keep]), values[keep])
-    np.testing.assert_allclose(
-        fit_ridge_frames(ArrayVectors(points), values, alpha=3.0).weight[0], ridge.coef_, rtol=1e-8
-    )
+    fitted = fit_ridge_frames(ArrayVectors(points), values, alpha=3.0)
+    np.testing.assert_allclose(fitted.weight[0], ridge.coef_, rtol=1e-8)

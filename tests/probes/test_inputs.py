@@ -5,8 +5,6 @@ import pytest
 from sklearn.decomposition import PCA
 
 from phonoscope.config.probes import ClassifierConfig, MlpConfig, ProbeConfig
-from phonoscope.probes import fit_probe
-from phonoscope.probes.controls import lookup_classes
 from phonoscope.probes.examples import Examples
 from phonoscope.probes.frames import ArrayVectors, SummedCodes
 from phonoscope.probes.inputs import FrameInput, TableInput
@@ -59,13 +57,6 @@ def test_reduction_and_means_are_the_same_on_both_paths(pair: Pair) -> None:
     for points in (reduced[0].codebook[table.codes], reduced[1].vectors.rows(slice(None))):
         np.testing.assert_allclose(np.abs(points), np.abs(expected), atol=1e-5)
     np.testing.assert_allclose(frames.means(examples.utterances, 200), table.means(examples.utterances, 200), atol=1e-6)
-
-
-def test_one_hot_codes_read_out_the_table(pair: Pair) -> None:
-    table, _, examples = pair
-    counts = table.table(examples)
-    probe = fit_probe(counts, np.eye(20), C=1e4, class_weight="none", max_iter=2_000)
-    np.testing.assert_array_equal(probe.predict(np.eye(20)), lookup_classes(counts))
 
 
 def test_a_sum_of_codes_is_the_sum_of_their_vectors() -> None:

@@ -77,7 +77,7 @@ def test_rows_are_complete_and_finite(result: ProbeResult) -> None:
 
 @pytest.mark.parametrize("layer", [1, 2])
 def test_scores_equal_scikit_learn_on_the_frames(corpus: Corpus, result: ProbeResult, layer: int) -> None:
-    held_out = corpus.frames_of(corpus.evaluation)
+    held_out = corpus.held_out
     codes = corpus.codes[:, layer - 1]
     phones = np.array(corpus.phone)
     keep = held_out & (phones != "SIL")
@@ -96,7 +96,7 @@ def test_scores_equal_scikit_learn_on_the_frames(corpus: Corpus, result: ProbeRe
 
 def test_controls_equal_their_definition_on_the_frames(corpus: Corpus, result: ProbeResult) -> None:
     frames = pd.DataFrame({"code": corpus.codes[:, 0], "phone": corpus.phone, "f0": corpus.f0_hz.astype(np.float64)})
-    held_out = corpus.frames_of(corpus.evaluation)
+    held_out = corpus.held_out
     spoken = frames["phone"] != "SIL"
     train, evaluation = frames[~held_out & spoken], frames[held_out & spoken]
     best = train.groupby("code")["phone"].agg(lambda phones: phones.value_counts().sort_index().idxmax())
@@ -133,9 +133,9 @@ def test_frames_that_are_never_scored_are_counted_and_forgotten(corpus: Corpus) 
     labels = Labels.from_frames(corpus.names, corpus.phone, corpus.f0_hz)
     groups = group_utterances(tasks, corpus.manifest, corpus.split, CONFIG)
     frames = read_frames(corpus.tokens, labels, corpus.manifest, tasks, groups)
-    assert len(frames.utterances) == corpus.frames_of(corpus.evaluation).sum()
+    assert len(frames.utterances) == corpus.held_out.sum()
     assert len(groups.first) == 1  # train, all of it sampled
-    spoken = ~corpus.frames_of(corpus.evaluation) & (np.array(corpus.phone) != "SIL")
+    spoken = ~corpus.held_out & (np.array(corpus.phone) != "SIL")
     ((_, table),) = frames.counted["phone"][0]
     assert table.frames.tolist() == np.bincount(corpus.codes[spoken, 0], minlength=64).tolist()
 
@@ -207,7 +207,7 @@ def test_classes_that_train_lacks_count_as_errors(
     corpus: Corpus, result: ProbeResult, caplog: pytest.LogCaptureFixture
 ) -> None:
     phones = np.array(corpus.phone, dtype=object)
-    changed = corpus.frames_of(corpus.evaluation) & (phones == "P0")
+    changed = corpus.held_out & (phones == "P0")
     phones[changed] = "AX"
     other = replace(corpus, phone=phones.tolist()).probe(brief("linear"))
     assert other.tasks["phone"].unseen == {"AX": int(changed.sum())}

@@ -54,16 +54,11 @@ def test_r2_keeps_its_digits_far_from_zero() -> None:
 
 def test_statistics_of_batches_add_up() -> None:
     utterance, true, predicted = random_frames(1)
-    first, rest = slice(700), slice(700, None)
-
-    def classes(s: slice) -> ClassStatistics:
-        return ClassStatistics.from_frames(utterance[s], true[s], predicted[s], (30, CLASSES))
-
-    def values(s: slice) -> ValueStatistics:
-        return ValueStatistics.from_frames(utterance[s], true[s] * 1.0, predicted[s] * 1.0, 30, 1.0)
-
-    np.testing.assert_array_equal((classes(first) + classes(rest)).correct, classes(slice(None)).correct)
-    np.testing.assert_allclose((values(first) + values(rest)).squared_error, values(slice(None)).squared_error)
+    parts = [(utterance[s], true[s], predicted[s]) for s in (slice(700), slice(700, None), slice(None))]
+    classes = [ClassStatistics.from_frames(*part, (30, CLASSES)) for part in parts]
+    values = [ValueStatistics.from_frames(rows, t * 1.0, p * 1.0, 30, 1.0) for rows, t, p in parts]
+    np.testing.assert_array_equal((classes[0] + classes[1]).correct, classes[2].correct)
+    np.testing.assert_allclose((values[0] + values[1]).squared_error, values[2].squared_error)
 
 
 def test_a_resample_scores_like_its_frames() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,8 +11,8 @@ from sklearn.preprocessing import StandardScaler
 
 from phonoscope.config.probes import ClassWeight
 from phonoscope.errors import DataError
-from phonoscope.probes.solvers import class_weights, fit_probe, fit_ridge, standardisation
-from phonoscope.probes.tables import ClassTable, ValueTable
+from phonoscope.probes.solvers import class_weights, fit_probe, fit_ridge
+from phonoscope.probes.tables import Array, ClassTable, ValueTable
 
 from .planted import expand, make_table
 
@@ -22,14 +24,7 @@ def trained_like(size: int, dims: int, seed: int) -> NDArray[np.float32]:
     return (rows @ np.linalg.qr(rng.normal(size=(dims, dims)))[0] + 0.3).astype(np.float32)
 
 
-def objective_of(
-    coef: NDArray[np.float64],
-    bias: NDArray[np.float64],
-    scaled: NDArray[np.float64],
-    label: NDArray[np.int64],
-    C: float,
-    weight: NDArray[np.float64],
-) -> float:
+def objective_of(coef: Array, bias: Array, scaled: Array, label: NDArray[np.int64], C: float, weight: Array) -> float:
     """scikit-learn's objective on frames, written out."""
     logits = scaled @ coef.T + bias
     if len(bias) == 1:
@@ -44,7 +39,6 @@ def objective_of(
         pytest.param(64, 16, 5, 3_000, 1.0, 1.0, 1.0, "balanced", id="small"),
         pytest.param(64, 16, 5, 3_000, 1.0, 1.0, 0.01, "none", id="strong-penalty"),
         pytest.param(256, 8, 13, 8_000, 0.5, 0.5, 1.0, "balanced", id="dac-speaker"),
-        pytest.param(128, 16, 39, 5_000, 2.0, 0.5, 1.0, "balanced", id="phone"),
         pytest.param(128, 16, 39, 5_000, 2.0, 0.5, 1.0, "none", id="phone-unweighted"),
         pytest.param(32, 48, 6, 2_000, 1.0, 1.0, 0.1, "balanced", id="more-dims-than-codes"),
         pytest.param(64, 8, 2, 2_000, 1.0, 1.0, 1.0, "balanced", id="binary"),
@@ -76,17 +70,6 @@ def test_table_probe_equals_scikit_learn_on_the_frames(
     assert np.mean(predicted == reference.predict(scaled)) > 0.999
 
 
-def test_standardisation_is_that_of_the_frames() -> None:
-    rng = np.random.default_rng(5)
-    codebook = rng.normal(size=(20, 4)).astype(np.float32)
-    codebook[:, 2] = 0.1  # constant
-    weights = rng.integers(0, 9, size=20)
-    mean, scale = standardisation(codebook, weights)
-    scaler = StandardScaler().fit(np.repeat(codebook.astype(np.float64), weights, axis=0))
-    np.testing.assert_allclose(mean, scaler.mean_, atol=1e-12)
-    np.testing.assert_allclose(scale, scaler.scale_, atol=1e-12)
-
-
 @pytest.mark.filterwarnings("error")
 def test_codes_without_frames_and_badly_scaled_or_dead_dimensions_change_nothing() -> None:
     codebook = trained_like(64, 8, seed=6)
@@ -109,15 +92,6 @@ def test_one_code_or_equal_rows_leave_the_class_shares() -> None:
     np.testing.assert_allclose(np.exp(log_softmax(logits, axis=1))[0], [0.8, 0.1, 0.1], atol=1e-6)
 
 
-def test_too_few_iterations_are_reported() -> None:
-    codebook = trained_like(128, 16, seed=10)
-    table = make_table(128, 9, 5_000, codebook, geometry=1.0, own=1.0, seed=11)
-    short = fit_probe(table, codebook, max_iter=3)
-    assert not short.converged
-    assert short.iterations == 3
-    assert fit_probe(table, codebook).converged
-
-
 def test_a_single_class_and_no_frames_are_refused() -> None:
     with pytest.raises(DataError, match="two classes; there are 1"):
         fit_probe(ClassTable(("a", "b"), np.array([[3, 0], [2, 0]])), np.eye(2))
@@ -125,9 +99,7 @@ def test_a_single_class_and_no_frames_are_refused() -> None:
         fit_ridge(ValueTable(np.zeros(3, dtype=np.int64), np.zeros(3), np.zeros(3)), np.eye(3))
 
 
-def value_table(
-    size: int, codebook: NDArray[np.floating], seed: int
-) -> tuple[ValueTable, NDArray[np.int64], NDArray[np.float64]]:
+def value_table(size: int, codebook: NDArray[Any], seed: int) -> tuple[ValueTable, NDArray[np.int64], Array]:
     rng = np.random.default_rng(seed)
     codes = rng.integers(size, size=4_000)
     values = 150 + 40 * codebook[codes, 0] + rng.normal(scale=20, size=size)[codes] + rng.normal(scale=9, size=4_000)
@@ -155,9 +127,3 @@ def test_least_squares_of_dependent_rows_has_the_smallest_norm() -> None:
     single, double = fit_ridge(table, codebook), fit_ridge(table, doubled)
     np.testing.assert_allclose(double.weight[0], np.tile(single.weight[0] / 2, 2), rtol=1e-5)
     np.testing.assert_allclose(double.predict(doubled), single.predict(codebook), rtol=1e-7)
-
-
-def test_as_many_dims_as_codes_read_out_the_means() -> None:
-    table, _, _ = value_table(30, np.random.default_rng(16).normal(size=(30, 40)), seed=17)
-    codebook = np.random.default_rng(18).normal(size=(30, 40))
-    np.testing.assert_allclose(fit_ridge(table, codebook).predict(codebook), table.total / table.count, rtol=1e-8)

@@ -34,10 +34,8 @@ def probe(
 ) -> pd.DataFrame:
     """Probe every layer of codes for labels; the table of `phonoscope.probes.schema`.
 
-    Arrays may be NumPy's, torch's or lists.
-
     Args:
-        codes: [n], or [layers, n].
+        codes: [n], or [layers, n]. All arrays may be NumPy's, torch's or lists.
         codebooks: [K, D] for one layer, or one such array a layer; None probes the codes themselves, one-hot.
         labels: [n]. Floating-point numbers pose a regression, NaN leaves a frame out; anything else poses a
             classification, and the label "" leaves a frame out.

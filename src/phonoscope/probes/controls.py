@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from phonoscope.config.probes import ClassWeight
 from phonoscope.probes.solvers import class_weights
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phonoscope.config.probes import ClassWeight
-    from phonoscope.probes.tables import ClassTable, ValueTable
+from phonoscope.probes.tables import ClassTable, ValueTable
 
 
 def permute_rows(codebook: NDArray[Any], used: NDArray[np.bool_], seed: int) -> NDArray[Any]:
@@ -24,10 +21,7 @@ def permute_rows(codebook: NDArray[Any], used: NDArray[np.bool_], seed: int) -> 
 
 
 def lookup_classes(table: ClassTable) -> NDArray[np.int64]:
-    """Most frequent class of each code [codes]: argmax P(class | code), the read-out for accuracy.
-
-    Codes without a frame get the majority class.
-    """
+    """Most frequent class of each code [codes], the read-out for accuracy; of all frames where a code has none."""
     return np.where(table.frames > 0, table.counts.argmax(axis=1), table.counts.sum(axis=0).argmax())
 
 

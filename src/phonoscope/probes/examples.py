@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phonoscope.errors import DataError
 from phonoscope.probes.frames import ArrayVectors
-from phonoscope.probes.inputs import FrameInput, Input
+from phonoscope.probes.inputs import AnyProbe, FrameInput, Input
 from phonoscope.probes.scores import ClassStatistics, Statistics, ValueStatistics
 from phonoscope.probes.tables import count_pairs
 from phonoscope.stats import permute_labels
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phonoscope.probes.inputs import AnyProbe
 
 
 class Fold(NamedTuple):
@@ -32,20 +28,15 @@ class Fold(NamedTuple):
 class Examples:
     """Targets of frames. A classification if there are `classes`, a regression if there are none."""
 
-    targets: NDArray[Any]
-    """[n], indices into `classes`, negative for frames left out; or values, NaN for frames left out."""
+    targets: NDArray[Any]  # [n], indices into `classes`, or values; negative or NaN for frames left out
     classes: tuple[str, ...]
-    utterances: NDArray[np.int64]
-    """[n]"""
-    units: NDArray[np.int64]
-    """Unit of each utterance that is resampled, [utterances]: the utterance itself, or its speaker."""
+    utterances: NDArray[np.int64]  # [n]
+    units: NDArray[np.int64]  # what is resampled, by utterance [utterances]: the utterance itself, or its speaker
     folds: list[Fold]
-    """Over utterances."""
     counted: tuple[tuple[int, Any], ...] = ()
     """Frames beside the n, which are known by count alone: tables of one layer's codes (`ClassTable`, `ValueTable`),
     each with an utterance that stands for all of its utterances."""
-    kept: NDArray[np.bool_] = field(init=False, repr=False)
-    """Which of the n frames have a target, [n]."""
+    kept: NDArray[np.bool_] = field(init=False, repr=False)  # which of the n frames have a target, [n]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kept", self.targets >= 0 if self.classes else np.isfinite(self.targets))
@@ -58,10 +49,6 @@ class Examples:
         """The frames of the utterances where `sample` [utterances] is true; the others are left out."""
         targets = np.where(sample[self.utterances], self.targets, -1 if self.classes else np.nan)
         return replace(self, targets=targets, counted=tuple(part for part in self.counted if sample[part[0]]))
-
-    def relabelled(self, targets: NDArray[Any]) -> Examples:
-        """The same frames with other classes [n]."""
-        return replace(self, targets=np.where(self.kept, targets, -1))
 
     def permuted(self, seed: int) -> Examples:
         """The null: each unit's targets from another unit."""
@@ -83,7 +70,6 @@ class Examples:
         return sum((table.counts.sum(axis=0) for _, table in self.counted), totals)
 
     def mean(self) -> float:
-        """Mean of the values."""
         values = self.targets[self.kept]
         if not self.counted:
             return float(values.mean(dtype=np.float64)) if len(values) else 0.0
@@ -95,16 +81,14 @@ class Examples:
         """Train examples and eval frames [n] of each fold that can be scored: train has two classes, or a value."""
         for fold in self.folds:
             train, evaluation = self.restricted(fold.train), self.kept & fold.evaluation[self.utterances]
-            if self.classes:
-                enough = (train.totals() > 0).sum() > 1
-            else:
-                enough = train.kept.any() or any(table.count.any() for _, table in train.counted)
+            frames = train.kept.any() or any(table.frames.any() for _, table in train.counted)
+            enough = (train.totals() > 0).sum() > 1 if self.classes else frames
             if enough and evaluation.any():
                 yield train, evaluation
 
     def can_be_scored(self) -> bool:
         """Whether there is a fold for `score`."""
-        return any(True for _ in self.sides())
+        return next(self.sides(), None) is not None
 
     def evaluated(self) -> NDArray[np.int64]:
         """The units that are held out in some fold, sorted."""
@@ -112,44 +96,32 @@ class Examples:
         return np.unique(self.units[held_out])
 
 
-class Fitted(NamedTuple):
-    """A probe or control after its fit to the train frames of one fold."""
-
-    predict: Callable[[NDArray[np.bool_]], NDArray[Any]]
-    """Frames kept [n] -> indices into the examples' classes, or values, [kept]."""
-    converged: bool = True
-    probe: AnyProbe | None = None
-
-
-Fitter = Callable[[Input, Examples], Fitted]
-"""Fits a probe to an input's frames with the targets of the train examples."""
+# which frames [n] -> their classes, as indices into those of the examples, or their values
+Predict = Callable[[NDArray[np.bool_]], NDArray[Any]]
+Fitted = tuple[Predict, AnyProbe | None]
+Fitter = Callable[[Input, Examples], Fitted]  # from an input's frames and the targets of the train examples
 
 
 class Scores(NamedTuple):
     """A probe's scores on the eval frames of all folds."""
 
-    statistics: Statistics
-    """By unit of `Examples.evaluated`."""
-    confusion: NDArray[np.int64]
-    """Frames by class and predicted class, [classes, classes]; empty for values."""
+    statistics: Statistics  # by unit of `Examples.evaluated`
+    confusion: NDArray[np.int64]  # frames by class and predicted class, [classes, classes]; empty for values
     converged: bool
-    probe: AnyProbe | None
-    """Of the last fold."""
+    probe: AnyProbe | None  # of the last fold
 
 
 def score(examples: Examples, source: Input, fit: Fitter) -> Scores:
-    """Fit to each fold's train frames and add up the scores on its eval frames.
-
-    Folds that cannot be scored are left out. Raises `DataError` if none is left.
-    """
+    """Fit and score on the train and eval frames of each fold that can be scored. Raises `DataError` if none can."""
     units, classes = examples.evaluated(), len(examples.classes)
     row = np.searchsorted(units, examples.frame_units())
     # R2 is made of sums of squares: about a value near the mean they lose no digits
     origin = 0.0 if classes else examples.mean()
     total: Scores | None = None
     for train, evaluation in examples.sides():
-        fitted = fit(source, train)
-        true, predicted, rows = examples.targets[evaluation], fitted.predict(evaluation), row[evaluation]
+        predict, probe = fit(source, train)
+        converged = bool(getattr(probe, "converged", True)) and (total is None or total.converged)
+        true, predicted, rows = examples.targets[evaluation], predict(evaluation), row[evaluation]
         statistics: Any
         if classes:
             statistics = ClassStatistics.from_frames(rows, true, predicted, (len(units), classes))
@@ -159,7 +131,7 @@ def score(examples: Examples, source: Input, fit: Fitter) -> Scores:
             confusion = np.zeros((0, 0), dtype=np.int64)
         if total is not None:
             statistics, confusion = total.statistics + statistics, total.confusion + confusion
-        total = Scores(statistics, confusion, fitted.converged and (total is None or total.converged), fitted.probe)
+        total = Scores(statistics, confusion, converged, probe)
     if total is None:
         raise DataError("no fold has train frames of two classes and eval frames")
     return total

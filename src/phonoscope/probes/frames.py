@@ -11,36 +11,32 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from phonoscope.config.probes import ClassifierConfig
 from phonoscope.errors import DataError
 from phonoscope.probes.solvers import Probe, Problem, minimise, seen_classes
+from phonoscope.probes.tables import Array
 from phonoscope.stats import leading_axes
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phonoscope.config.probes import ClassWeight
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 BLOCK_FRAMES = 8_192
-HELD_BYTES = 2**28
-"""Largest size of frames, in bytes, that are held in memory between the passes of L-BFGS."""
+HELD_BYTES = 2**28  # largest size of the frames that are held in memory between the passes of L-BFGS
 
 
 class FrameVectors(ABC):
     """The vectors of many frames, read some rows at a time."""
 
-    @property
-    @abstractmethod
-    def dims(self) -> int:
-        """Numbers of a vector."""
-
     @abstractmethod
     def rows(self, index: slice | NDArray[np.int64]) -> Array:
         """Some frames' vectors, [m, dims]."""
+
+    @property
+    def dims(self) -> int:
+        """Numbers of a vector."""
+        return self.rows(slice(0)).shape[1]
 
     def blocks(self, keep: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.int64], Array]]:
         """The frames where `keep` [frames] is true, block by block: their indices [m] and vectors [m, dims]."""
@@ -48,6 +44,33 @@ class FrameVectors(ABC):
             kept = np.flatnonzero(keep[start : start + BLOCK_FRAMES])
             if len(kept):
                 yield start + kept, self.rows(slice(start, start + BLOCK_FRAMES))[kept]
+
+    def standardisation(self, keep: NDArray[np.bool_]) -> tuple[Array, Array]:
+        """Mean and standard deviation [dims] of the frames kept; 1 where a dimension is constant."""
+        from sklearn.preprocessing import StandardScaler
+
+        scaler = StandardScaler()
+        for _, block in self.blocks(keep):
+            scaler.partial_fit(block)
+        return scaler.mean_, scaler.scale_
+
+    def principal_axes(self, keep: NDArray[np.bool_], dims: int) -> ProjectedVectors:
+        """The vectors on the first principal components of the frames where `keep` [frames] is true."""
+        # two passes: mean of squares less square of the mean would cancel where the mean is large
+        count, mean = int(keep.sum()), np.zeros(self.dims)
+        for _, block in self.blocks(keep):
+            mean += block.sum(axis=0) / count
+        scatter = np.zeros((len(mean), len(mean)))
+        for _, block in self.blocks(keep):
+            scatter += (block - mean).T @ (block - mean)
+        return ProjectedVectors(self, mean, leading_axes(scatter, dims))
+
+    def means(self, utterances: NDArray[np.integer], count: int) -> Array:
+        """The mean vector of each utterance [count, dims]; `utterances` [frames] are indices. Zero without frames."""
+        total = np.zeros((count, self.dims))
+        for index, block in self.blocks(np.ones(len(utterances), dtype=bool)):
+            np.add.at(total, utterances[index], block)
+        return total / np.maximum(np.bincount(utterances, minlength=count), 1)[:, None]
 
 
 @dataclass(frozen=True)
@@ -57,31 +80,20 @@ class ArrayVectors(FrameVectors):
     array: NDArray[Any]
     index: NDArray[np.int64] | None = None
 
-    @property
-    def dims(self) -> int:
-        return self.array.shape[1]
-
     def rows(self, index: slice | NDArray[np.int64]) -> Array:
         return np.asarray(self.array[index if self.index is None else self.index[index]], dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class SummedCodes(FrameVectors):
-    """The sum of the code vectors of the first layers: the input of a decoder that uses these layers.
+    """The sum of the code vectors of the first layers: the input of a decoder that uses these layers."""
 
-    `codes` is an array or memory map [frames, layers or more], `codebooks` one [codes, dims] a layer.
-    """
-
-    codes: NDArray[np.integer]
-    codebooks: Sequence[NDArray[Any]]
-
-    @property
-    def dims(self) -> int:
-        return self.codebooks[0].shape[1]
+    codes: NDArray[np.integer]  # an array or memory map [frames, layers or more]
+    codebooks: Sequence[NDArray[Any]]  # one [codes, dims] a layer
 
     def rows(self, index: slice | NDArray[np.int64]) -> Array:
         codes = np.asarray(self.codes[index])
-        total = np.zeros((len(codes), self.dims))
+        total = np.zeros((len(codes), self.codebooks[0].shape[1]))
         for layer, codebook in enumerate(self.codebooks):
             total += codebook[codes[:, layer]]
         return total
@@ -95,54 +107,27 @@ class ProjectedVectors(FrameVectors):
     mean: Array
     axes: Array
 
-    @property
-    def dims(self) -> int:
-        return self.axes.shape[1]
-
     def rows(self, index: slice | NDArray[np.int64]) -> Array:
         return (self.vectors.rows(index) - self.mean) @ self.axes
-
-
-def principal_axes(vectors: FrameVectors, keep: NDArray[np.bool_], dims: int) -> ProjectedVectors:
-    """The vectors on the first principal components of the frames where `keep` [frames] is true."""
-    # two passes: mean of squares less square of the mean would cancel where the mean is large
-    count, mean = int(keep.sum()), np.zeros(vectors.dims)
-    for _, block in vectors.blocks(keep):
-        mean += block.sum(axis=0) / count
-    scatter = np.zeros((len(mean), len(mean)))
-    for _, block in vectors.blocks(keep):
-        scatter += (block - mean).T @ (block - mean)
-    return ProjectedVectors(vectors, mean, leading_axes(scatter, dims))
-
-
-def utterance_means(vectors: FrameVectors, utterances: NDArray[np.integer], count: int) -> Array:
-    """The mean vector of each utterance [count, dims]; `utterances` [frames] are their indices. Zero without frames."""
-    total = np.zeros((count, vectors.dims))
-    for index, block in vectors.blocks(np.ones(len(utterances), dtype=bool)):
-        np.add.at(total, utterances[index], block)
-    return total / np.maximum(np.bincount(utterances, minlength=count), 1)[:, None]
 
 
 def fit_probe_index(
     vectors: FrameVectors,
     index: NDArray[np.integer],
     classes: Sequence[str],
-    *,
-    C: float = 1.0,
-    class_weight: ClassWeight = "balanced",
-    max_iter: int = 1000,
-    tolerance: float = 1e-6,
+    settings: ClassifierConfig,
     precision: type[np.floating] = np.float64,
 ) -> Probe:
     """As `fit_probe`, on frames: `vectors` [n, dims], which may be a memory map; `index` [n] are their classes.
 
-    Frames of a negative index are left out. Single `precision` takes half the time, and reaches a `tolerance` of 1e-4.
+    Frames of a negative index are left out. Single `precision` takes half the time, and reaches a tolerance of 1e-4.
     Raises `DataError` if fewer than two classes have frames.
     """
     keep = index >= 0
-    seen, weights, names = seen_classes(np.bincount(index[keep], minlength=len(classes)), classes, class_weight)
+    totals = np.bincount(index[keep], minlength=len(classes))
+    seen, weights, names = seen_classes(totals, classes, settings.class_weight)
     labels = np.searchsorted(seen, index)
-    mean, scale = standardise(vectors, keep)
+    mean, scale = vectors.standardisation(keep)
     # weighted moments of the standardised frames, for their centre and principal axes
     mass, first, second = 0.0, np.zeros(len(mean)), np.zeros((len(mean), len(mean)))
     for rows, block in vectors.blocks(keep):
@@ -180,7 +165,8 @@ def fit_probe_index(
             gradient[-1] += odds.sum(axis=0)
         return loss, gradient
 
-    return minimise(Problem(data, axes, spread, centre, mass, mean, scale, names), C, max_iter, tolerance)
+    problem = Problem(data, axes, spread, centre, mass, mean, scale, names)
+    return minimise(problem, settings.C, settings.max_iter, settings.tolerance)
 
 
 def _positive(matrix: Array) -> tuple[Array, Array]:
@@ -188,16 +174,6 @@ def _positive(matrix: Array) -> tuple[Array, Array]:
     values, axes = np.linalg.eigh(matrix)
     keep = values > max(values[-1], 0.0) * len(values) * 8 * np.finfo(np.float64).eps
     return values[keep], axes[:, keep]
-
-
-def standardise(vectors: FrameVectors, keep: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Mean and standard deviation [dims] of the frames kept; 1 where a dimension is constant."""
-    from sklearn.preprocessing import StandardScaler
-
-    scaler = StandardScaler()
-    for _, block in vectors.blocks(keep):
-        scaler.partial_fit(block)
-    return scaler.mean_, scaler.scale_
 
 
 def fit_ridge_frames(vectors: FrameVectors, values: NDArray[Any], *, alpha: float = 0.0) -> Probe:
@@ -208,7 +184,7 @@ def fit_ridge_frames(vectors: FrameVectors, values: NDArray[Any], *, alpha: floa
     keep = np.isfinite(values)
     if not keep.any():
         raise DataError("a regression needs at least one frame, and has none")
-    mean, scale = standardise(vectors, keep)
+    mean, scale = vectors.standardisation(keep)
     average = values[keep].mean(dtype=np.float64)
     centred = np.asarray(values, dtype=np.float64) - average
     moments, products = np.zeros((len(mean), len(mean))), np.zeros(len(mean))

@@ -7,19 +7,15 @@ block is coded by a model fitted on the blocks before it, the first by the unifo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phonoscope.compute import derive_seed
 from phonoscope.probes.solvers import fit_probe
-from phonoscope.probes.tables import ClassTable, count_pairs
+from phonoscope.probes.tables import Array, ClassTable, count_pairs
 from phonoscope.stats import permute_labels
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def pointwise_bits(counts: NDArray[Any]) -> Array:

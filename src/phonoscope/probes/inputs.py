@@ -9,17 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phonoscope.probes.controls import permute_rows
-from phonoscope.probes.frames import (
-    FrameVectors,
-    SummedCodes,
-    fit_probe_index,
-    fit_ridge_frames,
-    principal_axes,
-    utterance_means,
-)
+from phonoscope.probes.frames import FrameVectors, SummedCodes, fit_probe_index, fit_ridge_frames
 from phonoscope.probes.mlp import MlpProbe, fit_mlp, fit_mlp_index
 from phonoscope.probes.solvers import Probe, fit_probe, fit_ridge
-from phonoscope.probes.tables import ClassTable, ValueTable, count_pairs
+from phonoscope.probes.tables import Array, ClassTable, ValueTable, count_pairs
 from phonoscope.stats import weighted_pca
 
 if TYPE_CHECKING:
@@ -28,7 +21,6 @@ if TYPE_CHECKING:
     from phonoscope.config.probes import ProbeConfig
     from phonoscope.probes.examples import Examples
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 AnyProbe = Probe | MlpProbe
 
 
@@ -36,10 +28,8 @@ AnyProbe = Probe | MlpProbe
 class TableInput:
     """Frames whose vector is one of finitely many rows: the fast path. Methods are those of `FrameInput`."""
 
-    codes: NDArray[np.integer]
-    """[n]"""
-    codebook: NDArray[Any]
-    """[codes, dims]"""
+    codes: NDArray[np.integer]  # [n]
+    codebook: NDArray[Any]  # [codes, dims]
 
     def table(self, examples: Examples) -> Any:
         """All that a linear probe can learn from the examples: a `ClassTable`, of values a `ValueTable`."""
@@ -56,8 +46,7 @@ class TableInput:
         return fit_ridge(self.table(train), self.codebook, alpha=config.alpha)
 
     def fit_mlp(self, train: Examples, config: ProbeConfig, seed: int) -> MlpProbe:
-        weight = config.classifier.class_weight
-        return fit_mlp(self.table(train), self.codebook, config.mlp, class_weight=weight, seed=seed)
+        return fit_mlp(self.table(train), self.codebook, config, seed)
 
     def predict(self, probe: AnyProbe, keep: NDArray[np.bool_]) -> NDArray[Any]:
         # once for each code, however many frames there are
@@ -68,7 +57,7 @@ class TableInput:
         return replace(self, codebook=(self.codebook - mean) @ axes)
 
     def permuted(self, train: Examples, seed: int) -> TableInput:
-        """The same frames on a codebook whose rows are permuted over the codes that the train frames use."""
+        """The same frames, the codebook's rows permuted over the codes that the train frames use."""
         return replace(self, codebook=permute_rows(self.codebook, self.table(train).frames > 0, seed))
 
     def means(self, utterances: NDArray[np.integer], count: int) -> Array:
@@ -86,14 +75,11 @@ class FrameInput:
         """The linear probe. Raises `DataError` if fewer than two classes have frames, or no value is there."""
         if not train.classes:
             return fit_ridge_frames(self.vectors, train.targets, alpha=config.alpha)
-        settings = config.classifier.model_dump()
-        # single precision: half the time, and enough for a tolerance of 1e-4
-        return fit_probe_index(self.vectors, train.targets, train.classes, precision=np.float32, **settings)
+        return fit_probe_index(self.vectors, train.targets, train.classes, config.classifier, np.float32)
 
     def fit_mlp(self, train: Examples, config: ProbeConfig, seed: int) -> MlpProbe:
         """The probe with one hidden layer. Raises `DataError` if fewer than two classes have frames."""
-        weight = config.classifier.class_weight
-        return fit_mlp_index(self.vectors, train.targets, train.classes, config.mlp, class_weight=weight, seed=seed)
+        return fit_mlp_index(self.vectors, train.targets, train.classes, config, seed)
 
     def predict(self, probe: AnyProbe, keep: NDArray[np.bool_]) -> NDArray[Any]:
         """Indices into `probe.classes`, or for a regression the values, of the frames kept; `keep` is [n]."""
@@ -101,11 +87,11 @@ class FrameInput:
 
     def reduced(self, train: Examples, dims: int) -> FrameInput:
         """The same frames on the first principal components of the train frames; at most `dims`."""
-        return FrameInput(principal_axes(self.vectors, train.kept, dims))
+        return FrameInput(self.vectors.principal_axes(train.kept, dims))
 
     def means(self, utterances: NDArray[np.integer], count: int) -> Array:
         """The mean vector of each utterance [count, dims]; `utterances` [n] holds that of each frame."""
-        return utterance_means(self.vectors, utterances, count)
+        return self.vectors.means(utterances, count)
 
 
 Input = TableInput | FrameInput
@@ -115,25 +101,21 @@ Input = TableInput | FrameInput
 class CodecInputs:
     """Everything of a codec that can be probed. Rows are the labelled frames, in the order of the token table."""
 
-    codes: NDArray[np.integer]
-    """[n, layers], an array or memory map."""
-    codebooks: Sequence[NDArray[Any]]
-    """One [codes, dims] a layer."""
-    latent: FrameVectors | None = None
-    """[n, dims]"""
-    untrained_codes: NDArray[np.integer] | None = None
-    """[n, layers]: the codes of the same class with random weights."""
+    codes: NDArray[np.integer]  # [n, layers], an array or memory map
+    codebooks: Sequence[NDArray[Any]]  # one [codes, dims] a layer
+    latent: FrameVectors | None = None  # [n, dims]
+    untrained_codes: NDArray[np.integer] | None = None  # [n, layers], of the same class with random weights
     untrained_codebooks: Sequence[NDArray[Any]] = ()
 
     def make(self, name: str, layer: int) -> Input | None:
         """An input by name; None if the codec lacks it, and for the sum of one layer, which is that layer."""
         if name == "latent":
             return None if self.latent is None else FrameInput(self.latent)
-        if name == "untrained":
-            if self.untrained_codes is None or layer > len(self.untrained_codebooks):
-                return None
-            return TableInput(np.asarray(self.untrained_codes[:, layer - 1]), self.untrained_codebooks[layer - 1])
-        codebook = self.codebooks[layer - 1]
         if name == "cumulative":
             return FrameInput(SummedCodes(self.codes, self.codebooks[:layer])) if layer > 1 else None
-        return TableInput(np.asarray(self.codes[:, layer - 1]), np.eye(len(codebook)) if name == "codes" else codebook)
+        untrained = self.untrained_codes, self.untrained_codebooks
+        codes, books = untrained if name == "untrained" else (self.codes, self.codebooks)
+        if codes is None or layer > len(books):
+            return None
+        codebook = books[layer - 1]
+        return TableInput(np.asarray(codes[:, layer - 1]), np.eye(len(codebook)) if name == "codes" else codebook)

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phonoscope.compute import derive_seed
+from phonoscope.config.probes import ProbeConfig
 from phonoscope.probes import controls
 from phonoscope.probes.examples import Examples, Fitted, Fitter, Scores, score
 from phonoscope.probes.information import assign_blocks, linear_log2, mutual_information, online_costs
-from phonoscope.probes.inputs import Input, TableInput
-from phonoscope.probes.scores import paired_difference
-from phonoscope.probes.tables import count_pairs
+from phonoscope.probes.inputs import AnyProbe, Input, TableInput
+from phonoscope.probes.scores import Statistics, paired_difference
+from phonoscope.probes.tables import Array, count_pairs
 from phonoscope.stats import draw_resamples, interval
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phonoscope.config.probes import ProbeConfig
-    from phonoscope.probes.inputs import AnyProbe
-    from phonoscope.probes.scores import Statistics
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 NONE = float("nan")
-BY_CODE = ("permuted", "matched_permuted", "lookup")
-"""Controls that need a table."""
+BY_CODE = ("permuted", "matched_permuted", "lookup")  # controls that need a table
 CLASSES_ONLY = ("mlp", "pooled")
 
 
@@ -44,29 +38,22 @@ class Measure(NamedTuple):
 
 
 class Probing:
-    """The probes and controls of one task on one input, under one configuration.
-
-    `seed` belongs to task, split and layer; `control_seed` is that of the permuted codebooks.
-    """
+    """Probes and controls of one task on one input; `control_seed` is that of the permuted codebooks."""
 
     def __init__(self, examples: Examples, source: Input, config: ProbeConfig, seed: int, control_seed: int) -> None:
         self.examples, self.source, self.config = examples, source, config
         self.seed, self.control_seed = seed, control_seed
         self.null = examples.permuted(derive_seed(seed, "null")) if config.label_null else None
-        self.linear: Scores | None = None
-        """Scores of the linear probe, once it was fitted."""
+        self.linear: Scores | None = None  # once the linear probe was fitted
 
     def measures(self, name: str) -> Iterator[Measure]:
         """All measures of one probe or control by name; none where it does not apply to the task or input."""
         table = isinstance(self.source, TableInput)
         if (name in BY_CODE and not table) or (name in CLASSES_ONLY and not self.examples.classes):
             return
-        if name in ("permuted", "matched_permuted"):
-            yield from self._permuted(matched=name == "matched_permuted")
-        elif name in ("lookup", "majority"):
-            yield from self._readouts(name)
-        else:
-            yield from self._fitted(name)
+        kinds = {"permuted": self._permuted, "matched_permuted": self._permuted}
+        kinds |= {"lookup": self._readouts, "majority": self._readouts}
+        yield from kinds.get(name, self._fitted)(name)
 
     def _fitted(self, name: str) -> Iterator[Measure]:
         """Scores with intervals and null, and selectivity."""
@@ -87,28 +74,25 @@ class Probing:
             yield from self._selectivity(name, result, nulls, fit, source)
 
     def _fit(self, name: str, source: Input, train: Examples) -> Fitted:
-        """Fit the probe of a name; predictions are indices into the examples' classes, some of which train may lack."""
+        """Predictions are indices into the examples' classes, some of which train may lack."""
+        config, seed = self.config, derive_seed(self.seed, "mlp")
         if name == "matched":
-            source = source.reduced(train, self.config.matched_dims)
-        probe: AnyProbe
-        if name == "mlp":
-            probe = source.fit_mlp(train, self.config, derive_seed(self.seed, "mlp"))
-        else:
-            probe = source.fit_linear(train, self.config)
+            source = source.reduced(train, config.matched_dims)
+        probe: AnyProbe = source.fit_mlp(train, config, seed) if name == "mlp" else source.fit_linear(train, config)
         column = np.array([train.classes.index(name) for name in probe.classes])
 
         def predict(keep: NDArray[np.bool_]) -> NDArray[Any]:
             predicted = source.predict(probe, keep)
             return column[predicted] if train.classes else np.asarray(predicted, dtype=np.float64)
 
-        return Fitted(predict, bool(getattr(probe, "converged", True)), probe)
+        return predict, probe
 
-    def _permuted(self, *, matched: bool) -> Iterator[Measure]:
+    def _permuted(self, name: str) -> Iterator[Measure]:
         """Mean score over codebooks with permuted rows, which have lost their geometry."""
 
         def fit(draw: int, source: Input, train: Examples) -> Fitted:
             # the same components and the same draws as the probe that this is the control of
-            reader = source.reduced(train, self.config.matched_dims) if matched else source
+            reader = source.reduced(train, self.config.matched_dims) if name == "matched_permuted" else source
             assert isinstance(reader, TableInput)
             seed = derive_seed(self.control_seed, "permuted", draw)
             return self._fit("linear", reader.permuted(train, seed), train)
@@ -118,7 +102,7 @@ class Probing:
         values, converged = [_values(result.statistics) for result in results], all(r.converged for r in results)
         for metric in values[0]:
             mean = float(np.mean([value[metric] for value in values]))
-            yield Measure("matched_permuted" if matched else "permuted", metric, mean, converged=converged)
+            yield Measure(name, metric, mean, converged=converged)
 
     def _readouts(self, name: str) -> Iterator[Measure]:
         """Scores of the best prediction by code for each metric, or of the one best prediction for all frames."""
@@ -126,13 +110,13 @@ class Probing:
         def fit(metric: str, source: Input, train: Examples) -> Fitted:
             if name == "majority":
                 best = train.totals().argmax() if train.classes else train.mean()
-                return Fitted(lambda keep: np.full(int(keep.sum()), best))
+                return (lambda keep: np.full(int(keep.sum()), best)), None
             assert isinstance(source, TableInput)
             table, by_code = source.table(train), controls.lookup_classes if train.classes else controls.lookup_values
             if metric == "macro_f1":
                 by_code = partial(controls.smoothed_lookup_classes, class_weight=self.config.classifier.class_weight)
             best_of = by_code(table)
-            return Fitted(lambda keep: best_of[source.codes[keep]])
+            return (lambda keep: best_of[source.codes[keep]]), None
 
         for metric in ("macro_f1", "accuracy") if self.examples.classes else ("r2", "mae"):
             result = score(self.examples, self.source, partial(fit, metric))
@@ -150,15 +134,12 @@ class Probing:
     def _selectivity(
         self, name: str, result: Scores, nulls: Mapping[str, float], fit: Fitter, source: TableInput
     ) -> Iterator[Measure]:
-        """Accuracy less that on the control task, a random class for every code (Hewitt and Liang 2019).
-
-        None where the codes in training have one random class, as those of a collapsed layer may.
-        """
+        """Accuracy less that on the control task, a random class for every code (Hewitt and Liang 2019)."""
         # drawn by the classes' frequency: nothing but memory of the codes can tell them
         rng, totals = np.random.default_rng(derive_seed(self.seed, "control")), self.examples.totals()
         of_code = rng.choice(len(totals), size=len(source.codebook), p=totals / totals.sum())
-        relabelled = self.examples.relabelled(of_code[source.codes])
-        if not relabelled.can_be_scored():
+        relabelled = replace(self.examples, targets=np.where(self.examples.kept, of_code[source.codes], -1))
+        if not relabelled.can_be_scored():  # the codes in training have one class, as those of a collapsed layer may
             return
         control = score(relabelled, source, fit)
         present = np.flatnonzero(result.statistics.frames)
@@ -175,19 +156,13 @@ def _values(statistics: Statistics) -> dict[str, float]:
 
 def information_measures(examples: Examples, source: TableInput, config: ProbeConfig, seed: int) -> list[Measure]:
     """Mutual information of code and label in bits, and as a share of the labels' entropy."""
-    keep = examples.kept
-    result = mutual_information(
-        *(source.codes[keep], examples.targets[keep], examples.frame_units()[keep]),
-        (len(source.codebook), len(examples.classes)),
-        draws=config.label_permutations,
-        seed=seed,
-        confidence=config.bootstrap.confidence,
-    )
+    keep, shape = examples.kept, (len(source.codebook), len(examples.classes))
+    codes, labels, units = source.codes[keep], examples.targets[keep], examples.frame_units()[keep]
+    draws, confidence = config.label_permutations, config.bootstrap.confidence
+    result = mutual_information(codes, labels, units, shape, draws=draws, seed=seed, confidence=confidence)
     scales = {"mi_bits": 1.0, "mi_share": 1 / result.entropy}
-    return [
-        Measure("table", name, *(scale * part for part in (result.value, result.low, result.high, result.null)))
-        for name, scale in scales.items()
-    ]
+    parts = result.value, result.low, result.high, result.null
+    return [Measure("table", name, *(scale * part for part in parts)) for name, scale in scales.items()]
 
 
 def description_measures(examples: Examples, source: TableInput, config: ProbeConfig, seed: int) -> list[Measure]:

@@ -8,90 +8,67 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phonoscope.probes.frames import standardise
 from phonoscope.probes.solvers import seen_classes, train_rows
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from phonoscope.config.probes import ClassWeight, MlpConfig
+    from phonoscope.config.probes import MlpConfig, ProbeConfig
     from phonoscope.probes.frames import FrameVectors
-    from phonoscope.probes.tables import ClassTable
+    from phonoscope.probes.tables import Array, ClassTable
 
     Draw = Callable[[np.random.Generator], tuple[torch.Tensor, torch.Tensor]]
     """A batch: standardised vectors [m, dims] and the weight of every class for each, [m, classes]."""
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
-
 
 @dataclass(frozen=True)
 class MlpProbe:
-    """A fitted network: `weight @ relu(hidden_weight @ ((vector - mean) / scale) + hidden_bias) + bias`.
+    """A fitted network: `weight @ relu(hidden_weight @ ((vector - mean) / scale) + hidden_bias) + bias`."""
 
-    `hidden_weight` is [hidden, dims], `weight` [classes, hidden].
-    """
-
-    hidden_weight: Array
+    hidden_weight: Array  # [hidden, dims]
     hidden_bias: Array
-    weight: Array
+    weight: Array  # [classes, hidden]
     bias: Array
     mean: Array
     scale: Array
     classes: tuple[str, ...]
 
-    def outputs(self, vectors: NDArray[Any]) -> Array:
-        """Logits: [n, dims] -> [n, classes]."""
-        hidden = ((vectors - self.mean) / self.scale) @ self.hidden_weight.T + self.hidden_bias
-        return np.maximum(hidden, 0.0) @ self.weight.T + self.bias
-
     def predict(self, vectors: NDArray[Any]) -> NDArray[np.int64]:
         """Indices into `classes`: [n, dims] -> [n]."""
-        return self.outputs(vectors).argmax(axis=1)
+        hidden = ((vectors - self.mean) / self.scale) @ self.hidden_weight.T + self.hidden_bias
+        return (np.maximum(hidden, 0.0) @ self.weight.T + self.bias).argmax(axis=1)
 
 
-def fit_mlp(
-    table: ClassTable, codebook: NDArray[Any], config: MlpConfig, *, class_weight: ClassWeight = "balanced", seed: int
-) -> MlpProbe:
-    """Fit to the frames behind `table`, all of them in every step; `codebook` is [codes, dims].
-
-    Raises `DataError` if fewer than two classes have frames.
-    """
+def fit_mlp(table: ClassTable, codebook: NDArray[Any], config: ProbeConfig, seed: int) -> MlpProbe:
+    """Fit to all frames behind `table` in every step; `codebook` is [codes, dims]. Raises as `fit_probe`."""
     import torch
 
-    rows, targets, mean, scale, classes = train_rows(table, codebook, class_weight)
+    rows, targets, mean, scale, classes = train_rows(table, codebook, config.classifier.class_weight)
     batch = torch.from_numpy(rows).float(), torch.from_numpy(targets / targets.sum()).float()
-    return _train(lambda rng: batch, mean, scale, classes, config, seed)
+    return _train(lambda rng: batch, mean, scale, classes, config.mlp, seed)
 
 
 def fit_mlp_index(
-    vectors: FrameVectors,
-    index: NDArray[np.integer],
-    classes: Sequence[str],
-    config: MlpConfig,
-    *,
-    class_weight: ClassWeight = "balanced",
-    seed: int,
+    vectors: FrameVectors, index: NDArray[np.integer], classes: Sequence[str], config: ProbeConfig, seed: int
 ) -> MlpProbe:
-    """Fit to frames, in random mini-batches; `index` [n] are their classes, negative for frames that are left out.
-
-    Raises `DataError` if fewer than two classes have frames.
-    """
+    """As `fit_mlp`, in random mini-batches of frames; `index` [n] are their classes, negative to leave a frame out."""
     import torch
 
     frames = np.flatnonzero(index >= 0)
-    seen, weights, names = seen_classes(np.bincount(index[frames], minlength=len(classes)), classes, class_weight)
+    totals = np.bincount(index[frames], minlength=len(classes))
+    seen, weights, names = seen_classes(totals, classes, config.classifier.class_weight)
     # row c: the weight of class c at its column, 0 elsewhere
     each, labels = np.diag(weights), np.searchsorted(seen, index)
-    mean, scale = standardise(vectors, index >= 0)
+    mean, scale = vectors.standardisation(index >= 0)
 
     def draw(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        chosen = np.sort(rng.choice(frames, size=config.batch_size))  # sorted, for memory maps
+        chosen = np.sort(rng.choice(frames, size=config.mlp.batch_size))  # sorted, for memory maps
         targets = each[labels[chosen]]
         rows = (vectors.rows(chosen) - mean) / scale
         return torch.from_numpy(rows).float(), torch.from_numpy(targets / targets.sum()).float()
 
-    return _train(draw, mean, scale, names, config, seed)
+    return _train(draw, mean, scale, names, config.mlp, seed)
 
 
 def _train(draw: Draw, mean: Array, scale: Array, classes: Sequence[str], config: MlpConfig, seed: int) -> MlpProbe:

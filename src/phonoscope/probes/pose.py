@@ -5,19 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from phonoscope.config.probes import ProbeConfig
+from phonoscope.data import Manifest, Split
 from phonoscope.probes.examples import Examples, Fold
 from phonoscope.probes.reading import Groups, LabelledFrames
 from phonoscope.probes.tasks import HeldOut, Task, find_classifications, find_tasks
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phonoscope.config.probes import ProbeConfig
-    from phonoscope.data import Manifest, Split
 
 logger = logging.getLogger(__name__)
 
@@ -29,12 +26,9 @@ class Posed:
     task: Task
     split: str
     examples: Examples
-    units: tuple[str, ...] = ()
-    """Names of the units of `Examples.evaluated`."""
-    probed: bool = True
-    """Whether probes are fitted."""
-    informed: bool = False
-    """Whether mutual information is measured."""
+    units: tuple[str, ...] = ()  # names of the units of `Examples.evaluated`
+    probed: bool = True  # whether probes are fitted
+    informed: bool = False  # whether mutual information is measured
     counted: Sequence[tuple[Any, ...]] = ()
     """`Examples.counted` of every layer, if any frames are counted; those of `examples` are the first layer's."""
 
@@ -59,14 +53,12 @@ def pose(frames: LabelledFrames, manifest: Manifest, split: Split, config: Probe
             examples = Examples(targets, classes, frames.utterances, units.astype(np.int64), folds, counted[0])
             if folds and (classes or task.values) and examples.can_be_scored():
                 names = tuple(unit_names[examples.evaluated()].tolist())
+                layers = counted if counted[0] else ()
                 information = task in informed and kind == task.splits[0]
-                posed.append(
-                    Posed(task, kind, examples, names, task in probed, information, counted if counted[0] else ())
-                )
+                posed.append(Posed(task, kind, examples, names, task in probed, information, layers))
             else:
-                logger.warning(
-                    "%s: left out; train needs two classes or a value, and eval held-out %s", task.name, kind
-                )
+                message = "%s: left out; train needs two classes or a value, and eval held-out %s"
+                logger.warning(message, task.name, kind)
     return posed
 
 
@@ -92,10 +84,7 @@ def group_utterances(tasks: Sequence[Task], manifest: Manifest, split: Split, co
 
 
 def make_folds(kind: HeldOut, split: Split, manifest: Manifest, text_folds: int = 5) -> list[Fold]:
-    """The folds of a split; empty where it cannot be made (fewer than two speaker folds, or texts).
-
-    Texts are spread over folds of equal size (scikit-learn's `GroupKFold`): no text is in train and eval at once.
-    """
+    """The folds of a split; empty where it cannot be made (fewer than two speaker folds, or texts)."""
     if kind == "utterances":
         utterances = np.asarray(manifest.utterances)
         return [Fold(np.isin(utterances, split.train), np.isin(utterances, split.eval))]
@@ -109,6 +98,7 @@ def make_folds(kind: HeldOut, split: Split, manifest: Manifest, text_folds: int 
     distinct = len(set(texts))
     if distinct < 2:
         return []
+    # folds of equal size, and no text in train and eval at once
     parts = GroupKFold(min(text_folds, distinct)).split(texts, groups=texts)
     held_out = [np.isin(np.arange(len(texts)), evaluation) for _, evaluation in parts]
     return [Fold(~part, part) for part in held_out]

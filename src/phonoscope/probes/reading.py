@@ -4,40 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from phonoscope.data import Labels, Latents, Manifest, Tokens
 from phonoscope.errors import DataError
 from phonoscope.probes.frames import ArrayVectors
 from phonoscope.probes.tables import ClassTable, Table, ValueTable, count_pairs
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phonoscope.data import Labels, Latents, Manifest, Tokens
-    from phonoscope.probes.tasks import Task
+from phonoscope.probes.tasks import Task
 
 
 class Groups(NamedTuple):
     """Utterances whose frames need not be told apart, so that counting them is enough."""
 
-    of: NDArray[np.int64]
-    """The group of each utterance [utterances]; -1 where every frame is kept."""
-    first: NDArray[np.int64]
-    """One utterance of each group, [groups]."""
+    of: NDArray[np.int64]  # the group of each utterance [utterances]; -1 where every frame is kept
+    first: NDArray[np.int64]  # one utterance of each group, [groups]
 
 
 @dataclass(frozen=True)
 class LabelledFrames:
     """Frames of a token table that have labels, in its order."""
 
-    utterances: NDArray[np.int64]
-    """[n], indices into the manifest."""
-    codes: NDArray[np.int16]
-    """[n, layers]"""
-    targets: dict[str, tuple[NDArray[Any], tuple[str, ...]]]
-    """By task: targets [n] and classes, as in `Examples`."""
+    utterances: NDArray[np.int64]  # [n], indices into the manifest
+    codes: NDArray[np.int16]  # [n, layers]
+    targets: dict[str, tuple[NDArray[Any], tuple[str, ...]]]  # by task: targets [n] and classes, as in `Examples`
     counted: dict[str, list[tuple[tuple[int, Table], ...]]] = field(default_factory=dict)
     """By task and layer: the frames beside the n, as in `Examples.counted`."""
 
@@ -48,10 +40,7 @@ class LabelledFrames:
         return {name: order[bounds[i] : bounds[i + 1]] for i, name in enumerate(manifest.utterances)}
 
     def vectors(self, latents: Latents, manifest: Manifest) -> ArrayVectors:
-        """The latent of every frame; frames of other utterances have none that could be used.
-
-        Raises `DataError` if an utterance has another number of frames.
-        """
+        """The latents of the utterances that have them. Raises `DataError` for one with another number of frames."""
         index = np.full(len(self.utterances), -1)
         for name, rows in self.places(manifest).items():
             if name in latents:
@@ -98,17 +87,17 @@ def read_frames(
         codes.append(frames.codes[kept].astype(np.int16))
     if not codes:
         raise DataError(f"{tokens.name}: no frames of the manifest's utterances")
-    united = {name: column.united() for name, column in columns.items()}
-    counted = {
-        name: [tuple(zip(groups.first.tolist(), tables, strict=True)) for tables in layers]
-        for name, (_, _, layers) in united.items()
-    }
-    targets = {name: (target, classes) for name, (target, classes, _) in united.items()}
-    return LabelledFrames(np.concatenate(utterances), np.concatenate(codes), targets, counted if shape else {})
+    result = LabelledFrames(np.concatenate(utterances), np.concatenate(codes), {})
+    for name, column in columns.items():
+        target, classes, layers = column.united()
+        result.targets[name] = target, classes
+        if shape:
+            result.counted[name] = [tuple(zip(groups.first.tolist(), tables, strict=True)) for tables in layers]
+    return result
 
 
+# targets of the kept frames, the classes, and the tables of the others by layer and group
 United = tuple["NDArray[Any]", tuple[str, ...], list[list[Table]]]
-"""Targets of the kept frames, the classes, and the tables of the others by layer and group."""
 
 
 class _Classes:
@@ -116,14 +105,11 @@ class _Classes:
 
     def __init__(self, groups: int, sizes: Sequence[int]) -> None:
         self.shapes = [(groups, size) for size in sizes]
-        self.place: dict[str, int] = {}
-        """Classes in order of appearance: a batch need not name all."""
+        self.place: dict[str, int] = {}  # classes in order of appearance: a batch need not name all
         self.kept: list[NDArray[np.int32]] = []
         self.counts = [np.zeros((groups * size, 0), dtype=np.int64) for size in sizes]
 
-    def add(
-        self, targets: NDArray[Any], names: Sequence[str], kept: NDArray[np.bool_], rows: NDArray[np.int64]
-    ) -> None:
+    def add(self, targets: NDArray[Any], names: Sequence[str], kept: NDArray[np.bool_], rows: NDArray[Any]) -> None:
         for name in names:
             self.place.setdefault(name, len(self.place))
         # the last entry stands for frames left out, whose index is -1
@@ -156,9 +142,7 @@ class _Values:
         self.kept: list[NDArray[np.float64]] = []
         self.tables = [ValueTable.from_frames(np.empty(0, int), np.empty(0), groups * size) for size in sizes]
 
-    def add(
-        self, targets: NDArray[Any], names: Sequence[str], kept: NDArray[np.bool_], rows: NDArray[np.int64]
-    ) -> None:
+    def add(self, targets: NDArray[Any], names: Sequence[str], kept: NDArray[np.bool_], rows: NDArray[Any]) -> None:
         self.kept.append(targets[kept])
         others = targets[~kept]
         for table, codes in zip(self.tables, rows.T, strict=True):

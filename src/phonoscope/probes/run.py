@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from phonoscope.compute import derive_seed, parallel_map
+from phonoscope.config.probes import ProbeConfig
+from phonoscope.data import Labels, Manifest, Split, Tokens
 from phonoscope.errors import DataError
 from phonoscope.probes.examples import Scores
 from phonoscope.probes.inputs import CodecInputs, Input, TableInput
@@ -19,21 +22,15 @@ from phonoscope.probes.measures import Measure, Probing, description_measures, i
 from phonoscope.probes.pose import Posed, group_utterances, pose, sample_utterances
 from phonoscope.probes.reading import read_frames
 from phonoscope.probes.schema import CLASS_COLUMNS, COLUMNS, CONFUSION_COLUMNS
+from phonoscope.probes.solvers import Probe
 from phonoscope.probes.store import TaskResult
-from phonoscope.probes.tasks import configured_tasks
+from phonoscope.probes.tasks import Task, configured_tasks
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
-
-    from phonoscope.config.probes import ProbeConfig
-    from phonoscope.data import Labels, Manifest, Split, Tokens
-    from phonoscope.probes.solvers import Probe
 
 logger = logging.getLogger(__name__)
 Row = tuple[Any, ...]
-LATENT_LAYER = 0
-"""Stands in column `layer` for an input that belongs to no layer."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +38,9 @@ class ProbeResult:
     """Tidy tables with the columns `COLUMNS`, `CLASS_COLUMNS` and `CONFUSION_COLUMNS`, and the probes of the layers."""
 
     table: pd.DataFrame
-    classes: pd.DataFrame
-    """Precision, recall and F1 of the linear probe by class."""
-    confusion: pd.DataFrame
-    """Eval frames by class and the linear probe's prediction; pairs without frames are left out."""
-    tasks: dict[str, TaskResult]
-    """The linear probes of the layers, for tasks with one fold."""
+    classes: pd.DataFrame  # precision, recall and F1 of the linear probe by class
+    confusion: pd.DataFrame  # eval frames by class and the linear probe's prediction, without the pairs that lack any
+    tasks: dict[str, TaskResult]  # the linear probes of the layers, for tasks with one fold
 
 
 class _Job(NamedTuple):
@@ -62,8 +56,7 @@ class _Job(NamedTuple):
         return self.posed.task.name, self.posed.split, self.input, self.layer
 
 
-Done = tuple[list[Measure], Scores | None]
-"""The measures of a job, and the scores of its linear probe."""
+Done = tuple[list[Measure], Scores | None]  # the measures of a job, and the scores of its linear probe
 
 
 def probe_tokens(
@@ -85,14 +78,9 @@ def probe_tokens(
     tasks = configured_tasks(config)
     groups = group_utterances(tasks, manifest, split, config) if _counts_suffice(config) else None
     frames = read_frames(tokens, labels, manifest, tasks, groups)
-    return run_probes(
-        pose(frames, manifest, split, config),
-        CodecInputs(frames.codes, codebooks),
-        config,
-        codec=codec,
-        sample=sample_utterances(manifest, split, config),
-        workers=workers,
-    )
+    posed, inputs = pose(frames, manifest, split, config), CodecInputs(frames.codes, codebooks)
+    sample = sample_utterances(manifest, split, config)
+    return run_probes(posed, inputs, config, codec=codec, sample=sample, workers=workers)
 
 
 def _counts_suffice(config: ProbeConfig) -> bool:
@@ -132,7 +120,7 @@ def _jobs(posed: Sequence[Posed], inputs: CodecInputs, config: ProbeConfig) -> I
     chosen = [layer for layer in every if not config.layers or layer in config.layers]
     for one in posed:
         for name in config.inputs:
-            for layer in every if name == "layer" else [LATENT_LAYER] if name == "latent" else chosen:
+            for layer in every if name == "layer" else [0] if name == "latent" else chosen:
                 probed = one.probed and (name == "latent" or layer in chosen)
                 informed = one.informed and name in ("layer", "untrained")
                 source = inputs.make(name, layer) if probed or informed else None
@@ -168,48 +156,38 @@ def _measure(job: _Job, sample: NDArray[np.bool_] | None, config: ProbeConfig) -
 def _result(codec: str, jobs: Sequence[_Job], done: Sequence[Done]) -> ProbeResult:
     import pandas as pd
 
-    rows = [
-        (codec, *job.head, *measure[:-1], str(measure.converged).lower())
-        for job, (measures, _) in zip(jobs, done, strict=True)
-        for measure in measures
-    ]
-    fitted = [(job, linear) for job, (_, linear) in zip(jobs, done, strict=True) if linear]
-    classes = [row for job, scores in fitted for row in _class_rows(codec, job, scores.confusion)]
-    pairs = [row for job, scores in fitted for row in _pair_rows(codec, job, scores.confusion)]
+    rows: list[Row] = []
+    classes: list[Row] = []
+    pairs: list[Row] = []
+    layers: dict[str, dict[int, tuple[_Job, Scores]]] = {}
+    for job, (measures, linear) in zip(jobs, done, strict=True):
+        head, task, examples = (codec, *job.head), job.posed.task, job.posed.examples
+        rows += [(*head, *measure[:-1], str(measure.converged).lower()) for measure in measures]
+        if linear:
+            names, counts = examples.classes, linear.confusion
+            classes += [(*head, *row) for row in _class_rows(task, names, counts)]
+            pairs += [(*head, names[i], names[j], int(counts[i, j])) for i, j in np.argwhere(counts)]
+            # tasks with several folds have no one probe to save
+            if job.input == "layer" and len(examples.folds) == 1:
+                layers.setdefault(task.name, {})[job.layer] = job, linear
     return ProbeResult(
         pd.DataFrame(rows, columns=list(COLUMNS)),
         pd.DataFrame(classes, columns=list(CLASS_COLUMNS)),
         pd.DataFrame(pairs, columns=list(CONFUSION_COLUMNS)),
-        _saved(fitted),
+        {name: _task_result(list(parts.values())) for name, parts in layers.items()},
     )
 
 
-def _class_rows(codec: str, job: _Job, confusion: NDArray[np.int64]) -> Iterator[Row]:
+def _class_rows(task: Task, names: Sequence[str], confusion: NDArray[np.int64]) -> Iterator[Row]:
     """Scores by class in the task's order; `zero_division=0`."""
-    task, names = job.posed.task, job.posed.examples.classes
     true, predicted, hits = confusion.sum(axis=1), confusion.sum(axis=0), confusion.diagonal()
     for i in sorted(range(len(names)), key=lambda i: task.order(names[i])):
         scores = hits[i] / max(predicted[i], 1), hits[i] / max(true[i], 1), 2 * hits[i] / max(true[i] + predicted[i], 1)
-        yield (codec, *job.head, names[i], task.group(names[i]), int(true[i]), *map(float, scores))
+        yield (names[i], task.group(names[i]), int(true[i]), *map(float, scores))
 
 
-def _pair_rows(codec: str, job: _Job, confusion: NDArray[np.int64]) -> Iterator[Row]:
-    names = job.posed.examples.classes
-    for true, predicted in np.argwhere(confusion):
-        yield (codec, *job.head, names[true], names[predicted], int(confusion[true, predicted]))
-
-
-def _saved(fitted: Sequence[tuple[_Job, Scores]]) -> dict[str, TaskResult]:
-    """The linear probes of the layers by task; tasks with several folds have no one probe."""
-    layers: dict[str, dict[int, tuple[_Job, Scores]]] = {}
-    for job, scores in fitted:
-        if job.input == "layer" and len(job.posed.examples.folds) == 1:
-            layers.setdefault(job.posed.task.name, {})[job.layer] = job, scores
-    return {name: _task_result(parts) for name, parts in layers.items()}
-
-
-def _task_result(parts: Mapping[int, tuple[_Job, Scores]]) -> TaskResult:
-    jobs, scores = zip(*parts.values(), strict=True)
+def _task_result(parts: Sequence[tuple[_Job, Scores]]) -> TaskResult:
+    jobs, scores = zip(*parts, strict=True)
     posed, unseen = jobs[0].posed, {}
     fold, classes = posed.examples.folds[0], posed.examples.classes
     if classes:
@@ -219,7 +197,7 @@ def _task_result(parts: Mapping[int, tuple[_Job, Scores]]) -> TaskResult:
         message = "%s: eval has classes that train lacks; their frames count as errors: %s"
         logger.warning(message, posed.task.name, unseen)
     return TaskResult(
-        tuple(parts),
+        tuple(job.layer for job in jobs),
         # an input `layer` is a table, and the linear probe is a `Probe`
         [cast("TableInput", job.source).table(job.posed.examples.restricted(fold.train)) for job in jobs],
         [cast("Probe", each.probe) for each in scores],

@@ -19,7 +19,5 @@ from __future__ import annotations
 
 HEAD = ("codec", "task", "split", "input", "layer")
 COLUMNS = (*HEAD, "probe", "measure", "value", "low", "high", "null", "converged")
-CLASS_COLUMNS = (*HEAD, "class", "group", "frames", "precision", "recall", "f1")
-"""The linear probe's scores by class."""
-CONFUSION_COLUMNS = (*HEAD, "class", "predicted", "frames")
-"""Eval frames by class and the linear probe's prediction; pairs without frames are left out."""
+CLASS_COLUMNS = (*HEAD, "class", "group", "frames", "precision", "recall", "f1")  # scores of the linear probe
+CONFUSION_COLUMNS = (*HEAD, "class", "predicted", "frames")  # eval frames of the linear probe

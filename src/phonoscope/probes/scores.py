@@ -7,20 +7,15 @@ utterances, so a bootstrap resample is a vector of utterance multiplicities and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
+from phonoscope.config.probes import BootstrapConfig
 from phonoscope.errors import DataError
-from phonoscope.probes.tables import count_pairs
+from phonoscope.probes.tables import Array, count_pairs
 from phonoscope.stats import Interval, draw_resamples, interval
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phonoscope.config.probes import BootstrapConfig
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class _ByUtterance:

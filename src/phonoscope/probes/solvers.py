@@ -11,19 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from phonoscope.config.probes import ClassWeight
 from phonoscope.errors import DataError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phonoscope.config.probes import ClassWeight
-    from phonoscope.probes.tables import ClassTable, ValueTable
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from phonoscope.probes.tables import Array, ClassTable, ValueTable
 
 
 @dataclass(frozen=True)
@@ -34,12 +29,9 @@ class Probe:
     C * loss + penalty for a classifier, the residual sum of squares + penalty for a regression.
     """
 
-    weight: Array
-    """[outputs, dims]"""
-    bias: Array
-    """[outputs]"""
-    mean: Array
-    """[dims]"""
+    weight: Array  # [outputs, dims]
+    bias: Array  # [outputs]
+    mean: Array  # [dims]
     scale: Array
     classes: tuple[str, ...]
     objective: float
@@ -57,13 +49,11 @@ class Probe:
 
 
 def standardisation(codebook: NDArray[Any], weights: NDArray[Any]) -> tuple[Array, Array]:
-    """Mean and standard deviation [dims] of the frames that a weighted codebook [codes, dims] stands for.
-
-    A constant dimension gets scale 1, as in scikit-learn's `StandardScaler`.
-    """
+    """Mean and standard deviation [dims] of the frames that a weighted codebook [codes, dims] stands for."""
     rows, share = codebook.astype(np.float64), weights / weights.sum()
     mean = share @ rows
     variance = share @ (rows - mean) ** 2
+    # constant dimensions get scale 1, as in scikit-learn's `StandardScaler`
     constant = variance <= 1e-14 * np.maximum(mean**2, np.finfo(np.float64).tiny)
     return mean, np.where(constant, 1.0, np.sqrt(variance))
 
@@ -83,25 +73,18 @@ def seen_classes(
     return seen, class_weights(totals[seen], class_weight), tuple(classes[i] for i in seen.tolist())
 
 
-class TrainRows(NamedTuple):
-    """A class table as a small training set: a row for each code that has frames."""
+def train_rows(
+    table: ClassTable, codebook: NDArray[Any], class_weight: ClassWeight
+) -> tuple[Array, Array, Array, Array, tuple[str, ...]]:
+    """Standardised rows [codes in use, dims], soft targets [codes in use, classes], mean, scale and classes.
 
-    rows: Array
-    """[codes in use, dims], standardised."""
-    targets: Array
-    """Soft targets [codes in use, classes]: the frames of a code share one row, so their loss terms add up."""
-    mean: Array
-    scale: Array
-    classes: tuple[str, ...]
-
-
-def train_rows(table: ClassTable, codebook: NDArray[Any], class_weight: ClassWeight) -> TrainRows:
-    """Raises `DataError` if fewer than two classes have frames."""
+    The frames of a code share one row, so their loss terms add up. Raises `DataError` as `seen_classes`.
+    """
     seen, weights, names = seen_classes(table.counts.sum(axis=0), table.classes, class_weight)
     used = table.frames > 0
     counts, rows = table.counts[used][:, seen], codebook[used]
     mean, scale = standardisation(rows, counts.sum(axis=1))
-    return TrainRows((rows - mean) / scale, counts * weights, mean, scale, names)
+    return (rows - mean) / scale, counts * weights, mean, scale, names
 
 
 def fit_probe(
@@ -118,10 +101,15 @@ def fit_probe(
     Classes without a frame are left out of `Probe.classes`. With two classes the objective is scikit-learn's binary
     one, written as a symmetric softmax. Raises `DataError` if fewer than two classes have frames.
     """
+    from scipy.linalg import svd
+
     rows, targets, mean, scale, classes = train_rows(table, np.asarray(codebook), class_weight)
     mass = targets.sum(axis=1)
     centre = mass @ rows / mass.sum()
-    axes, spread = _principal_axes(rows - centre, mass)
+    weighted = np.sqrt(mass)[:, None] * (rows - centre)
+    _, spread, right = svd(weighted, full_matrices=False)
+    rank = int((spread > _rounding(spread, weighted)).sum())
+    axes, spread = right[:rank].T, spread[:rank]
     features = np.column_stack([(rows - centre) @ axes, np.ones(len(rows))])
 
     def data(beta: Array) -> tuple[float, Array]:
@@ -140,19 +128,15 @@ class Problem(NamedTuple):
     """The data term of a softmax regression, in coordinates along the principal axes of its vectors.
 
     The penalty is rotation-invariant and the intercept free of it, so standardised vectors are centred under the target
-    weights and turned to their principal axes, where directions that no vector has drop out.
+    weights and turned to their principal axes, where directions that no vector has drop out. `data` takes coefficients
+    [rank + 1, classes], the last of them intercepts, and gives the loss and its gradient, of the same shape.
     """
 
     data: Callable[[Array], tuple[float, Array]]
-    """Coefficients [rank + 1, classes], the last of them intercepts, -> loss and its gradient, of the same shape."""
-    axes: Array
-    """[dims, rank]"""
-    spread: Array
-    """Square root of the weighted sum of squares along each axis, [rank]."""
-    centre: Array
-    """[dims]"""
-    mass: float
-    """Total weight."""
+    axes: Array  # [dims, rank]
+    spread: Array  # square root of the weighted sum of squares along each axis, [rank]
+    centre: Array  # [dims]
+    mass: float  # total weight
     mean: Array
     scale: Array
     classes: tuple[str, ...]
@@ -194,16 +178,6 @@ def minimise(problem: Problem, C: float, max_iter: int, tolerance: float) -> Pro
     bias -= bias.mean()
     converged, total = bool(np.abs(result.jac).max() <= tolerance), float(result.fun * unit)
     return Probe(weight.T, bias, problem.mean, problem.scale, problem.classes, total, converged, int(result.nit))
-
-
-def _principal_axes(centred: Array, mass: Array) -> tuple[Array, Array]:
-    """Orthonormal axes [dims, rank] of weighted rows and the singular values [rank] along them."""
-    from scipy.linalg import svd
-
-    weighted = np.sqrt(mass)[:, None] * centred
-    _, spread, axes = svd(weighted, full_matrices=False)
-    rank = int((spread > _rounding(spread, weighted)).sum())
-    return axes[:rank].T, spread[:rank]
 
 
 def _rounding(spread: Array, matrix: Array) -> float:

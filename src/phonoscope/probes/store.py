@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from phonoscope.probes.scores import ClassStatistics, Statistics, ValueStatistics
@@ -27,14 +28,11 @@ class TaskResult:
     """One task on one codec, layer by layer."""
 
     layers: tuple[int, ...]
-    tables: Sequence[Table]
-    """Train tables."""
+    tables: Sequence[Table]  # of the train frames
     probes: Sequence[Probe]
-    statistics: Sequence[Statistics]
-    """The probe's eval statistics: rows are `utterances`, columns the tables' classes."""
+    statistics: Sequence[Statistics]  # of the eval frames: rows are `utterances`, columns the tables' classes
     utterances: tuple[str, ...]
-    unseen: dict[str, int]
-    """Eval frames of each class that training lacks. They count as errors."""
+    unseen: dict[str, int]  # eval frames of each class that training lacks; they count as errors
 
     def to_tensors(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Named tensors and metadata, the content of one safetensors file."""
@@ -61,12 +59,9 @@ class TaskResult:
         arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
         layers, columns, classes = (tuple(metadata[name]) for name in ("layers", "columns", "classes"))
         kind = ClassStatistics if columns else ValueStatistics
-        tables: list[Table] = []
-        for layer in layers:
-            parts = {
-                name: arrays[f"layer_{layer}.table.{name}"] for name in _arrays(ClassTable if columns else ValueTable)
-            }
-            tables.append(ClassTable(columns, **parts) if columns else ValueTable(**parts))
+        table: Any = partial(ClassTable, columns) if columns else ValueTable
+        names = _arrays(ClassTable if columns else ValueTable)
+        tables = [table(**{name: arrays[f"layer_{layer}.table.{name}"] for name in names}) for layer in layers]
         probes = [
             Probe(**{name: arrays[f"layer_{layer}.{name}"] for name in ARRAYS}, classes=classes, **facts)
             for layer, facts in zip(layers, metadata["fits"], strict=True)
@@ -76,7 +71,6 @@ class TaskResult:
 
 
 def _arrays(kind: Any) -> list[str]:
-    """Names of the arrays of a table or of statistics."""
     return [field.name for field in fields(kind) if field.name != "classes"]
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+Array = NDArray[np.float64]
 
 
 def count_pairs(rows: NDArray[np.integer], columns: NDArray[np.integer], shape: tuple[int, int]) -> NDArray[np.int64]:
@@ -27,10 +26,8 @@ def count_pairs(rows: NDArray[np.integer], columns: NDArray[np.integer], shape: 
 class ClassTable:
     """Frames by code and class."""
 
-    classes: tuple[str, ...]
-    """Sorted names of the columns."""
-    counts: NDArray[np.int64]
-    """[codes, classes]"""
+    classes: tuple[str, ...]  # sorted names of the columns
+    counts: NDArray[np.int64]  # [codes, classes]
 
     @classmethod
     def from_frames(

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from phonoscope.config.probes import ProbeConfig
+from phonoscope.data import Frames, Manifest
 from phonoscope.data.phones import SILENCE, phone_group, phone_order
 from phonoscope.errors import ParamsError, nearest
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from phonoscope.config.probes import ProbeConfig
-    from phonoscope.data import Frames, Manifest
 
 Unit = Literal["utterance", "speaker"]
 HeldOut = Literal["utterances", "speakers", "texts"]
@@ -31,25 +28,19 @@ class Task:
     """A classification, or a regression if `values` is true."""
 
     name: str
-    column: str
-    """The column that the task needs: phone, f0_hz, or one of the manifest."""
-    read: Callable[[Frames, Manifest], Targets]
-    """The target of every frame."""
+    column: str  # the column that the task needs: phone, f0_hz, or one of the manifest
+    read: Callable[[Frames, Manifest], Targets]  # the target of every frame
     values: bool = False
+    # what is resampled and permuted: frames of one unit are not independent, or even share their label
     unit: Unit = "utterance"
-    """What is resampled and permuted: frames of one unit are not independent, or even share their label."""
+    # what is held out: the split's eval utterances, speakers fold by fold, or texts fold by fold
     splits: tuple[HeldOut, ...] = ("utterances",)
-    """What is held out: the split's eval utterances, speakers fold by fold, or texts fold by fold."""
-    of_utterance: bool = False
-    """Whether all frames of an utterance share their label, so that utterances can be probed as a whole."""
-    group: Callable[[str], str] = str
-    """The group of a class in the table of classes."""
-    order: Callable[[str], Any] = str
-    """Sort key of the classes in the table of classes."""
+    of_utterance: bool = False  # all frames of an utterance share their label: utterances can be probed as a whole
+    group: Callable[[str], str] = str  # the group of a class in the table of classes
+    order: Callable[[str], Any] = str  # sort key of the classes in the table of classes
 
 
 TASKS: dict[str, Task] = {}
-ALL = "all"
 
 
 def register(task: Task) -> Task:
@@ -62,9 +53,9 @@ def find_tasks(names: Sequence[str]) -> list[Task]:
     """Registered tasks; `all` stands for every one. Raises `ParamsError` naming the nearest name there is."""
     tasks: dict[str, Task] = {}
     for name in names:
-        if name != ALL and name not in TASKS:
+        if name not in {"all", *TASKS}:
             raise ParamsError(f"no task {name!r}; {nearest(name, TASKS)}")
-        tasks |= TASKS if name == ALL else {name: TASKS[name]}
+        tasks |= TASKS if name == "all" else {name: TASKS[name]}
     return list(tasks.values())
 
 
@@ -118,8 +109,7 @@ def _voicing(frames: Frames, manifest: Manifest) -> Targets:
     return np.where(spoken, np.isfinite(frames.f0_hz), -1).astype(np.int64), ("unvoiced", "voiced")
 
 
-BAND_EDGES_HZ = 50.0 * 2 ** (np.arange(1, 10) / 3)
-"""Thirds of an octave."""
+BAND_EDGES_HZ = 50.0 * 2 ** (np.arange(1, 10) / 3)  # thirds of an octave
 
 
 def _pitch_band(frames: Frames, manifest: Manifest) -> Targets:
