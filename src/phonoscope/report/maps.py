@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_hex
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from phonoscope.data.phones import GROUPS, OTHER, phone_group
 from phonoscope.drawing import HUES, new_figure, style
-from phonoscope.geometry.maps import MOST
+from phonoscope.geometry.maps import MOST, CodeMap
 from phonoscope.report.figures import add_title, keys
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
-    from phonoscope.geometry.maps import CodeMap
-
-PALETTE = (*HUES[:6], "#F0E442", "#7A3B1D")
-"""Okabe and Ito's hues, and brown."""
+PALETTE = (*HUES[:6], "#F0E442", "#7A3B1D")  # Okabe and Ito's hues, and brown
 PALE = "#D4D4D4"
 GROUP_HUES = {group: PALETTE[turn] for turn, group in zip((0, 5, 2, 3, 4, 1, 6), GROUPS, strict=True)}
 GROUP_HUES |= {"silence": PALE, OTHER: "#8C8C8C"}
@@ -37,18 +34,14 @@ NOTE = (
     "sizes, mean nothing. Trustworthiness: 1 if all neighbours in the map are neighbours in truth."
 )
 
-Hues = Mapping[str, Sequence[Any]]
-"""By codec, the colour of every frame."""
-
 
 @dataclass(frozen=True)
 class Panel:
-    """One layer of one codec; `map` is None where too few codes are in use."""
+    """Codes [frames] of one layer of one codec; `map` is None where too few codes are in use."""
 
     codec: str
     layer: int
     codes: NDArray[np.integer]
-    """[frames]"""
     map: CodeMap | None
 
 
@@ -101,9 +94,6 @@ def draw_classes(
 @style()
 def draw_values(panels: Sequence[Panel], values: Mapping[str, NDArray[Any]], title: str, label: str) -> Figure:
     """Frames coloured by a value, over the 5th to 95th percentile of all; those without one (NaN) are pale."""
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize, to_hex
-
     every = np.concatenate(list(values.values()))
     low, high = np.nanpercentile(every, PERCENTILES) if np.isfinite(every).any() else (0.0, 1.0)
     scale = ScalarMappable(Normalize(float(low), float(high)), "coolwarm")
@@ -116,7 +106,8 @@ def draw_values(panels: Sequence[Panel], values: Mapping[str, NDArray[Any]], tit
     return figure
 
 
-def _grid(panels: Sequence[Panel], hues: Hues, title: str) -> Figure:
+def _grid(panels: Sequence[Panel], hues: Mapping[str, Sequence[Any]], title: str) -> Figure:
+    """A panel a layer and codec; `hues` of each codec's frames."""
     codecs, layers = list(dict.fromkeys(panel.codec for panel in panels)), sorted({panel.layer for panel in panels})
     figure = new_figure(PANEL_IN * len(layers) + 1.6, (PANEL_IN + 0.25) * len(codecs) + 0.8)
     grid = figure.subplots(len(codecs), len(layers), squeeze=False)
