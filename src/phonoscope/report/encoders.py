@@ -3,43 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from phonoscope.drawing import GREY, HUES, style
 from phonoscope.report.figures import add_title, grid_across, panel_row
 from phonoscope.report.markdown import markdown, page
 from phonoscope.report.verdict import Estimate, judge, verdict_frame, verdict_markdown
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 TITLES = {"word": "Word from one window", "speaker": "Speaker from one window"}
-PEAK = 0.9
-"""Share of a peak's height that a pooling must keep."""
+PEAK = 0.9  # share of a peak's height that a pooling must keep
 
 
 def verdicts(sizes: pd.DataFrame, behaviour: Mapping[str, float], differences: pd.DataFrame) -> pd.DataFrame:
     """Claims about the encoder on codes, judged: claim, encoder, value, low, high, bound, verdict.
 
-    Sizes are exact. An arm's claim is that it scores above the encoder on codes, seed by seed.
-
-    Args:
-        sizes: from `encoders.measures.sizes`.
-        behaviour: from `encoders.measures.behaviour`.
-        differences: from `encoders.study.compare`, a row an arm and metric.
+    Sizes are exact. An arm's claim is that it scores above the encoder on codes, seed by seed. `sizes` and `behaviour`
+    are from `encoders.measures`, `differences` from `encoders.study.compare`, a row an arm and metric.
     """
     rows, of = [], sizes.set_index("encoder").astype(float)
     for column, claim in {"input_bytes": "input bytes", "parameters": "parameters", "macs": "multiply-adds"}.items():
         for name in ("mel", "mel_80"):
             ratio = _exact(of.loc[name, column] / of.loc["codes", column])
             rows.append(judge(f"more {claim} than codes (ratio)", ratio, 1.0, encoder=name))
-    claim, reached = (
-        f"a gradient reaches all {behaviour['tensors']:.0f} parameter tensors",
-        behaviour["gradient_tensors"],
-    )
-    rows.append(judge(claim, _exact(reached), behaviour["tensors"] - 0.5, encoder="codes"))
+    claim = f"a gradient reaches all {behaviour['tensors']:.0f} parameter tensors"
+    rows.append(judge(claim, _exact(behaviour["gradient_tensors"]), behaviour["tensors"] - 0.5, encoder="codes"))
     for name in ("max", "mean"):
         claim = f"pooling by the {name} keeps a peak's height (share)"
         rows.append(judge(claim, _exact(behaviour[f"peak_kept_{name}"]), PEAK, encoder="codes"))
