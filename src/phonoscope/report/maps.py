@@ -25,7 +25,6 @@ GROUP_HUES = {group: PALETTE[turn] for turn, group in zip((0, 5, 2, 3, 4, 1, 6),
 GROUP_HUES |= {"silence": PALE, OTHER: "#8C8C8C"}
 OTHERS = "other speakers"
 COLUMNS = ("codec", "layer", "frames", "codes", "perplexity", "divergence", "trustworthiness")
-PERCENTILES = (5, 95)
 PANEL_IN, HALF = 2.6, 0.54
 """Side of a panel, and half of that in a map's own units."""
 NOTE = (
@@ -60,15 +59,11 @@ def draw(
 ) -> Iterator[tuple[str, Figure]]:
     """The figures by name: phone, speaker and pitch.
 
-    Args:
-        frames: of each codec, the frames of its panels: utterance, phone, f0_hz.
-        speakers: by utterance.
-        most: the number of speakers with a colour, the most frequent ones; the others are grey.
+    `frames` are those of each codec's panels: utterance, phone, f0_hz; `speakers` is by utterance. The `most` frequent
+    speakers have a colour, the others are grey.
     """
-    groups = {
-        codec: [OTHER if phone is None else phone_group(phone) for phone in rows["phone"].astype(object)]
-        for codec, rows in frames.items()
-    }
+    phones = {codec: rows["phone"].astype(object) for codec, rows in frames.items()}
+    groups = {codec: [OTHER if name is None else phone_group(name) for name in row] for codec, row in phones.items()}
     yield "phone", draw_classes(panels, groups, GROUP_HUES, "Frames by phone group")
     named = {codec: rows["utterance"].map(speakers).astype(str) for codec, rows in frames.items()}
     top = list(pd.concat(list(named.values())).value_counts(sort=False).sort_index().nlargest(most).index)
@@ -95,12 +90,10 @@ def draw_classes(
 def draw_values(panels: Sequence[Panel], values: Mapping[str, NDArray[Any]], title: str, label: str) -> Figure:
     """Frames coloured by a value, over the 5th to 95th percentile of all; those without one (NaN) are pale."""
     every = np.concatenate(list(values.values()))
-    low, high = np.nanpercentile(every, PERCENTILES) if np.isfinite(every).any() else (0.0, 1.0)
+    low, high = np.nanpercentile(every, (5, 95)) if np.isfinite(every).any() else (0.0, 1.0)
     scale = ScalarMappable(Normalize(float(low), float(high)), "coolwarm")
-    hues = {
-        codec: [to_hex(hue) if known else PALE for hue, known in zip(scale.to_rgba(row), np.isfinite(row), strict=True)]
-        for codec, row in values.items()
-    }
+    known = {codec: zip(scale.to_rgba(row), np.isfinite(row), strict=True) for codec, row in values.items()}
+    hues = {codec: [to_hex(hue) if finite else PALE for hue, finite in row] for codec, row in known.items()}
     figure = _grid(panels, hues, title)
     figure.colorbar(scale, ax=figure.axes, extend="both", shrink=0.5, pad=0.02, label=label)
     return figure
@@ -125,8 +118,8 @@ def _draw(axes: Axes, panel: Panel, hues: NDArray[Any]) -> None:
     if panel.map is None:
         axes.set_title(f"{name}: too few codes in use", loc="left")
         return
-    trust = panel.map.trustworthiness
-    axes.set_title(f"{name}\n{len(panel.map.codes)} codes, trustworthiness {trust:.2f}", loc="left")
+    trust = f"{len(panel.map.codes)} codes, trustworthiness {panel.map.trustworthiness:.2f}"
+    axes.set_title(f"{name}\n{trust}", loc="left")
     drawn, places, radius = panel.map.place(panel.codes)
     order = np.argsort(hues[drawn] != PALE, kind="stable")  # pale ones under the others
     # dots of the disc's size in the map's own units: a panel's side is 2 HALF of them, and 72 points an inch

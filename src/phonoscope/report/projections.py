@@ -25,12 +25,9 @@ METHODS = {"pca": ("PCA", "PC"), "tsne": ("t-SNE", "t-SNE")}  # names of a proje
 TSNE_CAUTION = "t-SNE keeps neighbours together, not distances: a silhouette on it is shown for comparison only."
 SYMBOLS = ("circle", "diamond", "square", "cross", "x")
 """Plotly's shapes, one for each turn through the hues; those that it has in three dimensions too."""
-AXES = {  # the columns of each projection
-    ("pca", 2): ["pca_1", "pca_2"],
-    ("pca", 3): ["pca_1", "pca_2", "pca_3"],
-    ("tsne", 2): ["tsne2_1", "tsne2_2"],
-    ("tsne", 3): ["tsne3_1", "tsne3_2", "tsne3_3"],
-}
+AXES = {("pca", 2): ["pca_1", "pca_2"], ("pca", 3): ["pca_1", "pca_2", "pca_3"]}
+AXES |= {("tsne", 2): ["tsne2_1", "tsne2_2"], ("tsne", 3): ["tsne3_1", "tsne3_2", "tsne3_3"]}
+"""The columns of each projection."""
 COMPLETE = "complete"
 STYLE = "body{font-family:sans-serif;margin:2em} td,th{padding:.2em .8em;text-align:left;border-bottom:1px solid #ddd}"
 SCRIPT = "../../plotly.min.js"  # relative to a page; one copy serves all pages
@@ -93,13 +90,10 @@ def draw_interactive(projections: Sequence[Projection], clips: pd.DataFrame, *, 
     lines, columns = _size(projections)
     specs: list[Any] = [{"type": "xy" if each.dims == 2 else "scatter3d"} for each in projections]
     specs += [None] * (lines * columns - len(specs))
+    grid = [specs[columns * line : columns * (line + 1)] for line in range(lines)]
+    titles = [projection.title for projection in projections] if several else None
     figure = make_subplots(
-        rows=lines,
-        cols=columns,
-        specs=[specs[columns * line : columns * (line + 1)] for line in range(lines)],
-        subplot_titles=[projection.title for projection in projections] if several else None,
-        vertical_spacing=0.09,
-        horizontal_spacing=0.06,
+        rows=lines, cols=columns, specs=grid, subplot_titles=titles, vertical_spacing=0.09, horizontal_spacing=0.06
     )
     for index, projection in enumerate(projections):
         place = {"row": index // 2 + 1, "col": index % 2 + 1}
@@ -155,16 +149,10 @@ def _traces(projection: Projection, clips: pd.DataFrame, *, legend: bool, size: 
     for word, hue, turn, rows in word_groups(clips):
         marker = {"color": hue, "symbol": SYMBOLS[turn % len(SYMBOLS)], "opacity": 0.75}
         marker |= {"size": size, "line": {"width": 0.5, "color": "white"}} if flat else {"size": size / 2}
-        yield (go.Scatter if flat else go.Scatter3d)(
-            **dict(zip(projection.axes, points[rows].T, strict=True)),
-            mode="markers",
-            name=word,
-            legendgroup=word,
-            showlegend=legend,
-            marker=marker,
-            customdata=told[rows].tolist(),
-            hovertemplate=HOVER,
-        )
+        look = {"mode": "markers", "marker": marker, "name": word, "legendgroup": word, "showlegend": legend}
+        places = dict(zip(projection.axes, points[rows].T, strict=True))
+        shape = go.Scatter if flat else go.Scatter3d
+        yield shape(customdata=told[rows].tolist(), hovertemplate=HOVER, **look, **places)
 
 
 def _scatter(axes: Any, projection: Projection, clips: pd.DataFrame) -> None:
@@ -209,13 +197,10 @@ class Pictures(NamedTuple):
 def codec_pictures(
     codec: str, table: pd.DataFrame, clips: pd.DataFrame, coordinates: pd.DataFrame, perplexity: int
 ) -> Iterator[Pictures]:
-    """Every view and representation of a codec that has coordinates.
+    """Every view and representation of a codec that has coordinates; a projection with a gap is left out.
 
-    Args:
-        table: `geometry.table`.
-        clips: view, utterance, speaker, word.
-        coordinates: view, representation, utterance and the columns of `AXES`; a projection with a gap is left out.
-        perplexity: as configured; t-SNE took at most n - 1.
+    `table` is from `geometry.table`; `clips` has view, utterance, speaker, word, and `coordinates` view,
+    representation, utterance and the columns of `AXES`. Of `perplexity`, t-SNE took at most n - 1.
     """
     same = aliases(table, codec)
     own = table[(table["codec"] == codec) & (table["against"] == "")]
@@ -269,10 +254,8 @@ def figure_index(drawn: Sequence[Pictures], table: pd.DataFrame) -> str:
         for alias, name in aliases(table, codec).items():
             rows.append((codec, "all", alias, f"as {escape(name)}, up to a factor"))
     note = f"Isolated words, a point a clip. {TSNE_CAUTION}" if drawn else NO_WORDS
-    lines = [
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}<td>{last}</td></tr>" for *cells, last in rows
-    ]
     head = "".join(f"<th>{name}</th>" for name in ("codec", "view", "representation", "figures"))
+    lines = ["".join(f"<td>{escape(cell)}</td>" for cell in cells) + f"<td>{last}</td>" for *cells, last in rows]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Codec geometry</title>'
         f"<style>{STYLE}</style></head><body>\n<h1>Codec geometry</h1>\n<p>{escape(note)}</p>\n"

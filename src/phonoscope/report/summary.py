@@ -33,8 +33,8 @@ def scalars(table: pd.DataFrame) -> dict[str, float]:
 def codec_headline(table: pd.DataFrame) -> dict[str, float]:
     """Bitrate, reconstruction from all layers, and each layer's perplexity.
 
-    `table` has the columns layer, metric, value and n; layer 0 stands for the whole codec, and for reconstruction
-    scores layer l for the first l layers. A score without clips (n = 0, as STOI of short clips) is left out.
+    `table` has the columns layer (0: the whole codec; l: of reconstruction, the first l layers), metric, value and n.
+    A score without clips (n = 0, as STOI of short clips) is left out.
     """
     rows = table[table["n"] > 0]
     whole = rows[rows["layer"].isin([0, table["layer"].max()]) & rows["metric"].isin(CODEC_METRICS)]
@@ -51,9 +51,9 @@ def probe_headline(table: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]
 
 
 def distillation_headline(table: pd.DataFrame) -> dict[str, float]:
-    """Ratios of macro-F1 at RVQ layer 1 with their intervals; those without a ratio are left out.
+    """Ratios of macro-F1 at RVQ layer 1: `<codec>_<task>_ratio`, `…_low`, `…_high`, `…_p_over_1_1`.
 
-    `table` is from `report.probes.distillation`. Keys: `<codec>_<task>_ratio`, `…_low`, `…_high`, `…_p_over_1_1`.
+    `table` is from `report.probes.distillation`.
     """
     rows = table[(table["layer"] == 1) & (table["measure"] == "macro_f1") & table["ratio"].notna()]
     columns = {"ratio": "", "ratio_low": "_low", "ratio_high": "_high", "p_over_1_1": "_p_over_1_1"}
@@ -65,10 +65,7 @@ def distillation_headline(table: pd.DataFrame) -> dict[str, float]:
 
 
 def depth_headline(table: pd.DataFrame) -> dict[str, float]:
-    """Phones in layer 1 (bits, compression, selectivity), in the sum of all layers, the latent and without training.
-
-    A measure or an input that the table lacks is left out.
-    """
+    """Phones in single layers, the sum of all, the latent, without training; what the table lacks is left out."""
     rows = table[(table["task"] == "phone") & (table["split"] == "utterances")]
     rows = rows[rows["probe"].isin(["linear", "table"])]
     numbers = {}
@@ -81,10 +78,7 @@ def depth_headline(table: pd.DataFrame) -> dict[str, float]:
 
 
 def geometry_headline(table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """`[representation]["silhouette_word"]` and `["davies_bouldin_word"]`: the default view, in the full space.
-
-    Single RVQ layers are left out.
-    """
+    """`[representation][silhouette_word, davies_bouldin_word]`: default view, full space, without single RVQ layers."""
     rows = table[(table["view"] == "notebook") & (table["space"] == "full") & (table["label"] == "word")]
     rows = rows[rows["metric"].isin(CLUSTER_METRICS) & ~rows["representation"].astype(str).str.startswith("layer_")]
     return _nested(rows.assign(metric=rows["metric"].astype(str) + "_word"), "representation")
