@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from phonoscope.drawing import GREY, HUES, style
+from phonoscope.encoders.study import seed_interval
 from phonoscope.report.figures import add_title, grid_across, panel_row
 from phonoscope.report.markdown import markdown, page
 from phonoscope.report.verdict import Estimate, judge, verdict_frame, verdict_markdown
@@ -55,8 +56,6 @@ def draw_scores(scores: pd.DataFrame, chance: Mapping[str, float]) -> Figure:
 
     scores: columns encoder, seed, metric, value. chance: the majority class's share by task.
     """
-    from phonoscope.encoders.study import seed_interval
-
     names, seeds = list(dict.fromkeys(scores["encoder"])), scores["seed"].nunique()
     figure, panels = panel_row(2, 4.75, 0.9 + 0.34 * len(names), sharey=True)
     for axes, (task, title) in zip(panels, TITLES.items(), strict=True):
@@ -87,8 +86,7 @@ def draw_curves(curves: Mapping[str, pd.DataFrame]) -> Figure:
         for (name, curve), hue in zip(curves.items(), HUES, strict=False):
             for seed, rows in curve.groupby("seed"):
                 axes.plot(rows["step"], rows[f"loss_{task}"], color=hue, label=name if seed == 0 else None)
-        axes.set(xlabel="step", ylabel="cross-entropy (nats), training batch")
+        axes.set(xlabel="step", ylabel="cross-entropy (nats), training batch", ylim=(0, None))
         axes.set_title(title, loc="left")
-        axes.set_ylim(bottom=0)
         axes.legend(title="input")
     return figure

@@ -155,9 +155,8 @@ def draw_scores(rows: pd.DataFrame, view: str, confidence: float, *, layers: boo
         scored, null = (part[part["metric"] == name] for name in (metric, CHANCE.get(metric, f"{metric}_null")))
         _draw_panel(axes, scored, null, looks, joined=layers)
         axes.set_title(title, loc="left")
-        axes.set_ylabel(LABELS.get(metric, "accuracy"))
         axes.set_xticks(range(len(kept)), ticks, fontsize="x-small")
-        axes.set_xlim(-0.5, len(kept) - 0.5)
+        axes.set(ylabel=LABELS.get(metric, "accuracy"), xlim=(-0.5, len(kept) - 0.5))
     for axes in panels[3:]:
         axes.set_xlabel(along)
     add_title(figure, f"Do words cluster? View {view}, {clips} clips, by {along}")

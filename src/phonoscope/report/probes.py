@@ -33,11 +33,8 @@ SPREAD = 0.36  # width over which a layer's codecs are set side by side, in laye
 RATIO = 1.1  # a distilled codec's score over its undistilled version's that counts as a gain
 PLATEAU, SHARP, LOW_R2 = 0.9, 2.0, 0.1
 """Bounds of the study's expectations: deep layers over the best one; layer 1 over the next; R2 that is low."""
-DISTILLATION = (
-    *("codec", "task", "measure", "layer", "distilled", "undistilled"),
-    *("ratio", "ratio_low", "ratio_high", "p_over_1_1"),
-    *("difference", "difference_low", "difference_high"),
-)
+DISTILLATION = ["codec", "task", "measure", "layer", "distilled", "undistilled", "ratio", "ratio_low", "ratio_high"]
+DISTILLATION += ["p_over_1_1", "difference", "difference_low", "difference_high"]
 
 
 class Score(NamedTuple):
@@ -51,19 +48,14 @@ class Score(NamedTuple):
 def table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The codecs' probes of single layers with their controls as columns, `COLUMNS`, sorted by codec, task, measure."""
     stacked = pd.concat(map(_controlled, tables.values()), ignore_index=True)
-    orders = {"codec": list(tables), "measure": list(MEASURES)}
-    orders |= {column: list(dict.fromkeys(stacked[column])) for column in ("task", "probe")}
-
-    def rank(column: pd.Series) -> pd.Series:
-        order = orders.get(str(column.name))
-        return column.map(order.index) if order else column
-
-    by = ["codec", "task", "probe", "measure", "layer"]
-    return stacked.sort_values(by, key=rank)[list(COLUMNS)].reset_index(drop=True)
+    orders = {column: list(dict.fromkeys(stacked[column])) for column in ("codec", "task", "probe")}
+    orders["measure"] = list(MEASURES)
+    ranks = pd.DataFrame({column: stacked[column].map(order.index) for column, order in orders.items()})
+    rows = ranks.assign(layer=stacked["layer"]).sort_values([*orders, "layer"]).index
+    return stacked.loc[rows, list(COLUMNS)].reset_index(drop=True)
 
 
 def _controlled(rows: pd.DataFrame) -> pd.DataFrame:
-    """One codec's probes with their controls in columns."""
     rows = rows[(rows["input"] == "layer") & rows["measure"].isin(MEASURES)]
     place = ["layer", "task", "measure"]
     values, parts = rows.pivot(index=place, columns="probe", values="value"), []
@@ -161,9 +153,7 @@ def distillation(
 
     Ratio and difference have paired percentile intervals: both codecs are scored on the same resamples of utterances.
     `p_over_1_1` is the share of resamples whose ratio exceeds 1.1. R2 has no ratio (NaN), as it can be negative, nor
-    has a score whose undistilled value is 0. `results` is by codec and task.
-
-    Raises `DataError` if the two codecs were probed on different utterances.
+    has a score whose undistilled value is 0. Raises `DataError` if the codecs were probed on different utterances.
     """
     rows = []
     for (codec, task), first in results.items():
@@ -176,7 +166,7 @@ def distillation(
         for layer, both in enumerate(zip(first.statistics, second.statistics, strict=False), start=1):
             place = {"codec": codec, "task": task, "layer": layer}
             rows += [place | row for row in _paired(*both, resamples, confidence)]
-    return pd.DataFrame(rows, columns=list(DISTILLATION))
+    return pd.DataFrame(rows, columns=DISTILLATION)
 
 
 def _paired(

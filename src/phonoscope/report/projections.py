@@ -142,7 +142,6 @@ def _size(projections: Sequence[Projection]) -> tuple[int, int]:
 
 
 def _traces(projection: Projection, clips: pd.DataFrame, *, legend: bool, size: int) -> Iterator[Any]:
-    """A plotly trace a word."""
     points = projection.coordinates.astype(np.float32)
     told = clips[["utterance", "speaker", "word"]].astype(str).to_numpy()
     flat = projection.dims == 2

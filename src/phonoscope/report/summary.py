@@ -114,5 +114,4 @@ def _by_layer(rows: pd.DataFrame, prefix: str = "") -> dict[str, float]:
 
 
 def _nested(rows: pd.DataFrame, column: str) -> dict[str, dict[str, float]]:
-    """`[entry of column][metric]`."""
     return {str(name): scalars(part) for name, part in rows.groupby(column, sort=False)}

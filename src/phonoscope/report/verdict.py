@@ -29,7 +29,10 @@ class Estimate(NamedTuple):
 
 
 def verdict(low: float, high: float, bound: float, *, above: bool = True) -> str:
-    """Whether a number lies above `bound` (or below): undecided if its interval has the bound, or a limit is NaN."""
+    """Whether an interval supports that a number lies above `bound`, or below it with `above=False`.
+
+    Returns "undecided" where the interval contains the bound, else "supported" or "refuted"; a NaN decides nothing.
+    """
     if low > bound:
         return "supported" if above else "refuted"
     if high < bound:

@@ -194,7 +194,6 @@ def _claims(tables: Mapping[str, pd.DataFrame], baseline: float, main: Sequence[
 
 
 def _questions(values: Mapping[tuple[str, str], Estimate]) -> Iterator[dict[str, Any]]:
-    """The document's four hypotheses about the collapse and its four questions, about the faulty update."""
     claim = "H1: updates during evaluation restore half of the right update's accuracy"
     yield judge(claim, values[FAULTY, "accuracy_updated"].over(values[RIGHT, "accuracy"]), 0.5, variant=FAULTY)
     for variant, metric, claim, bound in QUESTIONS:
