@@ -24,24 +24,22 @@ def verdicts(sizes: pd.DataFrame, behaviour: Mapping[str, float], differences: p
     Sizes are exact. An arm's claim is that it scores above the encoder on codes, seed by seed. `sizes` and `behaviour`
     are from `encoders.measures`, `differences` from `encoders.study.compare`, a row an arm and metric.
     """
-    rows, of = [], sizes.set_index("encoder").astype(float)
+    of, tensors = sizes.set_index("encoder").astype(float), behaviour["tensors"]
+    exact: list[tuple[str, str, Any, float]] = []
     for column, claim in {"input_bytes": "input bytes", "parameters": "parameters", "macs": "multiply-adds"}.items():
         for name in ("mel", "mel_80"):
-            ratio = _exact(of.loc[name, column] / of.loc["codes", column])
-            rows.append(judge(f"more {claim} than codes (ratio)", ratio, 1.0, encoder=name))
-    claim = f"a gradient reaches all {behaviour['tensors']:.0f} parameter tensors"
-    rows.append(judge(claim, _exact(behaviour["gradient_tensors"]), behaviour["tensors"] - 0.5, encoder="codes"))
+            ratio = of.loc[name, column] / of.loc["codes", column]
+            exact.append((f"more {claim} than codes (ratio)", name, ratio, 1.0))
+    reached = f"a gradient reaches all {tensors:.0f} parameter tensors"
+    exact.append((reached, "codes", behaviour["gradient_tensors"], tensors - 0.5))
     for name in ("max", "mean"):
         claim = f"pooling by the {name} keeps a peak's height (share)"
-        rows.append(judge(claim, _exact(behaviour[f"peak_kept_{name}"]), PEAK, encoder="codes"))
+        exact.append((claim, "codes", behaviour[f"peak_kept_{name}"], PEAK))
+    rows = [judge(claim, Estimate(value, value, value), bound, encoder=name) for claim, name, value, bound in exact]
     for row in differences.to_dict("records"):
         difference = Estimate(row["difference"], row["ci_low"], row["ci_high"])
         rows.append(judge(f"{row['metric']} above that of codes", difference, 0.0, encoder=row["encoder"]))
     return verdict_frame(rows, "encoder")
-
-
-def _exact(value: Any) -> Estimate:
-    return Estimate(value, value, value)
 
 
 def markdown_tables(sizes: pd.DataFrame, judged: pd.DataFrame) -> str:

@@ -60,18 +60,16 @@ def differences(rows: pd.DataFrame) -> pd.DataFrame:
 
 def headline(rows: pd.DataFrame) -> dict[str, float]:
     """`<codec>.<view>.<metric>_<label>` of `differences`."""
-    return {
-        f"{row['codec']}.{row['view']}.{row['metric']}_{row['label']}": float(row["value"])
-        for row in differences(rows).to_dict("records")
-    }
+    rows = differences(rows)
+    names = rows["codec"] + "." + rows["view"] + "." + rows["metric"] + "_" + rows["label"]
+    return dict(zip(names, rows["value"].tolist(), strict=True))
 
 
 def verdicts(rows: pd.DataFrame) -> pd.DataFrame:
     """Claims about the words' clusters, judged: claim, codec, view, value, low, high, bound, verdict, p_value.
 
-    For each score of words whether the projections kept apart exceed their sum; and for the projections kept apart
-    whether the clips of one word, or of one speaker, form clusters (mean silhouette above 0; its p-value is that of
-    permuted labels).
+    For each score of words, whether the projections kept apart exceed their sum; and whether their clips form clusters
+    by word and by speaker (mean silhouette above 0; its p-value is that of permuted labels).
     """
     paired = differences(rows)
     apart = rows[(rows["representation"] == APART) & (rows["metric"] == "silhouette") & (rows["space"] == "full")]

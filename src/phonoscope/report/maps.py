@@ -25,8 +25,7 @@ GROUP_HUES = {group: PALETTE[turn] for turn, group in zip((0, 5, 2, 3, 4, 1, 6),
 GROUP_HUES |= {"silence": PALE, OTHER: "#8C8C8C"}
 OTHERS = "other speakers"
 COLUMNS = ("codec", "layer", "frames", "codes", "perplexity", "divergence", "trustworthiness")
-PANEL_IN, HALF = 2.6, 0.54
-"""Side of a panel, and half of that in a map's own units."""
+PANEL_IN, HALF = 2.6, 0.54  # side of a panel, and half of that in a map's own units
 NOTE = (
     f"A dot is a frame. Frames with the same code have the same vector: {MOST} at most are drawn, in a disc about its\n"
     "place; where in the disc means nothing. t-SNE keeps neighbours together: distances between islands, and their\n"

@@ -199,7 +199,7 @@ def markdown_tables(rows: pd.DataFrame, judged: pd.DataFrame) -> str:
         headline = headline_measure(str(task))
         parts += [f"## {str(task).capitalize()}, {MEASURES[headline]}", layer_table(rows, str(task), headline)]
         for codec in part["codec"].unique():
-            for measure in _measures(part):
+            for measure in part["measure"].unique():
                 cells = _columns(part, str(task), measure, interval=False)[codec]
                 all_tasks[f"{task}, {codec}, {MEASURES[measure]}"] = cells
     return page(*parts, "## Side by side", _layers(all_tasks))
@@ -208,10 +208,6 @@ def markdown_tables(rows: pd.DataFrame, judged: pd.DataFrame) -> str:
 def layer_table(rows: pd.DataFrame, task: str, measure: str) -> str:
     """Scores of a task as Markdown, layers by codecs, with intervals; `rows` are from `table`."""
     return _layers(_columns(rows, task, measure))
-
-
-def _measures(rows: pd.DataFrame) -> list[str]:
-    return [measure for measure in MEASURES if (rows["measure"] == measure).any()]
 
 
 def _columns(rows: pd.DataFrame, task: str, measure: str, *, interval: bool = True) -> dict[str, dict[int, str]]:
@@ -246,7 +242,7 @@ def draw(
     """
     rows = rows[rows["task"] == task]
     probes = [probe for probe in ("linear", MATCHED) if (rows["probe"] == probe).any()]
-    measures, looks = _measures(rows), codec_looks(list(dict.fromkeys(rows["codec"])))
+    measures, looks = rows["measure"].unique(), codec_looks(list(dict.fromkeys(rows["codec"])))
     figure = new_figure(10.5, 0.9 + 3.1 * len(probes))
     panels = figure.subplots(len(probes), len(measures), sharex=True, sharey="col", squeeze=False)
     for line, probe in zip(panels, probes, strict=True):

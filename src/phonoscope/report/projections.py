@@ -23,8 +23,7 @@ from phonoscope.report.markdown import number
 
 METHODS = {"pca": ("PCA", "PC"), "tsne": ("t-SNE", "t-SNE")}  # names of a projection and of its axes
 TSNE_CAUTION = "t-SNE keeps neighbours together, not distances: a silhouette on it is shown for comparison only."
-SYMBOLS = ("circle", "diamond", "square", "cross", "x")
-"""Plotly's shapes, one for each turn through the hues; those that it has in three dimensions too."""
+SYMBOLS = ("circle", "diamond", "square", "cross", "x")  # plotly's shapes that exist in three dimensions too
 AXES = {("pca", 2): ["pca_1", "pca_2"], ("pca", 3): ["pca_1", "pca_2", "pca_3"]}
 AXES |= {("tsne", 2): ["tsne2_1", "tsne2_2"], ("tsne", 3): ["tsne3_1", "tsne3_2", "tsne3_3"]}
 """The columns of each projection."""
@@ -86,8 +85,7 @@ def draw_interactive(projections: Sequence[Projection], clips: pd.DataFrame, *, 
 
     `clips` has the projections' rows, with the columns utterance, speaker and word, which hovering over a point shows.
     """
-    several = len(projections) > 1
-    lines, columns = _size(projections)
+    several, lines, columns = len(projections) > 1, (len(projections) + 1) // 2, min(2, len(projections))
     specs: list[Any] = [{"type": "xy" if each.dims == 2 else "scatter3d"} for each in projections]
     specs += [None] * (lines * columns - len(specs))
     grid = [specs[columns * line : columns * (line + 1)] for line in range(lines)]
@@ -121,7 +119,7 @@ def draw_interactive(projections: Sequence[Projection], clips: pd.DataFrame, *, 
 @style()
 def draw_image(projections: Sequence[Projection], clips: pd.DataFrame, *, title: str) -> Image:
     """The same as `draw_interactive` as a matplotlib figure."""
-    lines, columns = _size(projections)
+    lines, columns = (len(projections) + 1) // 2, min(2, len(projections))
     figure = new_figure(1.6 + 4.4 * columns, 1.2 + 4.2 * lines)
     for index, projection in enumerate(projections, start=1):
         axes = figure.add_subplot(lines, columns, index, projection="3d" if projection.dims == 3 else None)
@@ -134,11 +132,6 @@ def draw_image(projections: Sequence[Projection], clips: pd.DataFrame, *, title:
     notes = "\n".join([*(fill(line, 70 * columns) for line in _cautions(projections)), "word"])
     figure.legend(handles, labels, loc="outside lower left", ncols=6, title=notes, alignment="left")
     return figure
-
-
-def _size(projections: Sequence[Projection]) -> tuple[int, int]:
-    """Lines and columns of a page."""
-    return (len(projections) + 1) // 2, min(2, len(projections))
 
 
 def _traces(projection: Projection, clips: pd.DataFrame, *, legend: bool, size: int) -> Iterator[Any]:

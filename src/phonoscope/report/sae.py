@@ -24,10 +24,7 @@ def stack(tables: Tables) -> pd.DataFrame:
 
 
 def density_histogram(features: Tables) -> pd.DataFrame:
-    """Number of features by log10 of their density on held-out frames; features that never fire are left out.
-
-    Columns: site, log10_density (the middle of the bin), features.
-    """
+    """Counts of the features that fire by log10 of their held-out density: site, log10_density (middle), features."""
     middles = (BINS[:-1] + BINS[1:]) / 2
     live = {site: table["density"][table["density"] > 0] for site, table in features.items()}
     counts = {site: np.histogram(np.log10(density), BINS)[0] for site, density in live.items()}

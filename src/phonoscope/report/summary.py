@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -14,7 +13,7 @@ ENCODER_METRICS = ["accuracy_word", "accuracy_speaker", "parameters", "input_byt
 VQ_METRICS = ("accuracy", "perplexity_train", "perplexity_eval", "active_codes_eval")
 SAE_METRICS = ("fvu", "l0", "dead_share", "ce_recovered", "wer_clean", "wer_sae")
 CODEC_METRICS = ("bitrate_bps", "si_sdr_db", "mel_distance_db", "stoi")
-DEPTH_METRICS = {
+DEPTH_METRICS = {  # input and measure: of layer 1 where the name says so, else of the last layer
     "phone_mi_bits_layer_1": ("layer", "mi_bits"),
     "phone_mdl_compression_layer_1": ("layer", "mdl_compression"),
     "phone_selectivity_layer_1": ("layer", "selectivity"),
@@ -22,7 +21,6 @@ DEPTH_METRICS = {
     "phone_macro_f1_latent": ("latent", "macro_f1"),
     "phone_mi_bits_untrained_layer_1": ("untrained", "mi_bits"),
 }
-"""Input and measure: of layer 1 where the name says so, else of the last layer."""
 
 
 def scalars(table: pd.DataFrame) -> dict[str, float]:
@@ -50,12 +48,9 @@ def probe_headline(table: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]
     }
 
 
-def distillation_headline(table: pd.DataFrame) -> dict[str, float]:
-    """Ratios of macro-F1 at RVQ layer 1: `<codec>_<task>_ratio`, `…_low`, `…_high`, `…_p_over_1_1`.
-
-    `table` is from `report.probes.distillation`.
-    """
-    rows = table[(table["layer"] == 1) & (table["measure"] == "macro_f1") & table["ratio"].notna()]
+def distillation_headline(distilled: pd.DataFrame) -> dict[str, float]:
+    """Ratios of macro-F1 at RVQ layer 1: `<codec>_<task>_ratio`, with the ends `_low`, `_high` and `_p_over_1_1`."""
+    rows = distilled[(distilled["layer"] == 1) & (distilled["measure"] == "macro_f1") & distilled["ratio"].notna()]
     columns = {"ratio": "", "ratio_low": "_low", "ratio_high": "_high", "p_over_1_1": "_p_over_1_1"}
     return {
         f"{row['codec']}_{row['task']}_ratio{suffix}": float(row[column])
@@ -100,13 +95,9 @@ def sae_headline(scores: pd.DataFrame, interpretation: pd.DataFrame) -> dict[str
     return {name: values[name] for name in SAE_METRICS} | {"phones_with_auroc_90": detected["phones_with_auroc_90"]}
 
 
-def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+def flatten(nested: dict[str, Any]) -> dict[str, float]:
     """Nested scalars under dotted names."""
-    flat: dict[str, float] = {}
-    for key, value in nested.items():
-        name = f"{prefix}{key}"
-        flat |= flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: float(value)}
-    return flat
+    return pd.json_normalize(nested).iloc[0].astype(float).to_dict()
 
 
 def _by_layer(rows: pd.DataFrame, prefix: str = "") -> dict[str, float]:

@@ -33,19 +33,17 @@ TRAINED_METRICS = (  # of the last epoch
     *("perplexity_batch_fit_trained", "accuracy_updated", "active_codes_updated"),
 )
 DASHED = (0, (4, 1.5))
-PERPLEXITIES: Mapping[str, tuple[str, str, Any]] = {
+PERPLEXITIES: Mapping[str, tuple[str, str, Any]] = {  # vectors it is measured on -> metric, colour, line style
     "EMA history": ("perplexity_ema", HUES[1], "-"),
     "batch, training": ("perplexity_batch_fit", HUES[0], "-"),
     "batch, eval": ("perplexity_batch_eval", HUES[0], DASHED),
     "dataset, train": ("perplexity_train", HUES[2], "-"),
     "dataset, eval": ("perplexity_eval", HUES[2], DASHED),
 }
-"""Set of vectors that a perplexity is measured on -> metric, colour and line style."""
 DOCUMENT_EPOCHS, DOCUMENT_LENGTH = (40, 90, 140), 150
 """Epochs at which the document of the collapse describes the training of vq_hdp, and its number of epochs."""
-COLLAPSED, MANY = 5.5, 100.5
-"""Active codes: at most 5 are a collapse, more than 100 a codebook in use."""
-CLAIMS = (
+COLLAPSED, MANY = 5.5, 100.5  # active codes: at most 5 are a collapse, more than 100 a codebook in use
+CLAIMS = (  # about variants with a quantizer: claim, metric, its bound, whether the metric is claimed above that
     ("right update: perplexity of eval at most 15 % from train's", "perplexity_gap", 0.15, False),
     ("right update: over 100 active codes in eval", "active_codes_eval", MANY, True),
     ("right update: accuracy at most 3 points below baseline", "above_baseline", -0.03, True),
@@ -54,8 +52,7 @@ CLAIMS = (
     ("faulty update: perplexity of the EMA over 50", "perplexity_ema", 50.0, True),
     ("faulty update: perplexity of the EMA under 160", "perplexity_ema", 160.0, False),
 )
-"""About variants with a quantizer: the claim, the metric, its bound, and whether the metric is claimed above that."""
-QUESTIONS = (
+QUESTIONS = (  # the document's hypotheses (H) and questions (Q) on the faulty update: variant, metric, claim, bound
     (NO_AUGMENTATION, "active_codes_eval", "H2: over 5 active codes without augmentation", COLLAPSED),
     (FAULTY, "active_codes_train", "H3: over 5 active codes on training clips", COLLAPSED),
     (FAULTY, "check_state_changed_in_eval", "H4: eval() changes a tensor of the state", 0.5),
@@ -67,7 +64,6 @@ QUESTIONS = (
     (FAULTY, "check_evaluated_with_graph", "Q4: evaluation records a gradient", 0.5),
     (FAULTY, "check_graph_matters", "Q4: a recorded gradient changes the logits by over 0.1 %", 1e-3),
 )
-"""The document's hypotheses (H) and questions (Q) about the faulty update: variant, metric, claim, bound."""
 SHOWN = {"accuracy": 3, "perplexity_train": 1, "perplexity_eval": 1, "perplexity_batch_eval": 1, "perplexity_ema": 0}
 SHOWN |= {"active_codes_train": 0, "active_codes_eval": 0, "code_norm_max": 1, "distance_eval": 2}
 SHOWN |= {"restart_share": 4, "drift_eval": 4}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +14,17 @@ from numpy.typing import NDArray
 
 ASSETS = Path(__file__).parent / "assets"
 WORDS = 12  # listed of each feature, those of the highest mean activation first
+Tables = Mapping[str, pd.DataFrame]
 
 
-@dataclass(frozen=True)
-class Interpreted:
-    """The tables of stage `interpret`, and those of the causal tests (feature, difference and its interval, causal)."""
-
-    features: pd.DataFrame
-    windows: pd.DataFrame
-    means: pd.DataFrame
-    scores: Mapping[str, float]
-    skipped: Mapping[str, str]
-    causal: pd.DataFrame
-
-
-def page_data(site: str, tables: Interpreted, *, clip_s: float, frame_s: float) -> dict[str, Any]:
+def page_data(site: str, tables: Tables, notes: Mapping[str, Any], clip_s: float, frame_s: float) -> dict[str, Any]:
     """The page's data in columns; texts that repeat stand once and are referred to by their position.
 
-    clip_s: length of the clips in seconds. frame_s: seconds between two frames; 0 if they are positions in a text.
+    tables: features, windows and means of an interpretation; causal (feature, difference and its interval, causal).
+    notes: scores and skipped of an interpretation. clip_s: length of the clips in seconds. frame_s: time between two
+    frames in seconds; 0 if they are positions in a text.
     """
-    features, windows, means, count = tables.features, tables.windows, tables.means, len(tables.features)
+    features, windows, means, count = tables["features"], tables["windows"], tables["means"], len(tables["features"])
     spoken = means[means["kind"] == "phone"]
     phones, words = sorted({*spoken["group"], *windows["phone"], ""} - {None}), sorted({*windows["word"]})
     utterances = windows.drop_duplicates("utterance").sort_values("utterance")
@@ -44,12 +34,12 @@ def page_data(site: str, tables: Interpreted, *, clip_s: float, frame_s: float) 
         "site": site,
         "clip_s": clip_s,
         "frame_s": frame_s,
-        "scores": {name: _short(value) for name, value in tables.scores.items()},
-        "skipped": dict(tables.skipped),
+        "scores": {name: _short(value) for name, value in notes["scores"].items()},
+        "skipped": dict(notes["skipped"]),
         "phones": phones,
         "words": words,
         "utterances": utterances[["utterance", "speaker", "sex", "accent", "split"]].astype(str).to_numpy().tolist(),
-        "features": _feature_columns(features, tables.causal),
+        "features": _feature_columns(features, tables["causal"]),
         "means": {kind: _means(means, kind, count) for kind in ("phone", "sex", "accent")},
         "loud_words": _top_words(means, count),
         "windows": _windows(windows, count, texts),
