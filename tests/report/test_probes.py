@@ -13,17 +13,7 @@ from numpy.typing import NDArray
 
 from phonoscope.drawing import HUES, codec_looks, png
 from phonoscope.errors import DataError
-from phonoscope.report.probes import (
-    COLUMNS,
-    DISTILLATION,
-    best,
-    distillation,
-    draw,
-    markdown_tables,
-    scores,
-    table,
-    verdicts,
-)
+from phonoscope.report import probes as report
 from phonoscope.report.summary import distillation_headline
 from phonoscope.stats import draw_resamples
 from tests.report.planted import MEASURES, NOTHING, Values, assert_legend_is_free, codec_table, distilled, probes
@@ -33,8 +23,8 @@ LONG, SHORT = {"phone": [0.3, 0.2, 0.1]}, {"phone": [0.1, 0.4], "pitch": [-0.2, 
 
 def test_controls_stand_beside_the_probe_that_they_belong_to() -> None:
     parts = {"b": codec_table("b", SHORT, matched=True), "a": codec_table("a", LONG)}
-    combined = table(parts)
-    assert list(combined) == list(COLUMNS)
+    combined = report.table(parts)
+    assert list(combined) == list(report.COLUMNS)
     assert len(combined) == 2 * 2 * 2 * 2 + 3 * 2
     assert combined["codec"].drop_duplicates().tolist() == ["b", "a"]
     row = combined.query("codec == 'b' and task == 'pitch' and measure == 'mae' and layer == 2")
@@ -43,15 +33,15 @@ def test_controls_stand_beside_the_probe_that_they_belong_to() -> None:
         ["matched", 5.0, 2.5, 10.0, 0.5],
     ]
     shuffled = {codec: part.sample(frac=1, random_state=0) for codec, part in parts.items()}
-    assert set(map(tuple, table(shuffled).to_numpy())) == set(map(tuple, combined.to_numpy()))
+    assert set(map(tuple, report.table(shuffled).to_numpy())) == set(map(tuple, combined.to_numpy()))
 
 
 def test_best_is_the_largest_score_but_the_smallest_error() -> None:
     combined = probes({"a": {"phone": [0.2, 0.4, 0.4], "pitch": [0.3, 0.1, 0.2]}})
-    assert best(scores(combined, "a", "phone", "macro_f1"), "macro_f1").layer == 2
-    assert best(scores(combined, "a", "pitch", "r2"), "r2").layer == 1
-    assert best(scores(combined, "a", "pitch", "mae"), "mae").layer == 2
-    assert scores(combined, "a", "speaker", "macro_f1") == []
+    assert report.best(report.scores(combined, "a", "phone", "macro_f1"), "macro_f1").layer == 2
+    assert report.best(report.scores(combined, "a", "pitch", "r2"), "r2").layer == 1
+    assert report.best(report.scores(combined, "a", "pitch", "mae"), "mae").layer == 2
+    assert report.scores(combined, "a", "speaker", "macro_f1") == []
 
 
 def cells(text: str, title: str) -> list[list[str]]:
@@ -62,7 +52,7 @@ def cells(text: str, title: str) -> list[list[str]]:
 def test_markdown_marks_each_codecs_best_layer_and_fits_that_have_not_converged() -> None:
     combined = probes({"a": {**LONG, "pitch": [0.3, 0.1]}, "b": SHORT})
     combined.loc[(combined["codec"] == "a") & (combined["layer"] == 3), "converged"] = False
-    text = markdown_tables(combined, verdicts(combined, NOTHING))
+    text = report.markdown_tables(combined, report.verdicts(combined, NOTHING))
     assert cells(text, "Phone, macro-F1")[2:] == [
         ["1", "**0.300** [0.290, 0.310]", "0.100 [0.090, 0.110]"],
         ["2", "0.200 [0.190, 0.210]", "**0.400** [0.390, 0.410]"],
@@ -80,7 +70,7 @@ S, R, U = "supported", "refuted", "undecided"
 
 def judged(codec: str, values: Values, half: float = 0.001) -> list[str]:
     """Verdicts on the study's expectations; the last row is about the majority class or the mean."""
-    rows = verdicts(probes({codec: values}, half=half), NOTHING)
+    rows = report.verdicts(probes({codec: values}, half=half), NOTHING)
     assert list(rows) == ["claim", "codec", "layer", "value", "low", "high", "bound", "verdict"]
     return rows["verdict"].tolist()[: -len(values)]
 
@@ -129,18 +119,18 @@ def test_the_published_numbers_get_the_verdicts_of_the_study() -> None:
 
 
 def test_the_best_layer_is_judged_against_the_reference_of_its_task() -> None:
-    rows = verdicts(probes({"dac": {"speaker": [0.1, 0.4], "pitch": [0.0, -0.1]}}), NOTHING)
+    rows = report.verdicts(probes({"dac": {"speaker": [0.1, 0.4], "pitch": [0.0, -0.1]}}), NOTHING)
     assert rows[["layer", "bound", "verdict"]].to_numpy().tolist() == [[2, 0.005, S], [1, 0.005, U]]
 
 
 def test_distillation_is_judged_by_its_paired_interval() -> None:
     numbers = {(task, name): (1.3, 1.2, 1.4) for task in ("phone", "speaker") for name in ("macro_f1", "accuracy")}
-    rows = verdicts(probes({"dac": {"phone": FALL}}), distilled(numbers))
+    rows = report.verdicts(probes({"dac": {"phone": FALL}}), distilled(numbers))
     assert rows["verdict"].tolist() == [S, S, S, S, R, S, S]
     assert rows["bound"].tolist()[:-1] == [1, 1.1, 1, 1, 1.1, 1]
     frame = distilled({("phone", "macro_f1"): (1.3, 1.2, 1.4)})
     frame[["ratio", "ratio_low", "ratio_high"]] = np.nan
-    row = verdicts(probes({"dac": {"phone": FALL}}), frame).iloc[0]
+    row = report.verdicts(probes({"dac": {"phone": FALL}}), frame).iloc[0]
     assert row[["value", "low", "high", "bound", "verdict"]].tolist() == pytest.approx([0.06, 0.04, 0.08, 0, S])
 
 
@@ -170,7 +160,7 @@ def compared(first: NDArray[np.float64], second: NDArray[np.float64], measure: s
         ("x_undistilled", "phone"): Probed(names, [Means(second, measure)] * 2),
         ("y", "phone"): Probed(names, [Means(first, measure)]),
     }
-    return distillation(results, samples=200, confidence=0.9, seed=1)
+    return report.distillation(results, samples=200, confidence=0.9, seed=1)
 
 
 def test_ratio_is_of_means_over_the_same_resampled_utterances() -> None:
@@ -180,7 +170,7 @@ def test_ratio_is_of_means_over_the_same_resampled_utterances() -> None:
     resamples = draw_resamples(30, 200, 1)
     ratios = (resamples @ first) / (resamples @ second)
     differences = resamples @ (first - second) / 30
-    assert frame.columns.tolist() == DISTILLATION
+    assert frame.columns.tolist() == report.DISTILLATION
     assert frame[["codec", "layer"]].to_numpy().tolist() == [["x", 1]]
     row = frame.iloc[0]
     assert row["ratio"] == pytest.approx(first.mean() / second.mean())
@@ -205,7 +195,7 @@ def test_no_ratio_of_r2_nor_over_zero() -> None:
 def test_codecs_probed_on_different_utterances_are_refused() -> None:
     results = {(f"x{end}", "phone"): Probed([end], [Means(np.ones(1))]) for end in ("", "_undistilled")}
     with pytest.raises(DataError, match="different utterances"):
-        distillation(results, samples=2, confidence=0.9, seed=1)
+        report.distillation(results, samples=2, confidence=0.9, seed=1)
 
 
 VALUES = {"phone": [0.4, 0.2, 0.1], "speaker": [0.1, 0.3, 0.2], "pitch": [0.3, 0.1, 0.05]}
@@ -218,7 +208,7 @@ COMBINED = probes(CODECS, matched=True)
 
 
 def drawn(task: str) -> Figure:
-    return draw(COMBINED, task, dims=dict.fromkeys(CODECS, 128), matched_dims=8, confidence=0.9, utterances=42)
+    return report.draw(COMBINED, task, dims=dict.fromkeys(CODECS, 128), matched_dims=8, confidence=0.9, utterances=42)
 
 
 @pytest.mark.parametrize("task", MEASURES)
