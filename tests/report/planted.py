@@ -48,7 +48,7 @@ def distilled(
         differences = [0.2 * (number - 1) for number in numbers]
         over = float(numbers[1] > 1.1)
         rows.append((codec, task, measure, 1, 0.2 * numbers[0], 0.2, *numbers, over, *differences))
-    return pd.DataFrame(rows, columns=list(DISTILLATION))
+    return pd.DataFrame(rows, columns=DISTILLATION)
 
 
 NOTHING = distilled({})

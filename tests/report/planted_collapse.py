@@ -8,28 +8,18 @@ import pandas as pd
 
 from phonoscope.studies.collapse.variants import arm_variants, main_variants
 
+SOUND = {"perplexity_batch": 100.0, "perplexity_printed": 104.0, "perplexity_dataset": 120.0, "perplexity_ema": 330.0}
+SOUND |= {"active_codes": 250, "active_codes_ema": 320, "code_norm": 0.9, "code_norm_max": 1.0, "clips_on_top_2": 0.0}
+COLLAPSED = {"perplexity_batch": 1.5, "perplexity_printed": 1.6, "perplexity_dataset": 1.5, "perplexity_ema": 100.0}
+COLLAPSED |= {"active_codes": 2, "active_codes_ema": 130, "code_norm": 200.0, "code_norm_max": 560.0}
+COLLAPSED |= {"clips_on_top_2": 1.0}
+BOTH = {"code_norm_used": 1.0, "ema_total": 560.0, "distance": 0.8, "restart_share": 0.01}
+
 
 def row(place: dict[str, Any], *, collapsed: bool, quantized: bool) -> dict[str, Any]:
-    numbers: dict[str, Any] = {"accuracy": 0.2 if collapsed else 0.98, "majority": 0.19, "drift": 0.002, "loss": 1.0}
-    if not quantized:
-        return place | numbers
-    codes = 2 if collapsed else 250
-    return place | numbers | {
-        "perplexity_batch": 1.5 if collapsed else 100.0,
-        "perplexity_printed": 1.6 if collapsed else 104.0,
-        "perplexity_dataset": 1.5 if collapsed else 120.0,
-        "perplexity_ema": 100.0 if collapsed else 330.0,
-        "active_codes": codes,
-        "active_codes_ema": 130 if collapsed else 320,
-        "code_norm": 200.0 if collapsed else 0.9,
-        "code_norm_used": 1.0,
-        "code_norm_max": 560.0 if collapsed else 1.0,
-        "ema_total": 560.0,
-        "distance": 0.8,
-        "restart_share": 0.01,
-        "top_code": place["epoch"],
-        "clips_on_top_2": 1.0 if collapsed else 0.0,
-    }  # fmt: skip
+    numbers = place | {"accuracy": 0.2 if collapsed else 0.98, "majority": 0.19, "drift": 0.002, "loss": 1.0}
+    codes = {"top_code": place["epoch"]} | BOTH | (COLLAPSED if collapsed else SOUND)
+    return numbers | codes if quantized else numbers
 
 
 def table(*, collapsed: bool, quantized: bool) -> pd.DataFrame:
@@ -52,11 +42,7 @@ class Study(NamedTuple):
 
 def study(*, collapse: bool = True, arms: tuple[str, ...] = ("no_augmentation",)) -> Study:
     variants = main_variants() + arm_variants(arms)
-    tables = {
-        variant.name: table(
-            collapsed=variant.update == "ema_unscaled" and collapse, quantized=variant.update is not None
-        )
-        for variant in variants
-    }
+    faulty = {variant.name: collapse and variant.update == "ema_unscaled" for variant in variants}
+    tables = {each.name: table(collapsed=faulty[each.name], quantized=each.update is not None) for each in variants}
     checks = dict.fromkeys(("state_changed_in_eval", "evaluated_with_graph", "graph_matters"), 0.0)
     return Study(tables, {variant.name: pd.DataFrame([checks] * 3, index=[1, 2, 3]) for variant in variants})

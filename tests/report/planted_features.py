@@ -12,7 +12,6 @@ from phonoscope import paths
 from phonoscope.audio import write_flac
 from phonoscope.config.interpret import InterpretConfig
 from phonoscope.files import write_csv
-from phonoscope.report.browser.page import Interpreted
 from phonoscope.sae.interpret.run import interpret
 from phonoscope.sae.interpret.store import save_interpretation
 from tests.sae.interpret.planted import plant
@@ -28,10 +27,10 @@ CAUSAL = pd.DataFrame(
 )
 
 
-def interpreted() -> Interpreted:
+def interpreted() -> dict[str, pd.DataFrame]:
     planted = plant(speakers=4, utterances=3)
     result = interpret(planted.activations, planted.index, CONFIG)
-    return Interpreted(result.features, result.windows, result.means, result.scores, result.skipped, CAUSAL)
+    return {"features": result.features, "windows": result.windows, "means": result.means, "causal": CAUSAL}
 
 
 def write_interpretation() -> None:

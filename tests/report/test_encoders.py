@@ -1,17 +1,15 @@
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 
 from phonoscope.report.encoders import draw_curves, draw_scores, markdown_tables, verdicts
 
 SIZES = pd.DataFrame(
-    {
-        "encoder": ["codes", "mel", "mel_80"],
-        "input_bytes": [100, 7430, 300],
-        "parameters": [100, 200, 90],
-        "macs": [100, 200, 50],
-    }
+    [("codes", 100, 100, 100), ("mel", 7430, 200, 200), ("mel_80", 300, 90, 50)],
+    columns=["encoder", "input_bytes", "parameters", "macs"],
 )
 BEHAVIOUR = {"gradient_tensors": 19.0, "tensors": 19.0, "peak_kept_max": 1.0, "peak_kept_mean": 0.1}
 DIFFERENCES = pd.DataFrame(
@@ -32,15 +30,9 @@ def test_sizes_behaviour_and_arms_are_judged() -> None:
 
 
 def test_scores_of_every_seed_and_the_chance_level_are_drawn() -> None:
-    scores = pd.DataFrame(
-        [
-            (name, seed, f"accuracy_{task}", 0.5 + 0.1 * seed)
-            for name in ("codes", "mel")
-            for seed in (0, 1)
-            for task in ("word", "speaker")
-        ],
-        columns=["encoder", "seed", "metric", "value"],
-    )
+    places = product(("codes", "mel"), (0, 1), ("accuracy_word", "accuracy_speaker"))
+    scores = pd.DataFrame(places, columns=["encoder", "seed", "metric"])
+    scores["value"] = 0.5 + scores["seed"] / 10
     figure = draw_scores(scores, {"word": 0.1, "speaker": 0.2})
     dots = [np.asarray(line.get_xdata()).tolist() for line in figure.axes[0].lines]
     assert [0.5, 0.6] in dots

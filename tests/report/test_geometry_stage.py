@@ -72,12 +72,12 @@ def test_pages_share_one_plotly_js(reported: Path) -> None:
 
 
 def test_a_page_says_what_it_shows(reported: Path) -> None:
-    page = reported / paths.GEOMETRY_FIGURES / "dac/full/projections_concat"
-    text = page.with_name(f"{page.name}_tsne_2d.html").read_text(encoding="utf-8")
+    folder = reported / paths.GEOMETRY_FIGURES / "dac/full"
+    text = (folder / "projections_concat_tsne_2d.html").read_text(encoding="utf-8")
     assert "dac, projections_concat (12,288 dimensions), view full, 24 clips" in text
     assert "perplexity 23, silhouette by word" in text
     assert TSNE_CAUTION in text
-    assert "37.7 % of the variance" in page.with_name(f"{page.name}_pca_2d.html").read_text(encoding="utf-8")
+    assert "37.7 % of the variance" in (folder / "projections_concat_pca_2d.html").read_text(encoding="utf-8")
 
 
 def test_points_keep_their_clips_whatever_the_order_of_the_tables() -> None:

@@ -21,12 +21,8 @@ def dots(axes: mpl.axes.Axes) -> list[str]:
 def test_a_panel_a_layer_with_its_codes_and_trustworthiness() -> None:
     figure = draw_classes(PANELS, LABELS, HUES, "Frames")
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles == [
-        "encodec, layer 1\n3 codes, trustworthiness 0.87",
-        "encodec, layer 2\n3 codes, trustworthiness 0.87",
-        "",
-        "dac, layer 2: too few codes in use",
-    ]
+    assert titles[:2] == [f"encodec, layer {layer}\n3 codes, trustworthiness 0.87" for layer in (1, 2)]
+    assert titles[2:] == ["", "dac, layer 2: too few codes in use"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["vowel", "silence"]
     assert not figure.axes[3].collections
 
@@ -47,9 +43,8 @@ def test_frames_have_their_class_s_colour_and_pale_ones_lie_below() -> None:
 def test_values_span_their_percentiles_and_missing_ones_are_pale() -> None:
     values = {codec: np.array([100.0, np.nan, 200.0, 150.0]) for codec in ("encodec", "dac")}
     figure = draw_values(PANELS, values, "Frames by F0", "F0 (Hz)")
-    colours = dots(figure.axes[0])
     coolwarm = mpl.colormaps["coolwarm"]
-    assert colours == [PALE.lower(), to_hex(coolwarm(0.0)), to_hex(coolwarm(1.0)), to_hex(coolwarm(0.5))]
+    assert dots(figure.axes[0]) == [PALE.lower(), *(to_hex(coolwarm(share)) for share in (0.0, 1.0, 0.5))]
     bar = figure.axes[-1]
     assert bar.get_ylabel() == "F0 (Hz)"
     np.testing.assert_allclose(bar.get_ylim(), np.percentile([100, 150, 200] * 2, [5, 95]))

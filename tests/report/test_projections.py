@@ -11,13 +11,8 @@ from phonoscope.report.projections import TSNE_CAUTION, Projection, draw_image, 
 from tests.report.planted import assert_legend_is_free
 
 WORDS = ["zero", "one", "two", "yes", "no", "three", "four", "five", "six"]
-CLIPS = pd.DataFrame(
-    {
-        "utterance": [f"clip-{index}" for index in range(18)],
-        "speaker": ["ada", "ben"] * 9,
-        "word": [word for word in WORDS for _ in range(2)],
-    }
-)
+CLIPS = pd.DataFrame({"word": np.repeat(WORDS, 2), "speaker": ["ada", "ben"] * 9})
+CLIPS["utterance"] = [f"clip-{index}" for index in range(18)]
 RNG = np.random.default_rng(0)
 PROJECTIONS = [
     Projection("pca", RNG.normal(size=(18, 2)), "37.7 % of the variance"),
@@ -42,10 +37,8 @@ def test_every_clip_is_drawn_where_it_lies_and_tells_who_says_what(projection: P
         assert all(word == trace.name for _, _, word in trace.customdata)
         for told, point in zip(trace.customdata, values(trace, axes), strict=True):
             drawn[told[0]] = (told[1], told[2], *point)
-    expected = zip(CLIPS["speaker"], CLIPS["word"], projection.coordinates.astype(np.float32), strict=True)
-    assert drawn == {
-        name: (speaker, word, *point) for name, (speaker, word, point) in zip(CLIPS["utterance"], expected, strict=True)
-    }
+    clips = zip(CLIPS.itertuples(), projection.coordinates.astype(np.float32), strict=True)
+    assert drawn == {clip.utterance: (clip.speaker, clip.word, *point) for clip, point in clips}
     assert all(part in figure.data[0].hovertemplate for part in ("customdata[0]", "speaker", "word"))
     assert projection.note in figure.layout.title.text
 

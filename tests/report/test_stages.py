@@ -62,10 +62,8 @@ def artifacts() -> dict[str, bytes]:
 
 def test_compare_writes_the_same_bytes_again_and_ignores_stale_codecs(compared: None) -> None:
     first = artifacts()
-    assert set(first) == {
-        *("probes.csv", "distillation.csv", "verdicts.csv", "table.md"),
-        *("phone.png", "speaker.png", "pitch.png"),
-    }
+    assert {name for name in first if name.endswith(".png")} == {"phone.png", "speaker.png", "pitch.png"}
+    assert first.keys() > {"probes.csv", "distillation.csv", "verdicts.csv", "table.md"}
     paths.probe_metrics("gone").write_text("stale")
     report = compare.run(PARAMS)
     assert artifacts() == first
@@ -119,9 +117,8 @@ def test_summary_collects_every_stage(compared: None) -> None:
     assert written["sae"]["encoder_2"] == kept | {"phones_with_auroc_90": 30}
     assert written["geometry"][CODECS[0]] == {"codes_mean": {"silhouette_word": -0.1, "davies_bouldin_word": 5}}
     assert written["vq"] == {"vq": {"accuracy": 0.9, "perplexity_eval": 120}, "baseline": {"accuracy": 0.95}}
-    assert written["encoder"]["mel"] == pytest.approx(
-        {"accuracy_word": 0.75, "accuracy_speaker": 0.55, "parameters": 100, "input_bytes": 7168}
-    )
+    sizes = {"accuracy_word": 0.75, "accuracy_speaker": 0.55, "parameters": 100, "input_bytes": 7168}
+    assert written["encoder"]["mel"] == pytest.approx(sizes)
     assert written["depth"][CODECS[0]] == {"phone_mi_bits_layer_1": 1.5, "phone_macro_f1_cumulative": 0.4}
     assert report.metrics["codec.speechtokenizer.si_sdr_db"] == 4
     assert report.metrics["probe.speechtokenizer.phone.layer_1"] == probe["phone", "macro_f1", 1]

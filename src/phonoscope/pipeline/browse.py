@@ -18,13 +18,13 @@ def run(params: Params, site: str) -> StageReport:
     from phonoscope.whisper.model import FRAME_S
 
     source, frame_s = paths.interpretation(site), 0.0 if Site.parse(site).is_decoder else FRAME_S
-    features, windows, means = (read_frame(source / f"{name}.parquet") for name in ("features", "windows", "means"))
+    tables = {name: read_frame(source / f"{name}.parquet") for name in ("features", "windows", "means")}
     notes, causal = read_json(source / "notes.json"), read_table(paths.causal_metrics(site), f"causal@{site}")
     columns = ["feature", "difference", "difference_low", "difference_high", "causal"]
-    ablated = causal.loc[causal["intervention"] == "ablate", columns]
-    tables = page.Interpreted(features, windows, means, notes["scores"], notes["skipped"], ablated)
-    data = page.page_data(site, tables, clip_s=params.interpret.clip_s, frame_s=frame_s)
+    tables["causal"] = causal.loc[causal["intervention"] == "ablate", columns]
+    data = page.page_data(site, tables, notes, params.interpret.clip_s, frame_s)
     with atomic_dir(paths.browser(site)) as folder:
         page.write_page(folder, data, source / "clips" if (source / "clips").is_dir() else None)
     size = sum(file.stat().st_size for file in paths.browser(site).rglob("*") if file.is_file())
-    return StageReport(metrics={"megabytes": size / 1e6, "features_with_clips": float(features["clips"].sum())})
+    clips = float(tables["features"]["clips"].sum())
+    return StageReport(metrics={"megabytes": size / 1e6, "features_with_clips": clips})

@@ -34,7 +34,7 @@ def run(params: Params) -> StageReport:
         write = partial(projections.write_pages, folder=folder, overview=overview)
         parallel_map(write, drawn, workers=params.compute.workers, description="figures")
         write_text(folder / "index.html", projections.figure_index(drawn, table))
-        compared = dict(geometry.draw(table, confidence=confidence))
+        compared = dict(geometry.draw(table, confidence))
         for name, figure in compared.items():
             (overview / f"{name}.png").write_bytes(png(figure))
     figures = [paths.GEOMETRY_OVERVIEW / f"{name}.png" for name in compared]

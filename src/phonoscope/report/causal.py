@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
+from phonoscope.config.causal import CausalConfig
 from phonoscope.drawing import GREY, HUES, style
 from phonoscope.report.figures import grid_across, keys, panel_row
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
-    from phonoscope.config.causal import CausalConfig
 
 TITLES = {"ablate": "Ablated: words with the phone", "steer": "Steered: words without the phone"}
 
@@ -29,8 +24,7 @@ def _reach(rows: pd.DataFrame, column: str) -> NDArray[np.float64]:
 def draw_features(verdicts: pd.DataFrame, site: str, confidence: float) -> Figure:
     """Effect of each feature on the words of its claim, beside its control; a panel an intervention.
 
-    Args:
-        verdicts: feature, phone, intervention, effect and control_effect with `_low` and `_high`, causal.
+    verdicts: feature, phone, intervention, effect and control_effect with `_low` and `_high`, causal.
     """
     names = verdicts.drop_duplicates("feature")
     figure, panels = panel_row(2, 4.2, 1.6 + 0.42 * len(names), sharey=True)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
 
 from phonoscope.drawing import GREY, HUES, codec_looks, new_figure, style
 from phonoscope.report.figures import Looks, add_title, share_legend
 from phonoscope.report.markdown import intervals, markdown, page
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
 INPUT_LOOKS = {
     "layer": ("one layer", HUES[0], "o"),
@@ -23,22 +21,20 @@ INPUT_LOOKS = {
     "latent": ("latent", HUES[2], ""),
     "untrained": ("one layer, untrained", HUES[4], "D"),
 }
-PROBES: Mapping[str, Any] = {"linear": ("linear", "-"), "mlp": ("MLP", (0, (3, 1.5)))}
-"""Name and line of a probe."""
+PROBES: Mapping[str, Any] = {"linear": ("linear", "-"), "mlp": ("MLP", (0, (3, 1.5)))}  # name, line
 CONTROLS = (
     ("mi_bits", "table", "mutual information in bits"),
     ("mdl_compression", "linear", "compression by the online code"),
     ("selectivity", "linear", "selectivity of the linear probe"),
     ("selectivity", "mlp", "selectivity with one hidden layer"),
 )
-MEASURES = {
+MEASURES = {  # names in the table, where they differ
     "macro_f1": "macro-F1",
     "mi_bits": "mutual information, bits",
     "mi_share": "mutual information, share of entropy",
     "mdl_bits": "online code, bits a frame",
     "mdl_compression": "compression",
 }
-"""What the table calls a measure; the others have their own name."""
 
 
 def markdown_tables(scores: pd.DataFrame, classes: pd.DataFrame, *, confidence: float) -> str:
@@ -80,7 +76,7 @@ def draw_information(table: pd.DataFrame) -> Figure | None:
     rows = table[(table["measure"] == "mi_share") & (table["input"] == "layer")]
     if rows.empty:
         return None
-    tasks, top = list(dict.fromkeys(rows["task"])), max(float(rows["value"].max()), 0.01)
+    tasks, top = rows["task"].unique(), max(float(rows["value"].max()), 0.01)
     figure, panels = _codec_panels(rows, 5.6, 0.5 + 0.3 * len(tasks), xlabel="RVQ layer")
     for codec, axes in panels.items():
         shares = rows[rows["codec"] == codec].pivot_table(index="task", columns="layer", values="value", sort=False)
@@ -129,8 +125,7 @@ def draw_controls(table: pd.DataFrame) -> Figure | None:
     rows = table[(table["task"] == "phone") & (table["split"] == "utterances")]
     if not rows["measure"].isin([measure for measure, *_ in CONTROLS]).any():
         return None
-    looks = codec_looks(list(dict.fromkeys(rows["codec"])))
-    figure = new_figure(11, 6.4)
+    looks, figure = codec_looks(list(dict.fromkeys(rows["codec"]))), new_figure(11, 6.4)
     panels = figure.subplots(2, 2).ravel()
     for axes, (measure, probe, label) in zip(panels, CONTROLS, strict=True):
         _draw_measure(axes, rows[(rows["measure"] == measure) & (rows["probe"] == probe)], looks)
@@ -161,8 +156,7 @@ def draw_phones(confusion: pd.DataFrame, classes: pd.DataFrame, name: str, layer
         return None
     groups = _groups(classes)
     edges = np.flatnonzero(groups.to_numpy()[1:] != groups.to_numpy()[:-1]) + 0.5
-    labels = {"xlabel": "predicted phone, by group", "ylabel": "phone"}
-    figure, panels = _codec_panels(pairs, 5.8, 5.4, **labels)
+    figure, panels = _codec_panels(pairs, 5.8, 5.4, xlabel="predicted phone, by group", ylabel="phone")
     for codec, axes in panels.items():
         _heat(axes, _shares(pairs[pairs["codec"] == codec], list(groups.index)), 1.0, numbers=False)
         axes.tick_params(labelsize=5.5)
@@ -199,7 +193,6 @@ def draw_groups(confusion: pd.DataFrame, classes: pd.DataFrame, shown: Sequence[
 
 
 def _phones(confusion: pd.DataFrame, name: str, layer: int) -> pd.DataFrame:
-    """Confusions of phones in one input."""
     return confusion[(confusion["task"] == "phone") & (confusion["input"] == name) & (confusion["layer"] == layer)]
 
 
@@ -209,8 +202,7 @@ def _groups(classes: pd.DataFrame) -> pd.Series[str]:
 
 
 def _describe(name: str, layer: int) -> str:
-    words = {"layer": f"layer {layer}", "cumulative": f"sum of layers 1 to {layer}", "latent": "latent"}
-    return words.get(name, f"{name}, layer {layer}")
+    return {"layer": f"layer {layer}", "cumulative": f"sum of layers 1 to {layer}", "latent": "latent"}[name]
 
 
 def _shares(pairs: pd.DataFrame, names: list[str]) -> pd.DataFrame:
@@ -224,36 +216,31 @@ def _codec_panels(
     rows: pd.DataFrame, width_in: float, height_in: float, *, sharey: bool = False, **labels: str
 ) -> tuple[Figure, dict[str, Axes]]:
     """A figure with a panel a codec, two a line; each has its title and these labels."""
-    codecs = list(dict.fromkeys(rows["codec"]))
+    codecs = rows["codec"].unique()
     lines, columns = -(-len(codecs) // 2), min(len(codecs), 2)
     figure = new_figure(width_in * columns, 0.9 + height_in * lines)
     grid = figure.subplots(lines, columns, squeeze=False, sharey=sharey).ravel()
     for spare in grid[len(codecs) :]:
         spare.remove()
-    panels = dict(zip(codecs, grid, strict=False))
-    for codec, axes in panels.items():
+    for codec, axes in zip(codecs, grid, strict=False):
         axes.set_title(codec, loc="left")
         axes.set(**labels)
-    return figure, panels
+    return figure, dict(zip(codecs, grid, strict=False))
 
 
 def _heat(axes: Axes, cells: pd.DataFrame, top: float, *, numbers: bool = True) -> None:
     """A heat map from 0 to `top`, with numbers in percent or else in a scale that shows small shares; NaN is white."""
-    from matplotlib.colors import PowerNorm
-
     norm = PowerNorm(1.0 if numbers else 0.5, vmin=0, vmax=top, clip=True)
     axes.imshow(cells, norm=norm, cmap="viridis", aspect="auto", interpolation="nearest")
     axes.set_xticks(range(len(cells.columns)), cells.columns.astype(str))
     axes.set_yticks(range(len(cells)), cells.index.astype(str))
     axes.grid(visible=False)
-    values: NDArray[np.float64] = cells.to_numpy()
+    values = cells.to_numpy()
     for row, column in np.argwhere(np.isfinite(values)) if numbers else ():
         hue = "black" if values[row, column] > 0.6 * top else "white"
-        text = f"{round(100 * values[row, column])}"
-        axes.text(column, row, text, ha="center", va="center", fontsize=7, color=hue)
+        axes.text(column, row, f"{round(100 * values[row, column])}", ha="center", va="center", fontsize=7, color=hue)
 
 
 def _colour_bar(figure: Figure, label: str) -> None:
     """One bar for all panels, which share a scale."""
-    panels = figure.axes
-    figure.colorbar(panels[-1].images[0], ax=panels, label=label, shrink=0.8, fraction=0.03, format="{x:.0%}")
+    figure.colorbar(figure.axes[-1].images[0], ax=figure.axes, label=label, shrink=0.8, fraction=0.03, format="{x:.0%}")

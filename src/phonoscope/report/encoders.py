@@ -3,54 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from phonoscope.drawing import GREY, HUES, style
+from phonoscope.encoders.study import seed_interval
 from phonoscope.report.figures import add_title, grid_across, panel_row
 from phonoscope.report.markdown import markdown, page
 from phonoscope.report.verdict import Estimate, judge, verdict_frame, verdict_markdown
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 TITLES = {"word": "Word from one window", "speaker": "Speaker from one window"}
-PEAK = 0.9
-"""Share of a peak's height that a pooling must keep."""
+PEAK = 0.9  # share of a peak's height that a pooling must keep
 
 
 def verdicts(sizes: pd.DataFrame, behaviour: Mapping[str, float], differences: pd.DataFrame) -> pd.DataFrame:
     """Claims about the encoder on codes, judged: claim, encoder, value, low, high, bound, verdict.
 
-    Sizes are exact. An arm's claim is that it scores above the encoder on codes, seed by seed.
-
-    Args:
-        sizes: from `encoders.measures.sizes`.
-        behaviour: from `encoders.measures.behaviour`.
-        differences: from `encoders.study.compare`, a row an arm and metric.
+    Sizes are exact. An arm's claim is that it scores above the encoder on codes, seed by seed. `sizes` and `behaviour`
+    are from `encoders.measures`, `differences` from `encoders.study.compare`, a row an arm and metric.
     """
-    rows, of = [], sizes.set_index("encoder").astype(float)
+    of, tensors = sizes.set_index("encoder").astype(float), behaviour["tensors"]
+    exact: list[tuple[str, str, Any, float]] = []
     for column, claim in {"input_bytes": "input bytes", "parameters": "parameters", "macs": "multiply-adds"}.items():
         for name in ("mel", "mel_80"):
-            ratio = _exact(of.loc[name, column] / of.loc["codes", column])
-            rows.append(judge(f"more {claim} than codes (ratio)", ratio, 1.0, encoder=name))
-    claim, reached = (
-        f"a gradient reaches all {behaviour['tensors']:.0f} parameter tensors",
-        behaviour["gradient_tensors"],
-    )
-    rows.append(judge(claim, _exact(reached), behaviour["tensors"] - 0.5, encoder="codes"))
+            ratio = of.loc[name, column] / of.loc["codes", column]
+            exact.append((f"more {claim} than codes (ratio)", name, ratio, 1.0))
+    reached = f"a gradient reaches all {tensors:.0f} parameter tensors"
+    exact.append((reached, "codes", behaviour["gradient_tensors"], tensors - 0.5))
     for name in ("max", "mean"):
         claim = f"pooling by the {name} keeps a peak's height (share)"
-        rows.append(judge(claim, _exact(behaviour[f"peak_kept_{name}"]), PEAK, encoder="codes"))
+        exact.append((claim, "codes", behaviour[f"peak_kept_{name}"], PEAK))
+    rows = [judge(claim, Estimate(value, value, value), bound, encoder=name) for claim, name, value, bound in exact]
     for row in differences.to_dict("records"):
         difference = Estimate(row["difference"], row["ci_low"], row["ci_high"])
         rows.append(judge(f"{row['metric']} above that of codes", difference, 0.0, encoder=row["encoder"]))
     return verdict_frame(rows, "encoder")
-
-
-def _exact(value: Any) -> Estimate:
-    return Estimate(value, value, value)
 
 
 def markdown_tables(sizes: pd.DataFrame, judged: pd.DataFrame) -> str:
@@ -65,8 +54,6 @@ def draw_scores(scores: pd.DataFrame, chance: Mapping[str, float]) -> Figure:
 
     scores: columns encoder, seed, metric, value. chance: the majority class's share by task.
     """
-    from phonoscope.encoders.study import seed_interval
-
     names, seeds = list(dict.fromkeys(scores["encoder"])), scores["seed"].nunique()
     figure, panels = panel_row(2, 4.75, 0.9 + 0.34 * len(names), sharey=True)
     for axes, (task, title) in zip(panels, TITLES.items(), strict=True):
@@ -97,8 +84,7 @@ def draw_curves(curves: Mapping[str, pd.DataFrame]) -> Figure:
         for (name, curve), hue in zip(curves.items(), HUES, strict=False):
             for seed, rows in curve.groupby("seed"):
                 axes.plot(rows["step"], rows[f"loss_{task}"], color=hue, label=name if seed == 0 else None)
-        axes.set(xlabel="step", ylabel="cross-entropy (nats), training batch")
+        axes.set(xlabel="step", ylabel="cross-entropy (nats), training batch", ylim=(0, None))
         axes.set_title(title, loc="left")
-        axes.set_ylim(bottom=0)
         axes.legend(title="input")
     return figure

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from phonoscope.drawing import GREY, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
 Looks = Mapping[str, Mapping[str, Any]]
 """Line properties by name, those of `drawing.codec_looks` for codecs."""
@@ -29,16 +28,13 @@ def add_title(figure: Figure, text: str, **look: Any) -> None:
 
 def keys(looks: Looks) -> list[Line2D]:
     """Entries of a legend by label; grey where a look names no colour."""
-    from matplotlib.lines import Line2D
-
     return [Line2D([], [], label=label, **{"color": GREY, **look}) for label, look in looks.items()]
 
 
 def share_legend(figure: Figure, panels: Iterable[Axes], columns: int) -> None:
     """One legend below the panels that has each of their labels once."""
-    handles = {
-        label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
+    entries = [entry for axes in panels for entry in zip(*axes.get_legend_handles_labels(), strict=True)]
+    handles = {label: handle for handle, label in entries}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from phonoscope.drawing import GREY, codec_looks, new_figure, style
 from phonoscope.report.figures import Looks, add_title, beside, keys
 from phonoscope.report.markdown import intervals, markdown, page
 from phonoscope.report.verdict import Estimate, judge, verdict_frame, verdict_markdown
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 TEXTS = ("codec", "view", "representation", "same_as", "space", "label", "metric", "against")
 NUMBERS = ("dims", "value", "ci_low", "ci_high", "p_value", "n")
@@ -33,12 +30,9 @@ SCORES = {
 """Scores compared over representations and codecs, in the full space; only other speakers' clips in the last three."""
 TABULATED = {**SCORES, ("davies_bouldin", "word"): "Davies-Bouldin by word"}
 NO_WORDS = "The corpus has no isolated words, so there is nothing to cluster."
-SPREAD = 0.5
-"""Width over which a representation's codecs are set side by side."""
-LABELS = {"silhouette": "mean silhouette", "map_at_r": "mAP@R"}
-"""Label of a score's axis; that of the others is accuracy."""
-CHANCE = {"probe_accuracy": "chance"}
-"""The null level of a score that no permutation gives; of the others it is <score>_null."""
+SPREAD = 0.5  # width over which a representation's codecs are set side by side
+LABELS = {"silhouette": "mean silhouette", "map_at_r": "mAP@R"}  # of a score's axis; the others are accuracies
+CHANCE = {"probe_accuracy": "chance"}  # the null level that no permutation gives; of the others it is <score>_null
 
 
 def table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -49,7 +43,7 @@ def table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def score_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """The scores of `SCORES`, for DVC's charts: codec, view, representation, score, value, ci_low, ci_high."""
+    """The scores of `SCORES`, for charts: codec, view, representation, score, value, ci_low, ci_high."""
     return _scored(rows, SCORES)[["codec", "view", "representation", "score", "value", "ci_low", "ci_high"]]
 
 
@@ -66,18 +60,16 @@ def differences(rows: pd.DataFrame) -> pd.DataFrame:
 
 def headline(rows: pd.DataFrame) -> dict[str, float]:
     """`<codec>.<view>.<metric>_<label>` of `differences`."""
-    return {
-        f"{row['codec']}.{row['view']}.{row['metric']}_{row['label']}": float(row["value"])
-        for row in differences(rows).to_dict("records")
-    }
+    rows = differences(rows)
+    names = rows["codec"] + "." + rows["view"] + "." + rows["metric"] + "_" + rows["label"]
+    return dict(zip(names, rows["value"].tolist(), strict=True))
 
 
 def verdicts(rows: pd.DataFrame) -> pd.DataFrame:
     """Claims about the words' clusters, judged: claim, codec, view, value, low, high, bound, verdict, p_value.
 
-    For each score of words whether the projections kept apart exceed their sum; and for the projections kept apart
-    whether the clips of one word, or of one speaker, form clusters (mean silhouette above 0; its p-value is that of
-    permuted labels).
+    For each score of words, whether the projections kept apart exceed their sum; and whether their clips form clusters
+    by word and by speaker (mean silhouette above 0; its p-value is that of permuted labels).
     """
     paired = differences(rows)
     apart = rows[(rows["representation"] == APART) & (rows["metric"] == "silhouette") & (rows["space"] == "full")]
@@ -122,29 +114,26 @@ def _score_cells(rows: pd.DataFrame) -> pd.DataFrame:
 def _rank_cells(rows: pd.DataFrame) -> pd.DataFrame:
     """Dimensions, ranks and explained variance of the representations whose rank was measured."""
     whole = rows[rows["label"] == ""].reset_index()
-    wide = whole.assign(name=whole["metric"] + whole["space"]).pivot(
-        index=rows.index.names, columns="name", values="value"
-    )
-    columns = ["rank_boundfull", "rankfull", "explained_variancepca_2", "explained_variancepca_3"]
-    wide = wide.reindex(columns=columns).dropna(subset=columns[:2])
+    wide = whole.pivot(index=rows.index.names, columns=["metric", "space"], values="value")
+    ranks, shares = [("rank_bound", "full"), ("rank", "full")], [("explained_variance", f"pca_{d}") for d in (2, 3)]
+    wide = wide.reindex(columns=ranks + shares).dropna(subset=ranks)
     cells = {"dimensions": rows["dims"].groupby(level=[0, 1]).first()[wide.index].map("{:,.0f}".format)}
-    for title, column in zip(("rank bound", "measured rank"), columns[:2], strict=True):
-        cells[title] = wide[column].map("{:g}".format)
-    for title, column in zip(("PCA 2D, %", "PCA 3D, %"), columns[2:], strict=True):
+    cells |= {"rank bound": wide[ranks[0]].map("{:g}".format), "measured rank": wide[ranks[1]].map("{:g}".format)}
+    for title, column in zip(("PCA 2D, %", "PCA 3D, %"), shares, strict=True):
         cells[title] = (100 * wide[column]).map("{:.1f}".format, na_action="ignore")
     return pd.DataFrame(cells)
 
 
-def draw(rows: pd.DataFrame, *, confidence: float = 0.95) -> Iterator[tuple[str, Figure]]:
+def draw(rows: pd.DataFrame, confidence: float) -> Iterator[tuple[str, Figure]]:
     """All figures of all codecs together, by name; a view without single layers has no figure of them."""
     for view in dict.fromkeys(rows["view"]):
-        yield f"scores_{view}", draw_scores(rows, view, confidence=confidence)
+        yield f"scores_{view}", draw_scores(rows, view, confidence)
         if rows.loc[rows["view"] == view, "representation"].str.startswith(LAYER).any():
-            yield f"layers_{view}", draw_scores(rows, view, confidence=confidence, layers=True)
+            yield f"layers_{view}", draw_scores(rows, view, confidence, layers=True)
 
 
 @style()
-def draw_scores(rows: pd.DataFrame, view: str, *, confidence: float = 0.95, layers: bool = False) -> Figure:
+def draw_scores(rows: pd.DataFrame, view: str, confidence: float, *, layers: bool = False) -> Figure:
     """A panel a score of `SCORES` in the full space: representations along x, codecs side by side, null levels in grey.
 
     `rows` is from `table`, with at least one row of `view`. layers: single RVQ layers along x, instead of the others.
@@ -164,9 +153,8 @@ def draw_scores(rows: pd.DataFrame, view: str, *, confidence: float = 0.95, laye
         scored, null = (part[part["metric"] == name] for name in (metric, CHANCE.get(metric, f"{metric}_null")))
         _draw_panel(axes, scored, null, looks, joined=layers)
         axes.set_title(title, loc="left")
-        axes.set_ylabel(LABELS.get(metric, "accuracy"))
         axes.set_xticks(range(len(kept)), ticks, fontsize="x-small")
-        axes.set_xlim(-0.5, len(kept) - 0.5)
+        axes.set(ylabel=LABELS.get(metric, "accuracy"), xlim=(-0.5, len(kept) - 0.5))
     for axes in panels[3:]:
         axes.set_xlabel(along)
     add_title(figure, f"Do words cluster? View {view}, {clips} clips, by {along}")
@@ -186,9 +174,8 @@ def _draw_panel(axes: Axes, scored: pd.DataFrame, null: pd.DataFrame, looks: Loo
         axes.vlines(part["x"] + shift, part["ci_low"], part["ci_high"], color=look["color"], linewidth=1.2, zorder=2)
         line = look if joined else {**look, "linestyle": ""}
         axes.plot(part["x"] + shift, part["value"], label=codec, zorder=2.5, **line)
-        axes.hlines(
-            level["value"], level["x"] + shift - half, level["x"] + shift + half, color=GREY, linewidth=1.3, zorder=1.6
-        )
+        x = level["x"] + shift
+        axes.hlines(level["value"], x - half, x + half, color=GREY, linewidth=1.3, zorder=1.6)
         band = level[np.isfinite(level["ci_low"])]
         height = band["ci_high"] - band["ci_low"]
         axes.bar(band["x"] + shift, height, bottom=band["ci_low"], width=2 * half, color="0.85", zorder=1.5)

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.cluster.hierarchy import dendrogram
 
+from phonoscope.config.interpret import InterpretConfig
 from phonoscope.data.phones import GROUPS, OTHER, phone_group
 from phonoscope.drawing import GREY, HUES, MARKERS, new_figure, style
 from phonoscope.report.figures import add_title, panel_row
-from phonoscope.sae.interpret.run import HIGH_AUROC, speakers_by
+from phonoscope.sae.interpret.run import HIGH_AUROC, AccentMap, Interpretation, speakers_by
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from phonoscope.config.interpret import InterpretConfig
-    from phonoscope.sae.interpret.run import AccentMap, Interpretation
-
-SHOWN_EFFECTS = 24
-"""Features in the figure of effect sizes."""
+SHOWN_EFFECTS = 24  # features in the figure of effect sizes
 
 
 @style()
-def draw_selectivity(phones: pd.DataFrame, site: str, high: float) -> Figure:
+def draw_selectivity(phones: pd.DataFrame, site: str) -> Figure:
     """The AUROC of each scored phone's best detector on eval, with the one on train that chose it."""
-    rows = phones[phones["scored"]]
+    rows, high = phones[phones["scored"]], HIGH_AUROC
     figure, (axes,) = panel_row(1, max(5.0, 1.6 + 0.24 * len(rows)), 3.6)
     x = np.arange(len(rows))
     axes.vlines(x, rows["auroc_train"], rows["auroc"], color="0.8", linewidth=1)
@@ -44,51 +40,42 @@ def draw_selectivity(phones: pd.DataFrame, site: str, high: float) -> Figure:
 
 
 @style()
-def draw_effects(features: pd.DataFrame, site: str, *, alpha: float, confidence: float, speakers: str) -> Figure:
+def draw_effects(features: pd.DataFrame, site: str, config: InterpretConfig, speakers: dict[str, int]) -> Figure:
     """The features with the largest Cohen's d by sex, with intervals, and the d of all live features."""
-    live = features[features["density"] > 0]
+    live, alpha = features[features["density"] > 0], config.alpha
     order = live["d"].abs().sort_values(ascending=False, kind="stable").index[:SHOWN_EFFECTS]
     rows = live.loc[order].sort_values("d")
     figure = new_figure(9.0, 1.6 + 0.19 * len(rows))
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     y = np.arange(len(rows))
-    for mask, hue, face, label in (
-        (rows["d_q"] < alpha, HUES[0], HUES[0], f"q < {alpha}"),
-        (rows["d_q"] >= alpha, GREY, "white", f"q ≥ {alpha}"),
-    ):
+    low = rows["d_q"] < alpha
+    looks = (low, HUES[0], HUES[0], f"q < {alpha}"), (rows["d_q"] >= alpha, GREY, "white", f"q ≥ {alpha}")
+    for mask, hue, face, label in looks:
         left.hlines(y[mask], rows["d_low"][mask], rows["d_high"][mask], color=hue, linewidth=1.1)
         left.plot(rows["d"][mask], y[mask], "o", markersize=4.5, label=label, color=hue, mfc=face)
     left.axvline(0, color=GREY, linewidth=0.9)
     left.set_yticks(y, [f"{row.feature}  {row.best_phone}".rstrip() for row in rows.itertuples()])
     left.set_xscale("symlog", linthresh=2)
     left.set_xticks([-10, -4, -2, -1, 0, 1, 2, 4, 10], ["−10", "−4", "−2", "−1", "0", "1", "2", "4", "10"])
-    left.set_xlabel("Cohen's d, female − male (linear to ±2, then logarithmic)")
-    left.set_ylabel("feature and its best phone")
+    left.set(xlabel="Cohen's d, female − male (linear to ±2, then logarithmic)", ylabel="feature and its best phone")
     left.legend(loc="best")
-    left.set_title(f"Largest effects, {confidence:.0%} bootstrap over speakers", loc="left")
+    left.set_title(f"Largest effects, {config.confidence:.0%} bootstrap over speakers", loc="left")
     right.hist(live["d"].clip(-4, 4), bins=np.linspace(-4, 4, 41), color=HUES[5])
     right.set(xlabel="Cohen's d (clipped to ±4)", ylabel="features")
     right.set_title(f"All {len(live)} live features", loc="left")
+    sexes = f"{speakers.get('F', 0)} female and {speakers.get('M', 0)} male speakers"
     significant = int((live["d_q"] < alpha).sum())
-    add_title(figure, f"{site}: effect of sex over {speakers}; {significant} features with q < {alpha}")
+    add_title(figure, f"{site}: effect of sex over {sexes}; {significant} features with q < {alpha}")
     return figure
 
 
 @style()
 def draw_accents(accents: AccentMap, speakers: dict[str, int], site: str) -> Figure:
     """Ward's dendrogram of the accents' mean activations, and the utterances on a t-SNE map."""
-    from scipy.cluster.hierarchy import dendrogram
-
     figure, (left, right) = panel_row(2, 4.75, 3.8)
-    dendrogram(
-        accents.tree,
-        labels=[f"{accent} ({speakers.get(accent, 0)})" for accent in accents.names],
-        orientation="right",
-        ax=left,
-        leaf_font_size=9,
-        color_threshold=0,
-        above_threshold_color=HUES[0],
-    )
+    names = [f"{accent} ({speakers.get(accent, 0)})" for accent in accents.names]
+    look: Any = {"leaf_font_size": 9, "color_threshold": 0, "above_threshold_color": HUES[0]}
+    dendrogram(accents.tree, labels=names, orientation="right", ax=left, **look)
     left.grid(visible=False)
     left.spines["left"].set_visible(False)
     left.set_xlabel("Ward distance of mean activations")
@@ -111,9 +98,7 @@ def draw_feature_map(feature_map: pd.DataFrame, site: str) -> Figure:
     return figure
 
 
-def _scatter(
-    axes: Axes, points: np.ndarray, labels: np.ndarray, names: Sequence[str], *, title: str | None = None
-) -> None:
+def _scatter(axes: Axes, points: np.ndarray, labels: np.ndarray, names: Sequence[str], title: str = "") -> None:
     """Points in the colours of their labels; a t-SNE map has no scale, so no axes. The legend stands beside it."""
     for rank, name in enumerate(names):
         look: Any = {"color": HUES[rank % len(HUES)], "marker": MARKERS[rank % len(MARKERS)]}
@@ -126,12 +111,9 @@ def _scatter(
 
 def draw_site(result: Interpretation, index: pd.DataFrame, site: str, config: InterpretConfig) -> dict[str, Figure]:
     """Figures of one site by name; a skipped statistic has none."""
-    figures = {"phones": draw_selectivity(result.phones, site, HIGH_AUROC)}
+    figures = {"phones": draw_selectivity(result.phones, site)}
     if "effects by sex" not in result.skipped:
-        sexes = speakers_by(index, "sex")
-        units = f"{sexes.get('F', 0)} female and {sexes.get('M', 0)} male speakers"
-        levels = {"alpha": config.alpha, "confidence": config.confidence}
-        figures["effects"] = draw_effects(result.features, site, **levels, speakers=units)
+        figures["effects"] = draw_effects(result.features, site, config, speakers_by(index, "sex"))
     if result.accents is not None:
         figures["accents"] = draw_accents(result.accents, speakers_by(index, "accent"), site)
     if len(result.feature_map):

@@ -4,51 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_hex
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from phonoscope.data.phones import GROUPS, OTHER, phone_group
 from phonoscope.drawing import HUES, new_figure, style
-from phonoscope.geometry.maps import MOST
+from phonoscope.geometry.maps import MOST, CodeMap
 from phonoscope.report.figures import add_title, keys
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
-    from phonoscope.geometry.maps import CodeMap
-
-PALETTE = (*HUES[:6], "#F0E442", "#7A3B1D")
-"""Okabe and Ito's hues, and brown."""
+PALETTE = (*HUES[:6], "#F0E442", "#7A3B1D")  # Okabe and Ito's hues, and brown
 PALE = "#D4D4D4"
 GROUP_HUES = {group: PALETTE[turn] for turn, group in zip((0, 5, 2, 3, 4, 1, 6), GROUPS, strict=True)}
 GROUP_HUES |= {"silence": PALE, OTHER: "#8C8C8C"}
 OTHERS = "other speakers"
 COLUMNS = ("codec", "layer", "frames", "codes", "perplexity", "divergence", "trustworthiness")
-PERCENTILES = (5, 95)
-PANEL_IN, HALF = 2.6, 0.54
-"""Side of a panel, and half of that in a map's own units."""
+PANEL_IN, HALF = 2.6, 0.54  # side of a panel, and half of that in a map's own units
 NOTE = (
     f"A dot is a frame. Frames with the same code have the same vector: {MOST} at most are drawn, in a disc about its\n"
     "place; where in the disc means nothing. t-SNE keeps neighbours together: distances between islands, and their\n"
     "sizes, mean nothing. Trustworthiness: 1 if all neighbours in the map are neighbours in truth."
 )
 
-Hues = Mapping[str, Sequence[Any]]
-"""By codec, the colour of every frame."""
-
 
 @dataclass(frozen=True)
 class Panel:
-    """One layer of one codec; `map` is None where too few codes are in use."""
+    """Codes [frames] of one layer of one codec; `map` is None where too few codes are in use."""
 
     codec: str
     layer: int
     codes: NDArray[np.integer]
-    """[frames]"""
     map: CodeMap | None
 
 
@@ -67,15 +58,11 @@ def draw(
 ) -> Iterator[tuple[str, Figure]]:
     """The figures by name: phone, speaker and pitch.
 
-    Args:
-        frames: of each codec, the frames of its panels: utterance, phone, f0_hz.
-        speakers: by utterance.
-        most: the number of speakers with a colour, the most frequent ones; the others are grey.
+    `frames` are those of each codec's panels: utterance, phone, f0_hz; `speakers` is by utterance. The `most` frequent
+    speakers have a colour, the others are grey.
     """
-    groups = {
-        codec: [OTHER if phone is None else phone_group(phone) for phone in rows["phone"].astype(object)]
-        for codec, rows in frames.items()
-    }
+    phones = {codec: rows["phone"].astype(object) for codec, rows in frames.items()}
+    groups = {codec: [OTHER if name is None else phone_group(name) for name in row] for codec, row in phones.items()}
     yield "phone", draw_classes(panels, groups, GROUP_HUES, "Frames by phone group")
     named = {codec: rows["utterance"].map(speakers).astype(str) for codec, rows in frames.items()}
     top = list(pd.concat(list(named.values())).value_counts(sort=False).sort_index().nlargest(most).index)
@@ -101,22 +88,18 @@ def draw_classes(
 @style()
 def draw_values(panels: Sequence[Panel], values: Mapping[str, NDArray[Any]], title: str, label: str) -> Figure:
     """Frames coloured by a value, over the 5th to 95th percentile of all; those without one (NaN) are pale."""
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize, to_hex
-
     every = np.concatenate(list(values.values()))
-    low, high = np.nanpercentile(every, PERCENTILES) if np.isfinite(every).any() else (0.0, 1.0)
+    low, high = np.nanpercentile(every, (5, 95)) if np.isfinite(every).any() else (0.0, 1.0)
     scale = ScalarMappable(Normalize(float(low), float(high)), "coolwarm")
-    hues = {
-        codec: [to_hex(hue) if known else PALE for hue, known in zip(scale.to_rgba(row), np.isfinite(row), strict=True)]
-        for codec, row in values.items()
-    }
+    known = {codec: zip(scale.to_rgba(row), np.isfinite(row), strict=True) for codec, row in values.items()}
+    hues = {codec: [to_hex(hue) if finite else PALE for hue, finite in row] for codec, row in known.items()}
     figure = _grid(panels, hues, title)
     figure.colorbar(scale, ax=figure.axes, extend="both", shrink=0.5, pad=0.02, label=label)
     return figure
 
 
-def _grid(panels: Sequence[Panel], hues: Hues, title: str) -> Figure:
+def _grid(panels: Sequence[Panel], hues: Mapping[str, Sequence[Any]], title: str) -> Figure:
+    """A panel a layer and codec; `hues` of each codec's frames."""
     codecs, layers = list(dict.fromkeys(panel.codec for panel in panels)), sorted({panel.layer for panel in panels})
     figure = new_figure(PANEL_IN * len(layers) + 1.6, (PANEL_IN + 0.25) * len(codecs) + 0.8)
     grid = figure.subplots(len(codecs), len(layers), squeeze=False)
@@ -134,8 +117,8 @@ def _draw(axes: Axes, panel: Panel, hues: NDArray[Any]) -> None:
     if panel.map is None:
         axes.set_title(f"{name}: too few codes in use", loc="left")
         return
-    trust = panel.map.trustworthiness
-    axes.set_title(f"{name}\n{len(panel.map.codes)} codes, trustworthiness {trust:.2f}", loc="left")
+    trust = f"{len(panel.map.codes)} codes, trustworthiness {panel.map.trustworthiness:.2f}"
+    axes.set_title(f"{name}\n{trust}", loc="left")
     drawn, places, radius = panel.map.place(panel.codes)
     order = np.argsort(hues[drawn] != PALE, kind="stable")  # pale ones under the others
     # dots of the disc's size in the map's own units: a panel's side is 2 HALF of them, and 72 points an inch

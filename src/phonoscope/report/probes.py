@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from phonoscope.drawing import GREY, UNDISTILLED, codec_looks, new_figure, style
 from phonoscope.errors import DataError
@@ -16,31 +20,21 @@ from phonoscope.report.verdict import Estimate, judge, verdict_frame, verdict_ma
 from phonoscope.stats import draw_resamples, interval
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
     from phonoscope.probes.scores import Statistics
     from phonoscope.probes.store import TaskResult
 
 CONTROLS = ("permuted", "lookup", "majority")
 COLUMNS = ("codec", "layer", "task", "probe", "measure", "value", "low", "high", *CONTROLS, "converged")
-MATCHED = "matched"
-"""Probes on codebook rows reduced to a common number of dimensions."""
+MATCHED = "matched"  # probes on codebook rows reduced to a common number of dimensions
 MEASURES = {"macro_f1": "macro-F1", "accuracy": "accuracy", "mae": "MAE", "r2": "R²"}
 LABELS = {**MEASURES, "accuracy": "accuracy (share of frames)", "mae": "MAE in Hz (lower is better)"}
 TITLES = {"pitch": "Pitch (F0 of voiced frames)"}
-SPREAD = 0.36
-"""Width over which a layer's codecs are set side by side, in layers."""
-RATIO = 1.1
-"""A distilled codec's score over its undistilled version's that counts as a gain."""
+SPREAD = 0.36  # width over which a layer's codecs are set side by side, in layers
+RATIO = 1.1  # a distilled codec's score over its undistilled version's that counts as a gain
 PLATEAU, SHARP, LOW_R2 = 0.9, 2.0, 0.1
 """Bounds of the study's expectations: deep layers over the best one; layer 1 over the next; R2 that is low."""
-DISTILLATION = (
-    *("codec", "task", "measure", "layer", "distilled", "undistilled"),
-    *("ratio", "ratio_low", "ratio_high", "p_over_1_1"),
-    *("difference", "difference_low", "difference_high"),
-)
+DISTILLATION = ["codec", "task", "measure", "layer", "distilled", "undistilled", "ratio", "ratio_low", "ratio_high"]
+DISTILLATION += ["p_over_1_1", "difference", "difference_low", "difference_high"]
 
 
 class Score(NamedTuple):
@@ -54,19 +48,14 @@ class Score(NamedTuple):
 def table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The codecs' probes of single layers with their controls as columns, `COLUMNS`, sorted by codec, task, measure."""
     stacked = pd.concat(map(_controlled, tables.values()), ignore_index=True)
-    orders = {"codec": list(tables), "measure": list(MEASURES)}
-    orders |= {column: list(dict.fromkeys(stacked[column])) for column in ("task", "probe")}
-
-    def rank(column: pd.Series) -> pd.Series:
-        order = orders.get(str(column.name))
-        return column.map(order.index) if order else column
-
-    by = ["codec", "task", "probe", "measure", "layer"]
-    return stacked.sort_values(by, key=rank)[list(COLUMNS)].reset_index(drop=True)
+    orders = {column: list(dict.fromkeys(stacked[column])) for column in ("codec", "task", "probe")}
+    orders["measure"] = list(MEASURES)
+    ranks = pd.DataFrame({column: stacked[column].map(order.index) for column, order in orders.items()})
+    rows = ranks.assign(layer=stacked["layer"]).sort_values([*orders, "layer"]).index
+    return stacked.loc[rows, list(COLUMNS)].reset_index(drop=True)
 
 
 def _controlled(rows: pd.DataFrame) -> pd.DataFrame:
-    """One codec's probes with their controls in columns."""
     rows = rows[(rows["input"] == "layer") & rows["measure"].isin(MEASURES)]
     place = ["layer", "task", "measure"]
     values, parts = rows.pivot(index=place, columns="probe", values="value"), []
@@ -85,10 +74,8 @@ def scores(rows: pd.DataFrame, codec: str, task: str, measure: str) -> list[Scor
     """Scores of one codec's linear probes by layer; empty if the task was not probed."""
     chosen = rows[(rows["codec"] == codec) & (rows["task"] == task) & (rows["measure"] == measure)]
     chosen = chosen[chosen["probe"] == "linear"].sort_values("layer")
-    return [
-        Score(int(layer), Estimate(*map(float, estimate)), float(majority))
-        for layer, *estimate, majority in chosen[["layer", "value", "low", "high", "majority"]].to_numpy()
-    ]
+    numbers = chosen[["layer", "value", "low", "high", "majority"]].astype(float).to_numpy().tolist()
+    return [Score(int(layer), Estimate(*estimate), majority) for layer, *estimate, majority in numbers]
 
 
 def best(layers: Sequence[Score], measure: str) -> Score:
@@ -148,18 +135,15 @@ def _distilled(distilled: pd.DataFrame) -> Iterator[dict[str, Any]]:
     for row in rows.to_dict("records"):
         name = f"{row['task']} {MEASURES[row['measure']]}: distilled"
         place = {"codec": row["codec"], "layer": 1}
-        difference, ratio = (
-            Estimate(row[kind], row[f"{kind}_low"], row[f"{kind}_high"]) for kind in ("difference", "ratio")
-        )
+        difference, ratio = (Estimate(row[of], row[f"{of}_low"], row[f"{of}_high"]) for of in ("difference", "ratio"))
         if np.isnan(ratio.value):
             yield judge(f"{name} minus undistilled", difference, 0.0, **place)
             continue
         yield judge(f"{name} over undistilled", ratio, 1.0, **place)
         if row["measure"] == "macro_f1":
             above = row["task"] == "phone"
-            yield judge(
-                f"{name} {'over' if above else 'under'} {RATIO} times undistilled", ratio, RATIO, above=above, **place
-            )
+            claim = f"{name} {'over' if above else 'under'} {RATIO} times undistilled"
+            yield judge(claim, ratio, RATIO, above=above, **place)
 
 
 def distillation(
@@ -169,9 +153,7 @@ def distillation(
 
     Ratio and difference have paired percentile intervals: both codecs are scored on the same resamples of utterances.
     `p_over_1_1` is the share of resamples whose ratio exceeds 1.1. R2 has no ratio (NaN), as it can be negative, nor
-    has a score whose undistilled value is 0. `results` is by codec and task.
-
-    Raises `DataError` if the two codecs were probed on different utterances.
+    has a score whose undistilled value is 0. Raises `DataError` if the codecs were probed on different utterances.
     """
     rows = []
     for (codec, task), first in results.items():
@@ -182,18 +164,17 @@ def distillation(
             raise DataError(f"{codec} and {codec}{UNDISTILLED} were probed on different utterances")
         resamples = draw_resamples(len(first.utterances), samples, seed)
         for layer, both in enumerate(zip(first.statistics, second.statistics, strict=False), start=1):
-            for row in _paired(*both, resamples, confidence):
-                rows.append({"codec": codec, "task": task, "layer": layer, **row})
-    return pd.DataFrame(rows, columns=list(DISTILLATION))
+            place = {"codec": codec, "task": task, "layer": layer}
+            rows += [place | row for row in _paired(*both, resamples, confidence)]
+    return pd.DataFrame(rows, columns=DISTILLATION)
 
 
 def _paired(
     distilled: Statistics, undistilled: Statistics, resamples: NDArray[np.float64], confidence: float
 ) -> Iterator[dict[str, Any]]:
     """One row a measure; `resamples` is [samples, utterances]."""
-    (values, draws), (other_values, other_draws) = (
-        (one.scores(), one.scores(resamples)) for one in (distilled, undistilled)
-    )
+    values, other_values = distilled.scores(), undistilled.scores()
+    draws, other_draws = distilled.scores(resamples), undistilled.scores(resamples)
 
     def bounds(name: str, value: float, draws: NDArray[np.float64]) -> dict[str, float]:
         return dict(zip((name, f"{name}_low", f"{name}_high"), interval(value, draws, confidence), strict=True))
@@ -212,16 +193,14 @@ def _paired(
 
 
 def markdown_tables(rows: pd.DataFrame, judged: pd.DataFrame) -> str:
-    """The verdicts, a table of layers by codecs for each task, and all tasks side by side; † marks a probe that has
-    not converged, bold each column's best layer.
-    """
+    """The verdicts, a table of layers by codecs for each task, all side by side; † marks a fit not converged."""
     parts, all_tasks = ["## Verdicts", verdict_markdown(judged)], {}
     for task, part in rows.groupby("task", sort=False):
         headline = headline_measure(str(task))
         parts += [f"## {str(task).capitalize()}, {MEASURES[headline]}", layer_table(rows, str(task), headline)]
-        for codec, own in part.groupby("codec", sort=False):
-            for measure in _measures(part):
-                (cells,) = _columns(own, str(task), measure, interval=False).values()
+        for codec in part["codec"].unique():
+            for measure in part["measure"].unique():
+                cells = _columns(part, str(task), measure, interval=False)[codec]
                 all_tasks[f"{task}, {codec}, {MEASURES[measure]}"] = cells
     return page(*parts, "## Side by side", _layers(all_tasks))
 
@@ -229,10 +208,6 @@ def markdown_tables(rows: pd.DataFrame, judged: pd.DataFrame) -> str:
 def layer_table(rows: pd.DataFrame, task: str, measure: str) -> str:
     """Scores of a task as Markdown, layers by codecs, with intervals; `rows` are from `table`."""
     return _layers(_columns(rows, task, measure))
-
-
-def _measures(rows: pd.DataFrame) -> list[str]:
-    return [measure for measure in MEASURES if (rows["measure"] == measure).any()]
 
 
 def _columns(rows: pd.DataFrame, task: str, measure: str, *, interval: bool = True) -> dict[str, dict[int, str]]:
@@ -258,51 +233,40 @@ def _layers(columns: Mapping[str, Mapping[int, str]]) -> str:
 
 @style()
 def draw(
-    rows: pd.DataFrame,
-    task: str,
-    *,
-    dims: Mapping[str, int] | None = None,
-    matched_dims: int | None = None,
-    confidence: float = 0.95,
-    utterances: int | None = None,
+    rows: pd.DataFrame, task: str, *, dims: Mapping[str, int], matched_dims: int, confidence: float, utterances: int
 ) -> Figure:
-    """Two panels, one a measure; below them, where the table has them, the probes on rows of matched dimension.
+    """Two panels, one a measure; below them, where the table has them, the probes on rows of `matched_dims` dimensions.
 
     `rows` is from `table`, with at least one row of `task`. `dims` is each codec's effective dimension: the number of
-    independent directions that its codebook rows span. It stands in the legend, since scores of codecs whose rows
-    differ in dimension measure that too; `matched_dims` is the dimension of the second line of panels.
+    independent directions that its codebook rows span. It stands in the legend, since scores measure that too.
     """
     rows = rows[rows["task"] == task]
     probes = [probe for probe in ("linear", MATCHED) if (rows["probe"] == probe).any()]
-    measures, looks = _measures(rows), codec_looks(list(dict.fromkeys(rows["codec"])))
-    reduced = f"rows reduced by PCA to {matched_dims or 'the same number of'} dimensions"
+    measures, looks = rows["measure"].unique(), codec_looks(list(dict.fromkeys(rows["codec"])))
     figure = new_figure(10.5, 0.9 + 3.1 * len(probes))
     panels = figure.subplots(len(probes), len(measures), sharex=True, sharey="col", squeeze=False)
     for line, probe in zip(panels, probes, strict=True):
         for axes, measure in zip(line, measures, strict=True):
             _draw_panel(axes, rows[(rows["probe"] == probe) & (rows["measure"] == measure)], looks)
             axes.set_ylabel(LABELS[measure])
+            reduced = f"rows reduced by PCA to {matched_dims} dimensions"
             axes.set_title(reduced if probe == MATCHED else "rows as they are", loc="left")
     for axes in panels[-1]:
         axes.set_xlabel("RVQ layer")
     add_title(figure, f"{TITLES.get(task, task.capitalize())} decodability by RVQ layer")
-    dims = dims or {}
-    names = {codec: codec.replace("_", " ") + (f" (D = {dims[codec]})" if codec in dims else "") for codec in looks}
-    over = f",\nbootstrap over {utterances} utterances" if utterances else ""
-    entries = {names[codec]: look for codec, look in looks.items()} | {
-        f"{100 * confidence:g} % interval{over}": {"marker": "|", "linestyle": "", "markersize": 9},
+    whisker = f"{100 * confidence:g} % interval,\nbootstrap over {utterances} utterances"
+    entries = {f"{codec.replace('_', ' ')} (D = {dims[codec]})": look for codec, look in looks.items()} | {
+        whisker: {"marker": "|", "linestyle": "", "markersize": 9},
         "lookup (table read-out)": {"linestyle": ":", "linewidth": 0.9},
         "permuted codebook": {"marker": "x", "linestyle": "", "markersize": 3},
         "training mean" if task == "pitch" else "majority class": {"linestyle": (0, (8, 4)), "linewidth": 0.9},
     }
-    title = "codec (D: effective dimension of its rows)" if dims else "codec"
+    title = "codec (D: effective dimension of its rows)"
     figure.legend(handles=keys(entries), loc="outside right upper", title=title, alignment="left", handlelength=3)
     return figure
 
 
 def _draw_panel(axes: Axes, rows: pd.DataFrame, looks: Looks) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     for codec, shift in beside(looks, SPREAD).items():
         part, look = rows[rows["codec"] == codec].sort_values("layer"), looks[codec]
         x, hue = part["layer"] + shift, look["color"]

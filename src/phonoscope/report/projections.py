@@ -5,53 +5,44 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from matplotlib.figure import Figure as Image
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
 
 from phonoscope.drawing import HUES, MARKERS, new_figure, png, style, write_html
 from phonoscope.report.figures import add_title
 from phonoscope.report.geometry import NO_WORDS, aliases
 from phonoscope.report.markdown import number
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pandas as pd
-    from matplotlib.figure import Figure as Image
-    from numpy.typing import NDArray
-    from plotly.graph_objects import Figure
-
-METHODS = {"pca": ("PCA", "PC"), "tsne": ("t-SNE", "t-SNE")}
-"""Names of a projection and of its axes."""
+METHODS = {"pca": ("PCA", "PC"), "tsne": ("t-SNE", "t-SNE")}  # names of a projection and of its axes
 TSNE_CAUTION = "t-SNE keeps neighbours together, not distances: a silhouette on it is shown for comparison only."
-SYMBOLS = ("circle", "diamond", "square", "cross", "x")
-"""Plotly's shapes, one for each turn through the hues; those that it has in three dimensions too."""
-AXES = {
-    ("pca", 2): ["pca_1", "pca_2"],
-    ("pca", 3): ["pca_1", "pca_2", "pca_3"],
-    ("tsne", 2): ["tsne2_1", "tsne2_2"],
-    ("tsne", 3): ["tsne3_1", "tsne3_2", "tsne3_3"],
-}
+SYMBOLS = ("circle", "diamond", "square", "cross", "x")  # plotly's shapes that exist in three dimensions too
+AXES = {("pca", 2): ["pca_1", "pca_2"], ("pca", 3): ["pca_1", "pca_2", "pca_3"]}
+AXES |= {("tsne", 2): ["tsne2_1", "tsne2_2"], ("tsne", 3): ["tsne3_1", "tsne3_2", "tsne3_3"]}
 """The columns of each projection."""
 COMPLETE = "complete"
 STYLE = "body{font-family:sans-serif;margin:2em} td,th{padding:.2em .8em;text-align:left;border-bottom:1px solid #ddd}"
-SCRIPT = "../../plotly.min.js"
-"""Path of plotly.js relative to a page; one copy serves all pages."""
+SCRIPT = "../../plotly.min.js"  # relative to a page; one copy serves all pages
 HOVER = "<b>%{customdata[0]}</b><br>speaker %{customdata[1]}<br>word %{customdata[2]}<extra></extra>"
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Where every clip lies in one picture."""
+    """Where every clip lies in one picture.
+
+    method: pca or tsne. coordinates: [n, 2] or [n, 3], a row a clip. note: explained variance or perplexity, and score.
+    """
 
     method: str
-    """pca or tsne."""
     coordinates: NDArray[np.floating[Any]]
-    """[n, 2] or [n, 3], a row a clip."""
     note: str
-    """What a reader has to know beside it: the variance that it explains, its perplexity, its score."""
 
     @property
     def dims(self) -> int:
@@ -59,7 +50,6 @@ class Projection:
 
     @property
     def name(self) -> str:
-        """As in file names: pca_2d."""
         return f"{self.method}_{self.dims}d"
 
     @property
@@ -73,12 +63,11 @@ class Projection:
 
 
 class Group(NamedTuple):
-    """The clips of one word: how they are drawn, and which they are."""
+    """The clips of one word. Words that share a hue differ in `turn`: how often all hues have been used before."""
 
     word: str
     hue: str
     turn: int
-    """Words that share a hue differ in shape: how often the hues have been gone through before."""
     rows: NDArray[np.intp]
 
 
@@ -91,26 +80,18 @@ def word_groups(clips: pd.DataFrame) -> list[Group]:
     ]
 
 
-def draw_interactive(projections: Sequence[Projection], clips: pd.DataFrame, *, title: str) -> Figure:
+def draw_interactive(projections: Sequence[Projection], clips: pd.DataFrame, *, title: str) -> go.Figure:
     """One picture, or several on a page of two columns, under one legend that shows and hides a word in all of them.
 
-    `clips` has a row for each of the projections', in their order, with the columns utterance, speaker and word, which
-    hovering over a point shows.
+    `clips` has the projections' rows, with the columns utterance, speaker and word, which hovering over a point shows.
     """
-    from plotly.subplots import make_subplots
-
-    several = len(projections) > 1
-    lines, columns = _size(projections)
-    specs: list[list[dict[str, str] | None]] = [[None] * columns for _ in range(lines)]
-    for index, projection in enumerate(projections):
-        specs[index // 2][index % 2] = {"type": "xy" if projection.dims == 2 else "scatter3d"}
+    several, lines, columns = len(projections) > 1, (len(projections) + 1) // 2, min(2, len(projections))
+    specs: list[Any] = [{"type": "xy" if each.dims == 2 else "scatter3d"} for each in projections]
+    specs += [None] * (lines * columns - len(specs))
+    grid = [specs[columns * line : columns * (line + 1)] for line in range(lines)]
+    titles = [projection.title for projection in projections] if several else None
     figure = make_subplots(
-        rows=lines,
-        cols=columns,
-        specs=specs,
-        subplot_titles=[projection.title for projection in projections] if several else None,
-        vertical_spacing=0.09,
-        horizontal_spacing=0.06,
+        rows=lines, cols=columns, specs=grid, subplot_titles=titles, vertical_spacing=0.09, horizontal_spacing=0.06
     )
     for index, projection in enumerate(projections):
         place = {"row": index // 2 + 1, "col": index % 2 + 1}
@@ -138,7 +119,7 @@ def draw_interactive(projections: Sequence[Projection], clips: pd.DataFrame, *, 
 @style()
 def draw_image(projections: Sequence[Projection], clips: pd.DataFrame, *, title: str) -> Image:
     """The same as `draw_interactive` as a matplotlib figure."""
-    lines, columns = _size(projections)
+    lines, columns = (len(projections) + 1) // 2, min(2, len(projections))
     figure = new_figure(1.6 + 4.4 * columns, 1.2 + 4.2 * lines)
     for index, projection in enumerate(projections, start=1):
         axes = figure.add_subplot(lines, columns, index, projection="3d" if projection.dims == 3 else None)
@@ -153,35 +134,20 @@ def draw_image(projections: Sequence[Projection], clips: pd.DataFrame, *, title:
     return figure
 
 
-def _size(projections: Sequence[Projection]) -> tuple[int, int]:
-    """Lines and columns of a page."""
-    return (len(projections) + 1) // 2, min(2, len(projections))
-
-
 def _traces(projection: Projection, clips: pd.DataFrame, *, legend: bool, size: int) -> Iterator[Any]:
-    """A plotly trace a word."""
-    import plotly.graph_objects as go
-
     points = projection.coordinates.astype(np.float32)
     told = clips[["utterance", "speaker", "word"]].astype(str).to_numpy()
     flat = projection.dims == 2
     for word, hue, turn, rows in word_groups(clips):
         marker = {"color": hue, "symbol": SYMBOLS[turn % len(SYMBOLS)], "opacity": 0.75}
         marker |= {"size": size, "line": {"width": 0.5, "color": "white"}} if flat else {"size": size / 2}
-        yield (go.Scatter if flat else go.Scatter3d)(
-            **dict(zip(projection.axes, points[rows].T, strict=True)),
-            mode="markers",
-            name=word,
-            legendgroup=word,
-            showlegend=legend,
-            marker=marker,
-            customdata=told[rows].tolist(),
-            hovertemplate=HOVER,
-        )
+        look = {"mode": "markers", "marker": marker, "name": word, "legendgroup": word, "showlegend": legend}
+        places = dict(zip(projection.axes, points[rows].T, strict=True))
+        shape = go.Scatter if flat else go.Scatter3d
+        yield shape(customdata=told[rows].tolist(), hovertemplate=HOVER, **look, **places)
 
 
 def _scatter(axes: Any, projection: Projection, clips: pd.DataFrame) -> None:
-    """Draw the clips of each word, and name the axes."""
     look = {"s": 24 if len(clips) <= 200 else 11, "alpha": 0.75, "linewidths": 0}
     for word, hue, turn, rows in word_groups(clips):
         points, marker = projection.coordinates[rows].T, MARKERS[turn % len(MARKERS)]
@@ -201,14 +167,13 @@ def _cautions(projections: Sequence[Projection]) -> list[str]:
 
 
 class Pictures(NamedTuple):
-    """One representation of one view of a codec's clips, to be drawn in all its projections."""
+    """One representation of one view of a codec's clips (utterance, speaker, word), drawn in all its projections."""
 
     codec: str
     view: str
     representation: str
     title: str
     clips: pd.DataFrame
-    """[n]: utterance, speaker, word."""
     projections: list[Projection]
 
     @property
@@ -224,13 +189,10 @@ class Pictures(NamedTuple):
 def codec_pictures(
     codec: str, table: pd.DataFrame, clips: pd.DataFrame, coordinates: pd.DataFrame, perplexity: int
 ) -> Iterator[Pictures]:
-    """Every view and representation of a codec that has coordinates.
+    """Every view and representation of a codec that has coordinates; a projection with a gap is left out.
 
-    Args:
-        table: `geometry.table`.
-        clips: view, utterance, speaker, word.
-        coordinates: view, representation, utterance and the columns of `AXES`; a projection with a gap is left out.
-        perplexity: as configured; t-SNE took at most n - 1.
+    `table` is from `geometry.table`; `clips` has view, utterance, speaker, word, and `coordinates` view,
+    representation, utterance and the columns of `AXES`. Of `perplexity`, t-SNE took at most n - 1.
     """
     same = aliases(table, codec)
     own = table[(table["codec"] == codec) & (table["against"] == "")]
@@ -284,10 +246,8 @@ def figure_index(drawn: Sequence[Pictures], table: pd.DataFrame) -> str:
         for alias, name in aliases(table, codec).items():
             rows.append((codec, "all", alias, f"as {escape(name)}, up to a factor"))
     note = f"Isolated words, a point a clip. {TSNE_CAUTION}" if drawn else NO_WORDS
-    lines = [
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}<td>{last}</td></tr>" for *cells, last in rows
-    ]
     head = "".join(f"<th>{name}</th>" for name in ("codec", "view", "representation", "figures"))
+    lines = ["".join(f"<td>{escape(cell)}</td>" for cell in cells) + f"<td>{last}</td>" for *cells, last in rows]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Codec geometry</title>'
         f"<style>{STYLE}</style></head><body>\n<h1>Codec geometry</h1>\n<p>{escape(note)}</p>\n"

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from phonoscope.drawing import GREY, HUES, MARKERS, new_figure, style
 from phonoscope.report.figures import panel_row
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 BINS = np.arange(-5.0, 0.01, 0.25)  # of log10 density
 CURVES = ("fvu", "dead_share", "ce_recovered")
@@ -27,15 +24,10 @@ def stack(tables: Tables) -> pd.DataFrame:
 
 
 def density_histogram(features: Tables) -> pd.DataFrame:
-    """Number of features by log10 of their density on held-out frames; features that never fire are left out.
-
-    Columns: site, log10_density (the middle of the bin), features.
-    """
+    """Counts of the features that fire by log10 of their held-out density: site, log10_density (middle), features."""
     middles = (BINS[:-1] + BINS[1:]) / 2
-    counts = {
-        site: np.histogram(np.log10(table["density"][table["density"] > 0]), BINS)[0]
-        for site, table in features.items()
-    }
+    live = {site: table["density"][table["density"] > 0] for site, table in features.items()}
+    counts = {site: np.histogram(np.log10(density), BINS)[0] for site, density in live.items()}
     return stack({site: pd.DataFrame({"log10_density": middles, "features": row}) for site, row in counts.items()})
 
 
@@ -66,7 +58,7 @@ def draw_density(histogram: pd.DataFrame, scores: Tables) -> Figure:
     """Distribution of the features' densities, a panel a site."""
     sites = list(dict.fromkeys(histogram["site"]))
     figure = new_figure(2.6 * len(sites) + 0.6, 2.8)
-    panels: Sequence[Axes] = figure.subplots(1, len(sites), sharey=True, squeeze=False)[0]
+    panels = figure.subplots(1, len(sites), sharey=True, squeeze=False)[0]
     for axes, site in zip(panels, sites, strict=True):
         bins = histogram[histogram["site"] == site]
         axes.bar(bins["log10_density"], bins["features"], width=0.23, color=HUES[0])

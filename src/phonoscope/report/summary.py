@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -14,7 +13,7 @@ ENCODER_METRICS = ["accuracy_word", "accuracy_speaker", "parameters", "input_byt
 VQ_METRICS = ("accuracy", "perplexity_train", "perplexity_eval", "active_codes_eval")
 SAE_METRICS = ("fvu", "l0", "dead_share", "ce_recovered", "wer_clean", "wer_sae")
 CODEC_METRICS = ("bitrate_bps", "si_sdr_db", "mel_distance_db", "stoi")
-DEPTH_METRICS = {
+DEPTH_METRICS = {  # input and measure: of layer 1 where the name says so, else of the last layer
     "phone_mi_bits_layer_1": ("layer", "mi_bits"),
     "phone_mdl_compression_layer_1": ("layer", "mdl_compression"),
     "phone_selectivity_layer_1": ("layer", "selectivity"),
@@ -22,7 +21,6 @@ DEPTH_METRICS = {
     "phone_macro_f1_latent": ("latent", "macro_f1"),
     "phone_mi_bits_untrained_layer_1": ("untrained", "mi_bits"),
 }
-"""Input and measure: of layer 1 where the name says so, else of the last layer."""
 
 
 def scalars(table: pd.DataFrame) -> dict[str, float]:
@@ -33,8 +31,8 @@ def scalars(table: pd.DataFrame) -> dict[str, float]:
 def codec_headline(table: pd.DataFrame) -> dict[str, float]:
     """Bitrate, reconstruction from all layers, and each layer's perplexity.
 
-    `table` has the columns layer, metric, value and n; layer 0 stands for the whole codec, and for reconstruction
-    scores layer l for the first l layers. A score without clips (n = 0, as STOI of short clips) is left out.
+    `table` has the columns layer (0: the whole codec; l: of reconstruction, the first l layers), metric, value and n.
+    A score without clips (n = 0, as STOI of short clips) is left out.
     """
     rows = table[table["n"] > 0]
     whole = rows[rows["layer"].isin([0, table["layer"].max()]) & rows["metric"].isin(CODEC_METRICS)]
@@ -50,12 +48,9 @@ def probe_headline(table: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]
     }
 
 
-def distillation_headline(table: pd.DataFrame) -> dict[str, float]:
-    """Ratios of macro-F1 at RVQ layer 1 with their intervals; those without a ratio are left out.
-
-    `table` is from `report.probes.distillation`. Keys: `<codec>_<task>_ratio`, `…_low`, `…_high`, `…_p_over_1_1`.
-    """
-    rows = table[(table["layer"] == 1) & (table["measure"] == "macro_f1") & table["ratio"].notna()]
+def distillation_headline(distilled: pd.DataFrame) -> dict[str, float]:
+    """Ratios of macro-F1 at RVQ layer 1: `<codec>_<task>_ratio`, with the ends `_low`, `_high` and `_p_over_1_1`."""
+    rows = distilled[(distilled["layer"] == 1) & (distilled["measure"] == "macro_f1") & distilled["ratio"].notna()]
     columns = {"ratio": "", "ratio_low": "_low", "ratio_high": "_high", "p_over_1_1": "_p_over_1_1"}
     return {
         f"{row['codec']}_{row['task']}_ratio{suffix}": float(row[column])
@@ -65,10 +60,7 @@ def distillation_headline(table: pd.DataFrame) -> dict[str, float]:
 
 
 def depth_headline(table: pd.DataFrame) -> dict[str, float]:
-    """Phones in layer 1 (bits, compression, selectivity), in the sum of all layers, the latent and without training.
-
-    A measure or an input that the table lacks is left out.
-    """
+    """Phones in single layers, the sum of all, the latent, without training; what the table lacks is left out."""
     rows = table[(table["task"] == "phone") & (table["split"] == "utterances")]
     rows = rows[rows["probe"].isin(["linear", "table"])]
     numbers = {}
@@ -81,10 +73,7 @@ def depth_headline(table: pd.DataFrame) -> dict[str, float]:
 
 
 def geometry_headline(table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """`[representation]["silhouette_word"]` and `["davies_bouldin_word"]`: the default view, in the full space.
-
-    Single RVQ layers are left out.
-    """
+    """`[representation][silhouette_word, davies_bouldin_word]`: default view, full space, without single RVQ layers."""
     rows = table[(table["view"] == "notebook") & (table["space"] == "full") & (table["label"] == "word")]
     rows = rows[rows["metric"].isin(CLUSTER_METRICS) & ~rows["representation"].astype(str).str.startswith("layer_")]
     return _nested(rows.assign(metric=rows["metric"].astype(str) + "_word"), "representation")
@@ -106,13 +95,9 @@ def sae_headline(scores: pd.DataFrame, interpretation: pd.DataFrame) -> dict[str
     return {name: values[name] for name in SAE_METRICS} | {"phones_with_auroc_90": detected["phones_with_auroc_90"]}
 
 
-def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+def flatten(nested: dict[str, Any]) -> dict[str, float]:
     """Nested scalars under dotted names."""
-    flat: dict[str, float] = {}
-    for key, value in nested.items():
-        name = f"{prefix}{key}"
-        flat |= flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: float(value)}
-    return flat
+    return pd.json_normalize(nested).iloc[0].astype(float).to_dict()
 
 
 def _by_layer(rows: pd.DataFrame, prefix: str = "") -> dict[str, float]:
@@ -120,5 +105,4 @@ def _by_layer(rows: pd.DataFrame, prefix: str = "") -> dict[str, float]:
 
 
 def _nested(rows: pd.DataFrame, column: str) -> dict[str, dict[str, float]]:
-    """`[entry of column][metric]`."""
     return {str(name): scalars(part) for name, part in rows.groupby(column, sort=False)}

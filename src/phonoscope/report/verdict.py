@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from phonoscope.report.markdown import intervals, markdown
 
-Verdict = Literal["supported", "refuted", "undecided"]
 JUDGED = ("value", "low", "high", "bound", "verdict")
 
 
@@ -29,10 +28,10 @@ class Estimate(NamedTuple):
         return Estimate(*(value / divisor if divisor > 0 else float("nan") for value, divisor in pairs))
 
 
-def verdict(low: float, high: float, bound: float, *, above: bool = True) -> Verdict:
+def verdict(low: float, high: float, bound: float, *, above: bool = True) -> str:
     """Whether an interval supports that a number lies above `bound`, or below it with `above=False`.
 
-    `undecided` where the interval contains the bound; a limit that is NaN decides nothing.
+    Returns "undecided" where the interval contains the bound, else "supported" or "refuted"; a NaN decides nothing.
     """
     if low > bound:
         return "supported" if above else "refuted"
@@ -55,9 +54,8 @@ def verdict_frame(rows: list[dict[str, Any]], *place: str) -> pd.DataFrame:
 
 def verdict_markdown(verdicts: pd.DataFrame) -> str:
     """A table of verdicts as Markdown, value and interval in one column."""
-    bounds = [f"{bound:.4g}".replace("-", "−") for bound in verdicts["bound"]]
-    place = verdicts.drop(columns=list(JUDGED))
-    judged = pd.DataFrame(
-        {"value [interval]": intervals(verdicts), "bound": bounds, "verdict": verdicts["verdict"].tolist()}
-    )
-    return markdown(place.reset_index(drop=True).join(judged), text_columns=len(place.columns))
+    shown = verdicts.drop(columns=list(JUDGED))
+    text_columns = len(shown.columns)
+    shown["value [interval]"] = intervals(verdicts)
+    shown["bound"] = [f"{bound:.4g}".replace("-", "−") for bound in verdicts["bound"]]
+    return markdown(shown.assign(verdict=verdicts["verdict"]), text_columns)

@@ -3,54 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 
 from phonoscope.drawing import GREY, HUES, style
 from phonoscope.report.figures import panel_row, share_legend
 from phonoscope.report.markdown import markdown, page, with_interval
 from phonoscope.report.verdict import Estimate, judge, verdict_frame, verdict_markdown
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
 SETTLED = 0.5
 """Share of a run's epochs, its last ones, whose median stands for the run: a faulty codebook never comes to rest."""
-UNSCALED = "_unscaled"
-"""End of the name of a variant under the faulty update."""
+UNSCALED = "_unscaled"  # end of the name of a variant under the faulty update
 FAULTY, RIGHT, NO_AUGMENTATION = "vq_unscaled", "vq", "vq_no_augmentation_unscaled"
 PLACES = {"train": ("eval", "train"), "eval": ("eval", "eval"), "fit": ("fit", "train"), "updated": ("train", "eval")}
 """End of a metric's name -> mode and split of its rows. `updated`: the codebook learns from eval clips, in train()."""
-SETTLED_METRICS = (
+SETTLED_METRICS = (  # over the last half of the epochs
     *("accuracy", "accuracy_train", "majority", "drift_train", "drift_eval", "drift_fit"),
     *("perplexity_train", "perplexity_eval", "perplexity_fit", "perplexity_batch_fit", "perplexity_batch_eval"),
     *("perplexity_printed_eval", "perplexity_ema", "active_codes_train", "active_codes_eval", "active_codes_ema"),
     *("clips_on_top_2", "code_norm_max", "distance_eval", "restart_share"),
 )
-"""Metrics over the last half of the epochs."""
-TRAINED_METRICS = (
+TRAINED_METRICS = (  # of the last epoch
     *("accuracy_trained", "active_codes_trained", "perplexity_printed_trained", "perplexity_ema_trained"),
     *("perplexity_batch_fit_trained", "accuracy_updated", "active_codes_updated"),
 )
-"""Metrics of the last epoch."""
 DASHED = (0, (4, 1.5))
-PERPLEXITIES: Mapping[str, tuple[str, str, Any]] = {
+PERPLEXITIES: Mapping[str, tuple[str, str, Any]] = {  # vectors it is measured on -> metric, colour, line style
     "EMA history": ("perplexity_ema", HUES[1], "-"),
     "batch, training": ("perplexity_batch_fit", HUES[0], "-"),
     "batch, eval": ("perplexity_batch_eval", HUES[0], DASHED),
     "dataset, train": ("perplexity_train", HUES[2], "-"),
     "dataset, eval": ("perplexity_eval", HUES[2], DASHED),
 }
-"""Set of vectors that a perplexity is measured on -> metric, colour and line style."""
-DOCUMENT_EPOCHS = (40, 90, 140)
-DOCUMENT_LENGTH = 150
+DOCUMENT_EPOCHS, DOCUMENT_LENGTH = (40, 90, 140), 150
 """Epochs at which the document of the collapse describes the training of vq_hdp, and its number of epochs."""
-COLLAPSED, MANY = 5.5, 100.5
-"""Active codes: at most 5 are a collapse, more than 100 a codebook in use."""
-CLAIMS = (
+COLLAPSED, MANY = 5.5, 100.5  # active codes: at most 5 are a collapse, more than 100 a codebook in use
+CLAIMS = (  # about variants with a quantizer: claim, metric, its bound, whether the metric is claimed above that
     ("right update: perplexity of eval at most 15 % from train's", "perplexity_gap", 0.15, False),
     ("right update: over 100 active codes in eval", "active_codes_eval", MANY, True),
     ("right update: accuracy at most 3 points below baseline", "above_baseline", -0.03, True),
@@ -59,8 +52,7 @@ CLAIMS = (
     ("faulty update: perplexity of the EMA over 50", "perplexity_ema", 50.0, True),
     ("faulty update: perplexity of the EMA under 160", "perplexity_ema", 160.0, False),
 )
-"""About variants with a quantizer: the claim, the metric, its bound, and whether the metric is claimed above that."""
-QUESTIONS = (
+QUESTIONS = (  # the document's hypotheses (H) and questions (Q) on the faulty update: variant, metric, claim, bound
     (NO_AUGMENTATION, "active_codes_eval", "H2: over 5 active codes without augmentation", COLLAPSED),
     (FAULTY, "active_codes_train", "H3: over 5 active codes on training clips", COLLAPSED),
     (FAULTY, "check_state_changed_in_eval", "H4: eval() changes a tensor of the state", 0.5),
@@ -72,15 +64,9 @@ QUESTIONS = (
     (FAULTY, "check_evaluated_with_graph", "Q4: evaluation records a gradient", 0.5),
     (FAULTY, "check_graph_matters", "Q4: a recorded gradient changes the logits by over 0.1 %", 1e-3),
 )
-"""The document's hypotheses (H) and questions (Q) about the faulty update: variant, metric, claim, bound."""
-SHOWN = {
-    "accuracy": 3,
-    **dict.fromkeys(("perplexity_train", "perplexity_eval", "perplexity_batch_eval"), 1),
-    **dict.fromkeys(("perplexity_ema", "active_codes_train", "active_codes_eval"), 0),
-    "code_norm_max": 1,
-    "distance_eval": 2,
-    **dict.fromkeys(("restart_share", "drift_eval"), 4),
-}
+SHOWN = {"accuracy": 3, "perplexity_train": 1, "perplexity_eval": 1, "perplexity_batch_eval": 1, "perplexity_ema": 0}
+SHOWN |= {"active_codes_train": 0, "active_codes_eval": 0, "code_norm_max": 1, "distance_eval": 2}
+SHOWN |= {"restart_share": 4, "drift_eval": 4}
 """Columns of the Markdown table of variants, and their decimals."""
 
 
@@ -186,11 +172,9 @@ def _claims(tables: Mapping[str, pd.DataFrame], baseline: float, main: Sequence[
     """`CLAIMS` about every variant with a quantizer; `baseline` is the accuracy without one."""
 
     def compared(rows: pd.DataFrame) -> pd.DataFrame:
-        return rows.assign(
-            perplexity_gap=(rows["perplexity_eval"] / rows["perplexity_train"] - 1).abs(),
-            above_majority=rows["accuracy"] - rows["majority"],
-            above_baseline=rows["accuracy"] - baseline,
-        )
+        gap = (rows["perplexity_eval"] / rows["perplexity_train"] - 1).abs()
+        above_majority, above_baseline = rows["accuracy"] - rows["majority"], rows["accuracy"] - baseline
+        return rows.assign(perplexity_gap=gap, above_majority=above_majority, above_baseline=above_baseline)
 
     settled = {name: evaluations(tables[name]) for name in main if name.startswith("vq")}
     for claim, metric, bound, above in CLAIMS:
@@ -206,10 +190,8 @@ def _claims(tables: Mapping[str, pd.DataFrame], baseline: float, main: Sequence[
 
 
 def _questions(values: Mapping[tuple[str, str], Estimate]) -> Iterator[dict[str, Any]]:
-    """The document's four hypotheses about the collapse and its four questions, about the faulty update."""
-    updated = values[FAULTY, "accuracy_updated"].over(values[RIGHT, "accuracy"])
     claim = "H1: updates during evaluation restore half of the right update's accuracy"
-    yield judge(claim, updated, 0.5, variant=FAULTY)
+    yield judge(claim, values[FAULTY, "accuracy_updated"].over(values[RIGHT, "accuracy"]), 0.5, variant=FAULTY)
     for variant, metric, claim, bound in QUESTIONS:
         if (variant, metric) in values:
             yield judge(claim, values[variant, metric], bound, variant=variant)
@@ -234,10 +216,7 @@ def markdown_tables(numbers: pd.DataFrame, judged: pd.DataFrame) -> str:
 
 @style()
 def draw_perplexities(curves: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """The three perplexities over epochs, a panel a variant: medians over seeds and their range.
-
-    curves: from `perplexity_curves`.
-    """
+    """`perplexity_curves` of the three perplexities, a panel a variant: medians over seeds and their range."""
     figure, panels = panel_row(len(titles), 4.2, 3.6, sharey=True)
     for axes, (variant, title) in zip(panels, titles.items(), strict=True):
         for name, part in curves[curves["variant"] == variant].groupby("perplexity", sort=False):
@@ -274,16 +253,12 @@ def draw_norms(tables: Mapping[str, pd.DataFrame], titles: Mapping[str, str]) ->
 
 @style()
 def draw_features(
-    vectors: Mapping[str, tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]],
-    books: Mapping[str, NDArray[np.floating[Any]]],
-    titles: Mapping[str, str],
+    vectors: Mapping[str, Sequence[NDArray[Any]]], books: Mapping[str, NDArray[Any]], titles: Mapping[str, str]
 ) -> Figure:
     """Encoder outputs of train and eval together, and the codes among them: a panel a variant, PCA of its train.
 
     vectors: (train, eval) [N, D] of each variant. books: the codes [K, D] of those that have some.
     """
-    from sklearn.decomposition import PCA
-
     figure, panels = panel_row(len(titles), 3.7, 3.9)
     for axes, (variant, title) in zip(panels, titles.items(), strict=True):
         projection = PCA(2, svd_solver="full").fit(vectors[variant][0])

@@ -5,42 +5,26 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 ASSETS = Path(__file__).parent / "assets"
-DIGITS = 4
-WORDS = 12
-"""Words listed of each feature, those of the highest mean activation first."""
+WORDS = 12  # listed of each feature, those of the highest mean activation first
+Tables = Mapping[str, pd.DataFrame]
 
 
-@dataclass(frozen=True)
-class Interpreted:
-    """The tables of stage `interpret`, and those of the causal tests (feature, difference and its interval, causal)."""
-
-    features: pd.DataFrame
-    windows: pd.DataFrame
-    means: pd.DataFrame
-    scores: Mapping[str, float]
-    skipped: Mapping[str, str]
-    causal: pd.DataFrame
-
-
-def page_data(site: str, tables: Interpreted, *, clip_s: float, frame_s: float) -> dict[str, Any]:
+def page_data(site: str, tables: Tables, notes: Mapping[str, Any], clip_s: float, frame_s: float) -> dict[str, Any]:
     """The page's data in columns; texts that repeat stand once and are referred to by their position.
 
-    Args:
-        clip_s: length of the clips in seconds.
-        frame_s: time between two frames in seconds; 0 if they are positions in a text.
+    tables: features, windows and means of an interpretation; causal (feature, difference and its interval, causal).
+    notes: scores and skipped of an interpretation. clip_s: length of the clips in seconds. frame_s: time between two
+    frames in seconds; 0 if they are positions in a text.
     """
-    features, windows, means, count = tables.features, tables.windows, tables.means, len(tables.features)
+    features, windows, means, count = tables["features"], tables["windows"], tables["means"], len(tables["features"])
     spoken = means[means["kind"] == "phone"]
     phones, words = sorted({*spoken["group"], *windows["phone"], ""} - {None}), sorted({*windows["word"]})
     utterances = windows.drop_duplicates("utterance").sort_values("utterance")
@@ -50,18 +34,16 @@ def page_data(site: str, tables: Interpreted, *, clip_s: float, frame_s: float) 
         "site": site,
         "clip_s": clip_s,
         "frame_s": frame_s,
-        "scores": {name: _short(value) for name, value in tables.scores.items()},
-        "skipped": dict(tables.skipped),
+        "scores": {name: _short(value) for name, value in notes["scores"].items()},
+        "skipped": dict(notes["skipped"]),
         "phones": phones,
         "words": words,
         "utterances": utterances[["utterance", "speaker", "sex", "accent", "split"]].astype(str).to_numpy().tolist(),
-        "features": _feature_columns(features, tables.causal),
+        "features": _feature_columns(features, tables["causal"]),
         "means": {kind: _means(means, kind, count) for kind in ("phone", "sex", "accent")},
         "loud_words": _top_words(means, count),
         "windows": _windows(windows, count, texts),
-        "traces": {
-            str(feature): [_shorten(trace) for trace in part["trace"]] for feature, part in clips.groupby("feature")
-        },
+        "traces": {str(name): [_shorten(trace) for trace in part] for name, part in clips.groupby("feature")["trace"]},
     }
 
 
@@ -81,7 +63,7 @@ def script(data: Mapping[str, Any]) -> str:
 
 
 def _short(value: float) -> float:
-    return float(f"{float(value):.{DIGITS}g}")
+    return float(f"{float(value):.4g}")
 
 
 def _shorten(values: Iterable[float]) -> list[float]:
@@ -93,11 +75,9 @@ def _feature_columns(features: pd.DataFrame, causal: pd.DataFrame) -> dict[str, 
     columns: dict[str, list[Any]] = {name: _shorten(features[name]) for name in numbers}
     columns |= {name: features[name].tolist() for name in ("best_phone", "detects", "accent")}
     tested = causal.set_index("feature")
-    for name in ("difference", "difference_low", "difference_high"):
-        effects = tested[name].map(_short).to_dict()
+    for name in ("difference", "difference_low", "difference_high", "causal"):
+        effects = (tested[name] if name == "causal" else tested[name].map(_short)).to_dict()
         columns[name] = [effects.get(feature) for feature in features["feature"]]
-    shown_causal = tested["causal"].to_dict()
-    columns["causal"] = [shown_causal.get(feature) for feature in features["feature"]]
     return columns | {"clips": features["clips"].astype(int).tolist()}
 
 
@@ -117,10 +97,8 @@ def _top_words(means: pd.DataFrame, count: int) -> list[list[Any]]:
     """For each feature the words with the highest mean activation, each with it."""
     words, table = _table(means, "word", count)
     tops = np.argsort(-table, axis=1, kind="stable")[:, :WORDS]
-    return [
-        [[words[word], _short(row[word])] for word in top if row[word] > 0]
-        for row, top in zip(table, tops, strict=True)
-    ]
+    rows = zip(table, tops, strict=True)
+    return [[[words[word], _short(row[word])] for word in top if row[word] > 0] for row, top in rows]
 
 
 def _windows(windows: pd.DataFrame, count: int, texts: Mapping[str, list[str]]) -> list[list[Any]]:
