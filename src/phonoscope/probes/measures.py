@@ -161,8 +161,10 @@ def information_measures(examples: Examples, source: TableInput, config: ProbeCo
     draws, confidence = config.label_permutations, config.bootstrap.confidence
     result = mutual_information(codes, labels, units, shape, draws=draws, seed=seed, confidence=confidence)
     scales = {"mi_bits": 1.0, "mi_share": 1 / result.entropy}
-    parts = result.value, result.low, result.high, result.null
-    return [Measure("table", name, *(scale * part for part in parts)) for name, scale in scales.items()]
+    return [
+        Measure("table", name, scale * result.value, scale * result.low, scale * result.high, scale * result.null)
+        for name, scale in scales.items()
+    ]
 
 
 def description_measures(examples: Examples, source: TableInput, config: ProbeConfig, seed: int) -> list[Measure]:

@@ -94,5 +94,5 @@ def _train(draw: Draw, mean: Array, scale: Array, classes: Sequence[str], config
         optimiser.step()
         schedule.step()
     torch.set_num_threads(threads)
-    arrays = (part.detach().double().numpy() for part in parameters)
-    return MlpProbe(*arrays, mean, scale, tuple(classes))
+    weight_1, bias_1, weight_2, bias_2 = (part.detach().double().numpy() for part in parameters)
+    return MlpProbe(weight_1, bias_1, weight_2, bias_2, mean, scale, tuple(classes))

@@ -127,7 +127,7 @@ class _Classes:
         order = [self.place[name] for name in classes]
         column = np.full(len(self.place) + 1, -1)
         column[order] = np.arange(len(order))
-        tables = [
+        tables: list[list[ClassTable | ValueTable]] = [
             [ClassTable(classes, part) for part in counts[:, order].reshape(*shape, len(order))]
             for counts, shape in zip(self.counts, self.shapes, strict=True)
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -45,7 +47,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, order: dict[int, int]) -> None:
     place = rows["feature"].map(order).to_numpy(dtype=float)
     looks = {"effect": ("the feature", HUES[0], "o", -0.12), "control_effect": ("its control", GREY, "s", 0.12)}
     for column, (label, color, marker, shift) in looks.items():
-        look = {"fmt": marker, "color": color, "label": label, "markersize": 4, "capsize": 2}
+        look: Any = {"fmt": marker, "color": color, "label": label, "markersize": 4, "capsize": 2}
         axes.errorbar(rows[column].to_numpy(), place + shift, xerr=_reach(rows, column), **look)
     for row in place[rows["causal"].to_numpy(dtype=bool)]:
         axes.annotate("*", (1.0, row), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=12)

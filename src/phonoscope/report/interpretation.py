@@ -102,7 +102,8 @@ def _scatter(axes: Axes, points: np.ndarray, labels: np.ndarray, names: Sequence
     """Points in the colours of their labels; a t-SNE map has no scale, so no axes. The legend stands beside it."""
     for rank, name in enumerate(names):
         look: Any = {"color": HUES[rank % len(HUES)], "marker": MARKERS[rank % len(MARKERS)]}
-        axes.scatter(*points[labels == name].T, s=9, alpha=0.75, linewidths=0, label=name, **look)
+        x, y = points[labels == name].T
+        axes.scatter(x, y, s=9, alpha=0.75, linewidths=0, label=name, **look)
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
     axes.spines[["left", "bottom"]].set_visible(False)

@@ -203,14 +203,14 @@ def codec_pictures(
         ranked = scored.loc[scored["metric"] == "rank", "dims"]
         size = f" ({ranked.iloc[0]:,.0f} dimensions{also})" if len(ranked) else ""
         title = f"{codec}, {name}{size}, view {view}, {len(part)} clips"
-        values = scored.set_index(["metric", "label", "space"])["value"].to_dict()
+        values: Any = scored.set_index(["metric", "label", "space"])["value"].to_dict()
         projections = [
             Projection(method, axes, _note(values, method, dims, min(perplexity, len(part) - 1)))
             for (method, dims), columns in AXES.items()
             if np.isfinite(axes := part[columns].to_numpy(dtype=np.float32)).all()
         ]
         if projections:
-            yield Pictures(codec, view, name, title, part, projections)
+            yield Pictures(codec, view, str(name), title, part, projections)
 
 
 def _note(values: Mapping[tuple[str, str, str], float], method: str, dims: int, perplexity: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -86,10 +87,11 @@ def draw_layers(scores: Tables) -> Figure:
 def _points(axes: Axes, values: pd.DataFrame, series: Mapping[str, str]) -> None:
     """A line a metric over the sites; `values` is metrics by sites, `series` the metric of each label."""
     for rank, (label, metric) in enumerate(series.items()):
-        axes.plot(list(values), values.loc[metric], color=HUES[rank], marker=MARKERS[rank], ms=4.5, label=label)
+        look: Any = {"color": HUES[rank], "marker": MARKERS[rank], "ms": 4.5, "label": label}
+        axes.plot(list(map(str, values)), values.loc[metric], **look)
     axes.margins(x=0.15)
     if len(series) > 1:
-        axes.set_ylim(0, 1.4 * values.loc[list(series.values())].max(axis=None))  # room for the legend
+        axes.set_ylim(0, 1.4 * float(values.loc[list(series.values())].to_numpy().max()))  # room for the legend
         axes.legend(fontsize=7.5, loc="upper left")
     axes.tick_params(axis="x", labelsize=7.5)
 
@@ -99,7 +101,7 @@ def draw_training(curves: Tables) -> Figure:
     """The reconstruction loss and the dead share over the frames seen."""
     figure, (left, right) = panel_row(2, 3.6, 3.0)
     for rank, (site, curve) in enumerate(curves.items()):
-        look = {"color": HUES[rank % len(HUES)], "lw": 1.3, "label": site}
+        look: Any = {"color": HUES[rank % len(HUES)], "lw": 1.3, "label": site}
         left.plot(curve["frames"] / 1000, curve["reconstruction"], **look)
         right.plot(curve["frames"] / 1000, curve["dead_share"], **look)
     left.set(yscale="log", xlabel="thousand frames", ylabel="squared error (data: 1)", title="Reconstruction loss")

@@ -86,7 +86,7 @@ def vq_headline(table: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 def encoder_headline(table: pd.DataFrame) -> dict[str, float]:
     """Accuracy of word and speaker, the mean over seeds, and the encoder's sizes."""
-    return table.groupby("metric")["value"].mean()[ENCODER_METRICS].to_dict()
+    return dict(table.groupby("metric")["value"].mean()[ENCODER_METRICS])
 
 
 def sae_headline(scores: pd.DataFrame, interpretation: pd.DataFrame) -> dict[str, float]:
@@ -97,7 +97,7 @@ def sae_headline(scores: pd.DataFrame, interpretation: pd.DataFrame) -> dict[str
 
 def flatten(nested: dict[str, Any]) -> dict[str, float]:
     """Nested scalars under dotted names."""
-    return pd.json_normalize(nested).iloc[0].astype(float).to_dict()
+    return {str(name): float(value) for name, value in pd.json_normalize(nested).iloc[0].items()}
 
 
 def _by_layer(rows: pd.DataFrame, prefix: str = "") -> dict[str, float]:

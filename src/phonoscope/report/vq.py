@@ -224,7 +224,8 @@ def draw_perplexities(curves: pd.DataFrame, titles: Mapping[str, str]) -> Figure
             axes.plot(part["epoch"], part["value"], color=hue, linestyle=line, label=name, linewidth=1.4)
             axes.fill_between(part["epoch"], part["low"], part["high"], color=hue, alpha=0.12, linewidth=0)
         axes.set(title=title, xlabel="epoch", yscale="log", ylim=(0.9, 600))
-        axes.set_yticks([1, 2, 5, 10, 20, 50, 100, 200, 500], [1, 2, 5, 10, 20, 50, 100, 200, 500])
+        ticks = [1, 2, 5, 10, 20, 50, 100, 200, 500]
+        axes.set_yticks(ticks, [str(tick) for tick in ticks])
         axes.minorticks_off()
     panels[0].set_ylabel("perplexity (codes)")
     share_legend(figure, panels[:1], 5)
@@ -263,8 +264,9 @@ def draw_features(
     for axes, (variant, title) in zip(panels, titles.items(), strict=True):
         projection = PCA(2, svd_solver="full").fit(vectors[variant][0])
         for clips, hue, marker, split in zip(vectors[variant], HUES, "o^", ("train", "eval"), strict=False):
-            look = {"s": 7, "marker": marker, "color": hue, "alpha": 0.45, "linewidth": 0}
-            axes.scatter(*projection.transform(clips).T, label=split, **look)
+            look: Any = {"s": 7, "marker": marker, "color": hue, "alpha": 0.45, "linewidth": 0}
+            x, y = projection.transform(clips).T
+            axes.scatter(x, y, label=split, **look)
         limits = axes.axis()
         if variant in books:
             codes = projection.transform(books[variant])

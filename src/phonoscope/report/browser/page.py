@@ -103,7 +103,8 @@ def _top_words(means: pd.DataFrame, count: int) -> list[list[Any]]:
 
 def _windows(windows: pd.DataFrame, count: int, texts: Mapping[str, list[str]]) -> list[list[Any]]:
     """For each feature its windows: utterance, frame, activation, phone, word; texts by position."""
-    utterance, phone, word = (pd.Index(known).get_indexer(windows[name].astype(str)) for name, known in texts.items())
+    places = (pd.Index(known).get_indexer(pd.Index(windows[name].astype(str))) for name, known in texts.items())
+    utterance, phone, word = places
     columns = utterance.tolist(), windows["frame"].tolist(), _shorten(windows["value"]), phone.tolist(), word.tolist()
     rows: list[list[Any]] = [[] for _ in range(count)]
     for feature, row in zip(windows["feature"], zip(*columns, strict=True), strict=True):

@@ -36,7 +36,8 @@ def group(labels: Sequence[str] | pd.Series, *, leave_out: Sequence[str] = ("",)
     column = pd.Series(labels)
     counts = {str(name): count for name, count in column.value_counts().items() if count and name not in leave_out}
     names = sorted(sorted(counts, key=lambda name: (-counts[name], name))[:most])
-    return Groups(pd.Index(names, dtype=object).get_indexer(column.astype(object)).astype(np.int64), tuple(names))
+    index = pd.Index(names, dtype=object).get_indexer(pd.Index(column.astype(object)))
+    return Groups(index.astype(np.int64), tuple(names))
 
 
 def group_means(activations: sp.csr_array, groups: Groups) -> NDArray[np.float64]:
