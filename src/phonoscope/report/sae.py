@@ -91,7 +91,7 @@ def _points(axes: Axes, values: pd.DataFrame, series: Mapping[str, str]) -> None
         axes.plot(list(map(str, values)), values.loc[metric], **look)
     axes.margins(x=0.15)
     if len(series) > 1:
-        axes.set_ylim(0, 1.4 * float(values.loc[list(series.values())].to_numpy().max()))  # room for the legend
+        axes.set_ylim(0, 1.4 * float(np.nanmax(values.loc[list(series.values())])))  # room for the legend
         axes.legend(fontsize=7.5, loc="upper left")
     axes.tick_params(axis="x", labelsize=7.5)
 
