@@ -99,4 +99,4 @@ def sample_frames(
 
 def _turns(values: NDArray[np.integer]) -> NDArray[np.int64]:
     """How many equal values stand before each, [n]."""
-    return pd.Series(values).groupby(values).cumcount().to_numpy(dtype=np.int64)
+    return np.asarray(pd.Series(values).groupby(values).cumcount(), dtype=np.int64)

@@ -24,7 +24,8 @@ def verdicts(sizes: pd.DataFrame, behaviour: Mapping[str, float], differences: p
     Sizes are exact. An arm's claim is that it scores above the encoder on codes, seed by seed. `sizes` and `behaviour`
     are from `encoders.measures`, `differences` from `encoders.study.compare`, a row an arm and metric.
     """
-    of, tensors = sizes.set_index("encoder").astype(float), behaviour["tensors"]
+    of: Any = sizes.set_index("encoder").astype(float)
+    tensors = behaviour["tensors"]
     exact: list[tuple[str, str, Any, float]] = []
     for column, claim in {"input_bytes": "input bytes", "parameters": "parameters", "macs": "multiply-adds"}.items():
         for name in ("mel", "mel_80"):

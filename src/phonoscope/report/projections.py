@@ -210,7 +210,7 @@ def codec_pictures(
             if np.isfinite(axes := part[columns].to_numpy(dtype=np.float32)).all()
         ]
         if projections:
-            yield Pictures(codec, view, str(name), title, part, projections)
+            yield Pictures(codec, str(view), str(name), title, part, projections)
 
 
 def _note(values: Mapping[tuple[str, str, str], float], method: str, dims: int, perplexity: int) -> str:

@@ -272,7 +272,8 @@ def draw_features(
             codes = projection.transform(books[variant])
             low, high = np.array(limits).reshape(2, 2).T
             inside = ((codes >= low) & (codes <= high)).all(axis=1)
-            axes.scatter(*codes.T, s=26, marker="+", color="black", linewidth=0.7, label="codes")
+            x, y = codes.T
+            axes.scatter(x, y, s=26, marker="+", color="black", linewidth=0.7, label="codes")
             title = f"{title}\n{inside.sum()} of {len(codes)} codes in view"
         first, second = (f"{share:.0%}" for share in projection.explained_variance_ratio_)
         axes.set(title=title, xlabel=f"component 1 ({first})", ylabel=f"component 2 ({second})")
