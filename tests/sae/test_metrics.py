@@ -40,6 +40,9 @@ def test_fvu_is_the_ratio_of_sums_in_float64_whatever_the_batches() -> None:
     sums = frame_sums(model, [(part, part) for part in x.split(7)], mean)
     assert sums[:, 0].sum() / sums[:, 1].sum() == pytest.approx(scores.fvu)
     assert sums[:, 2].mean() == pytest.approx(scores.l0)
+    model.threshold.fill_(torch.inf)  # no feature is active: a constant prediction of the mean
+    model.b_dec.copy_(x.mean(dim=0))
+    assert score(model, [(x, x)], mean_output([(x, x)]))[::2] == pytest.approx((1.0, 0.0), abs=1e-6)
 
 
 def test_a_crosscoder_is_scored_layer_by_layer_too() -> None:
