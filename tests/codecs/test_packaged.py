@@ -9,7 +9,8 @@ import torch
 from phonoscope.codecs import checkpoints
 from phonoscope.codecs.base import bitrate_bps, encode, frame_rate_hz
 from phonoscope.codecs.checkpoints import PACKAGED, load_packaged
-from phonoscope.corpus.espeak import Synthesis, synthesize
+from phonoscope.corpus.espeak import synthesize
+from phonoscope.corpus.items import Loaded
 from phonoscope.errors import DataError
 from phonoscope.stats import perplexity
 
@@ -24,7 +25,7 @@ TEXT = "The quick brown fox jumps over the lazy dog, while seven young boys watc
 
 
 @pytest.fixture(scope="module")
-def speech() -> list[Synthesis]:
+def speech() -> list[Loaded]:
     """About half a minute of synthetic speech by four voices, none of it in the training texts."""
     return [synthesize(TEXT, name) for name in ("en-us+f2", "en-us+m3", "en-gb-x-rp+f4", "en-gb-scotland+m7")]
 
@@ -42,9 +43,7 @@ def test_weights_with_another_checksum_are_not_opened(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("name", list(MODELS))
-def test_packaged_models_are_small_of_the_official_shapes_and_alive_on_speech(
-    name: str, speech: list[Synthesis]
-) -> None:
+def test_packaged_models_are_small_of_the_official_shapes_and_alive_on_speech(name: str, speech: list[Loaded]) -> None:
     rate, layers, raw, bitrate = MODELS[name]
     files = {file.name: file.stat().st_size for file in (PACKAGED / name).iterdir()}
     assert {"model.safetensors", "config.json", "recipe.json", "curve.csv"} <= set(files)
