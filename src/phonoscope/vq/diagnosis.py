@@ -120,7 +120,10 @@ def diagnose(
         state = read_state(tensors) if isinstance(tensors, Mapping) else _state_of_arrays(tensors, cluster_sizes, sums)
     if vectors is not None and codes is not None:
         raise DataError("give either vectors or codes")
-    with _named(codes if vectors is None else vectors):
+    data = codes if vectors is None else vectors
+    with _named(data):
+        if isinstance(data, str | Path) and not Path(data).is_file():
+            raise DataError("no such file of data")
         if vectors is not None:
             return diagnose_state(state, observe_vectors(state, read_vectors(vectors)))
         return diagnose_state(state, [] if codes is None else observe_counts(state, read_counts(codes)))
