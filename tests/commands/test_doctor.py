@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from phonoscope.commands import doctor
-from phonoscope.pipeline.integrity import Fault
+from phonoscope.pipeline.integrity.faults import Fault
 from tests.pipeline.clone import Clone
 
 

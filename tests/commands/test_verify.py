@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from phonoscope import paths
 from phonoscope.commands.verify import verify
 from phonoscope.files import write_json, write_parquet, write_safetensors
-from phonoscope.pipeline.integrity import Fault
+from phonoscope.pipeline.integrity.faults import Fault
 from phonoscope.pipeline.integrity.hashes import cached_object, file_md5
 from tests.commandline import phonoscope
 from tests.pipeline.broken import changed

@@ -16,7 +16,7 @@ from phonoscope import paths
 from phonoscope.config.params import load_params
 from phonoscope.errors import ParamsError
 from phonoscope.pipeline.base import stages
-from phonoscope.pipeline.integrity import Fault
+from phonoscope.pipeline.integrity.faults import Fault
 from phonoscope.tracking import main_checkout
 from phonoscope.tracking.provenance import git, is_dvc
 from phonoscope.tracking.store import BUSY_TIMEOUT_S

@@ -10,9 +10,10 @@ from typing import Any
 
 from phonoscope.commands.doctor import check_pipeline
 from phonoscope.compute import parallel_map
-from phonoscope.pipeline.integrity import Fault, hashes
+from phonoscope.pipeline.integrity import hashes
 from phonoscope.pipeline.integrity.consistency import disagreements
 from phonoscope.pipeline.integrity.contents import CONTENT, check_content, contents
+from phonoscope.pipeline.integrity.faults import Fault
 
 CHECKED = ("outputs", "cache_objects", "cached_runs", "files")
 

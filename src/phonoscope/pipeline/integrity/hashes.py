@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from phonoscope.errors import DataError
-from phonoscope.pipeline.integrity import Fault
 from phonoscope.pipeline.integrity.contents import contents
+from phonoscope.pipeline.integrity.faults import Fault
 from phonoscope.tracking.provenance import folder_md5
 
 MISMATCH = "the content does not match the name"
