@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from textwrap import dedent
+from types import ModuleType
 
 import pytest
 
@@ -52,6 +54,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Imports:
     (root / "codecs" / "weights.bin").touch()
     (root / "probes" / "page" / "index.html").touch()
     monkeypatch.setattr("tools.write_pipeline.ROOT", tmp_path)
+    # the stage's line is its module's docstring
+    monkeypatch.setitem(sys.modules, "pkg.pipeline.probe", ModuleType("pkg.pipeline.probe", "Stage `probe`: probes."))
     return Imports(root)
 
 
@@ -61,7 +65,7 @@ def run(params: Params) -> StageReport:
 
 def declared(per: str | tuple[str, ...] | None) -> dict[str, Stage]:
     run.__module__ = "pkg.pipeline.probe"
-    stage = Stage("probe", "Probes", ("probe", "codecs.{item}.kind"), per, lambda params: (), run)
+    stage = Stage("probe", ("probe", "codecs.{item}.kind"), per, lambda params: (), run)
     return {"probe": stage}
 
 
