@@ -216,3 +216,10 @@ def test_every_convolution_of_the_encoder_is_standardised_on_the_data(kind: str,
         torch.testing.assert_close(output.mean(dim=(0, 2)), torch.zeros(output.shape[1]), atol=2e-3, rtol=0)
         torch.testing.assert_close(output.std(dim=(0, 2)), torch.full((output.shape[1],), deviation), atol=2e-3, rtol=0)
     assert float(latent.std()) == pytest.approx(deviation, rel=0.01) != pytest.approx(float(before), rel=0.01)
+
+
+def test_hooks_are_gone_also_after_a_failure() -> None:
+    codec = build("encodec")
+    with pytest.raises(RuntimeError):
+        initialise_from_data(codec.model.encoder, torch.zeros(1, 5, 6400), 1.0)
+    assert not any(module._forward_hooks for module in codec.model.encoder.modules())

@@ -77,10 +77,12 @@ def initialise_from_data(encoder: nn.Module, audio: Tensor, deviation: float) ->
 
     layers = [module for module in encoder.modules() if isinstance(module, nn.Conv1d) and hasattr(module, "weight_g")]
     hooks = [layer.register_forward_hook(standardise) for layer in layers]
-    with torch.no_grad():
-        encoder(audio)
-    for hook in hooks:
-        hook.remove()
+    try:
+        with torch.no_grad():
+            encoder(audio)
+    finally:  # a hook that stays would rescale the weights at every later pass
+        for hook in hooks:
+            hook.remove()
 
 
 def untrained_codes(

@@ -66,7 +66,7 @@ def read_codebooks(path: Path) -> list[NDArray[np.float32]]:
 
 
 def read_tokens(path: Path, codebooks: Path) -> ForeignTokens:
-    """Read and check every value. Raises `DataError` with file, column, row and reason for what is not allowed."""
+    """Read and check every value. Raises `DataError` with file, column, row and reason for a wrong value."""
     books = read_codebooks(codebooks)
     if not path.is_file():
         raise DataError(f"{path}: no such file of tokens")

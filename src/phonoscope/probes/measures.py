@@ -74,7 +74,7 @@ class Probing:
             yield from self._selectivity(name, result, nulls, fit, source)
 
     def _fit(self, name: str, source: Input, train: Examples) -> Fitted:
-        """Predictions are indices into the examples' classes, some of which train may lack."""
+        """A fitted probe or network. It predicts indices into the examples' classes; train may lack some of these."""
         config, seed = self.config, derive_seed(self.seed, "mlp")
         if name == "matched":
             source = source.reduced(train, config.matched_dims)

@@ -47,8 +47,8 @@ def initialise(model: SparseAutoencoder, x: Tensor, y: Tensor, generator: torch.
         model.encoder.copy_(model.W_dec)
     model.kind.start(model, x.split(CHUNK))
     output = torch.cat([model.decode(model.encode(part)) for part in x.split(CHUNK)]) - model.b_dec
-    # frames are alike, so many rows respond to each of them and their sum overshoots: least squares for one factor;
-    # thresholds move with the activations, so the same features stay active
+    # Frames resemble one another, so many rows answer each frame and their sum is too large. One factor, found by least
+    # squares, corrects it. Thresholds are scaled with the activations, so the same features stay active.
     factor = (output * (y - model.b_dec)).sum() / output.pow(2).sum().clamp(min=1e-12)
     model.encoder.mul_(factor)
     model.threshold.mul_(factor)

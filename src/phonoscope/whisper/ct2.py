@@ -134,7 +134,7 @@ def to_transformers(variables: Variables) -> dict[str, torch.Tensor]:
 
 
 def build_config(variables: Variables) -> WhisperConfig:
-    """transformers' configuration, from the shapes of the tensors. Raises `LookupError` for what is not there."""
+    """transformers' configuration, from the shapes of the tensors. Raises `LookupError` if a tensor is missing."""
     from transformers import WhisperConfig
 
     vocabulary, width = variables["decoder/embeddings/weight"].shape
