@@ -1,6 +1,9 @@
 import hashlib
 import math
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 
@@ -73,3 +76,19 @@ def test_auto_takes_the_fastest_device_there_is(
     if not cuda:
         with pytest.raises(EnvironmentFault, match=r"no device 'cuda'.*use auto or cpu"):
             pick_device("cuda")
+
+
+def test_a_limit_holds_for_libraries_that_are_used_later_only() -> None:
+    """Where the limit comes before SciPy's BLAS is loaded, the first fit of a process would have other last bits."""
+    script = """
+from phonoscope.compute import limit_threads
+with limit_threads():
+    import scipy.optimize, sklearn.cluster
+    from threadpoolctl import threadpool_info
+    print(sorted({(library["user_api"], library["num_threads"]) for library in threadpool_info()}))
+"""
+    many = {f"{library}_NUM_THREADS": "2" for library in ("OMP", "OPENBLAS", "MKL")}
+    shown = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | many, check=True, capture_output=True, text=True
+    ).stdout
+    assert shown == "[('blas', 1), ('openmp', 1)]\n"

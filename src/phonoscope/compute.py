@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from phonoscope.errors import EnvironmentFault
@@ -42,6 +43,17 @@ def setup_torch(config: ComputeConfig, seed: int) -> torch.device:
     np.random.seed(seed)
     torch.manual_seed(seed)
     return device
+
+
+def limit_threads(count: int = 1) -> threadpool_limits:
+    """Context in which BLAS and OpenMP take `count` threads: sums depend on it in their last bits.
+
+    A limit holds only for libraries that are loaded already, so this loads those of SciPy and scikit-learn first.
+    """
+    import scipy.linalg  # noqa: F401 (it loads its BLAS)
+    import sklearn  # noqa: F401 (it loads its OpenMP)
+
+    return threadpool_limits(count)
 
 
 def pick_device(name: DeviceName) -> torch.device:

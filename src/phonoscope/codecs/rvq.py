@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from phonoscope.compute import limit_threads
 from phonoscope.ema import ema_codes, ema_update
 
 
@@ -58,7 +59,6 @@ class QuantizerTrainer(ABC):
 def kmeans(vectors: Tensor, clusters: int, seed: int) -> tuple[Tensor, Tensor]:
     """Centroids [K, D] and labels [N] of vectors [N, D]; fewer vectors than clusters are repeated, jittered."""
     from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits
 
     points = vectors.detach().cpu().double().numpy()
     if len(points) < clusters:
@@ -67,7 +67,7 @@ def kmeans(vectors: Tensor, clusters: int, seed: int) -> tuple[Tensor, Tensor]:
         extra = points[rng.integers(len(points), size=clusters - len(points))]
         points = np.concatenate([points, extra + rng.normal(scale=1e-3 * points.std() + 1e-8, size=extra.shape)])
     # one random start and few iterations: training moves the codes anyway
-    with threadpool_limits(limits=1):  # with another number of threads, sums differ in the last bits
+    with limit_threads():
         result = KMeans(clusters, init="random", n_init=1, max_iter=12, random_state=seed).fit(points)
     centroids = torch.as_tensor(result.cluster_centers_, dtype=vectors.dtype, device=vectors.device)
     return centroids, torch.as_tensor(result.labels_[: len(vectors)], device=vectors.device).long()

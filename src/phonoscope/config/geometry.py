@@ -30,9 +30,7 @@ class GeometryConfig(Section):
     projections: tuple[DrawnName, ...] = FOUR  # which of them are also projected by PCA and t-SNE
     perplexity: int = Field(default=30, ge=1)  # of t-SNE; n clips take at most n - 1
     permutations: int = Field(default=199, ge=1)  # label permutations of a null, for word and for speaker
-    permutation_clips: int = Field(
-        default=1000, ge=4
-    )  # most clips for the permutation null; of more, a sample is taken
+    permutation_clips: int = Field(default=1000, ge=4)  # most clips for the null; of more, a sample is taken
     bootstrap: BootstrapConfig = BootstrapConfig()  # the intervals
     probe: WordProbeConfig = WordProbeConfig()  # the linear probe
     max_quadratic_clips: int = Field(default=10_000, ge=4)  # above it t-SNE, probe and pairwise scores take a sample

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from phonoscope.compute import derive_seed, parallel_map, setup_torch
+from phonoscope.compute import derive_seed, limit_threads, parallel_map, setup_torch
 from phonoscope.config.compute import ComputeConfig
 from phonoscope.config.encoders import Arm, EncoderConfig
 from phonoscope.encoders.audio import AudioEncoder, InputKind
@@ -95,7 +95,8 @@ def reduce_dims(codebooks: Sequence[Tensor], dims: int) -> list[Tensor]:
     if codebooks[0].shape[1] <= dims:
         return list(codebooks)
     # one projection for all, or the layers' vectors could not be added any more
-    projected = PCA(dims, random_state=0).fit_transform(torch.cat(list(codebooks)).numpy())
+    with limit_threads():
+        projected = PCA(dims, random_state=0).fit_transform(torch.cat(list(codebooks)).numpy())
     return list(torch.from_numpy(projected.astype(np.float32)).split([len(vectors) for vectors in codebooks]))
 
 

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
-from threadpoolctl import threadpool_limits
 
-from phonoscope.compute import derive_seed
+from phonoscope.compute import derive_seed, limit_threads
 from phonoscope.config.geometry import GeometryConfig
 from phonoscope.errors import DataError
 from phonoscope.geometry.scores import PerClip, Score, cluster_scores, dense, mean_score
@@ -52,7 +51,7 @@ class JobResult(NamedTuple):
 
 def score_representation(job: Job, config: GeometryConfig) -> JobResult:
     """All scores of a representation, in one thread: sums of several threads differ from run to run."""
-    with threadpool_limits(1):
+    with limit_threads():
         entries: list[Entry] = []
         per_clip = {}
         for label, values in job.labels.items():

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE, trustworthiness
-from threadpoolctl import threadpool_limits
 
+from phonoscope.compute import limit_threads
 from phonoscope.config.maps import MapsConfig
 from phonoscope.data import Labels, Tokens
 from phonoscope.data.tokens import concatenate, join
@@ -56,7 +56,7 @@ def map_codes(codebook: NDArray[Any], frames: NDArray[np.integer], config: MapsC
     if len(codes) < 5:
         return None
     perplexity = min(config.perplexity, (len(codes) - 1) / 3)
-    with threadpool_limits(1):  # sums depend in their last bits on the number of threads
+    with limit_threads():
         vectors = codebook[codes].astype(np.float64)
         mean, axes = weighted_pca(vectors, frames[codes], config.pca_dims)
         rows = (vectors - mean) @ axes

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
-from phonoscope.compute import derive_seed, parallel_map
+from phonoscope.compute import derive_seed, limit_threads, parallel_map
 from phonoscope.config.probes import ProbeConfig
 from phonoscope.data import Labels, Manifest, Split, Tokens
 from phonoscope.errors import DataError
@@ -136,8 +135,7 @@ def _measure(job: _Job, sample: NDArray[np.bool_] | None, config: ProbeConfig) -
     informed = sampled if job.input == "untrained" else everyone
     measures: list[Measure] = []
     linear = None
-    # sums depend in their last bits on the number of BLAS threads, which differs between one worker and several
-    with threadpool_limits(1):
+    with limit_threads():  # one worker has other BLAS threads than several
         if job.informed and isinstance(job.source, TableInput):
             measures += information_measures(informed, job.source, config, seed)
         if job.probed:

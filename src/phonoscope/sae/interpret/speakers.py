@@ -14,8 +14,8 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import classification_report
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from statsmodels.stats.power import TTestIndPower
-from threadpoolctl import threadpool_limits
 
+from phonoscope.compute import limit_threads
 from phonoscope.sae.interpret.groups import Labels
 
 EFFECTS = (0.2, 0.5, 0.8)  # small, medium, large: Cohen (1988)
@@ -158,5 +158,5 @@ def tsne(points: NDArray[np.float64], seed: int) -> NDArray[np.float32]:
     """A t-SNE map [points, 2] by cosine distance, on one thread so that it is the same each time."""
     perplexity = min(30.0, (len(points) - 1) / 3)
     mapper = TSNE(perplexity=perplexity, metric="cosine", init="random", random_state=seed, n_jobs=1)
-    with threadpool_limits(1):
+    with limit_threads():
         return np.asarray(mapper.fit_transform(points))

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from phonoscope.compute import derive_seed, parallel_map, setup_torch
+from phonoscope.compute import derive_seed, limit_threads, parallel_map, setup_torch
 from phonoscope.config.compute import ComputeConfig
 from phonoscope.config.vq import VqConfig
 from phonoscope.files import write_json, write_safetensors
@@ -123,14 +123,12 @@ class Run:
 
 def train_run(job: tuple[Variant, int], *, config: VqConfig, material: Material, compute: ComputeConfig) -> RunResult:
     """Train one variant from one seed; the result does not depend on the process that it runs in."""
-    from threadpoolctl import threadpool_limits
-
     variant, index = job
     # on the CPU: with batches of 32 short clips an accelerator would be idle
     setup_torch(compute.model_copy(update={"device": "cpu"}), config.seed)
     # filling takes a tenth of the time, and every element is written to anyway
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    with threadpool_limits(compute.torch_threads):
+    with limit_threads(compute.torch_threads):
         run = Run(variant, index, config, material)
         run.train()
         return run.result(variant.name)
