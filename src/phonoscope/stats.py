@@ -1,15 +1,23 @@
-"""Statistics that several parts share: samples, principal components, perplexity, bootstrap intervals."""
+"""Statistics that several parts share: samples, principal components, perplexity, intervals, permutations."""
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+Scale = Literal["linear", "log", "unexplained"]
+SCALES: dict[Scale, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "linear": (np.positive, np.positive),
+    "log": (np.log, np.exp),
+    "unexplained": (lambda r2: -np.log1p(-r2), lambda bits: -np.expm1(-bits)),
+}
+"""Scales on which an estimate is nearer to normal, and back: ratios, and shares of explained variance."""
 
 
 class Interval(NamedTuple):
-    """An estimate and its bootstrap interval."""
+    """An estimate and its confidence interval."""
 
     value: float
     low: float
@@ -59,58 +67,52 @@ def perplexity(counts: NDArray[Any], axis: int = -1) -> Array:
         return np.exp(np.asarray(entropy(counts, axis=axis)))
 
 
-def draw_resamples(units: int, samples: int, seed: int) -> Array:
-    """Bootstrap resamples as multiplicities, [samples, units]: how often each unit is drawn, with replacement."""
-    shares = np.full(units, 1 / units)
-    return np.random.default_rng(seed).multinomial(units, shares, size=samples).astype(np.float64)
+def jackknife(value: float, left_out: Array, confidence: float, scale: Scale = "linear") -> Interval:
+    """Interval of an estimate from its values without each unit, such as an utterance or a speaker, [units].
+
+    The delete-one jackknife (Efron and Tibshirani 1993, chapter 11) with Student's t. A few units that decide the
+    variance alone cost degrees of freedom, as in Satterthwaite's rule. On the scale `log` the interval is that of the
+    logarithm, on `unexplained` that of -log(1 - R2): it keeps positive, or below 1. Values that are not finite are left
+    out; with fewer than two units the interval is unbounded.
+    """
+    from scipy.stats import t
+
+    forward, back = SCALES[scale]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        centre, parts = forward(np.float64(value)), forward(np.asarray(left_out, dtype=np.float64))
+    parts = parts[np.isfinite(parts)]
+    count = len(parts)
+    if count < 2 or not np.isfinite(centre):
+        return Interval(value, -np.inf, np.inf)
+    squares = (parts - parts.mean()) ** 2
+    total = squares.sum()
+    if total == 0:
+        return Interval(value, value, value)
+    kurtosis = count * (squares**2).sum() / total**2
+    freedom = min(count - 1.0, max(2 * count / max(kurtosis - 1, 1e-9), 1.0))
+    reach = t.ppf((1 + confidence) / 2, freedom) * np.sqrt((count - 1) / count * total)
+    return Interval(value, float(back(centre - reach)), float(back(centre + reach)))
 
 
-def interval(value: float, draws: Array, confidence: float) -> Interval:
-    """Percentile interval of bootstrap `draws` [samples]; draws that are NaN are left out."""
-    # a resample without a frame of some class has no score; counting it as 0 would pull the lower end down
-    tail = (1 - confidence) / 2
-    low, high = np.nanquantile(draws, [tail, 1 - tail])
-    return Interval(value, float(low), float(high))
-
-
-def ratio_interval(totals: Array, counts: Array, *, samples: int, confidence: float, seed: int) -> Interval:
-    """sum(totals) / sum(counts) with a percentile bootstrap interval over units (scipy.stats.bootstrap).
-
-    Total and count of a unit, such as an utterance or a speaker, stay together. A resample whose counts are all 0
-    takes the value of the whole.
+def ratio_interval(totals: Array, counts: Array, *, confidence: float, scale: Scale = "linear") -> Interval:
+    """sum(totals) / sum(counts) with its jackknife interval over units; units without a count tell nothing.
 
     Args:
         totals: a sum by unit, [units].
         counts: the number of summands by unit, [units].
 
-    Raises `ValueError` for fewer than two units, or if no count is positive.
+    Raises `ValueError` if fewer than two units have a count.
     """
-    from scipy.stats import bootstrap
-
-    if len(totals) < 2 or counts.sum() <= 0:
-        raise ValueError(f"{len(totals)} units with a denominator of {counts.sum():g} give no interval")
+    there = np.asarray(counts) > 0
+    totals, counts = np.asarray(totals)[there], np.asarray(counts)[there]
+    if len(counts) < 2:
+        raise ValueError(f"{len(counts)} units with a denominator give no interval")
     value = float(totals.sum() / counts.sum())
-
-    # whole units are drawn, so that the correlation within an utterance or a speaker widens the interval
-    def statistic(total: Array, count: Array, axis: int = -1) -> Array:
-        below = count.sum(axis=axis)
-        return np.where(below > 0, total.sum(axis=axis) / np.where(below > 0, below, 1), value)
-
-    bounds = bootstrap(
-        (totals, counts),
-        statistic,
-        n_resamples=samples,
-        confidence_level=confidence,
-        paired=True,
-        vectorized=True,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return Interval(value, float(bounds.low), float(bounds.high))
+    return jackknife(value, (totals.sum() - totals) / (counts.sum() - counts), confidence, scale)
 
 
-def mean_interval(values: Array, units: NDArray[Any], *, samples: int, confidence: float, seed: int) -> Interval | None:
-    """Mean of `values` [n] with a bootstrap interval, whole units (`units` [n], such as speakers) being resampled.
+def mean_interval(values: Array, units: NDArray[Any], *, confidence: float) -> Interval | None:
+    """Mean of `values` [n] with its jackknife interval over whole units (`units` [n], such as speakers).
 
     None for fewer than two units.
     """
@@ -118,10 +120,30 @@ def mean_interval(values: Array, units: NDArray[Any], *, samples: int, confidenc
     if len(names) < 2:
         return None
     totals = np.bincount(owner, weights=values).astype(np.float64, copy=False)
-    counts = np.bincount(owner).astype(np.float64)
-    bounds = ratio_interval(totals, counts, samples=samples, confidence=confidence, seed=seed)
+    bounds = ratio_interval(totals, np.bincount(owner).astype(np.float64), confidence=confidence)
     # sums by unit are added in another order than the mean's, so their ratio may differ in the last digit
     return bounds._replace(value=float(values.mean()))
+
+
+def hedges_g(first: Array, second: Array, confidence: float) -> tuple[Array, Array, Array]:
+    """Hedges' g, the standardised difference of means without small-sample bias, and its exact interval.
+
+    The last axis holds the members of each group. The interval inverts the noncentral t distribution (Hedges 1981;
+    Steiger and Fouladi 1997), so it holds for normal values of equal variance. 0 [0, 0] where nothing varies.
+    """
+    from scipy.special import gammaln, nctdtrinc
+
+    n, m = first.shape[-1], second.shape[-1]
+    freedom, root = n + m - 2, np.sqrt(n * m / (n + m))
+    pooled = ((n - 1) * first.var(axis=-1, ddof=1) + (m - 1) * second.var(axis=-1, ddof=1)) / freedom
+    size = np.maximum(np.abs(first).max(axis=-1), np.abs(second).max(axis=-1))
+    difference = np.asarray(first.mean(axis=-1) - second.mean(axis=-1))
+    # equal values have a variance of rounding errors, not of 0
+    varies = pooled > np.square(1e-6 * size)
+    d = np.divide(difference, np.sqrt(pooled), out=np.zeros_like(difference), where=varies)
+    unbiased = np.exp(gammaln(freedom / 2) - gammaln((freedom - 1) / 2)) / np.sqrt(freedom / 2)
+    low, high = (nctdtrinc(freedom, p, d * root) / root for p in ((1 + confidence) / 2, (1 - confidence) / 2))
+    return unbiased * d, np.where(varies, unbiased * low, 0.0), np.where(varies, unbiased * high, 0.0)
 
 
 def permute_labels(labels: NDArray[Any], units: NDArray[np.integer], seed: int) -> NDArray[Any]:
@@ -142,4 +164,25 @@ def permute_labels(labels: NDArray[Any], units: NDArray[np.integer], seed: int) 
     taken = start[donor][unit] + (offset[unit] + position) % length[donor][unit]
     permuted = np.empty_like(labels)
     permuted[order] = labels[order][taken]
+    return permuted
+
+
+def permute_segments(labels: NDArray[Any], units: NDArray[np.integer], seed: int) -> NDArray[Any]:
+    """Labels [n] with the segments, runs of one label within a unit, in random order; edges of segments stay.
+
+    Segments swap labels with others of the same length rank, so that labels keep how long they last, and codes that are
+    constant within a segment keep their edges.
+    """
+    edges = np.flatnonzero(np.r_[True, (labels[1:] != labels[:-1]) | (units[1:] != units[:-1])])
+    lengths = np.diff(np.r_[edges, len(labels)])
+    return np.repeat(labels[edges][_swap_alike(lengths, seed)], lengths)
+
+
+def _swap_alike(lengths: NDArray[np.integer], seed: int, most: int = 20) -> NDArray[np.int64]:
+    """A permutation that moves every segment to one of about its length: shuffles within blocks of `most` by rank."""
+    rng = np.random.default_rng(seed)
+    order = np.lexsort((rng.random(len(lengths)), lengths))
+    blocks = np.arange(len(order)) // most
+    permuted = np.empty(len(order), dtype=np.int64)
+    permuted[order] = order[np.lexsort((rng.random(len(order)), blocks))]
     return permuted
