@@ -143,7 +143,7 @@ def hedges_g(first: Array, second: Array, confidence: float) -> tuple[Array, Arr
     d = np.divide(difference, np.sqrt(pooled), out=np.zeros_like(difference), where=varies)
     unbiased = np.exp(gammaln(freedom / 2) - gammaln((freedom - 1) / 2)) / np.sqrt(freedom / 2)
     low, high = (nctdtrinc(freedom, p, d * root) / root for p in ((1 + confidence) / 2, (1 - confidence) / 2))
-    return unbiased * d, np.where(varies, unbiased * low, 0.0), np.where(varies, unbiased * high, 0.0)
+    return unbiased * d, np.where(varies, low, 0.0), np.where(varies, high, 0.0)
 
 
 def permute_labels(labels: NDArray[Any], units: NDArray[np.integer], seed: int) -> NDArray[Any]:
