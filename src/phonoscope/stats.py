@@ -45,6 +45,29 @@ def leading_axes(scatter: Array, dims: int) -> Array:
     return np.linalg.eigh(scatter)[1][:, ::-1][:, :dims]
 
 
+def positive_axes(scatter: Array) -> tuple[Array, Array]:
+    """Eigenvalues [rank] and eigenvectors [D, rank] of a scatter matrix [D, D], without those of rounding errors."""
+    values, axes = np.linalg.eigh(scatter)
+    keep = values > max(values[-1], 0.0) * len(values) * 8 * np.finfo(np.float64).eps
+    return values[keep], axes[:, keep]
+
+
+def discriminant_axes(scatter: Array, centres: Array, masses: Array, dims: int) -> Array:
+    """Directions of linear discriminant analysis [D, at most dims], in which class means differ most.
+
+    They maximise the scatter between classes over all scatter (Hastie, Tibshirani and Friedman 2009, section 4.3.3).
+
+    Args:
+        scatter: of all rows about their mean, [D, D].
+        centres: mean of each class less that of all rows, [classes, D].
+        masses: weight of each class, [classes].
+    """
+    values, axes = positive_axes(scatter)
+    whiten = axes / np.sqrt(values)
+    between = np.sqrt(masses)[:, None] * (centres @ whiten)
+    return whiten @ leading_axes(between.T @ between, min(dims, len(masses) - 1))
+
+
 def weighted_pca(rows: NDArray[Any], weights: NDArray[Any], dims: int) -> tuple[Array, Array]:
     """Principal components of rows [n, D] that weigh `weights` [n]: the mean [D] and the axes [D, min(dims, D)].
 

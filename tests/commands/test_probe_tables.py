@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 from phonoscope.cli import app
 from phonoscope.commands.probe_tables import describe, probe_tables
 from phonoscope.config.params import Params, load_params
-from phonoscope.config.probes import BootstrapConfig
 from phonoscope.errors import DataError
 from phonoscope.files import read_safetensors
 from phonoscope.probes.schema import COLUMNS
@@ -31,12 +30,11 @@ def corpus() -> Corpus:
 @pytest.fixture(scope="module")
 def params() -> Params:
     everything = load_params(FILE)
-    few = BootstrapConfig(samples=20)
-    probe = everything.probe.model_copy(update={"bootstrap": few})
+    probe = everything.probe
     mlp = everything.depth.mlp.model_copy(update={"steps": 5})
     classifier = everything.depth.classifier.model_copy(update={"max_iter": 50})
     small = {"layers": (1,), "inputs": ("layer",), "label_permutations": 2}
-    depth = everything.depth.model_copy(update={**small, "bootstrap": few, "mlp": mlp, "classifier": classifier})
+    depth = everything.depth.model_copy(update={**small, "mlp": mlp, "classifier": classifier})
     one = everything.compute.model_copy(update={"workers": 1})
     return everything.model_copy(update={"probe": probe, "depth": depth, "compute": one})
 
@@ -89,8 +87,8 @@ def test_in_depth_every_task_is_posed_that_has_labels(probed: tuple[dict[str, An
     depth = pd.DataFrame(report["depth"])
     posed = {"phone", "phone_silence", "phone_group", "voicing", "pitch", "pitch_band", "speaker", "sex"}
     assert set(depth["task"]) == posed
-    assert {"linear", "mlp", "matched"} <= set(depth["probe"])
-    told = depth[(depth["measure"] == "mi_bits") & (depth["task"] == "phone")].set_index("layer")["value"]
+    assert {"linear", "mlp", "rank_8"} <= set(depth["probe"])
+    told = depth[(depth["measure"] == "mi_held_out_bits") & (depth["task"] == "phone")].set_index("layer")["value"]
     assert told[1] > told[2] + 0.2  # the layer that was planted with phones
     for name in ("depth", "classes", "confusion"):
         assert len(pd.read_csv(out / f"{name}.csv")) > 0

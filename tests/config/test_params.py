@@ -89,7 +89,7 @@ def test_every_parameter_is_explained_beside_or_below_it(model: type[BaseModel])
         ({"probe.classifier.C": "strong"}, ["probe.classifier.C", "number", "'strong'"]),
         ({"training.lr": float("nan")}, ["training.lr", "finite number", "nan"]),
         ({"sae.sites": ["encoder_3", "encoder_x"]}, ["sae.sites", "no site is called 'encoder_x'"]),
-        ({"probe.bootstrap.confidence": 1}, ["probe.bootstrap.confidence", "less than 1"]),
+        ({"probe.confidence": 1}, ["probe.confidence", "less than 1"]),
         ({"probe": 3}, ["probe", "3"]),
         ({"compute.device": "gpu"}, ["compute.device", "'cuda'", "'gpu'"]),
     ],

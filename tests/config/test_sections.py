@@ -29,7 +29,7 @@ IMPOSSIBLE: dict[type[Section], list[dict[str, Any]]] = {
     SplitConfig: [{"eval_fraction": 0}, {"eval_fraction": 0.6}, {"folds": 1}, {"fraction": 0.1}],
     ProbeConfig: [
         *({"classifier": bad} for bad in ({"C": 0}, {"max_iter": 0}, {"class_weight": "equal"}, {"tolerance": 0})),
-        *({"phone": {"silence": True}}, {"alpha": -1}, {"bootstrap": {"confidence": 1}}, {"layers": [0]}),
+        *({"phone": {"silence": True}}, {"alpha": -1}, {"confidence": 1}, {"layers": [0]}),
         *({"codebook_permutations": 0}, {"blocks": [0.5, 0.2, 1.0]}),
     ],
     SaeConfig: [

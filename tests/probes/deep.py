@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phonoscope.config.probes import BootstrapConfig, DepthConfig, MlpConfig, ProbeConfig
+from phonoscope.config.probes import DepthConfig, MlpConfig, ProbeConfig
 from phonoscope.data import Labels, Manifest, Split, Tokens
 from phonoscope.probes import CodecInputs, LabelledFrames, ProbeResult, Task, pose, read_frames, run_probes
 from phonoscope.probes.frames import ArrayVectors
@@ -83,11 +83,10 @@ def quick(**changes: Any) -> DepthConfig:
         "layers": (1, 2, 3),
         "inputs": ("layer", "cumulative", "latent"),
         "information": ("phone", "speaker"),
-        "matched_dims": 2,
+        "ranks": (2,),
         "mlp": MlpConfig(hidden=16, steps=40, batch_size=128),
         "blocks": (0.3, 0.6, 1.0),
         "label_permutations": 5,
         "text_folds": 2,
-        "bootstrap": BootstrapConfig(samples=100),
     }
     return DepthConfig(**{**settings, **changes})

@@ -83,7 +83,11 @@ def test_the_stage_probes_every_input(checkout: Path, params: Params) -> None:
     assert sorted(zip(probed["input"], probed["layer"], strict=True)) == [
         *(("cumulative", 2), ("latent", 0), ("layer", 1), ("layer", 2), ("untrained", 1), ("untrained", 2))
     ]
-    assert set(rows.loc[rows["task"] == "sex", "measure"]) == {"mi_bits", "mi_share"}
+    assert set(rows.loc[rows["task"] == "sex", "measure"]) == {
+        "mi_corrected_bits",
+        "mi_held_out_bits",
+        "mi_held_out_share",
+    }
     assert report.metrics["phone.layer.macro_f1.layer_1"] == pytest.approx(
         probed.loc[(probed["input"] == "layer") & (probed["layer"] == 1), "value"].item()
     )

@@ -5,20 +5,24 @@ import itertools
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import entropy
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import mutual_info_score
 from sklearn.preprocessing import StandardScaler
 
 from phonoscope.probes.information import (
+    SMOOTHING,
     assign_blocks,
+    held_out_bits,
     linear_log2,
-    mutual_information,
+    log_ratio,
+    null_bits,
     online_costs,
     plug_in_bits,
     pointwise_bits,
 )
 from phonoscope.probes.tables import count_pairs
-from phonoscope.stats import permute_labels
+from phonoscope.stats import ratio_interval
 
 JOINT = np.array([[0.2, 0.05, 0.05], [0.05, 0.2, 0.05], [0.05, 0.05, 0.1], [0.05, 0.05, 0.1]])
 
@@ -38,42 +42,53 @@ def test_the_plug_in_estimate_is_that_of_scikit_learn() -> None:
     assert np.isfinite(pointwise_bits(counts)).all()
 
 
-def test_independent_labels_have_no_information_within_its_error() -> None:
-    independent = np.outer(np.full(64, 1 / 64), np.full(8, 1 / 8))
-    estimates = []
-    for seed in range(40):
-        codes, labels = draw(independent, 2_000, seed)
-        estimates.append(mutual_information(codes, labels, np.arange(2_000) // 20, (64, 8), draws=10, seed=seed))
-    assert min(f.null for f in estimates) > 0.1  # the plug-in estimate alone would report as much
-    assert abs(np.mean([f.value for f in estimates])) < 0.003
-    assert np.mean([f.low <= 0 <= f.high for f in estimates]) >= 0.9
+def segments(codes: NDArray[np.int64], labels: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], ...]:
+    """Codes and labels that last 2 to 8 frames, as a phone does, and their utterances of 20 segments."""
+    lengths = np.random.default_rng(seed).integers(2, 9, len(codes))
+    return tuple(part.repeat(lengths) for part in (codes, labels, np.arange(len(codes)) // 20))
 
 
-@pytest.mark.parametrize(
-    ("frames", "unit", "copies", "least", "most"),
-    [(600, 10, 1, 0.85, 0.96), (200, 8, 8, 0.82, 0.97)],
-    ids=["independent", "repeated"],
-)
-def test_intervals_cover_the_truth_at_their_rate(
-    frames: int, unit: int, copies: int, least: float, most: float
-) -> None:
-    """Also where a unit repeats one pair eight times, which is the evidence of an eighth of the frames."""
-    truth, hits = float((JOINT * np.log2(JOINT / np.outer(JOINT.sum(axis=1), JOINT.sum(axis=0)))).sum()), 0
-    for seed in range(200):
-        codes, labels = (part.repeat(copies) for part in draw(JOINT, frames, seed))
-        units = np.arange(len(codes)) // unit
-        bits = mutual_information(codes, labels, units, JOINT.shape, draws=10, seed=seed, confidence=0.9)
-        hits += bits.low <= truth <= bits.high
-    assert least <= hits / 200 <= most
+def test_labels_that_tell_nothing_have_no_information_though_codes_last_as_long_as_they() -> None:
+    """A null that ignores the segments' edges leaves some 0.1 bits here."""
+    independent, corrected, bounds = np.outer(np.full(64, 1 / 64), np.full(8, 1 / 8)), [], []
+    for seed in range(30):
+        codes, labels, utterances = segments(*draw(independent, 1_000, seed), seed)
+        shape = independent.shape
+        null = null_bits(codes, labels, utterances, shape, draws=10, seed=seed)
+        corrected.append(plug_in_bits(count_pairs(codes, labels, shape)) - null)
+        saved = held_out_bits(codes, labels, utterances, shape, folds=5, seed=seed)
+        bounds.append(ratio_interval(saved.bits, saved.frames, confidence=0.9))
+    assert null > 0.2  # the plug-in estimate alone would report as much
+    assert abs(np.mean(corrected)) < 0.02
+    assert np.mean([bound.value for bound in bounds]) == pytest.approx(0, abs=0.01)
+    assert np.mean([bound.low <= 0 for bound in bounds]) >= 0.9
 
 
-def test_permuted_sequences_keep_their_order() -> None:
-    units, labels = np.repeat(np.arange(30), 20), np.tile(np.repeat([0, 1], 10), 30)
-    permuted = permute_labels(labels, units, seed=0)
-    changes = [int((np.diff(np.append(part, part[:1])) != 0).sum()) for part in permuted.reshape(30, 20)]
-    assert set(changes) == {2}  # two runs in a circle of 20 frames, as before
-    assert (permuted != labels).any()
-    assert np.bincount(permuted).tolist() == np.bincount(labels).tolist()
+@pytest.mark.parametrize(("count", "gap"), [(400, 0.15), (20_000, 0.01)])
+def test_the_held_out_bits_are_a_lower_bound_that_nears_the_truth(count: int, gap: float) -> None:
+    truth = float((JOINT * np.log2(JOINT / np.outer(JOINT.sum(axis=1), JOINT.sum(axis=0)))).sum())
+    codes, labels, utterances = segments(*draw(JOINT, count, 0), 0)
+    saved = held_out_bits(codes, labels, utterances, JOINT.shape, folds=5, seed=0)
+    value, low, _ = ratio_interval(saved.bits, saved.frames, confidence=0.95)
+    assert low < truth
+    assert truth - gap < value < truth + 0.02
+    assert saved.frames.sum() == len(codes)
+    assert saved.entropy == pytest.approx(entropy(np.bincount(labels), base=2))
+
+
+def test_held_out_bits_are_those_of_a_loop_over_utterances() -> None:
+    codes, labels, utterances = segments(*draw(JOINT, 100, 3), 3)
+    saved = held_out_bits(codes, labels, utterances, JOINT.shape, folds=5, seed=7)  # five utterances: each a fold
+    for utterance in range(5):
+        billed = [
+            sum(
+                log_ratio(count_pairs(codes[train], labels[train], JOINT.shape), smoothing)[code, label]
+                for code, label in zip(codes[~train], labels[~train], strict=True)
+            )
+            for smoothing in SMOOTHING
+            for train in [utterances != utterance]
+        ]
+        assert np.abs(np.array(billed) - saved.bits[utterance]).min() < 1e-9
 
 
 def test_blocks_hold_whole_utterances_and_end_at_their_shares() -> None:

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA
+from scipy import linalg
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from phonoscope.config.probes import ClassifierConfig, MlpConfig, ProbeConfig
-from phonoscope.probes.examples import Examples
+from phonoscope.config.probes import ClassifierConfig, ClassWeight, MlpConfig, ProbeConfig
+from phonoscope.probes.examples import Examples, Fold
 from phonoscope.probes.frames import ArrayVectors, SummedCodes
 from phonoscope.probes.inputs import FrameInput, TableInput
 
@@ -47,15 +48,47 @@ def test_the_network_finds_the_same_on_both_paths(pair: Pair) -> None:
     assert (predicted[0] == predicted[1]).mean() > 0.95
 
 
-def test_reduction_and_means_are_the_same_on_both_paths(pair: Pair) -> None:
+@pytest.mark.parametrize("weight", ["none", "balanced"])
+def test_discriminants_solve_the_eigenproblem_of_fisher_on_both_paths(pair: Pair, weight: ClassWeight) -> None:
     table, frames, examples = pair
-    reduced = [source.reduced(examples, 2) for source in (table, frames)]
-    assert isinstance(reduced[0], TableInput)
-    assert isinstance(reduced[1], FrameInput)
-    vectors = table.codebook.astype(np.float64)[table.codes]
-    expected = PCA(2).fit(vectors[examples.kept]).transform(vectors)
-    for points in (reduced[0].codebook[table.codes], reduced[1].vectors.rows(slice(None))):
-        np.testing.assert_allclose(np.abs(points), np.abs(expected), atol=1e-5)
+    ranked = [source.discriminants(examples, 2, weight) for source in (table, frames)]
+    assert isinstance(ranked[0], TableInput)
+    assert isinstance(ranked[1], FrameInput)
+    vectors, keep = table.codebook.astype(np.float64)[table.codes], examples.kept
+    inputs, labels = vectors[keep], examples.targets[keep]
+    mass = 1 / np.bincount(labels)[labels] if weight == "balanced" else np.ones(len(labels))
+    scatter = np.cov(inputs.T, aweights=mass, bias=True)
+    mean, between = np.average(inputs, axis=0, weights=mass), np.zeros((5, 5))
+    for label in range(3):
+        centre = inputs[labels == label].mean(axis=0) - mean
+        between += mass[labels == label].sum() * np.outer(centre, centre)
+    reference = vectors @ linalg.eigh(between, scatter)[1][:, :-3:-1]
+    for points in (ranked[0].codebook[table.codes], ranked[1].vectors.rows(slice(None))):
+        correlations = np.corrcoef(points.T, reference.T)[:2, 2:]
+        np.testing.assert_allclose(np.abs(correlations.diagonal()), 1, atol=1e-6)
+    if weight == "none":
+        learned = LinearDiscriminantAnalysis(solver="eigen", n_components=2).fit(inputs, labels).transform(vectors)
+        correlations = np.corrcoef(learned.T, reference.T)[:2, 2:]
+        np.testing.assert_allclose(np.abs(correlations.diagonal()), 1, atol=1e-6)
+
+
+def test_a_label_on_the_direction_of_least_variance_is_read_by_one_direction() -> None:
+    """Principal components would drop it first."""
+    rng = np.random.default_rng(0)
+    codebook = rng.normal(size=(64, 6)) * [9, 7, 5, 3, 2, 0.1]
+    codes = rng.integers(64, size=4_000)
+    targets = (codebook[codes, 5] > 0).astype(int)
+    utterances = np.arange(4_000) // 40
+    fold = Fold(np.arange(100) < 70, np.arange(100) >= 70)
+    examples = Examples(targets, ("a", "b"), utterances, np.arange(100), [fold])
+    ranked = TableInput(codes, codebook).discriminants(examples.restricted(fold.train), 1, "balanced")
+    probe = ranked.fit_linear(examples.restricted(fold.train), CONFIG)
+    held_out = fold.evaluation[utterances]
+    assert (ranked.predict(probe, held_out) == targets[held_out]).mean() > 0.97
+
+
+def test_means_are_the_same_on_both_paths(pair: Pair) -> None:
+    table, frames, examples = pair
     np.testing.assert_allclose(frames.means(examples.utterances, 200), table.means(examples.utterances, 200), atol=1e-6)
 
 

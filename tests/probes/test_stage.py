@@ -9,7 +9,7 @@ import pytest
 
 from phonoscope import paths
 from phonoscope.config.params import Params, load_params
-from phonoscope.config.probes import BootstrapConfig, ProbeConfig
+from phonoscope.config.probes import ProbeConfig
 from phonoscope.errors import ParamsError
 from phonoscope.files import read_safetensors
 from phonoscope.pipeline.probe import run
@@ -19,7 +19,7 @@ from phonoscope.probes.store import TaskResult
 from .planted import Corpus, make_corpus
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-CONFIG = ProbeConfig(bootstrap=BootstrapConfig(samples=50))
+CONFIG = ProbeConfig()
 
 
 @pytest.fixture(scope="module")

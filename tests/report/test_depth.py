@@ -18,13 +18,13 @@ def scores(*rows: tuple[str, int, str, str, float]) -> pd.DataFrame:
 
 
 def test_a_heat_map_shows_the_share_of_every_layer_and_task() -> None:
-    table = scores(("layer", 1, "table", "mi_share", 0.4), ("layer", 2, "table", "mi_share", -0.001))
+    table = scores(("layer", 1, "table", "mi_held_out_share", 0.4), ("layer", 2, "table", "mi_held_out_share", -0.001))
     figure = draw_information(table)
     assert figure is not None
     panel = figure.axes[0]
     assert [text.get_text() for text in panel.texts] == ["40", "0"]
     assert [label.get_text() for label in panel.get_xticklabels()] == ["1", "2"]
-    assert draw_information(table.assign(measure="mi_bits")) is None
+    assert draw_information(table.assign(measure="mi_held_out_bits")) is None
 
 
 def test_confusions_are_shares_of_a_class_and_of_its_group() -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from phonoscope import paths
-from phonoscope.config.probes import BootstrapConfig, ProbeConfig
+from phonoscope.config.probes import ProbeConfig
 from phonoscope.data import Codebooks
 from phonoscope.errors import DataError
 from phonoscope.files import write_csv, write_safetensors
@@ -22,7 +22,7 @@ CODECS = ["speechtokenizer", "speechtokenizer_undistilled"]
 PARAMS: Any = SimpleNamespace(
     codecs=dict.fromkeys(CODECS),
     sae=SimpleNamespace(sites=["encoder_2"]),
-    probe=ProbeConfig(bootstrap=BootstrapConfig(samples=50), matched_dims=2),
+    probe=ProbeConfig(ranks=(2,)),
 )
 
 
@@ -81,7 +81,7 @@ def write_metric_tables(si_sdr_db: float = 4.0) -> None:
     words = [("codes_mean", metric, value) for metric, value in (("silhouette", -0.1), ("davies_bouldin", 5.0))]
     geometry = pd.DataFrame(words, columns=["representation", "metric", "value"])
     head = ["task", "split", "input", "layer", "probe", "measure", "value"]
-    deep = [("phone", "utterances", "layer", 1, "table", "mi_bits", 1.5)]
+    deep = [("phone", "utterances", "layer", 1, "table", "mi_held_out_bits", 1.5)]
     deep += [("phone", "utterances", "cumulative", layer, "linear", "macro_f1", layer / 10) for layer in (2, 4)]
     for codec in CODECS:
         write_csv(paths.encode_metrics(codec), pd.DataFrame(encoded, columns=["layer", "metric", "value", "n"]))
@@ -119,7 +119,7 @@ def test_summary_collects_every_stage(compared: None) -> None:
     assert written["vq"] == {"vq": {"accuracy": 0.9, "perplexity_eval": 120}, "baseline": {"accuracy": 0.95}}
     sizes = {"accuracy_word": 0.75, "accuracy_speaker": 0.55, "parameters": 100, "input_bytes": 7168}
     assert written["encoder"]["mel"] == pytest.approx(sizes)
-    assert written["depth"][CODECS[0]] == {"phone_mi_bits_layer_1": 1.5, "phone_macro_f1_cumulative": 0.4}
+    assert written["depth"][CODECS[0]] == {"phone_mi_held_out_bits_layer_1": 1.5, "phone_macro_f1_cumulative": 0.4}
     assert report.metrics["codec.speechtokenizer.si_sdr_db"] == 4
     assert report.metrics["probe.speechtokenizer.phone.layer_1"] == probe["phone", "macro_f1", 1]
 

@@ -4,11 +4,11 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from phonoscope.config.section import BootstrapConfig, Section
+from phonoscope.config.section import Section
 
 ClassWeight = Literal["balanced", "none"]
 InputName = Literal["layer", "cumulative", "latent", "untrained", "codes"]
-ProbeName = Literal["linear", "matched", "mlp", "pooled", "permuted", "matched_permuted", "lookup", "majority"]
+ProbeName = Literal["linear", "rank", "mlp", "pooled", "permuted", "lookup", "majority"]
 MeasureName = Literal["selectivity", "mdl"]
 Names = tuple[str, ...]
 
@@ -35,7 +35,7 @@ class MlpConfig(Section):
 class ProbeConfig(Section):
     """What is probed, from what, how, and against which controls."""
 
-    seed: int = Field(default=0, ge=0)  # seed of every permutation, control task, block, network and bootstrap
+    seed: int = Field(default=0, ge=0)  # seed of every permutation, control task, block, fold and network
     tasks: Names = ("phone", "speaker", "pitch")  # tasks by name, or `all`; the registry is `phonoscope.probes.tasks`
     information: Names = ()  # tasks whose mutual information with the codes is measured, at every layer; or `all`
     every_split: bool = False  # hold out everything that a task asks for (texts beside utterances), or only the first
@@ -45,28 +45,30 @@ class ProbeConfig(Section):
     vectors: Literal["sum", "raw"] = "sum"  # code vectors as in the sum, or as stored; only DAC's and Mimi's differ
     train_utterances: int = Field(default=0, ge=0)  # train utterances, evenly spread, the same for every input; 0: all
     eval_utterances: int = Field(default=0, ge=0)  # eval utterances that probes are scored on; 0 takes all
-    probes: tuple[ProbeName, ...] = ("linear", "matched", "permuted", "matched_permuted", "lookup", "majority")
-    """Probes and controls; the last four are controls. An untrained codec gets the linear probe alone."""
+    probes: tuple[ProbeName, ...] = ("linear", "rank", "permuted", "lookup", "majority")
+    """Probes and controls; the last three are controls. An untrained codec gets the linear probe alone."""
     measures: tuple[MeasureName, ...] = ()  # selectivity against random classes, length of the online code
     label_null: bool = False  # whether every probe is fitted again to permuted labels
     classifier: ClassifierConfig = ClassifierConfig()  # the linear probe of classes
     alpha: float = Field(default=0.0, ge=0)  # ridge penalty of the linear probe of values; 0 is ordinary least squares
     mlp: MlpConfig = MlpConfig()  # the probe with one hidden layer
-    matched_dims: int = Field(default=8, ge=1)  # dimensions left by PCA for the dimension-matched probes
-    codebook_permutations: int = Field(default=1, ge=1)  # permuted codebooks that scores are averaged over
-    label_permutations: int = Field(default=20, ge=2)  # permutations of the labels behind the mutual information's null
+    ranks: tuple[int, ...] = (1, 2, 4, 8)  # numbers of directions that the reduced-rank probes may use
+    codebook_permutations: int = Field(default=3, ge=1)  # permuted codebooks that scores are averaged over
+    label_permutations: int = Field(
+        default=20, ge=2
+    )  # permutations of the segments behind the mutual information's null
+    information_folds: int = Field(default=5, ge=3)  # folds of the mutual information's held-out lower bound
     blocks: tuple[float, ...] = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0)
     """Rising shares of the train frames at which the blocks of the online code end; the last is 1."""
     text_folds: int = Field(default=5, ge=2)  # folds of held-out texts
-    paired: bool = True  # the same resamples for every task and layer, so that scores compare in pairs
-    bootstrap: BootstrapConfig = BootstrapConfig()  # the intervals
+    confidence: float = Field(default=0.95, gt=0, lt=1)  # nominal coverage of the intervals
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if list(self.blocks) != sorted({*self.blocks}) or min(self.blocks, default=0) <= 0 or self.blocks[-1] != 1:
             raise ValueError("blocks must be rising shares above 0, the last of them 1")
-        if min(self.layers, default=1) < 1:
-            raise ValueError("layers are counted from 1")
+        if min(self.layers + self.ranks, default=1) < 1:
+            raise ValueError("layers and ranks are counted from 1")
         return self
 
 
@@ -81,9 +83,9 @@ class DepthConfig(ProbeConfig):
     train_utterances: int = Field(default=240, ge=0)
     eval_utterances: int = Field(default=100, ge=0)
     # none of the controls by code, which sums and latents cannot have
-    probes: tuple[ProbeName, ...] = ("linear", "matched", "mlp", "pooled")
+    probes: tuple[ProbeName, ...] = ("linear", "rank", "mlp", "pooled")
     measures: tuple[MeasureName, ...] = ("selectivity", "mdl")
+    ranks: tuple[int, ...] = (8,)
     label_null: bool = True
     # coarser, because frames are fitted in single precision
     classifier: ClassifierConfig = ClassifierConfig(max_iter=300, tolerance=1e-4)
-    paired: bool = False

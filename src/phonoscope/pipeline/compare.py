@@ -7,24 +7,22 @@ from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
 
 
-@stage("compare", params=["codecs", "probe.bootstrap", "probe.matched_dims", "probe.seed"])
+@stage("compare", params=["codecs", "probe.confidence"])
 def run(params: Params) -> StageReport:
     """Write metrics/compare (probes, distillation, verdicts; table.md) and plots/compare (a figure a task)."""
-    from phonoscope.compute import derive_seed
     from phonoscope.data import Codebooks
     from phonoscope.files import read_safetensors
     from phonoscope.pipeline.tables import read_table, write_report
     from phonoscope.probes.store import TaskResult
     from phonoscope.report import probes, summary
 
-    codecs, bootstrap = list(params.codecs), params.probe.bootstrap
+    codecs, confidence = list(params.codecs), params.probe.confidence
     table = probes.table({codec: read_table(paths.probe_metrics(codec), f"probe@{codec}") for codec in codecs})
     keys = table[["codec", "task"]].drop_duplicates().itertuples(index=False, name=None)
     files = {(codec, task): paths.probes(codec) / f"{task}.safetensors" for codec, task in keys}
     results = {key: TaskResult.from_tensors(*read_safetensors(file)) for key, file in files.items()}
-    seed = derive_seed(params.probe.seed, "bootstrap")
-    distilled = probes.distillation(results, **bootstrap.model_dump(), seed=seed)
-    judged = probes.verdicts(table, distilled)
+    distilled = probes.distillation(results, confidence)
+    judged = probes.verdicts(table, results, distilled, confidence)
     # effective dimension of the rows: that of the raw vectors, which a projection may widen but not enrich
     dims = {codec: Codebooks.load(paths.codebooks(codec)).raw[0].shape[1] for codec in codecs}
     figures = {
@@ -32,8 +30,7 @@ def run(params: Params) -> StageReport:
             table,
             task,
             dims=dims,
-            matched_dims=params.probe.matched_dims,
-            confidence=bootstrap.confidence,
+            confidence=confidence,
             utterances=len(next(result.utterances for (_, name), result in results.items() if name == task)),
         )
         for task in dict.fromkeys(table["task"])

@@ -7,7 +7,7 @@ from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
 
 
-@stage("depth-report", params=["codecs", "depth.bootstrap.confidence"])
+@stage("depth-report", params=["codecs", "depth.confidence"])
 def run(params: Params) -> StageReport:
     """Write metrics/depth-report/table.md and plots/depth; a figure without data is left out."""
     import pandas as pd
@@ -20,6 +20,6 @@ def run(params: Params) -> StageReport:
     scores = pd.concat([read_table(paths.depth_metrics(codec), f"depth@{codec}") for codec in codecs])
     classes = pd.concat([read_table(paths.depth_classes(codec), f"depth@{codec}") for codec in codecs])
     confusion = pd.concat([read_frame(paths.confusion(codec)) for codec in codecs])
-    text = depth.markdown_tables(scores, classes, confidence=params.depth.bootstrap.confidence)
+    text = depth.markdown_tables(scores, classes, confidence=params.depth.confidence)
     figures = depth.draw(scores, classes, confusion)
     return StageReport(figures=sorted(write_report(paths.DEPTH_REPORT, {}, text, paths.DEPTH_PLOTS, figures)))

@@ -20,7 +20,7 @@ from phonoscope.config.probes import ClassifierConfig
 from phonoscope.errors import DataError
 from phonoscope.probes.solvers import Probe, Problem, minimise, seen_classes
 from phonoscope.probes.tables import Array
-from phonoscope.stats import leading_axes
+from phonoscope.stats import discriminant_axes, positive_axes
 
 BLOCK_FRAMES = 8_192
 HELD_BYTES = 2**28  # largest size of the frames that are held in memory between the passes of L-BFGS
@@ -54,16 +54,22 @@ class FrameVectors(ABC):
             scaler.partial_fit(block)
         return scaler.mean_, scaler.scale_
 
-    def principal_axes(self, keep: NDArray[np.bool_], dims: int) -> ProjectedVectors:
-        """The vectors on the first principal components of the frames where `keep` [frames] is true."""
+    def discriminants(self, index: NDArray[np.integer], weights: Array, rank: int) -> ProjectedVectors:
+        """The vectors on the `rank` directions that tell classes apart best (`stats.discriminant_axes`).
+
+        `index` [frames] is the class of each, negative for frames left out; `weights` [classes] is that of a frame.
+        """
+        keep, by_class = index >= 0, np.bincount(index[index >= 0], minlength=len(weights)) * weights
         # two passes: mean of squares less square of the mean would cancel where the mean is large
-        count, mean = int(keep.sum()), np.zeros(self.dims)
-        for _, block in self.blocks(keep):
-            mean += block.sum(axis=0) / count
+        centres = np.zeros((len(weights), self.dims))
+        for rows, block in self.blocks(keep):
+            np.add.at(centres, index[rows], block * weights[index[rows], None])
+        mean = centres.sum(axis=0) / by_class.sum()
+        centres = centres[by_class > 0] / by_class[by_class > 0, None] - mean
         scatter = np.zeros((len(mean), len(mean)))
-        for _, block in self.blocks(keep):
-            scatter += (block - mean).T @ (block - mean)
-        return ProjectedVectors(self, mean, leading_axes(scatter, dims))
+        for rows, block in self.blocks(keep):
+            scatter += ((block - mean).T * weights[index[rows]]) @ (block - mean)
+        return ProjectedVectors(self, mean, discriminant_axes(scatter, centres, by_class[by_class > 0], rank))
 
     def means(self, utterances: NDArray[np.integer], count: int) -> Array:
         """The mean vector of each utterance [count, dims]; `utterances` [frames] are indices. Zero without frames."""
@@ -135,7 +141,7 @@ def fit_probe_index(
         mass += weight.sum()
         first += weight @ scaled
         second += (scaled * weight[:, None]).T @ scaled
-    variance, axes = _positive(second - np.outer(first, first) / mass)
+    variance, axes = positive_axes(second - np.outer(first, first) / mass)
     centre, spread = first / mass, np.sqrt(variance)
     # standardise, centre and rotate in one product
     origin, turn = mean + scale * centre, axes / scale[:, None]
@@ -169,13 +175,6 @@ def fit_probe_index(
     return minimise(problem, settings.C, settings.max_iter, settings.tolerance)
 
 
-def _positive(matrix: Array) -> tuple[Array, Array]:
-    """Eigenvalues [rank] and eigenvectors [dims, rank] of a Gram matrix, without those that are rounding errors."""
-    values, axes = np.linalg.eigh(matrix)
-    keep = values > max(values[-1], 0.0) * len(values) * 8 * np.finfo(np.float64).eps
-    return values[keep], axes[:, keep]
-
-
 def fit_ridge_frames(vectors: FrameVectors, values: NDArray[Any], *, alpha: float = 0.0) -> Probe:
     """As `fit_ridge`, on frames: `vectors` [n, dims] and `values` [n], those not finite left out.
 
@@ -192,7 +191,7 @@ def fit_ridge_frames(vectors: FrameVectors, values: NDArray[Any], *, alpha: floa
         scaled = (block - mean) / scale
         moments += scaled.T @ scaled
         products += centred[index] @ scaled
-    variance, axes = _positive(moments)
+    variance, axes = positive_axes(moments)
     weight = axes @ ((axes.T @ products) / (variance + alpha))
     # sum of squares of centred - scaled @ weight, from the moments alone
     residual = centred[keep] @ centred[keep] - 2 * weight @ products + weight @ moments @ weight

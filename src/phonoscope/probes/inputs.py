@@ -11,14 +11,14 @@ import numpy as np
 from phonoscope.probes.controls import permute_rows
 from phonoscope.probes.frames import FrameVectors, SummedCodes, fit_probe_index, fit_ridge_frames
 from phonoscope.probes.mlp import MlpProbe, fit_mlp, fit_mlp_index
-from phonoscope.probes.solvers import Probe, fit_probe, fit_ridge
+from phonoscope.probes.solvers import Probe, class_weights, fit_probe, fit_ridge
 from phonoscope.probes.tables import Array, ClassTable, ValueTable, count_pairs
-from phonoscope.stats import weighted_pca
+from phonoscope.stats import discriminant_axes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from phonoscope.config.probes import ProbeConfig
+    from phonoscope.config.probes import ClassWeight, ProbeConfig
     from phonoscope.probes.examples import Examples
 
 AnyProbe = Probe | MlpProbe
@@ -52,9 +52,16 @@ class TableInput:
         # once for each code, however many frames there are
         return probe.predict(self.codebook)[self.codes[keep]]
 
-    def reduced(self, train: Examples, dims: int) -> TableInput:
-        mean, axes = weighted_pca(self.codebook, self.table(train).frames, dims)
-        return replace(self, codebook=(self.codebook - mean) @ axes)
+    def discriminants(self, train: Examples, rank: int, class_weight: ClassWeight) -> TableInput:
+        counts, rows = self.table(train).counts, self.codebook.astype(np.float64)
+        seen = counts.sum(axis=0) > 0
+        weights = counts[:, seen] * class_weights(counts.sum(axis=0)[seen], class_weight)
+        mass = weights.sum(axis=1)
+        mean = mass @ rows / mass.sum()
+        scatter = ((rows - mean).T * mass) @ (rows - mean)
+        by_class = weights.sum(axis=0)
+        centres = weights.T @ rows / by_class[:, None] - mean
+        return replace(self, codebook=(rows - mean) @ discriminant_axes(scatter, centres, by_class, rank))
 
     def permuted(self, train: Examples, seed: int) -> TableInput:
         """The same frames, the codebook's rows permuted over the codes that the train frames use."""
@@ -85,9 +92,12 @@ class FrameInput:
         """Indices into `probe.classes`, or for a regression the values, of the frames kept; `keep` is [n]."""
         return np.concatenate([probe.predict(block) for _, block in self.vectors.blocks(keep)])
 
-    def reduced(self, train: Examples, dims: int) -> FrameInput:
-        """The same frames on the first principal components of the train frames; at most `dims`."""
-        return FrameInput(self.vectors.principal_axes(train.kept, dims))
+    def discriminants(self, train: Examples, rank: int, class_weight: ClassWeight) -> FrameInput:
+        """The same frames on the `rank` directions that tell the classes of the train frames apart best."""
+        totals = train.totals()
+        weights = np.zeros(len(totals))
+        weights[totals > 0] = class_weights(totals[totals > 0], class_weight)
+        return FrameInput(self.vectors.discriminants(train.targets, weights, rank))
 
     def means(self, utterances: NDArray[np.integer], count: int) -> Array:
         """The mean vector of each utterance [count, dims]; `utterances` [n] holds that of each frame."""

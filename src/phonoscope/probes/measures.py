@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,16 +13,24 @@ from numpy.typing import NDArray
 from phonoscope.compute import derive_seed
 from phonoscope.config.probes import ProbeConfig
 from phonoscope.probes import controls
-from phonoscope.probes.examples import Examples, Fitted, Fitter, Scores, score
-from phonoscope.probes.information import assign_blocks, linear_log2, mutual_information, online_costs
+from phonoscope.probes.examples import Examples, Fitted, Scores, score
+from phonoscope.probes.information import (
+    Bits,
+    assign_blocks,
+    held_out_bits,
+    linear_log2,
+    null_bits,
+    online_costs,
+    plug_in_bits,
+)
 from phonoscope.probes.inputs import AnyProbe, Input, TableInput
-from phonoscope.probes.scores import Statistics, paired_difference
+from phonoscope.probes.scores import paired_difference
 from phonoscope.probes.tables import Array, count_pairs
-from phonoscope.stats import draw_resamples, interval
+from phonoscope.stats import Interval, ratio_interval
 
 NONE = float("nan")
-BY_CODE = ("permuted", "matched_permuted", "lookup")  # controls that need a table
-CLASSES_ONLY = ("mlp", "pooled")
+BY_CODE = ("permuted", "lookup")  # controls that need a table
+CLASSES_ONLY = ("mlp", "pooled", "rank")  # a regression of one value uses one direction, whatever the dimensions
 
 
 class Measure(NamedTuple):
@@ -51,8 +59,7 @@ class Probing:
         table = isinstance(self.source, TableInput)
         if (name in BY_CODE and not table) or (name in CLASSES_ONLY and not self.examples.classes):
             return
-        kinds = {"permuted": self._permuted, "matched_permuted": self._permuted}
-        kinds |= {"lookup": self._readouts, "majority": self._readouts}
+        kinds = {"permuted": self._permuted, "rank": self._ranks, "lookup": self._readouts, "majority": self._readouts}
         yield from kinds.get(name, self._fitted)(name)
 
     def _fitted(self, name: str) -> Iterator[Measure]:
@@ -66,18 +73,16 @@ class Probing:
         if name == "linear":
             self.linear = result
         converged = result.converged and (reference is None or reference.converged)
-        nulls = _values(reference.statistics) if reference else {}
-        for metric, estimate in self._intervals(result.statistics):
+        nulls = reference.statistics.scores() if reference else {}
+        for metric, estimate in result.statistics.intervals(self.config.confidence).items():
             yield Measure(name, metric, *estimate, nulls.get(metric, NONE), converged)
         wanted = "selectivity" in self.config.measures and name in ("linear", "mlp")
         if wanted and isinstance(source, TableInput) and examples.classes:
-            yield from self._selectivity(name, result, nulls, fit, source)
+            yield from self._selectivity(name, source)
 
-    def _fit(self, name: str, source: Input, train: Examples) -> Fitted:
+    def _fit(self, name: str, source: Input, train: Examples, config: ProbeConfig | None = None) -> Fitted:
         """A fitted probe or network. It predicts indices into the examples' classes; train may lack some of these."""
-        config, seed = self.config, derive_seed(self.seed, "mlp")
-        if name == "matched":
-            source = source.reduced(train, config.matched_dims)
+        config, seed = config or self.config, derive_seed(self.seed, "mlp")
         probe: AnyProbe = source.fit_mlp(train, config, seed) if name == "mlp" else source.fit_linear(train, config)
         column = np.array([train.classes.index(name) for name in probe.classes])
 
@@ -87,22 +92,30 @@ class Probing:
 
         return predict, probe
 
+    def _ranks(self, _: str) -> Iterator[Measure]:
+        """Linear probes that may use one, two, ... directions: those that tell the train frames' classes apart best."""
+
+        def fit(rank: int, source: Input, train: Examples) -> Fitted:
+            return self._fit("linear", source.discriminants(train, rank, self.config.classifier.class_weight), train)
+
+        for rank in self.config.ranks:
+            result = score(self.examples, self.source, partial(fit, rank))
+            for metric, estimate in result.statistics.intervals(self.config.confidence).items():
+                yield Measure(f"rank_{rank}", metric, *estimate, converged=result.converged)
+
     def _permuted(self, name: str) -> Iterator[Measure]:
-        """Mean score over codebooks with permuted rows, which have lost their geometry."""
+        """Mean score over codebooks with permuted rows, which have lost their geometry, and the range over them."""
 
         def fit(draw: int, source: Input, train: Examples) -> Fitted:
-            # the same components and the same draws as the probe that this is the control of
-            reader = source.reduced(train, self.config.matched_dims) if name == "matched_permuted" else source
-            assert isinstance(reader, TableInput)
-            seed = derive_seed(self.control_seed, "permuted", draw)
-            return self._fit("linear", reader.permuted(train, seed), train)
+            assert isinstance(source, TableInput)
+            return self._fit("linear", source.permuted(train, derive_seed(self.control_seed, "permuted", draw)), train)
 
         draws = range(1, self.config.codebook_permutations + 1)
         results = [score(self.examples, self.source, partial(fit, draw)) for draw in draws]
-        values, converged = [_values(result.statistics) for result in results], all(r.converged for r in results)
+        values, converged = [result.statistics.scores() for result in results], all(r.converged for r in results)
         for metric in values[0]:
-            mean = float(np.mean([value[metric] for value in values]))
-            yield Measure(name, metric, mean, converged=converged)
+            scores = [value[metric] for value in values]
+            yield Measure(name, metric, float(np.mean(scores)), min(scores), max(scores), converged=converged)
 
     def _readouts(self, name: str) -> Iterator[Measure]:
         """Scores of the best prediction by code for each metric, or of the one best prediction for all frames."""
@@ -120,69 +133,64 @@ class Probing:
 
         for metric in ("macro_f1", "accuracy") if self.examples.classes else ("r2", "mae"):
             result = score(self.examples, self.source, partial(fit, metric))
-            yield Measure(name, metric, _values(result.statistics)[metric])
+            yield Measure(name, metric, result.statistics.scores()[metric])
 
-    def _intervals(self, statistics: Statistics) -> Iterator[tuple[str, tuple[float, float, float]]]:
-        """Each metric with its percentile interval; paired resamples take in units without frames, to be shared."""
-        bootstrap, values = self.config.bootstrap, _values(statistics)
-        seed = derive_seed(self.config.seed if self.config.paired else self.seed, "bootstrap")
-        rows = statistics if self.config.paired else statistics.select(np.flatnonzero(statistics.frames))
-        draws = rows.scores(draw_resamples(len(rows.frames), bootstrap.samples, seed))
-        for metric, value in values.items():
-            yield metric, interval(value, draws[metric], bootstrap.confidence)
+    def _selectivity(self, name: str, source: TableInput) -> Iterator[Measure]:
+        """Accuracy less that on the control task, a random class for every code (Hewitt and Liang 2019).
 
-    def _selectivity(
-        self, name: str, result: Scores, nulls: Mapping[str, float], fit: Fitter, source: TableInput
-    ) -> Iterator[Measure]:
-        """Accuracy less that on the control task, a random class for every code (Hewitt and Liang 2019)."""
+        Both probes weigh every frame alike, as accuracy does.
+        """
         # drawn by the classes' frequency: nothing but memory of the codes can tell them
         rng, totals = np.random.default_rng(derive_seed(self.seed, "control")), self.examples.totals()
         of_code = rng.choice(len(totals), size=len(source.codebook), p=totals / totals.sum())
         relabelled = replace(self.examples, targets=np.where(self.examples.kept, of_code[source.codes], -1))
         if not relabelled.can_be_scored():  # the codes in training have one class, as those of a collapsed layer may
             return
-        control = score(relabelled, source, fit)
-        present = np.flatnonzero(result.statistics.frames)
-        linear, random = (part.statistics.select(present) for part in (result, control))
-        bootstrap, seed = self.config.bootstrap, derive_seed(self.seed, "bootstrap")
-        estimate = paired_difference(linear, random, "accuracy", bootstrap, seed=seed)
-        null = nulls.get("accuracy", NONE) - _values(control.statistics)["accuracy"]
-        yield Measure(name, "selectivity", *estimate, null, result.converged and control.converged)
-
-
-def _values(statistics: Statistics) -> dict[str, float]:
-    return {metric: float(value[0]) for metric, value in statistics.scores().items()}
+        classifier = self.config.classifier.model_copy(update={"class_weight": "none"})
+        fit = partial(self._fit, name, config=self.config.model_copy(update={"classifier": classifier}))
+        real, control = (score(examples, source, fit) for examples in (self.examples, relabelled))
+        estimate = paired_difference(real.statistics, control.statistics, "accuracy", self.config.confidence)
+        yield Measure(name, "selectivity", *estimate, converged=real.converged and control.converged)
 
 
 def information_measures(examples: Examples, source: TableInput, config: ProbeConfig, seed: int) -> list[Measure]:
-    """Mutual information of code and label in bits, and as a share of the labels' entropy."""
+    """Mutual information of code and label in bits: two estimates, see `probes.information`."""
     keep, shape = examples.kept, (len(source.codebook), len(examples.classes))
     codes, labels, units = source.codes[keep], examples.targets[keep], examples.frame_units()[keep]
-    draws, confidence = config.label_permutations, config.bootstrap.confidence
-    result = mutual_information(codes, labels, units, shape, draws=draws, seed=seed, confidence=confidence)
-    scales = {"mi_bits": 1.0, "mi_share": 1 / result.entropy}
+    utterances = examples.utterances[keep]
+    null = null_bits(codes, labels, utterances, shape, draws=config.label_permutations, seed=seed)
+    corrected = plug_in_bits(count_pairs(codes, labels, shape)) - null
+    held_out: Bits = held_out_bits(codes, labels, units, shape, folds=config.information_folds, seed=seed)
+    bound = ratio_interval(held_out.bits, held_out.frames, confidence=config.confidence)
     return [
-        Measure("table", name, scale * result.value, scale * result.low, scale * result.high, scale * result.null)
-        for name, scale in scales.items()
+        Measure("table", "mi_corrected_bits", corrected, null=null),
+        Measure("table", "mi_held_out_bits", *bound),
+        Measure("table", "mi_held_out_share", *_scaled(bound, 1 / held_out.entropy)),
     ]
 
 
 def description_measures(examples: Examples, source: TableInput, config: ProbeConfig, seed: int) -> list[Measure]:
     """Bits a frame of the online code of the train labels, and how much shorter it is than the uniform code."""
-    bits, counted = _code_length(examples, source, config, seed)
-    resamples = draw_resamples(len(bits), config.bootstrap.samples, derive_seed(seed, "bootstrap"))
-    draws = (resamples @ bits) / (resamples @ counted)
-    value, reference = bits.sum() / counted.sum(), NONE
+    length = ratio_interval(*_code_length(examples, source, config, seed), confidence=config.confidence)
+    reference = NONE
     if config.label_null:
         null, frames = _code_length(examples.permuted(derive_seed(seed, "null")), source, config, seed)
-        reference = null.sum() / frames.sum()
-    uniform, confidence = np.log2(len(examples.classes)), config.bootstrap.confidence
-    length = interval(float(value), draws, confidence)
-    compression = interval(float(uniform / value), uniform / draws, confidence)
+        reference = float(null.sum() / frames.sum())
+    uniform = np.log2(len(examples.classes))
     return [
-        Measure("linear", "mdl_bits", *length, float(reference)),
-        Measure("linear", "mdl_compression", *compression, float(uniform / reference)),
+        Measure("linear", "mdl_bits", *length, reference),
+        Measure("linear", "mdl_compression", *_inverse(length, uniform), float(uniform / reference)),
     ]
+
+
+def _scaled(interval: Interval, factor: float) -> Interval:
+    return Interval(factor * interval.value, factor * interval.low, factor * interval.high)
+
+
+def _inverse(interval: Interval, factor: float) -> Interval:
+    """factor / value, of a positive value; its upper end is infinite where the value's lower end is not positive."""
+    high = factor / interval.low if interval.low > 0 else float("inf")
+    return Interval(factor / interval.value, factor / interval.high, high)
 
 
 def _code_length(examples: Examples, source: TableInput, config: ProbeConfig, seed: int) -> tuple[Array, Array]:

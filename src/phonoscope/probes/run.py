@@ -99,8 +99,8 @@ def run_probes(
 ) -> ProbeResult:
     """Every measure of every task, input and layer.
 
-    Probes see the utterances where `sample` [utterances] is true, mutual information and code length all. The result
-    does not depend on `workers`. Raises `DataError` if no task is posed.
+    Measures are taken on the utterances where `sample` [utterances] is true. The result does not depend on `workers`.
+    Raises `DataError` if no task is posed.
     """
     jobs = list(_jobs(posed, inputs, config))
     if not jobs:
@@ -128,26 +128,25 @@ def _jobs(posed: Sequence[Posed], inputs: CodecInputs, config: ProbeConfig) -> I
 
 
 def _measure(job: _Job, sample: NDArray[np.bool_] | None, config: ProbeConfig) -> Done:
-    task, everyone = job.posed.task, job.posed.examples
+    task, examples = job.posed.task, job.posed.examples
     seed = derive_seed(config.seed, task.name, job.posed.split, job.layer)
-    sampled = everyone if sample is None else everyone.restricted(sample)
-    # an untrained codec has run over the sampled utterances alone
-    informed = sampled if job.input == "untrained" else everyone
+    if sample is not None:
+        examples = examples.restricted(sample)
     measures: list[Measure] = []
     linear = None
     with limit_threads():  # one worker has other BLAS threads than several
         if job.informed and isinstance(job.source, TableInput):
-            measures += information_measures(informed, job.source, config, seed)
+            measures += information_measures(examples, job.source, config, seed)
         if job.probed:
             control_seed = derive_seed(config.seed, task.name, job.layer - 1)
-            probing = Probing(sampled, job.source, config, seed, control_seed)
+            probing = Probing(examples, job.source, config, seed, control_seed)
             for name in ("linear",) if job.input == "untrained" else config.probes:
                 if name != "pooled" or task.of_utterance:
                     measures += probing.measures(name)
             linear = probing.linear
             described = "mdl" in config.measures and not task.values and job.posed.split == "utterances"
             if described and isinstance(job.source, TableInput):
-                measures += description_measures(informed, job.source, config, seed)
+                measures += description_measures(examples, job.source, config, seed)
     return measures, linear
 
 

@@ -7,10 +7,11 @@
 | split | held-out units: utterances, speakers or texts |
 | input | layer, cumulative, latent, untrained, codes |
 | layer | RVQ layer from 1; 0 for the latent |
-| probe | linear, matched, mlp, pooled; controls: permuted, matched_permuted, lookup, majority; table: no probe |
-| measure | macro_f1, accuracy, r2, mae, selectivity, mi_bits, mi_share, mdl_bits, mdl_compression; see docs/probes.md |
+| probe | linear, rank_<r>, mlp, pooled; controls: permuted, lookup, majority; table: no probe |
+| measure | macro_f1, accuracy, r2, mae, selectivity; mi_corrected_bits, mi_held_out_bits, mi_held_out_share; |
+| | mdl_bits, mdl_compression: see docs/probes.md |
 | value | the number |
-| low, high | its confidence interval; empty for controls |
+| low, high | its confidence interval; the range over draws of a permuted codebook; else empty |
 | null | the same measure on labels permuted between units (utterances or speakers); empty where it was not asked for |
 | converged | true or false: whether the fits behind this row converged |
 """

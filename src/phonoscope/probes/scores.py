@@ -1,7 +1,7 @@
 """Scores and their intervals from per-utterance sums.
 
-The unit of resampling is the utterance: its frames are far from independent. Every score is a function of sums over
-utterances, so a bootstrap resample is a vector of utterance multiplicities and all resamples are one matrix product.
+Every score is a function of sums over utterances (or speakers), whose frames are far from independent. So the score
+without one of them, which the jackknife needs, is the function of the sums less its part.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from phonoscope.config.probes import BootstrapConfig
 from phonoscope.errors import DataError
 from phonoscope.probes.tables import Array, count_pairs
-from phonoscope.stats import Interval, draw_resamples, interval
+from phonoscope.stats import Interval, Scale, jackknife
+
+SCALES: dict[str, Scale] = {"r2": "unexplained"}  # on which the interval of a score is made; the others are linear
 
 
 class _ByUtterance:
@@ -27,6 +28,36 @@ class _ByUtterance:
     def select(self, rows: NDArray[np.integer]) -> Self:
         """Some utterances."""
         return type(self)(*(array[rows] for array in vars(self).values()))
+
+    def whole(self) -> Self:
+        """The sum over utterances, as the one row of a table."""
+        return type(self)(*(array.sum(axis=0, keepdims=True) for array in vars(self).values()))
+
+    def without_each(self) -> Self:
+        """The sums over all utterances but one: a row for each that has frames."""
+        there = self.select(np.flatnonzero(self.frames))
+        return type(self)(*(array.sum(axis=0) - array for array in vars(there).values()))
+
+    @property
+    def frames(self) -> NDArray[np.int64]:
+        """Frames by utterance."""
+        raise NotImplementedError
+
+    def row_scores(self) -> dict[str, Array]:
+        """The scores of every row by itself, [rows] each."""
+        raise NotImplementedError
+
+    def scores(self) -> dict[str, float]:
+        """The scores of all utterances together."""
+        return {metric: float(value[0]) for metric, value in self.whole().row_scores().items()}
+
+    def intervals(self, confidence: float) -> dict[str, Interval]:
+        """The scores with their jackknife intervals over utterances that have frames."""
+        left_out = self.without_each().row_scores()
+        return {
+            metric: jackknife(value, left_out[metric], confidence, SCALES.get(metric, "linear"))
+            for metric, value in self.scores().items()
+        }
 
 
 @dataclass(frozen=True)
@@ -51,15 +82,15 @@ class ClassStatistics(_ByUtterance):
         """Frames by utterance."""
         return self.true.sum(axis=1)
 
-    def scores(self, multiplicity: Array | None = None) -> dict[str, Array]:
-        """`macro_f1` and `accuracy` of each resample; `multiplicity` is [resamples, utterances], default one of each.
+    def row_scores(self) -> dict[str, Array]:
+        """`macro_f1` and `accuracy` of each row.
 
         As scikit-learn's `f1_score(average="macro", zero_division=0)` on the frames: the mean over classes that are
         labelled or predicted there.
         """
-        true, predicted, correct = (_resample(part, multiplicity) for part in (self.true, self.predicted, self.correct))
+        true, predicted, correct = self.true, self.predicted, self.correct
         present = true + predicted > 0
-        f1 = np.divide(2 * correct, true + predicted, out=np.zeros_like(correct), where=present)
+        f1 = np.divide(2 * correct, true + predicted, out=np.zeros(correct.shape), where=present)
         return {
             "macro_f1": f1.sum(axis=1) / np.maximum(present.sum(axis=1), 1),
             "accuracy": correct.sum(axis=1) / np.maximum(true.sum(axis=1), 1),
@@ -94,56 +125,43 @@ class ValueStatistics(_ByUtterance):
         """Frames by utterance."""
         return self.count
 
-    def scores(self, multiplicity: Array | None = None) -> dict[str, Array]:
-        """`r2` and `mae` of each resample; `multiplicity` is [resamples, utterances], default one of each.
+    def row_scores(self) -> dict[str, Array]:
+        """`r2` and `mae` of each row.
 
-        R2 of a constant target is 1 if predicted without error, else 0, as in scikit-learn's `r2_score`. A resample
-        without a frame scores NaN.
+        R2 of a constant target is 1 if predicted without error, else 0, as in scikit-learn's `r2_score`. A row without
+        a frame scores NaN.
         """
-        count, total, squares, absolute, squared = (
-            _resample(part[:, None], multiplicity)[:, 0]
-            for part in (self.count, self.total, self.squares, self.absolute_error, self.squared_error)
-        )
+        count, squared = self.count, self.squared_error
         with np.errstate(divide="ignore", invalid="ignore"):
-            spread = squares - total**2 / count  # no digits are lost, since the values are about their mean
+            spread = self.squares - self.total**2 / count  # no digits are lost, since the values are about their mean
             r2 = np.where(spread > 0, 1 - squared / spread, np.where(squared > 0, 0.0, 1.0))
-            return {"r2": np.where(count > 0, r2, np.nan), "mae": absolute / count}
+            return {"r2": np.where(count > 0, r2, np.nan), "mae": self.absolute_error / count}
 
 
 Statistics = ClassStatistics | ValueStatistics
 
 
-def _resample(part: NDArray[Any], multiplicity: Array | None) -> Array:
-    """[utterances, k] -> [resamples, k]."""
-    return part.sum(axis=0, dtype=np.float64)[None] if multiplicity is None else multiplicity @ part
-
-
-def _paired(
-    first: Statistics, second: Statistics, metric: str, config: BootstrapConfig, seed: int
-) -> list[tuple[Array, Array]]:
-    """The value [1] and the draws [samples] of both, from the same resamples."""
-    sizes = len(first.frames), len(second.frames)
-    if sizes[0] != sizes[1]:
-        raise DataError(f"a paired comparison needs the same utterances; there are {sizes[0]} and {sizes[1]}")
-    resamples = draw_resamples(sizes[0], config.samples, seed)
-    return [(part.scores()[metric], part.scores(resamples)[metric]) for part in (first, second)]
-
-
-def paired_difference(
-    first: Statistics, second: Statistics, metric: str, config: BootstrapConfig, *, seed: int = 0
-) -> Interval:
-    """`first - second` in a metric, both resampled with the same utterances (same order, e.g. two codecs' eval set).
+def paired_difference(first: Statistics, second: Statistics, metric: str, confidence: float) -> Interval:
+    """`first - second` in a metric, without the same utterances (same order, e.g. two codecs' eval set).
 
     Raises `DataError` if the number of utterances differs.
     """
-    (a, draws_a), (b, draws_b) = _paired(first, second, metric, config, seed)
-    return interval(float(a[0] - b[0]), draws_a - draws_b, config.confidence)
+    (a, without_a), (b, without_b) = _paired(first, second, metric)
+    return jackknife(a - b, without_a - without_b, confidence)
 
 
-def paired_ratio(
-    first: Statistics, second: Statistics, metric: str, config: BootstrapConfig, *, seed: int = 0
-) -> Interval:
-    """As `paired_difference`: `first / second` in a metric; infinite where `second` scores 0."""
-    (a, draws_a), (b, draws_b) = _paired(first, second, metric, config, seed)
+def paired_ratio(first: Statistics, second: Statistics, metric: str, confidence: float) -> Interval:
+    """As `paired_difference`: `first / second` in a metric, on a log scale. Both score above 0."""
+    (a, without_a), (b, without_b) = _paired(first, second, metric)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return interval(float((a / b)[0]), draws_a / draws_b, config.confidence)
+        return jackknife(a / b, without_a / without_b, confidence, "log")
+
+
+def _paired(first: Statistics, second: Statistics, metric: str) -> list[tuple[float, Array]]:
+    """The score of both, and their scores without each utterance that has frames."""
+    if not np.array_equal(first.frames > 0, second.frames > 0):
+        raise DataError(
+            f"a paired comparison needs the same utterances; there are {np.count_nonzero(first.frames)} and "
+            f"{np.count_nonzero(second.frames)}, or others"
+        )
+    return [(part.scores()[metric], part.without_each().row_scores()[metric]) for part in (first, second)]

@@ -93,12 +93,14 @@ def _by_phone(class_of: Callable[[str], str]) -> Callable[[Frames, Manifest], Ta
 
 
 def _by_utterance(column: str) -> Callable[[Frames, Manifest], Targets]:
-    """The class is a column of the manifest; utterances with an empty entry are left out."""
+    """The class is a column of the manifest; frames of silence, and utterances with an empty entry, are left out."""
 
     def read(frames: Frames, manifest: Manifest) -> Targets:
         values = np.asarray(manifest[column], dtype=str)
         names, index = np.unique(values, return_inverse=True)
-        return np.where(values == "", -1, index)[frames.utterances], names.tolist()
+        # silence would count as errors, and most of it is the same for all speakers
+        silent = np.array([phone == SILENCE for phone in frames.phone_names] + [False])[frames.phones]
+        return np.where(silent, -1, np.where(values == "", -1, index)[frames.utterances]), names.tolist()
 
     return read
 

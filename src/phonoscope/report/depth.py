@@ -23,15 +23,16 @@ INPUT_LOOKS = {
 }
 PROBES: Mapping[str, Any] = {"linear": ("linear", "-"), "mlp": ("MLP", (0, (3, 1.5)))}  # name, line
 CONTROLS = (
-    ("mi_bits", "table", "mutual information in bits"),
+    ("mi_held_out_bits", "table", "bits saved on held-out frames"),
     ("mdl_compression", "linear", "compression by the online code"),
     ("selectivity", "linear", "selectivity of the linear probe"),
     ("selectivity", "mlp", "selectivity with one hidden layer"),
 )
 MEASURES = {  # names in the table, where they differ
     "macro_f1": "macro-F1",
-    "mi_bits": "mutual information, bits",
-    "mi_share": "mutual information, share of entropy",
+    "mi_corrected_bits": "mutual information less that of permuted segments, bits",
+    "mi_held_out_bits": "mutual information, lower bound on held-out frames, bits",
+    "mi_held_out_share": "the same as a share of entropy",
     "mdl_bits": "online code, bits a frame",
     "mdl_compression": "compression",
 }
@@ -73,7 +74,7 @@ def draw(scores: pd.DataFrame, classes: pd.DataFrame, confusion: pd.DataFrame) -
 @style()
 def draw_information(table: pd.DataFrame) -> Figure | None:
     """Mutual information as a share of the labels' entropy: a heat map a codec, tasks by layers; None without any."""
-    rows = table[(table["measure"] == "mi_share") & (table["input"] == "layer")]
+    rows = table[(table["measure"] == "mi_held_out_share") & (table["input"] == "layer")]
     if rows.empty:
         return None
     tasks, top = rows["task"].unique(), max(float(rows["value"].max()), 0.01)
@@ -82,7 +83,7 @@ def draw_information(table: pd.DataFrame) -> Figure | None:
         shares = rows[rows["codec"] == codec].pivot_table(index="task", columns="layer", values="value", sort=False)
         _heat(axes, shares.reindex(index=tasks).sort_index(axis=1), top)
     _colour_bar(figure, "share of the labels' entropy")
-    add_title(figure, "Mutual information of codes and labels, its bias removed")
+    add_title(figure, "Mutual information of codes and labels, lower bound on held-out frames")
     return figure
 
 

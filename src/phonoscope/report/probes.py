@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 
 from phonoscope.drawing import GREY, UNDISTILLED, codec_looks, new_figure, style
 from phonoscope.errors import DataError
+from phonoscope.probes.scores import paired_difference, paired_ratio
 from phonoscope.report.figures import Looks, add_title, beside, keys
 from phonoscope.report.markdown import markdown, number, page, with_interval
 from phonoscope.report.verdict import Estimate, judge, verdict_frame, verdict_markdown
-from phonoscope.stats import draw_resamples, interval
+from phonoscope.stats import Interval, Scale, jackknife
 
 if TYPE_CHECKING:
-    from phonoscope.probes.scores import Statistics
     from phonoscope.probes.store import TaskResult
 
 CONTROLS = ("permuted", "lookup", "majority")
 COLUMNS = ("codec", "layer", "task", "probe", "measure", "value", "low", "high", *CONTROLS, "converged")
-MATCHED = "matched"  # probes on codebook rows reduced to a common number of dimensions
+RANK = "rank_"  # probes that may use some directions only, by their number
 MEASURES = {"macro_f1": "macro-F1", "accuracy": "accuracy", "mae": "MAE", "r2": "R²"}
 LABELS = {**MEASURES, "accuracy": "accuracy (share of frames)", "mae": "MAE in Hz (lower is better)"}
 TITLES = {"pitch": "Pitch (F0 of voiced frames)"}
@@ -34,7 +34,8 @@ RATIO = 1.1  # a distilled codec's score over its undistilled version's that cou
 PLATEAU, SHARP, LOW_R2 = 0.9, 2.0, 0.1
 """Bounds of the study's expectations: deep layers over the best one; layer 1 over the next; R2 that is low."""
 DISTILLATION = ["codec", "task", "measure", "layer", "distilled", "undistilled", "ratio", "ratio_low", "ratio_high"]
-DISTILLATION += ["p_over_1_1", "difference", "difference_low", "difference_high"]
+DISTILLATION += ["difference", "difference_low", "difference_high"]
+Results = Mapping[tuple[str, str], "TaskResult"]  # by codec and task
 
 
 class Score(NamedTuple):
@@ -43,6 +44,26 @@ class Score(NamedTuple):
     layer: int
     estimate: Estimate
     majority: float
+
+
+class Layers(NamedTuple):
+    """Scores of a codec's layers on the same utterances, for intervals of anything that is computed from them."""
+
+    values: NDArray[np.float64]  # [layers]
+    left_out: NDArray[np.float64]  # without each utterance [utterances, layers]
+
+    @classmethod
+    def of(cls, result: TaskResult, measure: str) -> Layers:
+        """The scores in one measure."""
+        left_out = [each.without_each().row_scores()[measure] for each in result.statistics]
+        return cls(np.array([each.scores()[measure] for each in result.statistics]), np.stack(left_out, axis=1))
+
+    def estimate(
+        self, of: Callable[[NDArray[np.float64]], NDArray[np.float64]], confidence: float, scale: Scale = "linear"
+    ) -> Estimate:
+        """A function of the layers' scores [..., layers] with its jackknife interval."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return Estimate(*jackknife(float(of(self.values)), of(self.left_out), confidence, scale))
 
 
 def table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -58,11 +79,9 @@ def table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def _controlled(rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows[(rows["input"] == "layer") & rows["measure"].isin(MEASURES)]
     place = ["layer", "task", "measure"]
-    values, parts = rows.pivot(index=place, columns="probe", values="value"), []
-    for probe, permuted in (("linear", "permuted"), (MATCHED, "matched_permuted")):
-        controls = values.reindex(columns=[permuted, *CONTROLS[1:]]).set_axis(CONTROLS, axis=1)
-        parts.append(rows[rows["probe"] == probe].join(controls, on=place))
-    return pd.concat(parts, ignore_index=True)
+    controls = rows.pivot(index=place, columns="probe", values="value").reindex(columns=list(CONTROLS))
+    fitted = rows[(rows["probe"] == "linear") | rows["probe"].str.startswith(RANK)]
+    return fitted.join(controls, on=place)
 
 
 def headline_measure(task: str) -> str:
@@ -83,50 +102,64 @@ def best(layers: Sequence[Score], measure: str) -> Score:
     return (min if measure == "mae" else max)(layers, key=lambda score: score.estimate.value)
 
 
-def verdicts(rows: pd.DataFrame, distilled: pd.DataFrame) -> pd.DataFrame:
+def verdicts(rows: pd.DataFrame, results: Results, distilled: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """Claims about the probes, judged: claim, codec, layer, value, low, high, bound, verdict.
 
-    The expectations are those of Denn and Aralikatti (2026), "Expected Results". A difference or ratio of two layers
-    has the widest interval that the layers' own intervals allow. `rows` is from `table`, `distilled` from
+    The expectations are those of Denn and Aralikatti (2026), "Expected Results". Layers are compared on the same
+    utterances; "best layer" is chosen anew without each of them. `rows` is from `table`, `distilled` from
     `distillation`.
     """
     expected, informed = [], []
-    for codec, task in rows[["codec", "task"]].drop_duplicates().itertuples(index=False):
+    for (codec, task), result in results.items():
         measure = headline_measure(task)
-        layers, name = scores(rows, codec, task, measure), f"{task} {MEASURES[measure]}"
-        expected += [{**row, "codec": codec} for row in _expected(codec, task, name, layers)]
-        top, constant = best(layers, measure), "training mean" if task == "pitch" else "majority class"
+        shown, name = scores(rows, codec, task, measure), f"{task} {MEASURES[measure]}"
+        layers = Layers.of(result, measure)
+        expected += [{**row, "codec": codec} for row in _expected(codec, task, name, layers, confidence)]
+        top, constant = best(shown, measure), "training mean" if task == "pitch" else "majority class"
         claim = f"{name}: best layer above the {constant}"
-        informed.append(judge(claim, top.estimate, top.majority, codec=codec, layer=top.layer))
+        highest = layers.estimate(_highest, confidence, "unexplained" if task == "pitch" else "linear")
+        informed.append(judge(claim, highest, top.majority, codec=codec, layer=top.layer))
     return verdict_frame([*_distilled(distilled), *expected, *informed], "codec", "layer")
 
 
-def _expected(codec: str, task: str, name: str, layers: list[Score]) -> Iterator[dict[str, Any]]:
+def _expected(codec: str, task: str, name: str, layers: Layers, confidence: float) -> Iterator[dict[str, Any]]:
     """The study's expectations of EnCodec and SpeechTokenizer."""
-    top, first = best(layers, headline_measure(task)), layers[0]
-    half, quarter = max(len(layers) // 2, 1), -(-len(layers) // 4)
+    values = layers.values
+    half, quarter = max(len(values) // 2, 1), -(-len(values) // 4)
+
+    def row(
+        claim: str,
+        of: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+        bound: float,
+        place: int,
+        scale: Scale = "linear",
+        *,
+        above: bool = True,
+    ) -> dict[str, Any]:
+        estimate = layers.estimate(of, confidence, scale)
+        return judge(f"{name}: {claim}", estimate, bound, above=above, layer=place + 1)
+
     if (codec, task) == ("encodec", "phone"):
         if half > 1:
-            rise = _highest(layers[1:half]).minus(first.estimate)
-            yield judge(f"{name}: rises after layer 1", rise, 0.0, layer=best(layers[1:half], "macro_f1").layer)
-        deep = Estimate(*np.mean([score.estimate for score in layers[half:] or layers], axis=0))
-        claim = f"{name}: plateau (mean beyond layer {half} over the best layer)"
-        yield judge(claim, deep.over(_highest(layers)), PLATEAU, layer=top.layer)
-    if (codec, task) == ("speechtokenizer", "phone") and len(layers) > 1:
-        second = best(layers[1:], "macro_f1")
-        claim = f"{name}: sharp rise at layer 1 (over the best other layer)"
-        yield judge(claim, first.estimate.over(second.estimate), SHARP, layer=second.layer)
-    if task == "speaker" and codec in ("encodec", "speechtokenizer") and len(layers) > quarter:
-        late = _highest(layers[quarter:]).minus(_highest(layers[:quarter]))
-        claim = f"{name}: stronger beyond layer {quarter} (best later layer minus best earlier one)"
-        yield judge(claim, late, 0.0, layer=best(layers[quarter:], "macro_f1").layer)
+            rise = 1 + int(values[1:half].argmax())
+            yield row("rises after layer 1", lambda v: _highest(v[..., 1:half]) - v[..., 0], 0.0, rise)
+        deep = slice(half if half < len(values) else 0, None)
+        claim = f"plateau (mean beyond layer {half} over the best layer)"
+        yield row(claim, lambda v: v[..., deep].mean(axis=-1) / _highest(v), PLATEAU, int(values.argmax()), "log")
+    if (codec, task) == ("speechtokenizer", "phone") and len(values) > 1:
+        second = 1 + int(values[1:].argmax())
+        claim = "sharp rise at layer 1 (over the best other layer)"
+        yield row(claim, lambda v: v[..., 0] / _highest(v[..., 1:]), SHARP, second, "log")
+    if task == "speaker" and codec in ("encodec", "speechtokenizer") and len(values) > quarter:
+        late = quarter + int(values[quarter:].argmax())
+        claim = f"stronger beyond layer {quarter} (best later layer minus best earlier one)"
+        yield row(claim, lambda v: _highest(v[..., quarter:]) - _highest(v[..., :quarter]), 0.0, late)
     if task == "pitch" and codec in ("encodec", "speechtokenizer"):
-        yield judge(f"{name}: low in all layers", _highest(layers), LOW_R2, above=False, layer=top.layer)
+        yield row("low in all layers", _highest, LOW_R2, int(values.argmax()), "unexplained", above=False)
 
 
-def _highest(layers: Sequence[Score]) -> Estimate:
-    """The largest value of some layers, with the largest lower and upper limit."""
-    return Estimate(*np.max([score.estimate for score in layers], axis=0))
+def _highest(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values.max(axis=-1)
 
 
 def _distilled(distilled: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -146,14 +179,12 @@ def _distilled(distilled: pd.DataFrame) -> Iterator[dict[str, Any]]:
             yield judge(claim, ratio, RATIO, above=above, **place)
 
 
-def distillation(
-    results: Mapping[tuple[str, str], TaskResult], *, samples: int, confidence: float, seed: int
-) -> pd.DataFrame:
+def distillation(results: Results, confidence: float) -> pd.DataFrame:
     """Scores of each layer of a distilled codec against its undistilled version, `<name>_undistilled`.
 
-    Ratio and difference have paired percentile intervals: both codecs are scored on the same resamples of utterances.
-    `p_over_1_1` is the share of resamples whose ratio exceeds 1.1. R2 has no ratio (NaN), as it can be negative, nor
-    has a score whose undistilled value is 0. Raises `DataError` if the codecs were probed on different utterances.
+    Ratio and difference have paired intervals: both codecs are scored without the same utterances. R2 has no ratio
+    (NaN), as it can be negative, nor has a score whose undistilled value is 0. Raises `DataError` if the codecs were
+    probed on different utterances.
     """
     rows = []
     for (codec, task), first in results.items():
@@ -162,34 +193,20 @@ def distillation(
             continue
         if first.utterances != second.utterances:
             raise DataError(f"{codec} and {codec}{UNDISTILLED} were probed on different utterances")
-        resamples = draw_resamples(len(first.utterances), samples, seed)
-        for layer, both in enumerate(zip(first.statistics, second.statistics, strict=False), start=1):
-            place = {"codec": codec, "task": task, "layer": layer}
-            rows += [place | row for row in _paired(*both, resamples, confidence)]
+        for layer, (one, other) in enumerate(zip(first.statistics, second.statistics, strict=False), start=1):
+            values, other_values = one.scores(), other.scores()
+            for measure, value in values.items():
+                row = {"codec": codec, "task": task, "layer": layer, "measure": measure}
+                row |= {"distilled": value, "undistilled": other_values[measure]}
+                row |= _columns_of("difference", paired_difference(one, other, measure, confidence))
+                if measure != "r2" and value > 0 and other_values[measure] > 0:
+                    row |= _columns_of("ratio", paired_ratio(one, other, measure, confidence))
+                rows.append(row)
     return pd.DataFrame(rows, columns=DISTILLATION)
 
 
-def _paired(
-    distilled: Statistics, undistilled: Statistics, resamples: NDArray[np.float64], confidence: float
-) -> Iterator[dict[str, Any]]:
-    """One row a measure; `resamples` is [samples, utterances]."""
-    values, other_values = distilled.scores(), undistilled.scores()
-    draws, other_draws = distilled.scores(resamples), undistilled.scores(resamples)
-
-    def bounds(name: str, value: float, draws: NDArray[np.float64]) -> dict[str, float]:
-        return dict(zip((name, f"{name}_low", f"{name}_high"), interval(value, draws, confidence), strict=True))
-
-    for measure in values:
-        first, second = float(values[measure][0]), float(other_values[measure][0])
-        row = {"measure": measure, "distilled": first, "undistilled": second}
-        row |= bounds("difference", first - second, draws[measure] - other_draws[measure])
-        if measure != "r2" and second > 0:
-            # a resample of few utterances can score 0 without distillation: it has no ratio
-            with np.errstate(divide="ignore", invalid="ignore"):
-                ratios = draws[measure] / other_draws[measure]
-            ratios = ratios[np.isfinite(ratios)]
-            row |= bounds("ratio", first / second, ratios) | {"p_over_1_1": float((ratios > RATIO).mean())}
-        yield row
+def _columns_of(name: str, interval: Interval) -> dict[str, float]:
+    return dict(zip((name, f"{name}_low", f"{name}_high"), interval, strict=True))
 
 
 def markdown_tables(rows: pd.DataFrame, judged: pd.DataFrame) -> str:
@@ -232,29 +249,26 @@ def _layers(columns: Mapping[str, Mapping[int, str]]) -> str:
 
 
 @style()
-def draw(
-    rows: pd.DataFrame, task: str, *, dims: Mapping[str, int], matched_dims: int, confidence: float, utterances: int
-) -> Figure:
-    """Two panels, one a measure; below them, where the table has them, the probes on rows of `matched_dims` dimensions.
+def draw(rows: pd.DataFrame, task: str, *, dims: Mapping[str, int], confidence: float, utterances: int) -> Figure:
+    """Two panels, one a measure; below them the scores of layer 1 against the number of directions that a probe uses.
 
     `rows` is from `table`, with at least one row of `task`. `dims` is each codec's effective dimension: the number of
     independent directions that its codebook rows span. It stands in the legend, since scores measure that too.
     """
     rows = rows[rows["task"] == task]
-    probes = [probe for probe in ("linear", MATCHED) if (rows["probe"] == probe).any()]
+    ranked = bool(rows["probe"].str.startswith(RANK).any())
     measures, looks = rows["measure"].unique(), codec_looks(list(dict.fromkeys(rows["codec"])))
-    figure = new_figure(10.5, 0.9 + 3.1 * len(probes))
-    panels = figure.subplots(len(probes), len(measures), sharex=True, sharey="col", squeeze=False)
-    for line, probe in zip(panels, probes, strict=True):
-        for axes, measure in zip(line, measures, strict=True):
-            _draw_panel(axes, rows[(rows["probe"] == probe) & (rows["measure"] == measure)], looks)
-            axes.set_ylabel(LABELS[measure])
-            reduced = f"rows reduced by PCA to {matched_dims} dimensions"
-            axes.set_title(reduced if probe == MATCHED else "rows as they are", loc="left")
-    for axes in panels[-1]:
-        axes.set_xlabel("RVQ layer")
+    figure = new_figure(10.5, 4.0 + 3.1 * ranked)
+    panels = figure.subplots(1 + ranked, len(measures), sharey="col", squeeze=False)
+    for column, measure in enumerate(measures):
+        part = rows[rows["measure"] == measure]
+        _draw_panel(panels[0, column], part[part["probe"] == "linear"], looks)
+        panels[0, column].set(xlabel="RVQ layer", ylabel=LABELS[measure])
+        if ranked:
+            _draw_ranks(panels[1, column], part[part["layer"] == part["layer"].min()], looks, dims)
+            panels[1, column].set(xlabel="directions that the probe uses, layer 1", ylabel=LABELS[measure])
     add_title(figure, f"{TITLES.get(task, task.capitalize())} decodability by RVQ layer")
-    whisker = f"{100 * confidence:g} % interval,\nbootstrap over {utterances} utterances"
+    whisker = f"{100 * confidence:g} % interval,\njackknife over {utterances} utterances"
     entries = {f"{codec.replace('_', ' ')} (D = {dims[codec]})": look for codec, look in looks.items()} | {
         whisker: {"marker": "|", "linestyle": "", "markersize": 9},
         "lookup (table read-out)": {"linestyle": ":", "linewidth": 0.9},
@@ -264,6 +278,24 @@ def draw(
     title = "codec (D: effective dimension of its rows)"
     figure.legend(handles=keys(entries), loc="outside right upper", title=title, alignment="left", handlelength=3)
     return figure
+
+
+def _draw_ranks(axes: Axes, rows: pd.DataFrame, looks: Looks, dims: Mapping[str, int]) -> None:
+    """Scores against the number of directions, on a log scale; the last point of a codec uses all of them."""
+    ranked = rows[rows["probe"].str.startswith(RANK)]
+    ranks = ranked["probe"].str.removeprefix(RANK).astype(int)
+    last = max(int(ranks.max()), *(dims[codec] for codec in looks))
+    for codec, look in looks.items():
+        part = ranked[ranked["codec"] == codec].assign(rank=ranks).sort_values("rank")
+        part = part[part["rank"] <= dims[codec]]
+        whole = rows[(rows["codec"] == codec) & (rows["probe"] == "linear")].assign(rank=dims[codec])
+        part = pd.concat([part, whole])
+        axes.vlines(part["rank"], part["low"], part["high"], color=look["color"], linewidth=1.2, zorder=2)
+        axes.plot(part["rank"], part["value"], label=codec, zorder=2.5, **look)
+    ticks = [2**power for power in range(last.bit_length() + 1) if 2**power <= last]
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, map(str, ticks))
+    axes.minorticks_off()
 
 
 def _draw_panel(axes: Axes, rows: pd.DataFrame, looks: Looks) -> None:

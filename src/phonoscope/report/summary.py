@@ -14,12 +14,12 @@ VQ_METRICS = ("accuracy", "perplexity_train", "perplexity_eval", "active_codes_e
 SAE_METRICS = ("fvu", "l0", "dead_share", "ce_recovered", "wer_clean", "wer_sae")
 CODEC_METRICS = ("bitrate_bps", "si_sdr_db", "mel_distance_db", "stoi")
 DEPTH_METRICS = {  # input and measure: of layer 1 where the name says so, else of the last layer
-    "phone_mi_bits_layer_1": ("layer", "mi_bits"),
+    "phone_mi_held_out_bits_layer_1": ("layer", "mi_held_out_bits"),
     "phone_mdl_compression_layer_1": ("layer", "mdl_compression"),
     "phone_selectivity_layer_1": ("layer", "selectivity"),
     "phone_macro_f1_cumulative": ("cumulative", "macro_f1"),
     "phone_macro_f1_latent": ("latent", "macro_f1"),
-    "phone_mi_bits_untrained_layer_1": ("untrained", "mi_bits"),
+    "phone_mi_held_out_bits_untrained_layer_1": ("untrained", "mi_held_out_bits"),
 }
 
 
@@ -49,9 +49,9 @@ def probe_headline(table: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]
 
 
 def distillation_headline(distilled: pd.DataFrame) -> dict[str, float]:
-    """Ratios of macro-F1 at RVQ layer 1: `<codec>_<task>_ratio`, with the ends `_low`, `_high` and `_p_over_1_1`."""
+    """Ratios of macro-F1 at RVQ layer 1: `<codec>_<task>_ratio`, with the ends `_low` and `_high`."""
     rows = distilled[(distilled["layer"] == 1) & (distilled["measure"] == "macro_f1") & distilled["ratio"].notna()]
-    columns = {"ratio": "", "ratio_low": "_low", "ratio_high": "_high", "p_over_1_1": "_p_over_1_1"}
+    columns = {"ratio": "", "ratio_low": "_low", "ratio_high": "_high"}
     return {
         f"{row['codec']}_{row['task']}_ratio{suffix}": float(row[column])
         for row in rows.to_dict("records")
