@@ -2,12 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy import stats
+from numpy.typing import NDArray
+from scipy.stats import norm
 
 from phonoscope.config.encoders import EncoderConfig
 from phonoscope.encoders import AudioEncoder
 from phonoscope.encoders.measures import behaviour, gradient_share, macs, peak_kept, sizes
-from phonoscope.encoders.study import build, compare, reduce_dims, seed_interval
+from phonoscope.encoders.study import accuracy, build, compare, reduce_dims
 
 CONFIG = EncoderConfig(embed_dim=8)
 
@@ -45,20 +46,35 @@ def test_codebooks_of_too_many_dims_keep_what_varies_most() -> None:
     assert reduce_dims(books, 16)[0] is books[0]
 
 
-def test_the_interval_over_seeds_is_students() -> None:
-    values = [0.7, 0.75, 0.83]
-    mean, low, high = seed_interval(values)
-    half = stats.t.ppf(0.975, 2) * np.std(values, ddof=1) / np.sqrt(3)
-    assert (mean, low, high) == pytest.approx((np.mean(values), np.mean(values) - half, np.mean(values) + half))
-    assert seed_interval([0.5, 0.5]) == (0.5, 0.5, 0.5)
+def hits(right: dict[str, NDArray[np.int64]], windows: int = 4) -> pd.DataFrame:
+    """Rows of `hits_table` from right answers by encoder, [seeds, utterances], of so many windows an utterance."""
+    rows = [
+        (encoder, seed, "word", f"u{unit}", windows, int(value))
+        for encoder, table in right.items()
+        for (seed, unit), value in np.ndenumerate(table)
+    ]
+    return pd.DataFrame(rows, columns=["encoder", "seed", "task", "utterance", "windows", "right"])
 
 
-def test_an_arm_is_compared_seed_by_seed() -> None:
-    rows = [("codes", 0, 0.6), ("codes", 1, 0.8), ("arm", 1, 0.9), ("arm", 0, 0.7)]
-    scores = pd.DataFrame(rows, columns=["encoder", "seed", "value"]).assign(metric="accuracy_word")
-    found = compare(scores, "arm", "accuracy_word")
-    assert found["difference"] == pytest.approx(0.1)
-    assert (found["ci_low"], found["ci_high"]) == pytest.approx((0.1, 0.1))  # paired: both seeds gain the same
+def test_an_arm_is_compared_on_the_same_seeds_and_utterances() -> None:
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 4, (3, 20))
+    row = compare(hits({"codes": codes, "arm": codes + 1}), "arm", "word")
+    assert (row["difference"], row["low"], row["high"]) == pytest.approx((0.25, 0.25, 0.25))
+    assert (row["value"], row["reference"]) == pytest.approx((codes.mean() / 4 + 0.25, codes.mean() / 4))
+    assert (row["n"], row["runs"]) == (20, 3)
+
+
+def test_the_interval_holds_for_other_trainings_and_other_utterances() -> None:
+    """Both vary: an interval over either alone covers the truth far too rarely."""
+    rng, covered, trials = np.random.default_rng(0), 0, 300
+    for _ in range(trials):
+        skill, ease = rng.normal(0, 0.4, (3, 1)), rng.normal(0.3, 0.8, (1, 40))
+        truth = norm.cdf(0.3 / np.sqrt(1 + 0.4**2 + 0.8**2))
+        right = rng.binomial(4, norm.cdf(skill + ease))
+        interval = accuracy(hits({"codes": right}), "codes", "word")
+        covered += interval.low <= truth <= interval.high
+    assert 0.92 <= covered / trials <= 0.99
 
 
 def test_sizes_are_the_documents_and_multiply_adds_those_of_the_layers() -> None:

@@ -14,7 +14,7 @@ SIZES = pd.DataFrame(
 BEHAVIOUR = {"gradient_tensors": 19.0, "tensors": 19.0, "peak_kept_max": 1.0, "peak_kept_mean": 0.1}
 DIFFERENCES = pd.DataFrame(
     [("mel", "accuracy_word", 0.2, 0.1, 0.3), ("scrambled", "accuracy_word", 0.0, -0.1, 0.1)],
-    columns=["encoder", "metric", "difference", "ci_low", "ci_high"],
+    columns=["encoder", "metric", "difference", "low", "high"],
 )
 
 
@@ -33,7 +33,9 @@ def test_scores_of_every_seed_and_the_chance_level_are_drawn() -> None:
     places = product(("codes", "mel"), (0, 1), ("accuracy_word", "accuracy_speaker"))
     scores = pd.DataFrame(places, columns=["encoder", "seed", "metric"])
     scores["value"] = 0.5 + scores["seed"] / 10
-    figure = draw_scores(scores, {"word": 0.1, "speaker": 0.2})
+    counts = scores.assign(windows=10, right=scores["value"] * 10, task=scores["metric"].str.removeprefix("accuracy_"))
+    hits = pd.concat([counts.assign(utterance=name) for name in "abc"])
+    figure = draw_scores(scores, hits, {"word": 0.1, "speaker": 0.2})
     dots = [np.asarray(line.get_xdata()).tolist() for line in figure.axes[0].lines]
     assert [0.5, 0.6] in dots
     assert np.asarray(figure.axes[1].lines[-1].get_xdata()).tolist() == [0.2, 0.2]

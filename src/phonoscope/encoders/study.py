@@ -1,5 +1,7 @@
 """The study of audio encoders: one training, all arms, and arms compared seed by seed."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +17,7 @@ from phonoscope.config.encoders import Arm, EncoderConfig
 from phonoscope.encoders.audio import AudioEncoder, InputKind
 from phonoscope.encoders.train import Trained, train_encoder
 from phonoscope.encoders.windows import Windows
+from phonoscope.stats import Interval, crossed_interval
 
 
 def train_encoders(
@@ -51,6 +54,11 @@ def score_table(name: str, trained: Sequence[Trained], sizes: Mapping[str, int])
     rows = [(name, seed, metric, value) for seed, one in enumerate(trained) for metric, value in one.scores.items()]
     rows += [(name, 0, metric, float(value)) for metric, value in sizes.items()]
     return pd.DataFrame(rows, columns=["encoder", "seed", "metric", "value"])
+
+
+def hits_table(name: str, trained: Sequence[Trained]) -> pd.DataFrame:
+    """`Trained.hits` of every seed with the columns encoder and seed."""
+    return pd.concat([one.hits.assign(encoder=name, seed=seed) for seed, one in enumerate(trained)], ignore_index=True)
 
 
 def majority_shares(train: Windows, evaluation: Windows) -> dict[str, float]:
@@ -100,30 +108,36 @@ def reduce_dims(codebooks: Sequence[Tensor], dims: int) -> list[Tensor]:
     return list(torch.from_numpy(projected.astype(np.float32)).split([len(vectors) for vectors in codebooks]))
 
 
-def seed_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Mean over seeds and its Student t interval; the interval is the mean alone if the values are all equal."""
-    from scipy import stats
-
-    mean = float(np.mean(values))
-    if np.ptp(values) == 0:
-        return mean, mean, mean
-    low, high = stats.ttest_1samp(values, 0.0).confidence_interval(confidence)
-    return mean, float(low), float(high)
+def accuracy(hits: pd.DataFrame, encoder: str, task: str, confidence: float = 0.95) -> Interval:
+    """Accuracy of an encoder, with an interval over trainings and eval utterances. `hits` is from `hits_table`."""
+    windows, right = _by_seed(hits, task)
+    return crossed_interval(right[encoder].to_numpy(), windows.to_numpy(), confidence=confidence)
 
 
-def compare(scores: pd.DataFrame, arm: str, metric: str, reference: str = "codes") -> dict[str, Any]:
-    """An arm against the reference, seed by seed: both means, the mean difference and its interval.
+def compare(
+    hits: pd.DataFrame, arm: str, task: str, reference: str = "codes", confidence: float = 0.95
+) -> dict[str, Any]:
+    """An arm against the reference in accuracy, from the same seeds and on the same eval utterances.
 
-    scores: columns encoder, seed, metric, value.
+    hits: from `hits_table`, of both. Returns: encoder, metric, value, reference, difference, low, high, n, runs.
     """
-    table = scores[scores["metric"] == metric].pivot_table(index="seed", columns="encoder", values="value")
-    difference, low, high = seed_interval((table[arm] - table[reference]).tolist())
+    windows, right = _by_seed(hits, task)
+    difference = right[arm] - right[reference]
+    interval = crossed_interval(difference.to_numpy(), windows.to_numpy(), confidence=confidence)
+    every = float(windows.sum() * len(right))
     return {
         "encoder": arm,
-        "metric": metric,
-        "value": float(table[arm].mean()),
-        "reference": float(table[reference].mean()),
-        "difference": difference,
-        "ci_low": low,
-        "ci_high": high,
+        "metric": f"accuracy_{task}",
+        "value": float(right[arm].to_numpy().sum() / every),
+        "reference": float(right[reference].to_numpy().sum() / every),
+        **dict(zip(("difference", "low", "high"), interval, strict=True)),
+        "n": len(windows),
+        "runs": len(right),
     }
+
+
+def _by_seed(hits: pd.DataFrame, task: str) -> tuple[pd.Series[float], pd.DataFrame]:
+    """Windows by utterance, and windows classified right by seed (rows), encoder and utterance (columns)."""
+    rows = hits[hits["task"] == task]
+    right = rows.pivot_table(index="seed", columns=["encoder", "utterance"], values="right")
+    return rows.groupby("utterance")["windows"].first().astype(float), right

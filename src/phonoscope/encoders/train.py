@@ -37,6 +37,7 @@ class Trained:
     model: WindowClassifier
     curve: pd.DataFrame
     scores: dict[str, float]
+    hits: pd.DataFrame  # task, utterance, windows, right: windows of each eval utterance, and those classified right
 
 
 def train_encoder(
@@ -72,13 +73,13 @@ def train_encoder(
         if step % config.log_every == 0 or step == config.steps:
             parts = {f"loss_{task}": float(value.detach()) for task, value in losses.items()}
             rows.append({"step": step, **parts, **_watch(encoder, x)})
-    return Trained(model, pd.DataFrame(rows), evaluate(model, evaluation, config, device))
+    return Trained(model, pd.DataFrame(rows), *evaluate(model, evaluation, config, device))
 
 
 def evaluate(
     model: WindowClassifier, windows: Windows, config: EncoderConfig, device: torch.device
-) -> dict[str, float]:
-    """Accuracy, macro-F1 (scikit-learn's, over the classes that occur) and loss of each task."""
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """Accuracy, macro-F1 (scikit-learn's, over the classes that occur) and loss of each task; `Trained.hits`."""
     from sklearn.metrics import accuracy_score, f1_score
 
     model.eval()
@@ -89,6 +90,7 @@ def evaluate(
             for task, values in model(x, mask).items():
                 logits[task].append(values.float().cpu())
     scores: dict[str, float] = {}
+    hits = []
     for task, parts in logits.items():
         labels = torch.from_numpy(windows.labels[task])
         known = labels != NO_WORD
@@ -96,7 +98,11 @@ def evaluate(
         scores[f"accuracy_{task}"] = float(accuracy_score(truth, values.argmax(1)))
         scores[f"macro_f1_{task}"] = float(f1_score(truth, values.argmax(1), average="macro", zero_division=0))
         scores[f"loss_{task}"] = float(cross_entropy(values, truth))
-    return scores
+        names = np.array(windows.utterances)[known.numpy()]
+        right = pd.Series((values.argmax(1) == truth).numpy().astype(int)).groupby(names).agg(["size", "sum"])
+        right.columns = pd.Index(["windows", "right"])
+        hits.append(right.rename_axis("utterance").reset_index().assign(task=task))
+    return scores, pd.concat(hits, ignore_index=True)
 
 
 def _batches(windows: Windows, size: int, seed: int) -> Iterator[NDArray[np.int64]]:

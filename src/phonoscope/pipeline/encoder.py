@@ -18,7 +18,7 @@ def run(params: Params, item: InputKind) -> StageReport:
     import pandas as pd
 
     from phonoscope.encoders.measures import TR_FRAMES, size
-    from phonoscope.encoders.study import score_table, seed_interval, train_encoders
+    from phonoscope.encoders.study import hits_table, score_table, train_encoders
     from phonoscope.encoders.windows import MEL_FRAME_RATE_HZ
     from phonoscope.files import atomic_dir, write_csv, write_json, write_safetensors
     from phonoscope.pipeline.windows import read_codebooks, read_windows
@@ -33,10 +33,11 @@ def run(params: Params, item: InputKind) -> StageReport:
             write_safetensors(folder / f"seed_{seed}.safetensors", tensors, {"classes": train.classes})
         settings = config.model_dump(mode="json")
         write_json(folder / "config.json", {"input": item, "channels": train.x.shape[1], **settings})
+        write_csv(folder / "hits.csv", hits_table(item, trained))
     frames = TR_FRAMES if item == "codes" else round(config.tr_s * MEL_FRAME_RATE_HZ)
     sizes = size(trained[0].model.encoder, frames)
     write_csv(paths.encoder_metrics(item), score_table(item, trained, sizes))
     curves = [result.curve.assign(seed=seed) for seed, result in enumerate(trained)]
     write_csv(paths.encoder_training(item), pd.concat(curves))
-    means = {metric: seed_interval([result.scores[metric] for result in trained])[0] for metric in trained[0].scores}
+    means = pd.DataFrame([result.scores for result in trained]).mean().to_dict()
     return StageReport(metrics={**means, **{name: float(count) for name, count in sizes.items()}})

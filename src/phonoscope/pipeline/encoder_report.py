@@ -7,7 +7,7 @@ from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
 
 INPUTS = ("codes", "mel")
-METRICS = ("accuracy_word", "macro_f1_word", "accuracy_speaker", "macro_f1_speaker")
+TASKS = ("word", "speaker")
 
 
 @stage("encoder-report", params=["compute.device", "compute.torch_threads", "encoder"])
@@ -28,14 +28,16 @@ def run(params: Params) -> StageReport:
     tables = [read_table(paths.encoder_metrics(kind), f"encoder@{kind}") for kind in INPUTS]
     tables += [study.score_table(arm, arms[arm], {}) for arm in config.arms]
     scores = pd.concat(tables, ignore_index=True)
-    differences = pd.DataFrame([study.compare(scores, arm, name) for arm in ("mel", *config.arms) for name in METRICS])
+    hits = [read_table(paths.encoder(kind) / "hits.csv", f"encoder@{kind}") for kind in INPUTS]
+    hits = pd.concat([*hits, *(study.hits_table(arm, arms[arm]) for arm in config.arms)], ignore_index=True)
+    differences = pd.DataFrame([study.compare(hits, arm, task) for arm in ("mel", *config.arms) for task in TASKS])
     setup_torch(params.compute, config.seed)
     encoder = study.build("codes", train.x.shape[1], config, codebooks=books)
     behaviour, sizes = measures.behaviour(encoder, study.full_windows(train, config.batch_size)), measures.sizes()
     judged = report.verdicts(sizes, behaviour, differences)
     curves = {kind: read_table(paths.encoder_training(kind), f"encoder@{kind}") for kind in INPUTS}
     figures = {
-        "scores": report.draw_scores(scores, study.majority_shares(train, evaluation)),
+        "scores": report.draw_scores(scores, hits, study.majority_shares(train, evaluation)),
         "training": report.draw_curves(curves),
     }
     measured = pd.DataFrame({"metric": list(behaviour), "value": list(behaviour.values())})

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from phonoscope.drawing import GREY, HUES, style
-from phonoscope.encoders.study import seed_interval
+from phonoscope.encoders.study import accuracy
 from phonoscope.report.figures import add_title, grid_across, panel_row
 from phonoscope.report.markdown import markdown, page
 from phonoscope.report.verdict import Estimate, judge, verdict_frame, verdict_markdown
@@ -38,7 +38,7 @@ def verdicts(sizes: pd.DataFrame, behaviour: Mapping[str, float], differences: p
         exact.append((claim, "codes", behaviour[f"peak_kept_{name}"], PEAK))
     rows = [judge(claim, Estimate(value, value, value), bound, encoder=name) for claim, name, value, bound in exact]
     for row in differences.to_dict("records"):
-        difference = Estimate(row["difference"], row["ci_low"], row["ci_high"])
+        difference = Estimate(row["difference"], row["low"], row["high"])
         rows.append(judge(f"{row['metric']} above that of codes", difference, 0.0, encoder=row["encoder"]))
     return verdict_frame(rows, "encoder")
 
@@ -50,10 +50,11 @@ def markdown_tables(sizes: pd.DataFrame, judged: pd.DataFrame) -> str:
 
 
 @style()
-def draw_scores(scores: pd.DataFrame, chance: Mapping[str, float]) -> Figure:
-    """Accuracy of each encoder and arm: a dot a seed, the mean and its interval over seeds, and the chance level.
+def draw_scores(scores: pd.DataFrame, hits: pd.DataFrame, chance: Mapping[str, float]) -> Figure:
+    """Accuracy of each encoder and arm: a dot a seed, the mean and its interval, and the chance level.
 
-    scores: columns encoder, seed, metric, value. chance: the majority class's share by task.
+    scores: columns encoder, seed, metric, value. hits: from `encoders.study.hits_table`, of all of these. chance: the
+    majority class's share by task.
     """
     names, seeds = list(dict.fromkeys(scores["encoder"])), scores["seed"].nunique()
     figure, panels = panel_row(2, 4.75, 0.9 + 0.34 * len(names), sharey=True)
@@ -61,7 +62,7 @@ def draw_scores(scores: pd.DataFrame, chance: Mapping[str, float]) -> Figure:
         rows = scores[scores["metric"] == f"accuracy_{task}"]
         for rank, name in enumerate(names):
             values = rows.loc[rows["encoder"] == name, "value"].to_numpy()
-            mean, low, high = seed_interval(values)
+            mean, low, high = accuracy(hits, name, task)
             hue = HUES[1] if name == "mel" else HUES[0]
             axes.hlines(rank, max(low, 0.0), min(high, 1.0), color=hue, linewidth=1.4)
             axes.plot(values, [rank] * len(values), "o", color=hue, markersize=3.5, alpha=0.55)
@@ -72,7 +73,9 @@ def draw_scores(scores: pd.DataFrame, chance: Mapping[str, float]) -> Figure:
         grid_across(axes)
     panels[1].set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     panels[1].invert_yaxis()
-    title = f"Audio encoders: mean (diamond) and 95 % interval over {seeds} seeds (dots); dashed: majority class"
+    title = (
+        f"Audio encoders: mean and 95 % interval over {seeds} trainings (dots) and utterances; dashed: majority class"
+    )
     add_title(figure, title, fontsize=9.5)
     return figure
 
