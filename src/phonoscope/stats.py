@@ -150,7 +150,7 @@ def crossed_interval(totals: Array, counts: Array, *, confidence: float) -> Inte
     means, sums = totals.sum(axis=1) / counts.sum(), totals.mean(axis=0)
     value = float(means.mean())
     left_out = (sums.sum() - sums) / (counts.sum() - counts)
-    wide = t.ppf((1 + confidence) / 2, np.array([runs - 1, units - 1]))
+    wide = np.asarray(t.ppf((1 + confidence) / 2, [runs - 1, units - 1]))
     reach = float(np.sqrt(wide**2 @ [means.var(ddof=1) / runs, (units - 1) * left_out.var()]))
     return Interval(value, value - reach, value + reach)
 

@@ -111,7 +111,7 @@ def reduce_dims(codebooks: Sequence[Tensor], dims: int) -> list[Tensor]:
 def accuracy(hits: pd.DataFrame, encoder: str, task: str, confidence: float = 0.95) -> Interval:
     """Accuracy of an encoder, with an interval over trainings and eval utterances. `hits` is from `hits_table`."""
     windows, right = _by_seed(hits, task)
-    return crossed_interval(right[encoder].to_numpy(), windows.to_numpy(), confidence=confidence)
+    return crossed_interval(right[encoder].to_numpy(), windows.to_numpy(dtype=np.float64), confidence=confidence)
 
 
 def compare(
@@ -123,7 +123,7 @@ def compare(
     """
     windows, right = _by_seed(hits, task)
     difference = right[arm] - right[reference]
-    interval = crossed_interval(difference.to_numpy(), windows.to_numpy(), confidence=confidence)
+    interval = crossed_interval(difference.to_numpy(), windows.to_numpy(dtype=np.float64), confidence=confidence)
     every = float(windows.sum() * len(right))
     return {
         "encoder": arm,
@@ -136,7 +136,7 @@ def compare(
     }
 
 
-def _by_seed(hits: pd.DataFrame, task: str) -> tuple[pd.Series[float], pd.DataFrame]:
+def _by_seed(hits: pd.DataFrame, task: str) -> tuple[Any, pd.DataFrame]:
     """Windows by utterance, and windows classified right by seed (rows), encoder and utterance (columns)."""
     rows = hits[hits["task"] == task]
     right = rows.pivot_table(index="seed", columns=["encoder", "utterance"], values="right")
