@@ -12,6 +12,7 @@ from sklearn.metrics import silhouette_score
 from phonoscope.config.geometry import GeometryConfig
 from phonoscope.geometry import cluster_scores
 from phonoscope.geometry.scores import Score, _test_sample
+from phonoscope.geometry.separation import separate
 from phonoscope.stats import jackknife
 
 from .planted import Spoken, spoken
@@ -22,6 +23,15 @@ CONFIG = GeometryConfig(permutations=59)
 def separation_of(clips: Spoken, by: str = "word", config: GeometryConfig = CONFIG) -> Score:
     labels, within = (clips.words, clips.speakers) if by == "word" else (clips.speakers, clips.words)
     return cluster_scores(clips.vectors, labels, speakers=clips.speakers, within=within, config=config).scores[2]
+
+
+def p_value(clips: Spoken, by: str) -> float:
+    """The p-value alone, in a fraction of the time."""
+    words, speakers = (np.unique(names, return_inverse=True)[1] for names in clips[1:])
+    codes, blocks = (words, speakers) if by == "word" else (speakers, words)
+    told = separate(clips.vectors, codes, blocks, speakers, permutations=59, seed=1)
+    assert told is not None
+    return told.p_value
 
 
 def brute_force(clips: Spoken, by: str) -> float:
@@ -57,7 +67,7 @@ def test_words_that_share_nothing_across_speakers_are_not_significant(speakers: 
     planted = [
         spoken(seed, speakers=speakers, words=5, takes=3, shared=0, voice=1, private=2, noise=0.3) for seed in range(40)
     ]
-    p = np.array([separation_of(clips).p_value for clips in planted])
+    p = np.array([p_value(clips, "word") for clips in planted])
     assert (p <= 0.05).sum() <= binom.ppf(0.999, 40, 0.05)
     assert 0.35 < p.mean() < 0.65
 
@@ -66,7 +76,7 @@ def test_voices_that_share_nothing_across_words_are_not_significant() -> None:
     planted = [
         spoken(seed, speakers=6, words=5, takes=3, shared=1, voice=0, private=2, noise=0.3) for seed in range(40)
     ]
-    p = np.array([separation_of(clips, "speaker").p_value for clips in planted])
+    p = np.array([p_value(clips, "speaker") for clips in planted])
     assert (p <= 0.05).sum() <= binom.ppf(0.999, 40, 0.05)
     assert 0.35 < p.mean() < 0.65
 
