@@ -98,7 +98,7 @@ def run_direct(clips: Clips) -> Result:
 def _score(vectors: NDArray[np.float64], words: list[str]) -> Result:
     from phonoscope.geometry import cluster_scores, pca
 
-    result = cluster_scores(vectors, words, permute=False)
+    result = cluster_scores(vectors, words)
     davies = next(score.value for score in result.scores if score.metric == "davies_bouldin")
     return Result(result.silhouettes.values, davies, pca(vectors, 3, seed=0)[1])
 

@@ -91,10 +91,9 @@ def test_stage_writes_the_contract(dac: Ran) -> None:
     assert full["representation"].unique().tolist() == names
     assert (rows["same_as"] == "").all()
     cells = full.groupby(["view", "representation"])[["label", "metric"]].agg(list)
-    assert set(cells["metric"].map(len)) == {16}
-    nulls = full[full["metric"] == "silhouette"].set_index("label")["p_value"]
-    assert nulls[["word", "speaker"]].notna().all()
-    assert nulls["sex"].isna().all()
+    assert set(cells["metric"].map(len)) == {18}
+    assert full.loc[full["metric"] == "separation", "p_value"].notna().all()
+    assert full.loc[full["metric"] != "separation", "p_value"].isna().all()
     dims = rows.groupby("representation")["dims"].first().to_dict()
     assert dims == dict(zip(names, [2, 6, 12, 36, 5, 12, 12, 12, 48], strict=True))
 

@@ -9,6 +9,7 @@ from scipy.stats import ortho_group
 
 from phonoscope.errors import DataError
 from phonoscope.geometry import GeometryConfig, probe_words, retrieve, words
+from phonoscope.geometry.leave_out import speaker_groups
 from phonoscope.geometry.words import random_ranking
 
 CONFIG = GeometryConfig()
@@ -40,6 +41,17 @@ def test_retrieval_is_that_of_the_definition(monkeypatch: pytest.MonkeyPatch, sp
     truth = [brute_force(vectors, said, speakers, query) for query in range(len(said))]
     np.testing.assert_allclose(np.column_stack([precision.values, nearest.values]), truth, atol=1e-12)
     assert precision.rows.tolist() == list(range(90))
+
+
+@pytest.mark.parametrize("speakers", [6, 60])
+def test_each_group_of_speakers_is_left_out_as_if_it_had_not_been_recorded(speakers: int) -> None:
+    vectors, said, people = clips(180, speakers)
+    scores, groups = retrieve(vectors, said, people, CONFIG), speaker_groups(np.array(people))
+    for group in range(groups.max() + 1):
+        rest = np.flatnonzero(groups != group)
+        alone = retrieve(vectors[rest], [said[i] for i in rest], [people[i] for i in rest], CONFIG)
+        for score, expected in zip(scores, alone, strict=True):
+            assert score.left_out[group] == pytest.approx(expected.values.mean(), abs=1e-12)
 
 
 def test_clips_of_the_querys_own_speaker_are_not_retrieved(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,6 +13,8 @@ RANKS = {"codes_mean": 8, "codes_concat": 95, "latent_sum": 94, "projections_con
 ALIASES = {"latent_sum": "codes_mean", "projections_concat": "codes_concat"}
 MEASURES = ("silhouette", "map_at_r", "nn_accuracy", "probe_accuracy")
 VIEWS = {"notebook": 12, "full": 24}
+P_VALUES = {"codes_mean": 0.01, "codes_concat": 0.02, "latent_sum": 0.01, "projections_concat": 0.02, "layer_1": 0.5}
+"""Of the separation of words; equal where representations coincide."""
 GAIN = 0.1
 """Projections kept apart minus their sum, by default."""
 
@@ -46,7 +48,9 @@ def _rows(name: str, gains: Mapping[str, float]) -> Iterator[dict[str, Any]]:
         if name == "projections_concat":
             yield row(f"{metric}_difference", gains[metric], against="latent_sum", **around(gains[metric]))
     for label in ("speaker", "sex"):
-        yield row("silhouette", -0.25, label=label, p_value=0.5, **around(-0.25))
+        yield row("silhouette", -0.25, label=label, **around(-0.25))
+    yield row("separation", 0.07, p_value=P_VALUES[name], **around(0.07))
+    yield row("separation", 0.01, label="speaker", p_value=0.5, **around(0.01))
     yield row("silhouette_null", -0.01, ci_low=-0.02, ci_high=0.0)
     yield row("chance", 0.1)
     yield row("rank", RANKS[name], label="")

@@ -7,7 +7,7 @@ import pytest
 
 from phonoscope.report.geometry import SCORES, aliases, draw, draw_scores, markdown_tables, score_rows, table, verdicts
 from tests.report.planted import assert_legend_is_free
-from tests.report.planted_geometry import ALIASES, MEASURES, VIEWS, scores
+from tests.report.planted_geometry import ALIASES, MEASURES, P_VALUES, VIEWS, scores
 
 CODECS = ("dac", "encodec", "speechtokenizer", "speechtokenizer_undistilled")
 TABLE = table({codec: scores(codec) for codec in CODECS})
@@ -38,8 +38,19 @@ def test_verdicts_follow_the_intervals_of_the_paired_differences() -> None:
     assert said["Silhouette by word"] == "refuted"
     assert said["1-NN accuracy of the word"] == said["Linear probe of the word"] == "undecided"
     assert said["Silhouette by speaker of projections_concat above 0"] == "refuted"
-    assert rows["p_value"].dropna().tolist() == [0.5]
-    assert len(verdicts(TABLE)) == len(CODECS) * len(VIEWS) * (len(MEASURES) + 2)
+    assert said["Separation of words across speakers of projections_concat above 0"] == "supported"
+    assert said["Separation of speakers across words of projections_concat above 0"] == "undecided"
+    assert rows["p_value"].dropna().tolist() == [0.02, 0.5]
+    assert len(verdicts(TABLE)) == len(CODECS) * len(VIEWS) * (len(MEASURES) + 4)
+
+
+def test_q_values_are_of_all_codecs_and_count_coinciding_representations_once() -> None:
+    tested = PAIR.query("metric == 'separation' and label == 'word' and view == 'full'")
+    by_name = tested.set_index(["codec", "representation"])["q_value"]
+    # eight tests: five of dac and three of encodec, whose latent_sum and projections_concat coincide with others
+    q = {0.01: 8 / 3 * 0.01, 0.02: 8 / 6 * 0.02, 0.5: 0.5}
+    assert by_name.to_dict() == pytest.approx({key: q[P_VALUES[key[1]]] for key in by_name.index})
+    assert PAIR.loc[PAIR["metric"] != "separation", "q_value"].isna().all()
 
 
 def test_ranks_stand_beside_dimensions_and_nothing_is_lost() -> None:
@@ -47,7 +58,8 @@ def test_ranks_stand_beside_dimensions_and_nothing_is_lost() -> None:
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
     assert ["dac", "projections_concat", "12,288", "96", "96", "37.7", "44.1"] in lines
     assert any(line[:3] == ["dac", "projections_concat", "0.300 [0.250, 0.350]"] for line in lines)
-    assert "refuted (p = 0.5)" in text
+    words, voices = ["0.070 [0.020, 0.120]", "0.01", "0.0267"], ["0.010 [−0.040, 0.060]", "0.5", "0.5"]
+    assert ["encodec", "codes_mean", *words, *voices] in lines
     assert "layer_1" not in text
 
 
@@ -68,7 +80,7 @@ def test_every_score_is_drawn_with_its_interval() -> None:
         assert axes.get_ylabel()
     assert figure.axes[3].get_xticklabels()[0].get_text() == "codes\nmean"
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels[3:5] == ["speechtokenizer undistilled", "90 % interval, resampled by speaker"]
+    assert labels[3:5] == ["speechtokenizer undistilled", "90 % interval, jackknife over speakers"]
     assert_legend_is_free(figure)
 
 

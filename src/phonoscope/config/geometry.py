@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from phonoscope.config.section import BootstrapConfig, Section
+from phonoscope.config.section import Section
 
 DrawnName = Literal["codes_mean", "codes_concat", "latent_sum", "projections_concat", "latent", "histogram"]
 RepresentationName = Literal[DrawnName, "layers"]
@@ -29,12 +29,12 @@ class GeometryConfig(Section):
     """What is pooled and scored; `layers` is every RVQ layer alone."""
     projections: tuple[DrawnName, ...] = FOUR  # which of them are also projected by PCA and t-SNE
     perplexity: int = Field(default=30, ge=1)  # of t-SNE; n clips take at most n - 1
-    permutations: int = Field(default=199, ge=1)  # label permutations of a null, for word and for speaker
-    permutation_clips: int = Field(default=1000, ge=4)  # most clips for the null; of more, a sample is taken
-    bootstrap: BootstrapConfig = BootstrapConfig()  # the intervals
+    permutations: int = Field(default=199, ge=1)  # of words within speakers, and of speakers within words
+    permutation_clips: int = Field(default=1000, ge=4)  # most clips for these tests; of more, a sample is taken
+    confidence: float = Field(default=0.95, gt=0, lt=1)  # coverage of the intervals
     probe: WordProbeConfig = WordProbeConfig()  # the linear probe
     max_quadratic_clips: int = Field(default=10_000, ge=4)  # above it t-SNE, probe and pairwise scores take a sample
-    seed: int = Field(default=42, ge=0)  # of the choice of clips, t-SNE, the permutations and the bootstrap
+    seed: int = Field(default=42, ge=0)  # of the choice of clips, t-SNE and the permutations
 
     @model_validator(mode="after")
     def _lists(self) -> Self:

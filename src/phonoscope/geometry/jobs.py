@@ -19,7 +19,7 @@ from phonoscope.geometry.words import probe_words, retrieve, word_sample
 logger = logging.getLogger(__name__)
 
 FULL_SPACE = "full"
-NULLS = ("word", "speaker")  # labels whose silhouette is tested against permutations
+BLOCKS = {"word": "speaker", "speaker": "word"}  # labels that are tested, and what they are permuted within
 
 
 class Job(NamedTuple):
@@ -55,11 +55,12 @@ def score_representation(job: Job, config: GeometryConfig) -> JobResult:
         entries: list[Entry] = []
         per_clip = {}
         for label, values in job.labels.items():
-            result = cluster_scores(job.vectors, values, speakers=job.speakers, permute=label in NULLS, config=config)
+            within = {"speaker": job.speakers, "word": job.labels["word"]}.get(BLOCKS.get(label, ""))
+            result = cluster_scores(job.vectors, values, speakers=job.speakers, within=within, config=config)
             entries += [Entry(FULL_SPACE, label, score) for score in (*result.scores, result.null) if score]
             per_clip["silhouette", label] = result.silhouettes
         for metric, clips in _words(job, config).items():
-            entries.append(Entry(FULL_SPACE, "word", mean_score(metric, clips, job.speakers, config)))
+            entries.append(Entry(FULL_SPACE, "word", mean_score(metric, clips, config)))
             per_clip[metric, "word"] = clips
         sample, axes, projected = _project(job, config)
         return JobResult([*entries, *projected], per_clip, sample, axes)
@@ -93,10 +94,10 @@ def _project(job: Job, config: GeometryConfig) -> tuple[NDArray[np.int64], dict[
         if points is not None:
             spaces[f"tsne_{size}"] = points, sample
             axes |= {f"tsne{size}_{axis}": points[:, axis - 1] for axis in range(1, size + 1)}
-    # without null and interval, which the full space has
+    # without test and interval, which the full space has
     for space, (coordinates, rows) in spaces.items():
         for label, values in job.labels.items():
-            result = cluster_scores(coordinates, [values[row] for row in rows], permute=False, config=config)
+            result = cluster_scores(coordinates, [values[row] for row in rows], config=config)
             entries += [Entry(space, label, score) for score in result.scores]
     return sample, axes, entries
 

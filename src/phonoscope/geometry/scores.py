@@ -1,4 +1,4 @@
-"""Cluster scores of labels: silhouette and Davies-Bouldin with a permutation null and intervals over speakers."""
+"""Cluster scores of labels: silhouette, Davies-Bouldin and separation, with jackknife intervals over speakers."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
-from sklearn.metrics import davies_bouldin_score, pairwise_distances, silhouette_samples, silhouette_score
-from sklearn.model_selection import GroupKFold
+from sklearn.metrics import davies_bouldin_score
 from sklearn.utils import resample
 
 from phonoscope.compute import derive_seed
 from phonoscope.config.geometry import GeometryConfig
 from phonoscope.errors import DataError
-from phonoscope.stats import mean_interval
+from phonoscope.geometry.leave_out import bounds, speaker_groups
+from phonoscope.geometry.separation import separate
+from phonoscope.geometry.silhouette import scorable, silhouettes_without
+from phonoscope.stats import Array
 
 logger = logging.getLogger(__name__)
 
 DEFAULT = GeometryConfig()
-Bounds = tuple[float | None, float | None]
-NO_INTERVAL: Bounds = (None, None)
 
 
 class Score(NamedTuple):
@@ -41,7 +40,8 @@ class PerClip(NamedTuple):
     """A score that is a mean over clips: rows of the vectors, [m], and their values, [m]."""
 
     rows: NDArray[np.int64]
-    values: NDArray[np.float64]
+    values: Array
+    left_out: Array  # the mean without each group of `speaker_groups`, [groups]; NaN where it is not defined
 
 
 class ClusterScores(NamedTuple):
@@ -60,18 +60,18 @@ def cluster_scores(
     labels: Sequence[str] | NDArray[Any],
     *,
     speakers: Sequence[str] | NDArray[Any] | None = None,
-    permute: bool = True,
+    within: Sequence[str] | NDArray[Any] | None = None,
     config: GeometryConfig = DEFAULT,
 ) -> ClusterScores:
-    """Silhouette and Davies-Bouldin score (Euclidean, scikit-learn's) of labelled vectors.
+    """Silhouette, Davies-Bouldin score (both scikit-learn's) and separation of labelled vectors, by Euclidean distance.
 
     Args:
         vectors: [n, dims], dense or sparse.
         labels: [n]; clips of an empty label, and of a label that only one clip has, are left out and logged.
-        speakers: [n]; with them come intervals: for the silhouette a bootstrap of its per-clip values by speaker, for
-            Davies-Bouldin, which has none, a jackknife that leaves out groups of speakers.
-        permute: whether to compute the silhouette's one-sided p-value under permuted labels.
-        config: permutations, permutation_clips, bootstrap, max_quadratic_clips and seed are used.
+        speakers: [n]; with them come intervals: each score is computed again without each speaker.
+        within: [n], what labels are permuted within: for words the speakers, for speakers the words. With it and
+            `speakers` come the separation, its p-value, and the silhouettes under permuted labels.
+        config: confidence, permutations, permutation_clips, max_quadratic_clips and seed are used.
 
     Raises `DataError` for fewer than two labels, or vectors that are not finite or not as many as labels.
     """
@@ -82,18 +82,19 @@ def cluster_scores(
         raise DataError("the vectors hold values that are not finite; check the codebooks and latents")
     rows = quadratic_sample(kept, codes, config)
     row_codes = codes[np.searchsorted(kept, rows)]
-    silhouettes = PerClip(rows, silhouette_samples(vectors[rows], row_codes))
+    # without speakers all clips are one group, which gives no interval
+    people = np.zeros(len(labels)) if speakers is None else np.asarray(speakers)
+    per_clip = PerClip(rows, *silhouettes_without(vectors[rows], row_codes, speaker_groups(people[rows])))
     # centroids of sparse vectors are dense: those take the sample only
     dense_rows, dense_codes = (kept, codes) if isinstance(vectors, np.ndarray) else (rows, row_codes)
-    davies = float(davies_bouldin_score(dense(vectors[dense_rows]), dense_codes))
-    p_value, null = _permutation_null(vectors, rows, row_codes, config) if permute else (None, None)
-    interval = jackknife = NO_INTERVAL
-    if speakers is not None:
-        people = np.asarray(speakers)
-        interval = speaker_interval(silhouettes.values, people[rows], config)
-        jackknife = _davies_bouldin_interval(vectors[dense_rows], dense_codes, people[dense_rows], davies, config)
-    silhouette = Score("silhouette", float(silhouettes.values.mean()), len(rows), *interval, p_value)
-    return ClusterScores([silhouette, Score("davies_bouldin", davies, len(dense_rows), *jackknife)], silhouettes, null)
+    scores = [
+        mean_score("silhouette", per_clip, config),
+        _davies_bouldin(dense(vectors[dense_rows]), dense_codes, people[dense_rows], config),
+    ]
+    if speakers is None or within is None:
+        return ClusterScores(scores, per_clip)
+    shared = _separation(vectors[rows], row_codes, np.asarray(within)[rows], people[rows], config)
+    return ClusterScores([*scores, *shared[:1]], per_clip, *shared[1:])
 
 
 def usable(labels: Sequence[str] | NDArray[Any], *, what: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -130,60 +131,62 @@ def dense(vectors: Any) -> NDArray[np.float64]:
     return vectors if isinstance(vectors, np.ndarray) else vectors.toarray()
 
 
-def _permutation_null(
-    vectors: Any, rows: NDArray[np.int64], codes: NDArray[np.int64], config: GeometryConfig
-) -> tuple[float | None, Score | None]:
-    """One-sided p-value of the silhouette under permuted labels (the observed one counts), and the null's interval."""
-    chosen = _sample(np.arange(len(rows)), codes, config.permutation_clips, derive_seed(config.seed, "null"))
-    if not 2 <= len(np.unique(codes[chosen])) < len(chosen):
-        return None, None  # a sample in which every label occurs once has no silhouette
-    # labels move, vectors do not: one matrix of distances serves all permutations
-    distances = pairwise_distances(vectors[rows[chosen]])
-    np.fill_diagonal(distances, 0)  # rounding leaves more, which scikit-learn refuses
-    test = stats.permutation_test(
-        (codes[chosen],),
-        lambda permuted: silhouette_score(distances, permuted, metric="precomputed"),
-        permutation_type="pairings",
-        alternative="greater",
-        n_resamples=config.permutations,
-        vectorized=False,
-        rng=np.random.default_rng(derive_seed(config.seed, "permutation")),
+def mean_score(metric: str, clips: PerClip, config: GeometryConfig) -> Score:
+    """The mean of per-clip values with its interval."""
+    value = float(clips.values.mean())
+    return Score(metric, value, len(clips.rows), *bounds(value, clips.left_out, config.confidence))
+
+
+def _davies_bouldin(
+    vectors: NDArray[np.float64], codes: NDArray[np.int64], speakers: NDArray[Any], config: GeometryConfig
+) -> Score:
+    groups, value = speaker_groups(speakers), float(davies_bouldin_score(vectors, codes))
+    left_out = [
+        davies_bouldin_score(vectors[rest], codes[rest]) if scorable(codes[rest]) else np.nan
+        for rest in (groups != group for group in range(groups.max() + 1))
+    ]
+    # a logarithm keeps the interval above 0
+    return Score("davies_bouldin", value, len(codes), *bounds(value, np.array(left_out), config.confidence, "log"))
+
+
+def _separation(
+    vectors: Any, codes: NDArray[np.int64], within: NDArray[Any], speakers: NDArray[Any], config: GeometryConfig
+) -> list[Score]:
+    """The separation with its p-value, and the silhouette under permuted labels; empty where there is no test."""
+    blocks = np.unique(within, return_inverse=True)[1]
+    chosen = _test_sample(codes, blocks, speakers, config)
+    told = separate(
+        vectors[chosen],
+        codes[chosen],
+        blocks[chosen],
+        speaker_groups(speakers[chosen]),
+        permutations=config.permutations,
+        seed=derive_seed(config.seed, "permutation"),
     )
-    beyond = (1 - config.bootstrap.confidence) / 2
-    low, high = np.quantile(test.null_distribution, [beyond, 1 - beyond])
-    null = Score("silhouette_null", float(test.null_distribution.mean()), len(chosen), float(low), float(high))
-    return float(test.pvalue), null
+    if told is None:
+        return []
+    beyond = (1 - config.confidence) / 2
+    central = map(float, np.quantile(told.silhouettes, [beyond, 1 - beyond]))
+    interval = bounds(told.value, told.left_out, config.confidence)
+    return [
+        Score("separation", told.value, len(chosen), *interval, told.p_value),
+        Score("silhouette_null", float(told.silhouettes.mean()), len(chosen), *central),
+    ]
 
 
-def speaker_interval(values: NDArray[np.float64], speakers: NDArray[Any], config: GeometryConfig) -> Bounds:
-    """Percentile bootstrap interval of the mean of values [m] over whole speakers [m]; none for fewer than two."""
-    samples, confidence = config.bootstrap.samples, config.bootstrap.confidence
-    seed = derive_seed(config.seed, "bootstrap")
-    bounds = mean_interval(values, speakers, samples=samples, confidence=confidence, seed=seed)
-    return NO_INTERVAL if bounds is None else (bounds.low, bounds.high)
+def _test_sample(
+    codes: NDArray[np.int64], blocks: NDArray[np.int64], speakers: NDArray[Any], config: GeometryConfig
+) -> NDArray[np.int64]:
+    """At most `permutation_clips` clips: of many speakers some, with all their words; of many takes of a word some.
 
-
-def mean_score(metric: str, clips: PerClip, speakers: Any, config: GeometryConfig) -> Score:
-    """The mean of per-clip values with its interval; `speakers` are those of all rows, not only of the clips."""
-    interval = speaker_interval(clips.values, np.asarray(speakers)[clips.rows], config)
-    return Score(metric, float(clips.values.mean()), len(clips.rows), *interval)
-
-
-def _davies_bouldin_interval(
-    vectors: Any, codes: NDArray[np.int64], speakers: NDArray[Any], value: float, config: GeometryConfig
-) -> Bounds:
-    """Delete-a-group jackknife (Efron and Tibshirani 1993, section 11.5) over groups of speakers, Student's t.
-
-    A bootstrap would not do: drawn twice, a clip adds noise to its centroid only, which lowers the score.
+    A sample of clips alone would leave speakers with one word, whose name cannot be permuted.
     """
-    groups = min(10, len(np.unique(speakers)))
-    if groups < 3:
-        return NO_INTERVAL
-    array, left_out = dense(vectors), []
-    for rows, _ in GroupKFold(groups).split(array, groups=speakers):
-        if len(np.unique(codes[rows])) < 2:
-            return NO_INTERVAL
-        left_out.append(davies_bouldin_score(array[rows], codes[rows]))
-    error = np.sqrt((groups - 1) * np.var(left_out))
-    reach = float(stats.t.ppf((1 + config.bootstrap.confidence) / 2, groups - 1) * error)
-    return max(value - reach, 0.0), value + reach
+    most, seed = config.permutation_clips, derive_seed(config.seed, "null")
+    if len(codes) <= most:
+        return np.arange(len(codes))
+    first, cell = np.unique(np.stack([blocks, codes]), axis=1, return_index=True, return_inverse=True)[1:]
+    names, counts = np.unique(speakers[first], return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(names))
+    drawn = names[order[np.cumsum(counts[order]) <= max(most // 2, counts[order[:2]].sum())]]
+    rows = np.flatnonzero(np.isin(speakers, drawn))
+    return _sample(rows, cell[rows], most, seed)

@@ -188,6 +188,6 @@ def _differences(view: _View, name: str, config: GeometryConfig) -> Iterator[Ent
         for metric, label in COMPARED if view.source(name) != view.source(other) else ():
             ours, theirs = (clips.get((metric, label)) for clips in pair)
             if ours is not None and theirs is not None:
-                difference = PerClip(ours.rows, ours.values - theirs.values)
-                score = mean_score(f"{metric}_difference", difference, view.clips["speaker"], config)
+                difference = PerClip(ours.rows, ours.values - theirs.values, ours.left_out - theirs.left_out)
+                score = mean_score(f"{metric}_difference", difference, config)
                 yield Entry(FULL_SPACE, label, score, other)

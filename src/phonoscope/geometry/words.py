@@ -17,7 +17,10 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from phonoscope.config.geometry import GeometryConfig
 from phonoscope.errors import DataError
+from phonoscope.geometry.leave_out import means_without, speaker_groups
 from phonoscope.geometry.scores import PerClip, quadratic_sample
+from phonoscope.geometry.silhouette import membership
+from phonoscope.stats import Array
 
 logger = logging.getLogger(__name__)
 
@@ -46,32 +49,59 @@ def retrieve(
         _queries(chosen, np.arange(start, min(start + QUERIES, len(rows))), codes, owners)
         for start in range(0, len(rows), QUERIES)
     ]
-    precision, nearest = (np.concatenate(values) for values in zip(*parts, strict=True))
-    has_relevant = np.isfinite(precision)
+    precision, nearest = (np.concatenate(values, axis=1) for values in zip(*parts, strict=True))
+    has_relevant = np.isfinite(precision[0])
     if not has_relevant.any():
         raise DataError("retrieval: no word is said by two speakers; take more clips")
     if not has_relevant.all():
         logger.warning("retrieval: %d clips have no clip of their word by another speaker", (~has_relevant).sum())
-    return PerClip(rows[has_relevant], precision[has_relevant]), PerClip(rows[has_relevant], nearest[has_relevant])
+    return _per_clip(rows, precision), _per_clip(rows, nearest)
+
+
+def _per_clip(rows: NDArray[np.int64], values: Array) -> PerClip:
+    """Values [1 + groups, n] with all clips and without each group, NaN where a clip has none."""
+    there = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        left_out = np.where(there, values, 0)[1:].sum(axis=1) / there[1:].sum(axis=1)
+    return PerClip(rows[there[0]], values[0, there[0]], left_out)
 
 
 def _queries(
     vectors: Any, queries: NDArray[np.int64], codes: NDArray[np.int64], owners: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """AP@R and 1-NN hit of some queries, NaN where R = 0."""
+) -> tuple[Array, Array]:
+    """AP@R and 1-NN hit of some queries, [1 + groups, queries]: among all clips, and without each group of speakers.
+
+    NaN where R = 0 and where the query itself is left out.
+    """
+    groups = speaker_groups(owners)
     distances = pairwise_distances(vectors[queries], vectors)
     # the query's own speaker, and with it the query, goes to the end of every ranking
     others = owners[queries][:, None] != owners
     distances[~others] = np.inf
     relevant = (codes[queries][:, None] == codes) & others
-    n_relevant = relevant.sum(axis=1)
+    by_group = relevant @ membership(groups)
+    n_relevant = by_group.sum(axis=1)
+    # ranks up to R count, and a clip that is left out moves the others up by one
+    depth = int(max(n_relevant.max(), 1) + np.bincount(groups).max())
     # stable: clips at one distance rank in their own order on every machine
-    order = np.argsort(distances, axis=1, kind="stable")[:, : max(n_relevant.max(), 1)]
-    hits = np.take_along_axis(relevant, order, axis=1)
-    ranks = np.arange(1, hits.shape[1] + 1)
+    order = np.argsort(distances, axis=1, kind="stable")[:, :depth]
+    hits, ranked = np.take_along_axis(relevant, order, axis=1), groups[order]
+    scores = [_ranking_scores(hits, np.ones_like(hits), n_relevant)]
+    for group in range(groups.max() + 1):
+        remaining = np.where(groups[queries] == group, 0, n_relevant - by_group[:, group])
+        scores.append(_ranking_scores(hits, ranked != group, remaining))
+    precision, nearest = zip(*scores, strict=True)
+    return np.array(precision), np.array(nearest)
+
+
+def _ranking_scores(hits: NDArray[np.bool_], kept: NDArray[np.bool_], n_relevant: NDArray[Any]) -> tuple[Array, Array]:
+    """AP@R and 1-NN hit from whether ranked clips are relevant, of the `kept` ones only, [queries, ranks] both."""
+    hits = hits & kept
+    ranks = np.maximum(np.cumsum(kept, axis=1), 1)
     precision = np.cumsum(hits, axis=1) / ranks * hits * (ranks <= n_relevant[:, None])
+    first = np.take_along_axis(hits, kept.argmax(axis=1)[:, None], axis=1)[:, 0]
     with np.errstate(invalid="ignore"):
-        return precision.sum(axis=1) / n_relevant, np.where(n_relevant > 0, hits[:, 0], np.nan)
+        return precision.sum(axis=1) / n_relevant, np.where(n_relevant > 0, first, np.nan)
 
 
 def random_ranking(words: Sequence[str], speakers: Sequence[str]) -> tuple[float, float]:
@@ -118,7 +148,8 @@ def probe_words(vectors: Any, words: Sequence[str], speakers: Sequence[str], con
     unconverged = sum(issubclass(warning.category, ConvergenceWarning) for warning in raised)
     if unconverged:
         logger.info("the word probe stopped before convergence in %d of %d folds", unconverged, folds)
-    return PerClip(rows, (predicted == labels).astype(np.float64))
+    hits = (predicted == labels).astype(np.float64)
+    return PerClip(rows, hits, means_without(hits, speaker_groups(people)))
 
 
 def _unit_spread(vectors: Any) -> Any:

@@ -9,7 +9,7 @@ from phonoscope.config.params import Params
 from phonoscope.pipeline.base import StageReport, stage
 
 
-@stage("geometry-report", params=["codecs", "geometry.bootstrap.confidence", "geometry.perplexity"])
+@stage("geometry-report", params=["codecs", "geometry.confidence", "geometry.perplexity"])
 def run(params: Params) -> StageReport:
     """Write metrics/geometry-report (scores.csv, verdicts.csv, table.md) and plots/geometry."""
     from phonoscope.compute import parallel_map
@@ -19,7 +19,7 @@ def run(params: Params) -> StageReport:
     from phonoscope.pipeline.tables import read_table
     from phonoscope.report import geometry, projections
 
-    codecs, confidence = list(params.codecs), params.geometry.bootstrap.confidence
+    codecs, confidence = list(params.codecs), params.geometry.confidence
     table = geometry.table({codec: read_table(paths.geometry_metrics(codec), f"geometry@{codec}") for codec in codecs})
     drawn: list[projections.Pictures] = []
     for codec in codecs:

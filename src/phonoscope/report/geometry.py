@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import false_discovery_control
 
 from phonoscope.drawing import GREY, codec_looks, new_figure, style
 from phonoscope.report.figures import Looks, add_title, beside, keys
@@ -16,6 +17,8 @@ from phonoscope.report.verdict import Estimate, judge, verdict_frame, verdict_ma
 
 TEXTS = ("codec", "view", "representation", "same_as", "space", "label", "metric", "against")
 NUMBERS = ("dims", "value", "ci_low", "ci_high", "p_value", "n")
+TESTED = {"word": "words across speakers", "speaker": "speakers across words"}
+"""Labels whose separation is tested, and what it compares."""
 LAYER = "layer_"
 APART, SUMMED = "projections_concat", "latent_sum"
 """The projections of all layers kept apart, and their sum: which of them separates words is the open question."""
@@ -36,10 +39,25 @@ CHANCE = {"probe_accuracy": "chance"}  # the null level that no permutation give
 
 
 def table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The codecs' tables in the given order; empty texts are "", undefined numbers NaN."""
+    """The codecs' tables in the given order with a column q_value; empty texts are "", undefined numbers NaN."""
     rows = pd.concat(tables.values(), ignore_index=True)[[*TEXTS, *NUMBERS]].astype(dict.fromkeys(NUMBERS, float))
     rows[list(TEXTS)] = rows[list(TEXTS)].astype(object).fillna("").astype(str)
-    return rows
+    return rows.assign(q_value=_q_values(rows))
+
+
+def _q_values(rows: pd.DataFrame) -> pd.Series:
+    """Benjamini-Hochberg q-values of `rows`, NaN where nothing was tested.
+
+    A family is the tests of one label in one view, over the representations of all codecs. A representation that
+    coincides with another one counts once, and takes its q-value.
+    """
+    once = rows[rows["p_value"].notna() & (rows["same_as"] == "")]
+    q = once.groupby(["view", "label", "metric"])["p_value"].transform(false_discovery_control)
+    place = ["codec", "view", "representation", "label", "metric"]
+    source = rows["same_as"].where(rows["same_as"] != "", rows["representation"])
+    tests = pd.MultiIndex.from_frame(rows.assign(representation=source)[place])
+    by_test = pd.Series(q.to_numpy(), pd.MultiIndex.from_frame(once[place])).reindex(tests)
+    return pd.Series(by_test.to_numpy(), rows.index, dtype=float).where(rows["p_value"].notna())
 
 
 def score_rows(rows: pd.DataFrame) -> pd.DataFrame:
@@ -66,21 +84,25 @@ def headline(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def verdicts(rows: pd.DataFrame) -> pd.DataFrame:
-    """Claims about the words' clusters, judged: claim, codec, view, value, low, high, bound, verdict, p_value.
+    """Claims about the words' clusters, judged: claim, codec, view, value, low, high, bound, verdict, p_value, q_value.
 
-    For each score of words, whether the projections kept apart exceed their sum; and whether their clips form clusters
-    by word and by speaker (mean silhouette above 0; its p-value is that of permuted labels).
+    For each score of words, whether the projections kept apart exceed their sum. Whether their clips form clusters by
+    word and by speaker (mean silhouette above 0), and whether words are shared across speakers, and speakers' voices
+    across words (separation above 0; only these have a p-value).
     """
     paired = differences(rows)
-    apart = rows[(rows["representation"] == APART) & (rows["metric"] == "silhouette") & (rows["space"] == "full")]
-    tested = pd.concat([paired[paired["label"] == "word"], apart[apart["label"].isin(["word", "speaker"])]])
+    apart = rows[(rows["representation"] == APART) & (rows["space"] == "full") & (rows["against"] == "")]
+    apart = apart[apart["metric"].isin(["silhouette", "separation"]) & apart["label"].isin(list(TESTED))]
+    tested = pd.concat([paired[paired["label"] == "word"], apart])
     judged = []
     for row in tested.to_dict("records"):
-        name = SCORES[row["metric"].removesuffix("_difference"), row["label"]]
+        metric, label = row["metric"].removesuffix("_difference"), row["label"]
+        name = f"Separation of {TESTED[label]}" if metric == "separation" else SCORES[metric, label]
         claim = f"{name}: {APART} above {SUMMED}" if row["against"] else f"{name} of {APART} above 0"
         estimate = Estimate(row["value"], row["ci_low"], row["ci_high"])
         judged.append(judge(claim, estimate, 0.0, codec=row["codec"], view=row["view"]))
-    return verdict_frame(judged, "codec", "view").assign(p_value=tested["p_value"].to_numpy())
+    values = {name: tested[name].to_numpy() for name in ("p_value", "q_value")}
+    return verdict_frame(judged, "codec", "view").assign(**values)
 
 
 def aliases(rows: pd.DataFrame, codec: str) -> dict[str, str]:
@@ -90,17 +112,16 @@ def aliases(rows: pd.DataFrame, codec: str) -> dict[str, str]:
 
 
 def markdown_tables(rows: pd.DataFrame, judged: pd.DataFrame) -> str:
-    """The verdicts; for each view the scores, then dimensions, rank and explained variance."""
-    shown = judged.assign(verdict=judged["verdict"] + [f" (p = {p:.3g})" if p == p else "" for p in judged["p_value"]])
+    """The verdicts; for each view the scores, the tests of separation, then dimensions, rank and explained variance."""
     parts = ["# Codec geometry", "## Verdicts"]
-    parts.append(verdict_markdown(shown.drop(columns="p_value")) if len(judged) else NO_WORDS)
+    parts.append(verdict_markdown(judged.drop(columns=["p_value", "q_value"])) if len(judged) else NO_WORDS)
     for view, part in rows.groupby("view", sort=False):
         parts.append(f"## View `{view}`, {int(part['n'].max())} clips")
         part = part[~part["representation"].str.startswith(LAYER)].set_index(["codec", "representation"])
-        for cells in (_score_cells(part), _rank_cells(part)):
+        for cells in (_score_cells(part), _separation_cells(part), _rank_cells(part)):
             in_order = part.index.unique()
             shown = cells.loc[in_order[in_order.isin(cells.index)]].rename_axis(columns=None)
-            parts.append(markdown(shown.reset_index(), text_columns=2))
+            parts += [markdown(shown.reset_index(), text_columns=2)] if len(shown) else []
     return page(*parts)
 
 
@@ -109,6 +130,17 @@ def _score_cells(rows: pd.DataFrame) -> pd.DataFrame:
     scored = _scored(rows.reset_index(), TABULATED).rename(columns={"ci_low": "low", "ci_high": "high"})
     wide = scored.assign(text=intervals(scored)).pivot(index=rows.index.names, columns="score", values="text")
     return wide.reindex(index=rows.index.unique(), columns=list(TABULATED.values()))
+
+
+def _separation_cells(rows: pd.DataFrame) -> pd.DataFrame:
+    """The separation by word and by speaker with its interval, p and q."""
+    columns = {}
+    for label, title in TESTED.items():
+        tested = rows[(rows["metric"] == "separation") & (rows["label"] == label)]
+        texts = intervals(tested.rename(columns={"ci_low": "low", "ci_high": "high"}))
+        columns[f"separation of {title}"] = pd.Series(texts, tested.index, dtype=object)
+        columns |= {f"{name} ({label})": tested[f"{name}_value"].map("{:.3g}".format) for name in ("p", "q")}
+    return pd.DataFrame(columns)
 
 
 def _rank_cells(rows: pd.DataFrame) -> pd.DataFrame:
@@ -159,8 +191,8 @@ def draw_scores(rows: pd.DataFrame, view: str, confidence: float, *, layers: boo
         axes.set_xlabel(along)
     add_title(figure, f"Do words cluster? View {view}, {clips} clips, by {along}")
     entries: Looks = {codec.replace("_", " "): look for codec, look in looks.items()} | {
-        f"{100 * confidence:g} % interval, resampled by speaker": {"marker": "|", "linestyle": "", "markersize": 9},
-        "null: labels permuted, random ranking, most frequent word": {"linewidth": 1.3},
+        f"{100 * confidence:g} % interval, jackknife over speakers": {"marker": "|", "linestyle": "", "markersize": 9},
+        "null: names permuted, random ranking, most frequent word": {"linewidth": 1.3},
     }
     figure.legend(handles=keys(entries), loc="outside lower left", ncols=3, handlelength=3)
     return figure
