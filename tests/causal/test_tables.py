@@ -83,7 +83,7 @@ def test_an_effect_within_the_controls_draws_is_undecided() -> None:
     assert verdicts(trial({"ablate": -0.6, "ablate_control": -0.2}, draws=0.1))["ablate"] == "causal"
 
 
-def test_intervals_and_p_agree_with_statsmodels_and_scipy() -> None:
+def test_intervals_and_p_agree_with_scipy() -> None:
     """With as many words in every utterance the ratio is a mean: Student's interval at the most."""
     rows = trial({"ablate": -0.3}, utterances=40, spread=0.5)
     wide = rows[rows["condition"] == "ablate"].pivot(index="utterance", columns="draw", values="target")
@@ -103,15 +103,14 @@ def test_one_speaker_has_no_interval_over_speakers() -> None:
 
 
 def test_chance_alone_is_rarely_causal() -> None:
-    """Of sites with twelve tests and no effect at all, few have a verdict."""
-    sites = 60
-    hits = 0
+    """Of sites with six tests and no effect at all, few have a verdict."""
+    sites, hits = 20, 0
     for site in range(sites):
-        tests = [trial({}, utterances=12, spread=1.0, seed=100 * site + number) for number in range(6)]
+        tests = [trial({}, utterances=12, spread=1.0, seed=100 * site + number) for number in range(3)]
         both = [one for rows in tests for one in feature_verdicts(rows, SETTINGS).values()]
         judge(both, SETTINGS.alpha)
         hits += any(one["verdict"] == "causal" for one in both)
-    assert hits / sites <= 0.1
+    assert hits <= 2
 
 
 def test_verdicts_are_corrected_over_all_tests_of_a_site() -> None:
