@@ -48,7 +48,7 @@ geometry:
 maps: {frames: 300, max_iter: 250}
 encoder: {layers: 2, steps: 3, seeds: 2, arms: [scrambled, pretrained], log_every: 2}
 whisper: {compare: 2}
-causal: {features: 2, utterances: 5, samples: 50}
+causal: {features: 2, utterances: 5, words: 5, max_wer: 100}
 sae: {sites: [encoder_3], expansion: 2, k: 8, epochs: 1, log_every: 5, faithfulness: 2}
 """)
 FOREIGN = ("DVC", "GIT_", "MLFLOW_", "PHONOSCOPE", "PYTHONPATH", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_")

@@ -45,5 +45,6 @@ def write_interpretation() -> None:
         write_flac(paths.CORPUS / f"{name}.flac", tone, 16000)
     result = interpret(planted.activations, planted.index, CONFIG)
     save_interpretation(paths.interpretation(SITE), result, planted.activations, lambda utterance: tone, CONFIG.clip_s)
-    steered = CAUSAL.assign(intervention="steer", difference=9.0)
-    write_csv(paths.causal_metrics(SITE), pd.concat([CAUSAL.assign(intervention="ablate"), steered]))
+    tested = CAUSAL.drop(columns="causal").assign(verdict=np.where(CAUSAL["causal"], "causal", "undecided"))
+    steered = tested.assign(intervention="steer", difference=9.0)
+    write_csv(paths.causal_metrics(SITE), pd.concat([tested.assign(intervention="ablate"), steered]))

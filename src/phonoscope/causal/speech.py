@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
+from copy import copy
 
 import numpy as np
 import pandas as pd
@@ -32,19 +34,37 @@ class TrialSpeech:
         self._usable: list[Usable] = [(one, words) for one, words in aligned if words]
         if left := len(aligned) - len(self._usable):
             log.info("%d of %d eval utterances are left out: no words, or other than aligned", left, len(aligned))
-        if len(self._usable) < 2:
-            raise DataError("fewer than two eval utterances have a transcript that fits their alignment; fix these")
 
-    def with_phone(self, phone: str, count: int) -> list[Spoken]:
-        """At most `count` utterances with the phone in one of their words, evenly spaced.
+    def __len__(self) -> int:
+        return len(self._usable)
 
-        Utterances that also have words without the phone come first: they serve the claims about both kinds of words.
+    def pool(self, count: int) -> list[Spoken]:
+        """At most `count` of the utterances, evenly spaced."""
+        return [_spoken(*pair) for pair in _spread(self._usable, count)]
+
+    def only(self, names: Collection[str]) -> TrialSpeech:
+        """The same with these eval utterances alone."""
+        kept = copy(self)
+        kept._usable = [pair for pair in self._usable if pair[0].name in names]
+        return kept
+
+    def with_phone(self, phone: str, config: CausalConfig) -> list[Spoken]:
+        """Utterances with the phone, until `config.utterances` of them hold `config.words` words with it.
+
+        One of each speaker in turn, in random order. Utterances that also have words without the phone come first: they
+        serve the claims about both kinds of words.
         """
         holding = [(pair, [phone in word.phones for word in pair[1]]) for pair in self._usable]
         mixed = [pair for pair, has in holding if any(has) and not all(has)]
-        chosen = _spread(mixed, count)
         pure = [pair for pair, has in holding if all(has)]
-        return [_spoken(*pair) for pair in chosen + _spread(pure, count - len(chosen))]
+        taken: list[Spoken] = []
+        words = 0
+        for pair in _in_turns(mixed, config.seed) + _in_turns(pure, config.seed):
+            if len(taken) >= config.utterances and words >= config.words:
+                break
+            taken.append(_spoken(*pair))
+            words += sum(phone in word.phones for word in pair[1])
+        return taken
 
     def noisy(self, config: CausalConfig) -> list[NoisyTrial]:
         """At most `config.utterances` utterances with noise, and a random target word of each.
@@ -93,8 +113,18 @@ def _spread(pairs: list[Usable], count: int) -> list[Usable]:
     return [pairs[index] for index in evenly_spaced(len(pairs), count, "parts")]
 
 
+def _in_turns(pairs: list[Usable], seed: int) -> list[Usable]:
+    """One utterance of each speaker, then the second of each, and so on; in random order otherwise."""
+    turns: Counter[str] = Counter()
+    order = []
+    for pair in sorted(pairs, key=lambda pair: derive_seed(seed, "order", pair[0].name)):
+        order.append((turns[pair[0].speaker], pair))
+        turns[pair[0].speaker] += 1
+    return [pair for _, pair in sorted(order, key=lambda one: one[0])]
+
+
 def _spoken(utterance: Utterance, words: tuple[Word, ...]) -> Spoken:
-    return Spoken(utterance.name, utterance.text, read_16k(utterance), words)
+    return Spoken(utterance.name, utterance.speaker, utterance.text, read_16k(utterance), words)
 
 
 def _words(text: str, frames: pd.DataFrame) -> tuple[Word, ...]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from phonoscope.causal.speech import TrialSpeech
-from phonoscope.causal.tables import LEAST, beats_controls, feature_verdicts, features_beat_controls, patching_table
-from phonoscope.causal.trials import Row, Setting, Spoken, feature_trial, patching_trial
+from phonoscope.causal.tables import (
+    LEAST,
+    Comparison,
+    feature_verdicts,
+    judge,
+    patched_features_verdict,
+    patching_table,
+)
+from phonoscope.causal.trials import Controls, Row, Setting, Spoken, clean_trial, feature_trial, patching_trial
 from phonoscope.compute import derive_seed, parallel_map
 from phonoscope.config.causal import CausalConfig
 from phonoscope.config.compute import ComputeConfig
@@ -22,20 +27,20 @@ from phonoscope.config.whisper import WhisperConfig
 from phonoscope.sae import load_sae
 from phonoscope.whisper.model import open_whisper
 
-CANDIDATES = 20  # of the nearest density, from which a control is drawn
+HEARD_AT_ONCE = 15  # utterances; fixed, since the last bits of a batch's results depend on its size
 VERDICT_COLUMNS = [
-    *("feature", "phone", "control", "intervention", "utterances", "words"),
-    *(f"{name}{suffix}" for name in ("effect", "control_effect", "difference") for suffix in ("", "_low", "_high")),
-    *("wer_clean", "wer", "control_wer", "causal"),
+    *("feature", "phone", "controls", "intervention", "words", "utterances", "speakers"),
+    *("effect", "effect_low", "effect_high", "control_effect", "control_lowest", "control_highest"),
+    *("difference", "difference_low", "difference_high", "difference_speaker_low", "difference_speaker_high"),
+    *("p", "q", "beats_controls", "verdict", "wer_clean", "wer"),
 ]
 
 
 class Detector(NamedTuple):
-    """A feature to be tested, and its control."""
+    """A feature to be tested."""
 
     feature: int
     phone: str
-    control: int
     length: float  # of the steering vector, in the units of the site's features
 
 
@@ -48,18 +53,19 @@ class CausalStudy(NamedTuple):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Tested features, causal ones by intervention, and the share that each part recovers."""
-        causal = self.verdicts.groupby("intervention", sort=True)["causal"].sum()
+        """Tested features, causal ones by intervention, the share that each part recovers, and the speech used."""
+        causal = (self.verdicts["verdict"] == "causal").groupby(self.verdicts["intervention"], sort=True).sum()
         parts = self.patching[~self.patching["part"].isin(["clean", "noisy"])]
         return {
             "tested": float(len(self.details["features"])),
             **{f"causal_{name}": float(count) for name, count in causal.items()},
             **{f"recovered.{row['part']}": row["recovered"] for row in parts.to_dict("records")},
+            **{f"utterances.{name}": float(count) for name, count in self.details["utterances"].items()},
         }
 
 
-def nothing_to_test(site: Site, reason: str) -> CausalStudy:
-    details = {"site": site.name, "features": [], "skipped": [reason]}
+def nothing_to_test(site: Site, reason: str, utterances: dict[str, int] | None = None) -> CausalStudy:
+    details = {"site": site.name, "features": [], "skipped": [reason], "utterances": utterances or {}}
     return CausalStudy(pd.DataFrame(columns=VERDICT_COLUMNS), pd.DataFrame(columns=["part"]), details)
 
 
@@ -81,75 +87,74 @@ def run_study(
 ) -> CausalStudy:
     """Ablate and steer the best phone detectors, and patch clean activations into noisy speech.
 
-    The interpretation's tables have the columns phone, feature, scored (`phones`) and feature, density, mean_active,
-    detects (`features`). `open_setting` opens the model and the dictionary in every worker.
-    Raises: `ValueError` if too few features are left as controls.
+    The interpretation's tables have the columns phone, feature, scored, auroc_train (`phones`) and feature,
+    mean_active, detects (`features`). `open_setting` opens the model and the dictionary in every worker.
     """
-    trials = choose_detectors(site, phones, features, speech, config)
+    run = partial(parallel_map, partial(_run, open_setting), workers=workers)
+    pool = speech.pool(config.pool)
+    parts = [pool[start : start + HEARD_AT_ONCE] for start in range(0, len(pool), HEARD_AT_ONCE)]
+    clean = run([partial(clean_trial, spoken=part) for part in parts], description="clean speech")
+    speech = speech.only(understood(clean, config.max_wer))
+    counts = {"understood": len(speech), "left_out": len(pool) - len(speech)}
+    trials = choose_detectors(phones, features, speech, config)
     if not trials:
-        return nothing_to_test(site, f"no phone has a detector and {LEAST} eval utterances")
-    groups: dict[str, Any] = {"features": [one.feature for one in trials], "controls": [one.control for one in trials]}
+        reason = f"no phone has a detector and {LEAST} eval utterances that Whisper understands (causal.max_wer)"
+        return nothing_to_test(site, reason, counts)
+    detecting = features.loc[features["detects"] != "", "feature"].tolist()
+    barred = tuple({*detecting, *(one.feature for one in trials)})
+    controls = Controls(config.controls, barred, derive_seed(config.seed, site.name))
     jobs: list[Callable[[Setting], list[Row]]] = [
-        *(partial(feature_trial, spoken=spoken, **detector._asdict()) for detector, spoken in trials.items()),
-        partial(patching_trial, trials=speech.noisy(config), **groups),
+        *(partial(feature_trial, spoken=one, controls=controls, **which._asdict()) for which, one in trials.items()),
+        partial(
+            patching_trial, trials=speech.noisy(config), features=[one.feature for one in trials], controls=controls
+        ),
     ]
-    *rows, patched = parallel_map(partial(_run, open_setting), jobs, workers=workers, description="causal")
-    return summarise(site, config, dict(zip(trials, rows, strict=True)), patched)
+    *rows, patched = run(jobs, description="causal")
+    return summarise(site, config, dict(zip(trials, rows, strict=True)), patched, counts)
 
 
 def _run(open_setting: Callable[[], Setting], trial: Callable[[Setting], list[Row]]) -> pd.DataFrame:
     return pd.DataFrame(trial(open_setting()), columns=list(Row._fields))
 
 
+def understood(clean: Sequence[pd.DataFrame], max_wer: float) -> set[str]:
+    """Names of the utterances with at most `max_wer` word errors per word in the clean run."""
+    return {name for rows in clean for name in rows.loc[rows["errors"] <= max_wer * rows["words"], "utterance"]}
+
+
 def choose_detectors(
-    site: Site, phones: pd.DataFrame, features: pd.DataFrame, speech: TrialSpeech, config: CausalConfig
+    phones: pd.DataFrame, features: pd.DataFrame, speech: TrialSpeech, config: CausalConfig
 ) -> dict[Detector, list[Spoken]]:
-    """The best phone detectors whose phone occurs in enough utterances, with controls, and these utterances."""
-    best = phones[phones["scored"] & (phones["feature"] >= 0)].drop_duplicates("feature")
-    usable = [
-        (int(feature), str(phone), spoken)
-        for feature, phone in zip(best["feature"], best["phone"], strict=True)
-        if len(spoken := speech.with_phone(str(phone), config.utterances)) >= LEAST
-    ][: config.features]
-    chosen = [feature for feature, _, _ in usable]
-    density = features["density"].to_numpy(dtype=np.float64)
-    detecting = features.loc[features["detects"] != "", "feature"].tolist()
-    controls = density_controls(chosen, density, detecting, derive_seed(config.seed, site.name))
-    active = features["mean_active"].to_numpy(dtype=np.float64)
-    return {
-        Detector(feature, phone, control, config.steer * float(active[feature])): spoken
-        for (feature, phone, spoken), control in zip(usable, controls, strict=True)
-    }
+    """The best phone detectors whose phone occurs in enough utterances, and these utterances.
 
-
-def density_controls(
-    chosen: Sequence[int], density: NDArray[np.floating], excluded: Collection[int], seed: int
-) -> list[int]:
-    """One control for each chosen feature, all different, from the live features of the nearest density (by ratio).
-
-    `density` [width] is the share of frames where each feature is active. `excluded` and chosen ones are no controls.
-    Raises: `ValueError` if fewer live features than chosen ones are left.
+    Ranked by their areas on train, since the trials are on eval.
     """
-    rng = np.random.default_rng(seed)
-    barred = {*chosen, *excluded}
-    free = [feature for feature in range(len(density)) if density[feature] > 0 and feature not in barred]
-    if len(free) < len(chosen):
-        raise ValueError(f"{len(free)} live features are left as controls for {len(chosen)}")
-    controls = []
-    for feature in chosen:
-        # densities span orders of magnitude: twice as often is as far at 0.001 as at 0.1
-        distance = np.abs(np.log(density[free]) - np.log(density[feature]))
-        near = np.argsort(distance, kind="stable")[:CANDIDATES]
-        controls.append(free.pop(int(rng.choice(near))))
-    return controls
+    ranked = phones[phones["scored"] & (phones["feature"] >= 0)].sort_values(
+        ["auroc_train", "phone"], ascending=[False, True]
+    )
+    active = features.set_index("feature")["mean_active"]
+    chosen: dict[Detector, list[Spoken]] = {}
+    for row in ranked.drop_duplicates("feature").to_dict("records"):
+        spoken = speech.with_phone(row["phone"], config) if len(chosen) < config.features else []
+        if len(spoken) >= LEAST:
+            feature = int(row["feature"])
+            chosen[Detector(feature, str(row["phone"]), config.steer * float(active[feature]))] = spoken
+    return chosen
 
 
 def summarise(
-    site: Site, config: CausalConfig, trials: dict[Detector, pd.DataFrame], patched: pd.DataFrame
+    site: Site,
+    config: CausalConfig,
+    trials: dict[Detector, pd.DataFrame],
+    patched: pd.DataFrame,
+    utterances: dict[str, int],
 ) -> CausalStudy:
+    """Verdicts, tables and details from the rows of all trials."""
     by_detector = {detector: feature_verdicts(rows, config) for detector, rows in trials.items()}
+    features = patched_features_verdict(patched, config)
+    judge([*(one for both in by_detector.values() for one in both.values()), features], config.alpha)
     verdicts = [
-        {**detector._asdict(), "intervention": name, "causal": beats_controls(verdict), **verdict}
+        {**detector._asdict(), "controls": _control_names(trials[detector]), "intervention": name, **verdict}
         for detector, both in by_detector.items()
         for name, verdict in both.items()
     ]
@@ -162,22 +167,28 @@ def summarise(
     table = patching_table(patched, config)
     details = {
         "site": site.name,
-        "features": [_entry(*pair) for pair in by_detector.items()],
+        "features": [_entry(detector, trials[detector], both) for detector, both in by_detector.items()],
         "all_features": feature_verdicts(pd.concat(list(trials.values())), config),
-        "patching": table.to_dict("records"),
-        "patching_features_over_controls": features_beat_controls(patched, config)._asdict(),
+        "patching": table.astype(object).where(table.notna(), None).to_dict("records"),
+        "patching_features_over_controls": features,
+        "utterances": utterances,
         "skipped": skipped,
         "settings": config.model_dump(mode="json"),
     }
     return CausalStudy(pd.DataFrame(verdicts, columns=VERDICT_COLUMNS), table, details)
 
 
-def _entry(detector: Detector, both: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """One feature's results; `effect` and `beats_controls` are those of ablating it."""
+def _control_names(rows: pd.DataFrame) -> str:
+    """Names of the controls in the order of their draws: `random`, or the number of another feature."""
+    return " ".join(rows[rows["draw"] > 0].drop_duplicates("draw")["control"])
+
+
+def _entry(detector: Detector, rows: pd.DataFrame, both: dict[str, Comparison]) -> dict[str, Any]:
+    """One feature's results; `effect` and `verdict` are those of ablating it."""
     ablated = both.get("ablate", {})
     return {
         **detector._asdict(),
-        **{name: ablated.get(name, 0.0) for name in ("effect", "effect_low", "effect_high")},
-        "beats_controls": bool(ablated) and beats_controls(ablated),
-        "interventions": {name: {**verdict, "causal": beats_controls(verdict)} for name, verdict in both.items()},
+        "controls": _control_names(rows),
+        **{name: ablated.get(name) for name in ("effect", "effect_low", "effect_high", "verdict")},
+        "interventions": both,
     }

@@ -21,6 +21,7 @@ def run(params: Params, site: str) -> StageReport:
     tables = {name: read_frame(source / f"{name}.parquet") for name in ("features", "windows", "means")}
     notes, causal = read_json(source / "notes.json"), read_table(paths.causal_metrics(site), f"causal@{site}")
     columns = ["feature", "difference", "difference_low", "difference_high", "causal"]
+    causal["causal"] = causal["verdict"] == "causal"
     tables["causal"] = causal.loc[causal["intervention"] == "ablate", columns]
     data = page.page_data(site, tables, notes, params.interpret.clip_s, frame_s)
     with atomic_dir(paths.browser(site)) as folder:

@@ -7,7 +7,6 @@ from functools import partial
 from phonoscope import paths
 from phonoscope.config.params import Params
 from phonoscope.config.sites import Site
-from phonoscope.errors import DataError
 from phonoscope.files import write_csv, write_json
 from phonoscope.pipeline.base import StageReport, stage
 
@@ -33,10 +32,7 @@ def run(params: Params, item: str) -> StageReport:
         speech = TrialSpeech(utterances(), Features.load(paths.features(item)).index)
         workers = params.compute.workers if pick_device(params.compute.device).type == "cpu" else 1
         setting = partial(open_setting, site, paths.sae_model(item), params.whisper, params.compute)
-        try:
-            study = run_study(site, phones, features, speech, params.causal, setting, workers=workers)
-        except ValueError as error:
-            raise DataError(f"{folder}: {error}; lower causal.features or raise sae.expansion") from error
+        study = run_study(site, phones, features, speech, params.causal, setting, workers=workers)
     write_json(paths.causal_json(item), study.details)
     for path, table in {paths.causal_metrics: study.verdicts, paths.patching_metrics: study.patching}.items():
         write_csv(path(item), table.assign(site=item)[["site", *table.columns]])

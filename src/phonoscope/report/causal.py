@@ -17,16 +17,17 @@ from phonoscope.report.figures import grid_across, keys, panel_row
 TITLES = {"ablate": "Ablated: words with the phone", "steer": "Steered: words without the phone"}
 
 
-def _reach(rows: pd.DataFrame, column: str) -> NDArray[np.float64]:
-    """How far the interval reaches to each side, [2, rows]."""
-    return np.abs(rows[[f"{column}_low", f"{column}_high"]].to_numpy().T - rows[column].to_numpy())
+def _reach(rows: pd.DataFrame, column: str, ends: tuple[str, str]) -> NDArray[np.float64]:
+    """How far the columns of the ends are from a column, to each side, [2, rows]."""
+    return np.abs(rows[list(ends)].to_numpy().T - rows[column].to_numpy())
 
 
 @style()
 def draw_features(verdicts: pd.DataFrame, site: str, confidence: float) -> Figure:
-    """Effect of each feature on the words of its claim, beside its control; a panel an intervention.
+    """Effect of each feature on the words of its claim, beside its controls; a panel an intervention.
 
-    verdicts: feature, phone, intervention, effect and control_effect with `_low` and `_high`, causal.
+    verdicts: feature, phone, intervention, effect with its interval, control_effect with control_lowest and
+    control_highest, verdict.
     """
     names = verdicts.drop_duplicates("feature")
     figure, panels = panel_row(2, 4.2, 1.6 + 0.42 * len(names), sharey=True)
@@ -37,7 +38,7 @@ def draw_features(verdicts: pd.DataFrame, site: str, confidence: float) -> Figur
     panels[0].set_yticks(list(order.values()), [f"{row.feature} /{row.phone}/" for row in names.itertuples()])
     panels[0].invert_yaxis()
     panels[0].set_ylabel(f"feature of {site}, its phone")
-    star = {"worse than the control's": {"linestyle": "none", "marker": "$*$", "color": "black"}}
+    star = {"causal: beyond all controls": {"linestyle": "none", "marker": "$*$", "color": "black"}}
     handles = [*panels[0].get_legend_handles_labels()[0], *keys(star)]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
@@ -45,11 +46,14 @@ def draw_features(verdicts: pd.DataFrame, site: str, confidence: float) -> Figur
 
 def _panel(axes: Axes, rows: pd.DataFrame, order: dict[int, int]) -> None:
     place = rows["feature"].map(order).to_numpy(dtype=float)
-    looks = {"effect": ("the feature", HUES[0], "o", -0.12), "control_effect": ("its control", GREY, "s", 0.12)}
-    for column, (label, color, marker, shift) in looks.items():
+    looks = {
+        "effect": (("effect_low", "effect_high"), "the feature", HUES[0], "o", -0.12),
+        "control_effect": (("control_lowest", "control_highest"), "its controls: mean, range", GREY, "s", 0.12),
+    }
+    for column, (ends, label, color, marker, shift) in looks.items():
         look: Any = {"fmt": marker, "color": color, "label": label, "markersize": 4, "capsize": 2}
-        axes.errorbar(rows[column].to_numpy(), place + shift, xerr=_reach(rows, column), **look)
-    for row in place[rows["causal"].to_numpy(dtype=bool)]:
+        axes.errorbar(rows[column].to_numpy(), place + shift, xerr=_reach(rows, column, ends), **look)
+    for row in place[(rows["verdict"] == "causal").to_numpy()]:
         axes.annotate("*", (1.0, row), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=12)
     axes.axvline(0, color=GREY, linewidth=0.8)
     grid_across(axes)
@@ -62,7 +66,8 @@ def draw_patching(table: pd.DataFrame, site: str, confidence: float, noise: str)
     rates = table.set_index("part")["wer"]
     figure, (left, right) = panel_row(2, 4.2, 1.8 + 0.32 * len(parts), sharey=True)
     place, bars = np.arange(len(parts)), {"ecolor": GREY, "capsize": 2}
-    left.barh(place, parts["recovered"], xerr=_reach(parts, "recovered"), color=HUES[0], height=0.6, error_kw=bars)
+    reach = _reach(parts, "recovered", ("recovered_low", "recovered_high"))
+    left.barh(place, parts["recovered"], xerr=reach, color=HUES[0], height=0.6, error_kw=bars)
     left.axvline(1, color=GREY, linewidth=0.8, linestyle=":")
     left.set_yticks(place, list(parts["part"]))
     left.invert_yaxis()
