@@ -14,7 +14,7 @@ from phonoscope.pipeline.base import StageReport, stage
 log = logging.getLogger(__name__)
 COLUMNS = (
     *("feature", "density", "mean_active", "best_phone", "auroc_train", "auroc", "auroc_frames", "precision"),
-    *("detects", "d", "d_low", "d_high", "d_q", "accent"),
+    *("detects", "g", "g_low", "g_high", "g_q", "accent"),
 )
 """Columns of the table of features that metrics/interpret/<site>.csv has."""
 

@@ -23,7 +23,7 @@ from .planted import WIDTH, plant
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 SITE = "encoder_2"
-CONFIG = InterpretConfig(top_k=3, min_segments=2, bootstrap=20, trees=2, map_points=20, clip_features=2)
+CONFIG = InterpretConfig(top_k=3, min_segments=2, trees=2, map_points=20, clip_features=2)
 PLANTED = plant(speakers=4, utterances=3)
 VALUES = PLANTED.activations.toarray().astype(np.float16)
 

@@ -190,11 +190,10 @@ def _sexes(
         skipped["effects by sex"] = skipped["forest by sex"] = reason
         return pd.DataFrame(speakers.SKIPPED, index=np.arange(frames.activations.shape[1])), power, pd.DataFrame()
     for row in power[~power["enough"]].itertuples():
-        needs = "Cohen's d of %s needs %s speakers of each sex at power %s; there are %s"
+        needs = "a standardised difference d of %s needs %s speakers of each sex at power %s; there are %s"
         log.warning(needs, row.d, row.speakers_per_sex, config.power, row.there)
-    bootstrap: dict[str, Any] = {"samples": config.bootstrap, "confidence": config.confidence}
-    means, seed = frames.means(frames.speakers), derive_seed(config.seed, "effects")
-    return speakers.sex_effects(means, sex, seed=seed, **bootstrap), power, _forest(frames, config, workers)
+    effects = speakers.sex_effects(frames.means(frames.speakers), sex, confidence=config.confidence)
+    return effects, power, _forest(frames, config, workers)
 
 
 def _forest(frames: _Frames, config: InterpretConfig, workers: int) -> pd.DataFrame:
@@ -258,7 +257,7 @@ def _scores(
         "share_auroc_90": high / max(len(scored), 1),
         "median_phone_auroc": float(scored["auroc"].median()) if len(scored) else 0.5,
         "speakers": len(sex),
-        "effects_significant": int((features["d_q"] < config.alpha).sum()),
+        "effects_significant": int((features["g_q"] < config.alpha).sum()),
         "detectable_d": speakers.detectable_effect(sex, alpha=config.alpha, power=config.power),
     }
     for split_by, rows_of in forest.groupby("split_by") if len(forest) else []:
