@@ -15,7 +15,8 @@ from phonoscope.config.interpret import InterpretConfig
 from phonoscope.data.phones import GROUPS, OTHER, phone_group
 from phonoscope.drawing import GREY, HUES, MARKERS, new_figure, style
 from phonoscope.report.figures import add_title, panel_row
-from phonoscope.sae.interpret.run import HIGH_AUROC, AccentMap, Interpretation, speakers_by
+from phonoscope.sae.interpret.baselines import HIGH_AUROC
+from phonoscope.sae.interpret.run import AccentMap, Interpretation, speakers_by
 
 SHOWN_EFFECTS = 24  # features in the figure of effect sizes
 

@@ -66,7 +66,7 @@ def train_sae(
             crosscoder; `Frames.of(inputs, outputs)` a transcoder.
         held_out: frames for the scores; otherwise a fifth of the utterances is held out.
         utterances: utterance of each row of `activations` [frames]; otherwise stretches of consecutive frames stand for
-            utterances. Whole utterances are held out, and left out for the intervals, since neighbouring frames are alike.
+            utterances. Whole utterances are held out, and left out for the intervals: neighbouring frames are alike.
         config: settings; `settings` replace single ones: kind="topk", k=16, expansion=4, epochs=2.
         confidence: coverage of the jackknife intervals over held-out utterances; of fewer than two there are none.
     Returns: the model, and `table` with FVU, L0 and dead share with their intervals.
@@ -110,6 +110,12 @@ def fit(
     trainer.run(checkpoint)
     trainer.finish()
     return trainer
+
+
+def untrained(model: SparseAutoencoder, train: Frames, seed: int) -> SparseAutoencoder:
+    """A model of the same shape as it stands before its first training step, in inference form."""
+    config, device = SaeConfig(seed=seed), model.W_dec.device
+    return SaeTrainer(SparseAutoencoder(model.shape), train, config, device).finish()
 
 
 def evaluate(trainer: SaeTrainer, train: Frames, held_out: Frames) -> Fitted:

@@ -199,6 +199,6 @@ class SaeTrainer:
             log.warning("%s: started again, as this is no checkpoint of this training (%s)", path, error)
 
     def _identity(self) -> dict[str, Any]:
-        config = self.config.model_dump(mode="json", exclude={"sites", "checkpoint_every"})
+        config = self.config.model_dump(mode="json", exclude={"sites", "seeds", "checkpoint_every"})
         shape = self.model.shape.model_dump(mode="json")
         return {"config": config, "shape": shape, "frames": self.frames.fingerprint()}

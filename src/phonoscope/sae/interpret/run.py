@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from phonoscope.compute import derive_seed
 from phonoscope.config.interpret import InterpretConfig
 from phonoscope.data.phones import SILENCE
 from phonoscope.sae.interpret import speakers
+from phonoscope.sae.interpret.baselines import HIGH_AUROC
 from phonoscope.sae.interpret.groups import KINDS, Groups, Labels, group, group_means, means_table
 from phonoscope.sae.interpret.selectivity import area_at, auroc, feature_columns, phone_table, precision, selectivity
 from phonoscope.sae.interpret.windows import Places, segment_maxima, segment_starts, top_windows, traces
@@ -25,7 +25,6 @@ from phonoscope.stats import evenly_spaced
 log = logging.getLogger(__name__)
 FRAME_S = 0.02
 LABELS = ("utterance", "frame", "phone", "word", "speaker", "sex", "accent", "split")
-HIGH_AUROC = 0.9
 
 
 @dataclass(frozen=True)
