@@ -243,7 +243,7 @@ values = np.random.default_rng(0).normal(size=(600, 8)).astype(np.float32)
 mean = {}
 for weight in (0.0, 100.0):
     options = {"weight": weight}
-    fitted = train_sae(values, kind="squared", options=options, expansion=2, k=4, epochs=2, samples=10, aux_k=4)
+    fitted = train_sae(values, kind="squared", options=options, expansion=2, k=4, epochs=2, aux_k=4)
     save_sae(fitted.model, Path("sae"), {})
     model = load_sae(Path("sae"))
     mean[weight] = float(model.encode(values).mean())

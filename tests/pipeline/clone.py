@@ -36,7 +36,7 @@ depth:
   label_permutations: 2
   mlp: {hidden: 8, steps: 10}
   bootstrap: {samples: 50}
-interpret: {top_k: 3, clip_features: 2, min_segments: 1, bootstrap: 20, trees: 5, forest_utterances: 40, map_points: 20}
+interpret: {top_k: 3, clip_features: 2, min_segments: 1, trees: 5, forest_utterances: 40, map_points: 20}
 vq: {seeds: 1, arms: [older], steps: 4, codes: 16, channels: 8, batch_size: 8, older: {batch_size: 16}}
 geometry:
   samples_per_word: 4

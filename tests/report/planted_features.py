@@ -18,7 +18,7 @@ from tests.sae.interpret.planted import plant
 
 SITE = "encoder_3"
 CONFIG = InterpretConfig(
-    top_k=4, min_segments=3, bootstrap=20, trees=2, map_points=10, forest_utterances=20, clip_features=2
+    top_k=4, min_segments=3, trees=2, map_points=10, forest_utterances=20, clip_features=2
 )
 PARAMS: Any = SimpleNamespace(interpret=CONFIG)
 CAUSAL = pd.DataFrame(

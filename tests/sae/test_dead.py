@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from phonoscope.sae.data import Frames
 from phonoscope.sae.dead import auxk_loss, resample
-from phonoscope.sae.models import SparseAutoencoder
-from tests.sae.planted import gaussian, random_model
+from phonoscope.sae.models import SparseAutoencoder, build_shape
+from phonoscope.sae.train import SaeTrainer
+from tests.sae.planted import ACTIVE, DIMS, config, gaussian, plant, random_model
 
 D, WIDTH = 4, 6
 
@@ -48,7 +50,7 @@ def test_resampling_points_dead_features_at_errors_and_forgets_their_moments() -
     dead = torch.tensor([True, False, False, True, False, False])
     error = x - model(x).detach()
     living = model.W_dec.detach()[~dead].clone()
-    assert resample(model, optimizer, x, x, dead, torch.Generator().manual_seed(0)) == 2
+    assert resample(model, optimizer, x, error, dead, torch.Generator().manual_seed(0)) == 2
     directions = error / error.norm(dim=1, keepdim=True)
     best = (model.W_dec[dead] @ directions.T).max(dim=1).values
     torch.testing.assert_close(best.detach(), torch.ones(2))
@@ -57,3 +59,40 @@ def test_resampling_points_dead_features_at_errors_and_forgets_their_moments() -
     moments = optimizer.state[model.W_dec]
     assert not moments["exp_avg"][dead].any()
     assert moments["exp_avg_sq"][~dead].any()
+
+
+def _halfway() -> SaeTrainer:
+    """A BatchTopK training whose threshold of the start is far below the current one."""
+    settings = config(dead="resample", epochs=8, resample_every=0.25)
+    shape = build_shape("autoencoder", settings, d_in=DIMS, d_out=DIMS)
+    trainer = SaeTrainer(SparseAutoencoder(shape), Frames.of(plant(1024).frames), settings, torch.device("cpu"))
+    for step in range(16):
+        trainer._train_step(step)
+    trainer.step = 16
+    return trainer
+
+
+def test_resampling_reads_errors_through_the_features_that_training_selects_now() -> None:
+    trainer = _halfway()
+    model, (x, y) = trainer.model, trainer._take(trainer.frames.sample(0))
+    with torch.no_grad():
+        pre = model.pre(x)
+        active = pre > pre.flatten().kthvalue(pre.numel() - ACTIVE * len(x)).values.clamp(min=0)
+        error = y - (pre * active) @ model.W_dec - model.b_dec
+        model.threshold.zero_()  # as at a start whose activations are small
+    trainer.idle[:] = 0
+    trainer.idle[[2, 5]] = trainer.dead_tokens
+    trainer._resample()
+    directions = torch.nn.functional.normalize(error)
+    best = (model.W_dec[[2, 5]] @ directions.T).max(dim=1).values
+    torch.testing.assert_close(best.detach(), torch.ones(2), rtol=0, atol=1e-4)
+
+
+def test_resampled_features_of_a_kind_with_a_threshold_fire_in_the_next_steps() -> None:
+    trainer = _halfway()
+    trainer.idle[:] = 0
+    trainer.idle[:20] = trainer.dead_tokens
+    trainer._resample()
+    for step in range(16, 20):
+        trainer._train_step(step)
+    assert int((trainer.idle[:20] < 4 * trainer.config.batch_size).sum()) > 15

@@ -20,12 +20,14 @@ from phonoscope.config.params import Params, load_params
 from phonoscope.config.sites import Site
 from phonoscope.data import Features
 from phonoscope.errors import DataError, ParamsError
+from phonoscope.files import write_csv
 from phonoscope.pipeline import sae, sae_report
 from phonoscope.sae.store import load_sae
 from tests.sae.planted import DIMS, config, plant
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SITES = ("encoder_1", "mlp_1", "encoder_all")
+RATES = {"seed": 43, "rows_07": 0.5, "features": 96, "rows_09": 0.25, "detectors": 3, "detectors_07": 0.5}
 DOWNSTREAM = ("ce_clean", "ce_sae", "ce_zero", "ce_recovered", "wer_clean", "wer_sae", "wer_zero")
 
 
@@ -86,10 +88,28 @@ def test_every_site_gets_its_model_tables_and_scores_and_the_report_all_of_them(
         curve = pd.read_csv(paths.sae_training(site))
         assert set(curve) >= {"step", "frames", "reconstruction", "sparsity", "auxk", "l0", "dead_share", "lr"}
         assert np.isfinite(curve.to_numpy()).all()
-        assert not paths.sae_checkpoint(site).exists()
+        assert not paths.sae_checkpoint(site).parent.exists() or not list(paths.sae_checkpoint(site).parent.iterdir())
+        other = load_sae(paths.sae_model(site) / "seed_43")
+        assert other.shape == model.shape
+        assert not torch.equal(other.W_dec, model.W_dec)
         notes = json.loads((paths.sae_model(site) / "cfg.json").read_text())["metadata"]
         assert (notes["hook_name"], notes["training"]["dead_tokens"]) == (site, 240)
+    rows = [("sparse autoencoder", 96, 4, 3, 0.95), ("raw dimensions", 48, 4, 1, 0.8)]
+    columns = ["representation", "dims", "phones_scored", "phones_above", "mean_auroc"]
+    for number, site in enumerate(forms):  # a site without phones has no rows
+        write_csv(paths.interpret_baselines(site), pd.DataFrame(rows if number else [], columns=columns))
+        sparse = [("raw dimensions", 4, 1, 0.7), ("raw dimensions", 4, 16, 0.9)]
+        table = pd.DataFrame(sparse if number else [], columns=["representation", "phones", "k", "mean_auroc"])
+        write_csv(paths.interpret_sparse(site), table)
+        write_csv(
+            paths.interpret_stability(site), pd.DataFrame([(43, 0.5)], columns=["seed", "rows_07"]).assign(**RATES)
+        )
     report = sae_report.run(params)
+    baselines = pd.read_csv(paths.SAE_REPORT / "baselines.csv")
+    assert baselines.columns.tolist() == ["site", *columns]
+    assert baselines["site"].tolist() == [site for site in SITES[1:] for _ in rows]
+    assert pd.read_csv(paths.SAE_REPORT / "stability.csv")["site"].tolist() == list(SITES)
+    assert "3 of 4 " in (paths.SAE_REPORT / "table.md").read_text()
     assert sorted(path.name for path in report.figures) == ["density.png", "l0.png", "layers.png", "training.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in report.figures)
     density, layers = (pd.read_csv(paths.SAE_REPORT / f"{name}.csv") for name in ("density", "layers"))
@@ -103,7 +123,7 @@ def test_any_number_of_workers_gives_the_same_bytes(params: Params, heard: list[
         compute = params.compute.model_copy(update={"workers": workers})
         sae.run(params.model_copy(update={"compute": compute}), "encoder_1")
         tables = (paths.sae_metrics, paths.sae_training, paths.sae_scores, paths.sae_l0)
-        files = [*sorted(paths.sae_model("encoder_1").iterdir()), *(path("encoder_1") for path in tables)]
+        files = [*sorted(paths.sae_model("encoder_1").rglob("*.*")), *(path("encoder_1") for path in tables)]
         return [file.read_bytes() for file in files]
 
     assert written(1) == written(2)

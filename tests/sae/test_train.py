@@ -167,6 +167,8 @@ def test_an_autoencoder_is_trained_on_arrays_with_intervals_over_utterances() ->
         assert table.loc[metric, "low"] < table.loc[metric, "value"] < table.loc[metric, "high"]
     encoded = fitted.model.encode(frames[:5])
     assert torch.equal(encoded, fitted.model.encode(torch.from_numpy(frames[:5])))
+    two: Any = train_sae(frames, utterances=utterances // 30, config=config(epochs=1)).table
+    assert not np.isfinite(two.set_index("metric").loc["fvu", ["low", "high"]].astype(float)).any()  # one is held out
     with pytest.raises(DataError, match="one utterance cannot be split"):
         train_sae(frames, utterances=np.zeros(1200), config=config())
     with pytest.raises(DataError, match=r"\[frames, width\]"):

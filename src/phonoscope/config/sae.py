@@ -35,6 +35,8 @@ class SaeConfig(Section):
     resample_every: float = Field(default=0.5, gt=0)  # resampling: passes between two rounds; the last quarter has none
     faithfulness: int = Field(default=24, ge=1)  # eval utterances that Whisper hears with the reconstruction in place
     seed: int = Field(default=42, ge=0)  # seed of the initial decoder and of the order of frames
+    seeds: int = Field(default=2, ge=1)
+    """Trainings, from `seed` on: those after the first only say how stable the features are, and cost as much."""
     log_every: int = Field(default=20, ge=1)  # steps a row of the training curve averages over
     checkpoint_every: int = Field(default=100, ge=1)  # steps between checkpoints, from which a killed training resumes
 

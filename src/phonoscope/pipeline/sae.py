@@ -36,13 +36,20 @@ def run(params: Params, item: str) -> StageReport:
     scoring = partial(evaluate, trained, train, held_out)
     whisper = partial(downstream, params, site, trained.model)
     fitted, faithful = in_threads(params.compute, scoring, whisper)
+    again = {}
+    for seed in range(config.seed + 1, config.seed + config.seeds):  # another start, and another order of frames
+        other, place = config.model_copy(update={"seed": seed}), paths.sae_checkpoint(f"{item}-{seed}")
+        again[place] = fit(train, site.form, other, device, layers=layers, checkpoint=place).model, seed
     training = config.model_dump(mode="json", exclude={"sites", "checkpoint_every"})
     metadata = {"model_name": features.config.get("checkpoint", ""), "hook_name": item}
     with atomic_dir(paths.sae_model(item)) as folder:
         save_sae(fitted.model, folder, metadata | {"training": training | {"dead_tokens": trained.dead_tokens}})
+        for model, seed in again.values():
+            save_sae(model, folder / f"seed_{seed}", metadata | {"training": training | {"seed": seed}})
     tables = {paths.sae_metrics: fitted.features, paths.sae_training: fitted.curve, paths.sae_l0: fitted.l0}
     for path, table in tables.items():
         write_csv(path(item), table)
     report = StageReport(metrics=fitted.metrics | faithful).saved(paths.sae_scores(item))
-    checkpoint.unlink(missing_ok=True)
+    for place in (checkpoint, *again):
+        place.unlink(missing_ok=True)
     return report

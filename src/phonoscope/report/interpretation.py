@@ -15,7 +15,8 @@ from phonoscope.config.interpret import InterpretConfig
 from phonoscope.data.phones import GROUPS, OTHER, phone_group
 from phonoscope.drawing import GREY, HUES, MARKERS, new_figure, style
 from phonoscope.report.figures import add_title, panel_row
-from phonoscope.sae.interpret.run import HIGH_AUROC, AccentMap, Interpretation, speakers_by
+from phonoscope.sae.interpret.baselines import HIGH_AUROC
+from phonoscope.sae.interpret.run import AccentMap, Interpretation, speakers_by
 
 SHOWN_EFFECTS = 24  # features in the figure of effect sizes
 
@@ -41,30 +42,30 @@ def draw_selectivity(phones: pd.DataFrame, site: str) -> Figure:
 
 @style()
 def draw_effects(features: pd.DataFrame, site: str, config: InterpretConfig, speakers: dict[str, int]) -> Figure:
-    """The features with the largest Cohen's d by sex, with intervals, and the d of all live features."""
+    """The features with the largest Hedges' g by sex, with intervals, and the g of all live features."""
     live, alpha = features[features["density"] > 0], config.alpha
-    order = live["d"].abs().sort_values(ascending=False, kind="stable").index[:SHOWN_EFFECTS]
-    rows = live.loc[order].sort_values("d")
+    order = live["g"].abs().sort_values(ascending=False, kind="stable").index[:SHOWN_EFFECTS]
+    rows = live.loc[order].sort_values("g")
     figure = new_figure(9.0, 1.6 + 0.19 * len(rows))
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     y = np.arange(len(rows))
-    low = rows["d_q"] < alpha
-    looks = (low, HUES[0], HUES[0], f"q < {alpha}"), (rows["d_q"] >= alpha, GREY, "white", f"q ≥ {alpha}")
+    low = rows["g_q"] < alpha
+    looks = (low, HUES[0], HUES[0], f"q < {alpha}"), (rows["g_q"] >= alpha, GREY, "white", f"q ≥ {alpha}")
     for mask, hue, face, label in looks:
-        left.hlines(y[mask], rows["d_low"][mask], rows["d_high"][mask], color=hue, linewidth=1.1)
-        left.plot(rows["d"][mask], y[mask], "o", markersize=4.5, label=label, color=hue, mfc=face)
+        left.hlines(y[mask], rows["g_low"][mask], rows["g_high"][mask], color=hue, linewidth=1.1)
+        left.plot(rows["g"][mask], y[mask], "o", markersize=4.5, label=label, color=hue, mfc=face)
     left.axvline(0, color=GREY, linewidth=0.9)
     left.set_yticks(y, [f"{row.feature}  {row.best_phone}".rstrip() for row in rows.itertuples()])
     left.set_xscale("symlog", linthresh=2)
     left.set_xticks([-10, -4, -2, -1, 0, 1, 2, 4, 10], ["−10", "−4", "−2", "−1", "0", "1", "2", "4", "10"])
-    left.set(xlabel="Cohen's d, female − male (linear to ±2, then logarithmic)", ylabel="feature and its best phone")
+    left.set(xlabel="Hedges' g, female − male (linear to ±2, then logarithmic)", ylabel="feature and its best phone")
     left.legend(loc="best")
-    left.set_title(f"Largest effects, {config.confidence:.0%} bootstrap over speakers", loc="left")
-    right.hist(live["d"].clip(-4, 4), bins=np.linspace(-4, 4, 41), color=HUES[5])
-    right.set(xlabel="Cohen's d (clipped to ±4)", ylabel="features")
+    left.set_title(f"Largest effects, {config.confidence:.0%} intervals over speakers", loc="left")
+    right.hist(live["g"].clip(-4, 4), bins=np.linspace(-4, 4, 41), color=HUES[5])
+    right.set(xlabel="Hedges' g (clipped to ±4)", ylabel="features")
     right.set_title(f"All {len(live)} live features", loc="left")
     sexes = f"{speakers.get('F', 0)} female and {speakers.get('M', 0)} male speakers"
-    significant = int((live["d_q"] < alpha).sum())
+    significant = int((live["g_q"] < alpha).sum())
     add_title(figure, f"{site}: effect of sex over {sexes}; {significant} features with q < {alpha}")
     return figure
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from phonoscope.drawing import GREY, HUES, MARKERS, new_figure, style
 from phonoscope.report.figures import panel_row
+from phonoscope.report.markdown import markdown, number, page
 
 BINS = np.arange(-5.0, 0.01, 0.25)  # of log10 density
 CURVES = ("fvu", "dead_share", "ce_recovered")
@@ -35,6 +36,31 @@ def density_histogram(features: Tables) -> pd.DataFrame:
 def layer_curves(scores: Tables) -> pd.DataFrame:
     """The scores of every site in the order of `scores`: site, metric, value."""
     return stack({site: table[table["metric"].isin(CURVES)] for site, table in scores.items()})
+
+
+def describe(baselines: pd.DataFrame, sparse: pd.DataFrame, stability: pd.DataFrame) -> str:
+    """Phones told by the autoencoders and by their baselines, sparse probes, and agreement of seeds, as Markdown."""
+    phones = baselines["phones_above"].astype(str) + " of " + baselines["phones_scored"].astype(str)
+    counts = baselines.assign(phones=phones, mean=baselines["mean_auroc"].map(number))
+    first = counts[["site", "representation", "dims", "phones", "mean"]]
+    first = first.rename(columns={"dims": "dimensions", "phones": "phones with AUROC > 0.9", "mean": "mean AUROC"})
+    ranks = sparse.assign(area=sparse["mean_auroc"].map(number), k="k = " + sparse["k"].astype(str))
+    second = ranks.pivot_table(
+        index=["site", "representation"], columns="k", values="area", aggfunc="first", sort=False
+    )
+    shares = {name: stability[name].map("{:.1%}".format) for name in ("rows_07", "rows_09", "detectors_07")}
+    third = stability.assign(**shares)
+    return page(
+        "# Phones: the autoencoders and what they have to beat",
+        "The best column of each phone is chosen on train segments and scored on eval segments. Raw dimensions and "
+        "principal components count with both signs; the linear probe is one logistic regression for each phone.",
+        markdown(first, text_columns=2),
+        "Logistic regressions on the k best columns of each phone, mean AUROC on eval:",
+        markdown(second.reset_index(), text_columns=2),
+        "Trainings from another seed: the share of decoder rows that have a row of cosine above 0.7 and 0.9 there, and "
+        "of phone detectors that have a feature of correlation above 0.7:",
+        markdown(third),
+    )
 
 
 @style()

@@ -13,8 +13,6 @@ from torch.optim import Optimizer
 from phonoscope.sae.models import SparseAutoencoder
 from phonoscope.sae.sparse import Pattern, decode, top_k
 
-RESAMPLED_ENCODER = 0.2  # norm of a resampled feature's encoder row, relative to the mean of the live features
-
 
 def auxk_loss(model: SparseAutoencoder, x: Tensor, error: Tensor, pre: Tensor, dead: Tensor, k: int) -> Tensor:
     """Share of the error [n, d_out] left unexplained by the k dead features with the largest pre-activations.
@@ -36,17 +34,17 @@ def auxk_loss(model: SparseAutoencoder, x: Tensor, error: Tensor, pre: Tensor, d
 
 @torch.no_grad()
 def resample(
-    model: SparseAutoencoder, optimizer: Optimizer, x: Tensor, y: Tensor, dead: Tensor, generator: torch.Generator
+    model: SparseAutoencoder, optimizer: Optimizer, x: Tensor, error: Tensor, dead: Tensor, generator: torch.Generator
 ) -> int:
     """Point dead features at badly reconstructed frames and reset their optimizer state; return their number.
 
-    x: [n, d_in]. y: [n, d_out]. dead: bool [d_sae]. Frames are drawn with probability proportional to their
-    squared error; the decoder row becomes the frame's residual, the encoder row the input, the bias 0.
+    x: [n, d_in]. error: [n, d_out], output minus reconstruction, as the training sees it. dead: bool [d_sae]. Frames
+    are drawn with probability proportional to their squared error; the decoder row becomes the frame's residual, the
+    encoder row the input, the bias 0.
     """
     index = dead.nonzero()[:, 0]
     if not len(index):
         return 0
-    error = y - model(x)
     # drawn on the CPU, where one seed gives the same frames whatever the device
     drawn = torch.multinomial(error.pow(2).sum(dim=1).cpu(), len(index), replacement=True, generator=generator)
     drawn = drawn.to(x.device)
@@ -54,8 +52,7 @@ def resample(
     direction = normalize(error[drawn])
     towards = direction if model.shape.form != "transcoder" else normalize(x[drawn] - model.input_bias)
     model.W_dec[index] = direction
-    # short rows: revived features fire at once, but weakly, and do not throw the live ones off
-    model.encoder[index] = towards * (RESAMPLED_ENCODER * (live.mean() if len(live) else 1.0))
+    model.encoder[index] = towards * (model.kind.resampled_norm * (live.mean() if len(live) else 1.0))
     model.b_enc[index] = 0.0
     for parameter in (model.W_dec, model.encoder, model.b_enc):  # Adam's moments would pull them back
         for name in ("exp_avg", "exp_avg_sq"):

@@ -19,7 +19,7 @@ from phonoscope.sae.data import Array, Frames
 from phonoscope.sae.metrics import BATCH, Scores, feature_table, frame_sums, l0_curve, mean_output, score
 from phonoscope.sae.models import SparseAutoencoder, build_shape
 from phonoscope.sae.train import SaeTrainer
-from phonoscope.stats import ratio_interval
+from phonoscope.stats import Interval, ratio_interval
 
 BLOCKS = 100  # stretches of consecutive frames that stand for utterances where these are not given
 HELD_OUT = 0.2  # share of the utterances that `train_sae` holds out where no frames are given
@@ -56,7 +56,6 @@ def train_sae(
     utterances: NDArray[Any] | None = None,
     config: SaeConfig | None = None,
     device: str | torch.device = "cpu",
-    samples: int = 1000,
     confidence: float = 0.95,
     **settings: Any,
 ) -> Fitted:
@@ -67,9 +66,9 @@ def train_sae(
             crosscoder; `Frames.of(inputs, outputs)` a transcoder.
         held_out: frames for the scores; otherwise a fifth of the utterances is held out.
         utterances: utterance of each row of `activations` [frames]; otherwise stretches of consecutive frames stand for
-            utterances. Whole utterances are held out and resampled, since neighbouring frames are alike.
+            utterances. Whole utterances are held out, and left out for the intervals: neighbouring frames are alike.
         config: settings; `settings` replace single ones: kind="topk", k=16, expansion=4, epochs=2.
-        samples, confidence: bootstrap of the intervals.
+        confidence: coverage of the jackknife intervals over held-out utterances; of fewer than two there are none.
     Returns: the model, and `table` with FVU, L0 and dead share with their intervals.
     Raises: `ParamsError` for impossible settings, `DataError` for frames that cannot be learned from.
     """
@@ -87,9 +86,7 @@ def train_sae(
     trainer = fit(train, form, config, torch.device(device), layers=layers)
     fitted = evaluate(trainer, train, rest)
     sums = frame_sums(fitted.model, rest.batches(trainer.device), mean_output(train.batches(trainer.device)))
-    return replace(
-        fitted, table=_table(fitted, sums, _codes(units), config.seed, samples=samples, confidence=confidence)
-    )
+    return replace(fitted, table=_table(fitted, sums, _codes(units), confidence))
 
 
 def fit(
@@ -113,6 +110,12 @@ def fit(
     trainer.run(checkpoint)
     trainer.finish()
     return trainer
+
+
+def untrained(model: SparseAutoencoder, train: Frames, seed: int) -> SparseAutoencoder:
+    """A model of the same shape as it stands before its first training step, in inference form."""
+    config, device = SaeConfig(seed=seed), model.W_dec.device
+    return SaeTrainer(SparseAutoencoder(model.shape), train, config, device).finish()
 
 
 def evaluate(trainer: SaeTrainer, train: Frames, held_out: Frames) -> Fitted:
@@ -151,15 +154,16 @@ def _held_out(units: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     return np.isin(units, np.random.default_rng(derive_seed(seed, "held out")).permutation(names)[:count])
 
 
-def _table(
-    fitted: Fitted, sums: NDArray[np.float64], units: NDArray[np.int64], seed: int, **bootstrap: Any
-) -> pd.DataFrame:
-    """FVU and L0 with bootstrap intervals over units; the dead share is a count, without error. sums: [frames, 3]."""
+def _table(fitted: Fitted, sums: NDArray[np.float64], units: NDArray[np.int64], confidence: float) -> pd.DataFrame:
+    """FVU and L0 with intervals over units; the dead share is a count, without error. sums: [frames, 3]."""
     unexplained, total, active = (np.bincount(units, weights=column) for column in sums.T)
-    pairs: dict[str, tuple[Any, Any]] = {"fvu": (unexplained, total), "l0": (active, np.bincount(units).astype(float))}
-    table: list[dict[str, Any]] = [
-        {"metric": name} | ratio_interval(*pair, seed=derive_seed(seed, name), **bootstrap)._asdict()
-        for name, pair in pairs.items()
-    ]
-    dead = fitted.dead_share
-    return pd.DataFrame([*table, {"metric": "dead_share", "value": dead, "low": dead, "high": dead}])
+    pairs = {"fvu": (unexplained, total), "l0": (active, np.bincount(units).astype(np.float64))}
+    bounds = {name: _ratio(*pair, confidence) for name, pair in pairs.items()}
+    bounds["dead_share"] = Interval(*3 * (fitted.dead_share,))
+    return pd.DataFrame([{"metric": name} | bound._asdict() for name, bound in bounds.items()])
+
+
+def _ratio(totals: NDArray[np.float64], counts: NDArray[np.float64], confidence: float) -> Interval:
+    if len(counts) < 2:  # one utterance says nothing about others
+        return Interval(float(totals.sum() / counts.sum()), -np.inf, np.inf)
+    return ratio_interval(totals, counts, confidence=confidence)

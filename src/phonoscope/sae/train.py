@@ -149,9 +149,17 @@ class SaeTrainer:
             return
         seed = derive_seed(self.config.seed, "resample", self.step)
         generator, dead = torch.Generator().manual_seed(seed), self.dead()
-        revived = resample(self.model, self.optimizer, *self._take(self.frames.sample(seed)), dead, generator)
+        x, y = self._take(self.frames.sample(seed))
+        revived = resample(self.model, self.optimizer, x, self._error(x, y), dead, generator)
         self.idle[dead] = 0
         log.info("step %d: %d dead features resampled", self.step, revived)
+
+    @torch.no_grad()
+    def _error(self, x: Tensor, y: Tensor) -> Tensor:
+        """Output minus reconstruction by the features that a training step would select, [n, d_out]."""
+        # not through inference: its threshold is set when the training ends, and until then it is that of the start
+        pattern, values, _ = self.model.select(x)
+        return losses(self.model, x, y, pattern, values).error
 
     def _note(self) -> None:
         """Add a row of means over the steps since the last one to the curve."""
@@ -191,6 +199,6 @@ class SaeTrainer:
             log.warning("%s: started again, as this is no checkpoint of this training (%s)", path, error)
 
     def _identity(self) -> dict[str, Any]:
-        config = self.config.model_dump(mode="json", exclude={"sites", "checkpoint_every"})
+        config = self.config.model_dump(mode="json", exclude={"sites", "seeds", "checkpoint_every"})
         shape = self.model.shape.model_dump(mode="json")
         return {"config": config, "shape": shape, "frames": self.frames.fingerprint()}

@@ -12,7 +12,7 @@ from phonoscope.sae.interpret.run import Interpretation, clip_features, interpre
 
 from .planted import DEAD, DETECTORS, FEMALE, SCOTTISH, plant
 
-CONFIG = InterpretConfig(top_k=4, min_segments=3, bootstrap=50, trees=5, map_points=20, clip_features=3, clip_s=0.2)
+CONFIG = InterpretConfig(top_k=4, min_segments=3, trees=5, map_points=20, clip_features=3, clip_s=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +26,10 @@ def test_planted_features_are_read(interpretation: Interpretation) -> None:
     for phone, feature in DETECTORS.items():
         assert features.loc[feature, "detects"] == phone
         assert features.loc[feature, ["auroc", "precision"]].tolist() == [1.0, 1.0]
-    assert features["d"].abs().idxmax() == FEMALE
-    assert features.loc[FEMALE, "d_q"] < 0.05
+    assert features["g"].abs().idxmax() == FEMALE
+    assert features.loc[FEMALE, "g_q"] < 0.05
     assert features.loc[SCOTTISH, "accent"] == "sc"
-    assert features.loc[DEAD, ["density", "max", "d", "accent", "clips"]].tolist() == [0, 0, 0, "", False]
+    assert features.loc[DEAD, ["density", "max", "g", "accent", "clips"]].tolist() == [0, 0, 0, "", False]
     assert features.index[features["clips"]].tolist() == [0, 1, 2]
     assert interpretation.scores["phones"] == interpretation.scores["phones_with_auroc_90"] == 3
     assert interpretation.scores["dead"] == 1
@@ -69,7 +69,7 @@ def test_one_sex_and_one_accent_are_skipped_with_their_reason(caplog: pytest.Log
     assert "one accent (rp)" in caplog.text
     assert result.accents is None
     assert len(result.forest) == 0
-    assert (result.features["d"] == 0).all()
+    assert (result.features["g"] == 0).all()
     assert all(np.isfinite(value) for value in result.scores.values())
 
 

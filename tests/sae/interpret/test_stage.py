@@ -23,7 +23,7 @@ from .planted import WIDTH, plant
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 SITE = "encoder_2"
-CONFIG = InterpretConfig(top_k=3, min_segments=2, bootstrap=20, trees=2, map_points=20, clip_features=2)
+CONFIG = InterpretConfig(top_k=3, min_segments=2, trees=2, map_points=20, clip_features=2)
 PLANTED = plant(speakers=4, utterances=3)
 VALUES = PLANTED.activations.toarray().astype(np.float16)
 
@@ -34,13 +34,15 @@ def params() -> Params:
 
 
 def write_identity(site: str, parts: int = 1) -> None:
-    """A model whose activations are its inputs; of several parts, the last."""
+    """A model whose activations are its inputs; of several parts, the last. Another seed has the same features."""
     shape = SaeShape(kind="relu", d_in=parts * WIDTH, d_out=WIDTH, d_sae=WIDTH, k=4)
     model = SparseAutoencoder(shape if parts == 1 else shape.model_copy(update={"d_out": parts * WIDTH}))
     with torch.no_grad():
         model.encoder.copy_(torch.eye(WIDTH).repeat(1, parts) * (torch.arange(parts * WIDTH) >= (parts - 1) * WIDTH))
-    paths.sae_model(site).mkdir(parents=True)
-    save_sae(model, paths.sae_model(site), {})
+        model.W_dec.copy_(torch.eye(WIDTH).repeat(1, parts))
+    for folder in (paths.sae_model(site), paths.sae_model(site) / "seed_7"):
+        folder.mkdir(parents=True)
+        save_sae(model, folder, {})
 
 
 @pytest.fixture
@@ -63,6 +65,7 @@ def outputs() -> dict[str, bytes]:
     folders = [paths.interpretation(SITE), paths.interpret_plots(SITE)]
     files = [file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file()]
     files += [paths.interpret_metrics(SITE), paths.interpret_scores(SITE)]
+    files += [paths.interpret_baselines(SITE), paths.interpret_sparse(SITE), paths.interpret_stability(SITE)]
     return {str(file): file.read_bytes() for file in files}
 
 
@@ -74,6 +77,13 @@ def test_stage_writes_the_contract_and_the_same_bytes_again(checkout: Path, para
     scores = pd.read_csv(paths.interpret_scores(SITE)).set_index("metric")["value"]
     assert scores["phones_with_auroc_90"] == report.metrics["phones_with_auroc_90"] == 3
     assert np.isfinite(scores).all()
+    beside = pd.read_csv(paths.interpret_baselines(SITE)).set_index("representation")
+    assert beside.loc["sparse autoencoder", "phones_above"] == scores["phones_with_auroc_90"]
+    assert beside.loc["linear probe", "phones_scored"] == scores["phones"]
+    assert beside.loc["sparse autoencoder, seed 7"].equals(beside.loc["sparse autoencoder"])
+    assert set(pd.read_csv(paths.interpret_sparse(SITE))["k"]) == {1, 2, 5, 16}
+    shares = ["seed", "rows_07", "rows_09", "detectors", "detectors_07"]
+    assert pd.read_csv(paths.interpret_stability(SITE))[shares].to_numpy().tolist() == [[7, 1, 1, 3, 1]]
     folder = paths.interpretation(SITE)
     tables = {"features", "phones", "windows", "means", "power", "forest"}
     assert {file.stem for file in folder.glob("*.parquet")} == tables

@@ -71,7 +71,7 @@ def _shorten(values: Iterable[float]) -> list[float]:
 
 
 def _feature_columns(features: pd.DataFrame, causal: pd.DataFrame) -> dict[str, list[Any]]:
-    numbers = ("density", "mean_active", "auroc", "auroc_train", "precision", "d", "d_low", "d_high", "d_q")
+    numbers = ("density", "mean_active", "auroc", "auroc_train", "precision", "g", "g_low", "g_high", "g_q")
     columns: dict[str, list[Any]] = {name: _shorten(features[name]) for name in numbers}
     columns |= {name: features[name].tolist() for name in ("best_phone", "detects", "accent")}
     tested = causal.set_index("feature")

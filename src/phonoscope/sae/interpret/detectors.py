@@ -16,9 +16,9 @@ from phonoscope.errors import DataError
 from phonoscope.sae.interpret.groups import group
 from phonoscope.sae.interpret.selectivity import phone_table, selectivity
 from phonoscope.sae.interpret.windows import segment_maxima, segment_starts
-from phonoscope.stats import Interval, draw_resamples, interval
+from phonoscope.stats import Array, Interval, jackknife
 
-CHUNK = 2**24  # entries of resampled weights at once
+MOST_GROUPS = 100  # groups of utterances that are left out in turn: more would only take time
 
 
 def phone_detectors(
@@ -28,7 +28,6 @@ def phone_detectors(
     *,
     train: NDArray[np.bool_] | None = None,
     min_segments: int = 10,
-    samples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -43,7 +42,8 @@ def phone_detectors(
         utterances: utterance of each frame [frames].
         train: frames on which detectors are chosen [frames]; otherwise those of a random half of the utterances.
         min_segments: rarer phones, on either side, are left out.
-        samples, confidence, seed: bootstrap over the scored utterances.
+        confidence: coverage of the jackknife intervals over the scored utterances.
+        seed: of the random half.
     Returns: phone, feature, auroc, low, high, auroc_train, segments, density; the best first.
     Raises: `DataError` for arrays of different lengths, or one utterance alone.
     """
@@ -67,8 +67,7 @@ def phone_detectors(
     bounds = []
     for phone, feature, area in zip(table["phone"], table["feature"], table["auroc"], strict=True):
         data = scores[:, [feature]].toarray().ravel(), code == groups.names.index(phone), owner
-        settings: dict[str, Any] = {"samples": samples, "confidence": confidence, "seed": derive_seed(seed, phone)}
-        bounds.append(auroc_interval(*data, area, **settings))
+        bounds.append(auroc_interval(*data, area, confidence))
     table["low"], table["high"] = [bound.low for bound in bounds], [bound.high for bound in bounds]
     table["segments"] = table["eval_segments"]
     return table[["phone", "feature", "auroc", "low", "high", "auroc_train", "segments", "density"]]
@@ -79,23 +78,36 @@ def auroc_interval(
     positive: NDArray[np.bool_],
     units: NDArray[np.int64],
     area: float,
-    *,
-    samples: int,
     confidence: float,
-    seed: int,
 ) -> Interval:
-    """Bootstrap interval of an AUROC `area` of scores [n] over units (codes from 0, such as utterances)."""
-    # sorted once: a resample only changes how often each unit's entries count
-    order = np.argsort(scores, kind="stable")
-    ranked, is_positive, owner = scores[order], positive[order], units[order]
-    ties = np.flatnonzero(np.r_[True, np.diff(ranked) != 0])
-    draws = draw_resamples(int(units.max()) + 1, samples, seed)
-    areas = []
-    for part in np.array_split(draws, max(1, samples * len(scores) // CHUNK)):
-        weights = part[:, owner]
-        above, below = (np.add.reduceat(weights * side, ties, axis=1) for side in (is_positive, ~is_positive))
-        # pairs won: negatives below a positive, and half of those tied with it
-        won = (above * (below.cumsum(axis=1) - below / 2)).sum(axis=1)
-        pairs = above.sum(axis=1) * below.sum(axis=1)  # none in a resample without positives or negatives
-        areas.append(np.divide(won, pairs, out=np.full(len(part), np.nan), where=pairs > 0))
-    return interval(area, np.concatenate(areas), confidence)
+    """Interval of an AUROC `area` of scores [n] over units (codes from 0, such as utterances).
+
+    The jackknife leaves out one unit at a time, or one of 100 groups of units, on the scale -log(1 - area): near 1 the
+    area itself is far from normal. An area of 1 varies with no unit; its lower bound is the exact binomial one for as
+    many successes as there are units with a positive.
+    """
+    if area == 1:
+        return Interval(area, ((1 - confidence) / 2) ** (1 / len(np.unique(units[positive]))), 1.0)
+    bounds = jackknife(area, left_out_areas(scores, positive, units % MOST_GROUPS), confidence, "unexplained")
+    return bounds._replace(low=max(bounds.low, 0.0), high=min(bounds.high, 1.0))
+
+
+def left_out_areas(scores: NDArray[np.floating], positive: NDArray[np.bool_], groups: NDArray[np.int64]) -> Array:
+    """AUROC of scores [n] without each group (codes from 0): [groups]; NaN where no positive or no negative is left."""
+    # pairs of a positive and a negative, each won, lost, or half won: those of a group are its positives' pairs with
+    # all negatives and its negatives' with all positives, less the pairs within it, which that counts twice
+    rank = np.unique(scores, return_inverse=True)[1]
+    first = groups * (int(rank.max()) + 1)  # ranks of one group lie apart from those of another
+    negatives, positives, own = (np.sort(r) for r in (rank[~positive], rank[positive], (first + rank)[~positive]))
+    wins = _below(rank[positive], negatives)
+    beaten = len(positives) - _below(rank[~positive], positives)
+    within = _below((first + rank)[positive], own) - np.searchsorted(own, first[positive])
+    size = int(groups.max()) + 1
+    won = wins.sum() - np.bincount(groups[positive], wins - within, size) - np.bincount(groups[~positive], beaten, size)
+    pairs = np.prod([side.sum() - np.bincount(groups[side], minlength=size) for side in (positive, ~positive)], axis=0)
+    return np.divide(won, pairs, out=np.full(size, np.nan), where=pairs > 0)
+
+
+def _below(values: NDArray[np.int64], ascending: NDArray[np.int64]) -> Array:
+    """How many of `ascending` each value exceeds; ties count half."""
+    return (np.searchsorted(ascending, values) + np.searchsorted(ascending, values, side="right")) / 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from phonoscope.compute import derive_seed
 from phonoscope.config.interpret import InterpretConfig
 from phonoscope.data.phones import SILENCE
 from phonoscope.sae.interpret import speakers
+from phonoscope.sae.interpret.baselines import HIGH_AUROC
 from phonoscope.sae.interpret.groups import KINDS, Groups, Labels, group, group_means, means_table
 from phonoscope.sae.interpret.selectivity import area_at, auroc, feature_columns, phone_table, precision, selectivity
 from phonoscope.sae.interpret.windows import Places, segment_maxima, segment_starts, top_windows, traces
@@ -25,7 +25,6 @@ from phonoscope.stats import evenly_spaced
 log = logging.getLogger(__name__)
 FRAME_S = 0.02
 LABELS = ("utterance", "frame", "phone", "word", "speaker", "sex", "accent", "split")
-HIGH_AUROC = 0.9
 
 
 @dataclass(frozen=True)
@@ -190,11 +189,10 @@ def _sexes(
         skipped["effects by sex"] = skipped["forest by sex"] = reason
         return pd.DataFrame(speakers.SKIPPED, index=np.arange(frames.activations.shape[1])), power, pd.DataFrame()
     for row in power[~power["enough"]].itertuples():
-        needs = "Cohen's d of %s needs %s speakers of each sex at power %s; there are %s"
+        needs = "a standardised difference d of %s needs %s speakers of each sex at power %s; there are %s"
         log.warning(needs, row.d, row.speakers_per_sex, config.power, row.there)
-    bootstrap: dict[str, Any] = {"samples": config.bootstrap, "confidence": config.confidence}
-    means, seed = frames.means(frames.speakers), derive_seed(config.seed, "effects")
-    return speakers.sex_effects(means, sex, seed=seed, **bootstrap), power, _forest(frames, config, workers)
+    effects = speakers.sex_effects(frames.means(frames.speakers), sex, confidence=config.confidence)
+    return effects, power, _forest(frames, config, workers)
 
 
 def _forest(frames: _Frames, config: InterpretConfig, workers: int) -> pd.DataFrame:
@@ -258,7 +256,7 @@ def _scores(
         "share_auroc_90": high / max(len(scored), 1),
         "median_phone_auroc": float(scored["auroc"].median()) if len(scored) else 0.5,
         "speakers": len(sex),
-        "effects_significant": int((features["d_q"] < config.alpha).sum()),
+        "effects_significant": int((features["g_q"] < config.alpha).sum()),
         "detectable_d": speakers.detectable_effect(sex, alpha=config.alpha, power=config.power),
     }
     for split_by, rows_of in forest.groupby("split_by") if len(forest) else []:

@@ -16,17 +16,29 @@ from scipy.stats import rankdata
 from phonoscope.sae.interpret.groups import Groups, Labels
 
 
-def auroc(activations: sp.csr_array, groups: Groups) -> NDArray[np.float64]:
+def auroc(activations: sp.csr_array | NDArray[np.floating], groups: Groups) -> NDArray[np.float64]:
     """Area under the ROC curve of every feature for every group against the rows of the other groups.
 
-    Exact, from ranks (the Mann-Whitney statistic; ties count half). activations: [rows, features], not negative. Rows,
-    frames or phone segments, in no group take no part. Returns: [features, groups], 0.5 where a group has none or all.
+    Exact, from ranks (the Mann-Whitney statistic; ties count half). activations: [rows, features], sparse ones not
+    negative. Rows, frames or phone segments, in no group take no part. Returns: [features, groups], 0.5 where a group
+    has none or all.
     """
     taken = groups.code >= 0
-    columns, code = activations[taken].tocsc(), groups.code[taken]
+    values, code, size = activations[taken], groups.code[taken], groups.count
+    sums = _dense_rank_sums if isinstance(values, np.ndarray) else _sparse_rank_sums
+    rank_sum = sums(values, code, size)
+    # less the smallest sum that n rows can have, n (n + 1) / 2, a rank sum counts the pairs won against other groups
+    pairs = size * (len(code) - size)
+    area = np.full(rank_sum.shape, 0.5)
+    np.divide(rank_sum - size * (size + 1) / 2, pairs, out=area, where=np.broadcast_to(pairs > 0, area.shape))
+    return area
+
+
+def _sparse_rank_sums(values: Any, code: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sum of the ranks of each group's rows by feature, [features, groups]; `size` is the groups' number of rows."""
+    columns = values.tocsc()
     columns.eliminate_zeros()
-    features, count = columns.shape[1], len(groups.names)
-    size, total, active = groups.count, len(code), np.diff(columns.indptr)
+    features, count, total, active = columns.shape[1], len(size), len(code), np.diff(columns.indptr)
     # only active rows are ranked: the zeros, nearly all rows of a feature, are one tie below them
     ranks = np.empty(columns.nnz)
     for first, last in pairwise(columns.indptr):
@@ -36,11 +48,16 @@ def auroc(activations: sp.csr_array, groups: Groups) -> NDArray[np.float64]:
     fired = np.bincount(cell, minlength=features * count).reshape(features, count)
     # z zeros hold the ranks 1 ... z, and share their mean, (z + 1) / 2
     rank_sum += (size - fired) * ((total - active) + 1)[:, None] / 2
-    # less the smallest sum that n rows can have, n (n + 1) / 2, a rank sum counts the pairs won against other groups
-    pairs = size * (total - size)
-    area = np.full((features, count), 0.5)
-    np.divide(rank_sum - size * (size + 1) / 2, pairs, out=area, where=np.broadcast_to(pairs > 0, area.shape))
-    return area
+    return rank_sum
+
+
+def _dense_rank_sums(
+    values: NDArray[np.floating], code: NDArray[np.int64], size: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    member = sp.csr_array((np.ones(len(code)), (code, np.arange(len(code)))), shape=(len(size), len(code)))
+    if not len(code):
+        return np.zeros((values.shape[1], len(size)))
+    return np.asarray(rankdata(np.ascontiguousarray(values.T), axis=1) @ member.T)
 
 
 def area_at(areas: NDArray[np.float64], column: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -81,7 +98,9 @@ class Selectivity:
         return np.where(self.choosable, self.train.argmax(axis=0), -1)
 
 
-def selectivity(activations: sp.csr_array, phones: Groups, train: NDArray[np.bool_], *, fewest: int) -> Selectivity:
+def selectivity(
+    activations: sp.csr_array | NDArray[np.floating], phones: Groups, train: NDArray[np.bool_], *, fewest: int
+) -> Selectivity:
     """Areas on the rows of train, and on those of eval. `train` [rows]."""
     # apart: the best of thousands of features on few rows is high by chance, so eval alone may be reported
     sides = [(activations[side], phones.of(side)) for side in (train, ~train)]

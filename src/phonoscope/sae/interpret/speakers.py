@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import bootstrap, false_discovery_control, ttest_ind
+from scipy.stats import false_discovery_control, ttest_ind
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.manifold import TSNE
 from sklearn.metrics import classification_report
@@ -17,20 +17,10 @@ from statsmodels.stats.power import TTestIndPower
 
 from phonoscope.compute import limit_threads
 from phonoscope.sae.interpret.groups import Labels
+from phonoscope.stats import hedges_g
 
 EFFECTS = (0.2, 0.5, 0.8)  # small, medium, large: Cohen (1988)
-SKIPPED = {"d": 0.0, "d_low": 0.0, "d_high": 0.0, "d_p": 1.0, "d_q": 1.0}  # row of a feature that could not be tested
-
-
-def cohen_d(first: NDArray[np.float64], second: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
-    """Cohen's d: difference of the means over the pooled standard deviation (n - 1); 0 where nothing varies."""
-    n, m = first.shape[axis], second.shape[axis]
-    pooled = ((n - 1) * first.var(axis=axis, ddof=1) + (m - 1) * second.var(axis=axis, ddof=1)) / (n + m - 2)
-    scale = np.maximum(np.abs(first).max(axis=axis), np.abs(second).max(axis=axis))
-    difference = np.asarray(first.mean(axis=axis) - second.mean(axis=axis))
-    # equal values have a variance of rounding errors, not of 0; a resample of one speaker has equal values
-    varies = pooled > np.square(1e-6 * scale)
-    return np.divide(difference, np.sqrt(pooled), out=np.zeros_like(difference), where=varies)
+SKIPPED = {"g": 0.0, "g_low": 0.0, "g_high": 0.0, "g_p": 1.0, "g_q": 1.0}  # row of a feature that could not be tested
 
 
 def sexes_skipped(sex: Sequence[str]) -> str:
@@ -42,14 +32,12 @@ def sexes_skipped(sex: Sequence[str]) -> str:
     return "" if min(female, male) >= 2 else f"{speakers}: each sex needs two for a standard deviation"
 
 
-def sex_effects(
-    means: NDArray[np.float64], sex: Sequence[str], *, samples: int, confidence: float, seed: int
-) -> pd.DataFrame:
-    """Cohen's d (F minus M) of every feature over speakers.
+def sex_effects(means: NDArray[np.float64], sex: Sequence[str], *, confidence: float) -> pd.DataFrame:
+    """Hedges' g (F minus M) of every feature over speakers, with its noncentral t interval.
 
-    Interval: percentile bootstrap, speakers resampled within each sex. p: Welch's t-test. q: Benjamini-Hochberg over
-    the features that any speaker activates; the others get `SKIPPED`. means: mean activation of each speaker,
-    [speakers, features]. sex: F, M or empty, one a speaker; at least two of each (`sexes_skipped`).
+    p: Welch's t-test. q: Benjamini-Hochberg over the features that any speaker activates; the others get `SKIPPED`.
+    means: mean activation of each speaker, [speakers, features]. sex: F, M or empty, one a speaker; at least two of
+    each (`sexes_skipped`).
     """
     labels = np.array(sex)
     alive = np.flatnonzero(np.ptp(means[(labels == "F") | (labels == "M")], axis=0) > 0)
@@ -57,19 +45,9 @@ def sex_effects(
     if not len(alive):
         return table
     female, male = (means[labels == name][:, alive].T for name in ("F", "M"))
-    interval = bootstrap(
-        (female, male),
-        cohen_d,
-        n_resamples=samples,
-        confidence_level=confidence,
-        method="percentile",
-        axis=-1,
-        batch=50,  # of all features at once: more would not fit into memory
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
     p = np.nan_to_num(ttest_ind(female, male, axis=-1, equal_var=False).pvalue, nan=1.0)
     q = false_discovery_control(p, method="bh")
-    table.loc[alive, list(SKIPPED)] = np.stack([cohen_d(female, male), interval.low, interval.high, p, q], axis=1)
+    table.loc[alive, list(SKIPPED)] = np.stack([*hedges_g(female, male, confidence), p, q], axis=1)
     return table
 
 

@@ -30,6 +30,9 @@ class Kind(Section):
     architecture: ClassVar[Literal["standard", "topk", "jumprelu"]] = "jumprelu"
     """SAELens' name of the inference form. Only `jumprelu` has a threshold on disk."""
     learns_threshold: ClassVar[bool] = False  # whether the threshold is a trained parameter
+    resampled_norm: ClassVar[float] = 1.0
+    """Norm of a resampled feature's encoder row, relative to the mean of the live ones. A shorter row would stay below
+    the threshold, or outside the k largest, and so stay dead."""
 
     def prefixes(self, width: int) -> tuple[int, ...]:
         """Numbers of leading features that reconstruct alone, ascending to all `width`."""
@@ -50,8 +53,8 @@ class Kind(Section):
         """Bring a trained model into its inference form, in place. batches: inputs [n, d_in]."""
 
     def active(self, model: SparseAutoencoder, scores: Tensor) -> Pattern:
-        """Entries of scores [n, d_sae] that are active in inference."""
-        return above(scores, model.threshold)
+        """Entries of scores [n, d_sae] that are active in inference; none is negative."""
+        return above(scores, model.threshold.clamp(min=0))
 
     def read_at(self, model: SparseAutoencoder, batches: Iterable[Tensor]) -> None:
         """Let `model.shape.k` features a frame through in inference, whatever k the weights were trained with."""

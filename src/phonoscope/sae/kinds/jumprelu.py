@@ -73,4 +73,4 @@ class JumpRelu(Kind):
         return jump_relu(values, threshold, self.bandwidth), self.l0 * (l0 / model.shape.k - 1) ** 2
 
     def finish(self, model: SparseAutoencoder, batches: Iterable[Tensor]) -> None:
-        model.threshold.clamp_(min=0)  # as in training: no activation is negative
+        model.threshold.clamp_(min=0)  # as in training and in `active`, so that the files say what is used

@@ -19,6 +19,7 @@ class Relu(Kind):
     """All positive features are active; the penalty weighs each activation by its decoder norm."""
 
     architecture = "standard"
+    resampled_norm = 0.2  # Bricken et al.: every positive feature fires, so that a long row would throw others off
     l1: float = Field(default=0.2, ge=0)  # weight of the L1 penalty
 
     def activate(self, model: SparseAutoencoder, pattern: Pattern, values: Tensor) -> tuple[Tensor, Tensor]:

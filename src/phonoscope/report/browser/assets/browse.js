@@ -9,13 +9,13 @@ const COLUMNS = [
   { key: "best_phone", label: "phone", value: (i) => F.best_phone[i] || null, text: (i) => F.best_phone[i] || "–", left: true, up: true },
   { key: "auroc", label: "AUROC", value: (i) => F.auroc[i], text: (i) => F.auroc[i].toFixed(2) },
   { key: "precision", label: "precision", value: (i) => F.precision[i], text: (i) => F.precision[i].toFixed(2) },
-  { key: "d", label: "d (sex)", value: (i) => "effects by sex" in DATA.skipped ? null : Math.abs(F.d[i]),
-    text: (i) => "effects by sex" in DATA.skipped ? "–" : signed(F.d[i]) + (F.d_q[i] < 0.05 ? " *" : "") },
+  { key: "g", label: "g (sex)", value: (i) => "effects by sex" in DATA.skipped ? null : Math.abs(F.g[i]),
+    text: (i) => "effects by sex" in DATA.skipped ? "–" : signed(F.g[i]) + (F.g_q[i] < 0.05 ? " *" : "") },
   { key: "effect", label: "effect", value: (i) => F.difference[i] === null ? null : Math.abs(F.difference[i]),
     text: (i) => F.difference[i] === null ? "–" : signed(F.difference[i]) + (F.causal[i] ? " ✓" : "") },
 ];
 const FIELDS = {
-  density: (i) => F.density[i], auroc: (i) => F.auroc[i], precision: (i) => F.precision[i], d: (i) => F.d[i],
+  density: (i) => F.density[i], auroc: (i) => F.auroc[i], precision: (i) => F.precision[i], g: (i) => F.g[i],
   effect: (i) => F.difference[i],
 };
 const state = { sort: "auroc", down: true, page: 0, chosen: null, shown: [] };
@@ -148,8 +148,8 @@ function facts(i) {
   }
   if (F.detects[i]) rows.push(["Best detector of", F.detects[i]]);
   if (!("effects by sex" in DATA.skipped)) {
-    const strength = `${signed(F.d[i])} (${signed(F.d_low[i])} to ${signed(F.d_high[i])}), q = ${F.d_q[i]}`;
-    rows.push(["Cohen's d, female − male speakers", strength]);
+    const strength = `${signed(F.g[i])} (${signed(F.g_low[i])} to ${signed(F.g_high[i])}), q = ${F.g_q[i]}`;
+    rows.push(["Hedges' g, female − male speakers", strength]);
   }
   const tested = F.difference[i] !== null;
   const interval = tested ? ` (${signed(F.difference_low[i])} to ${signed(F.difference_high[i])}) nats a word` : "";
@@ -299,7 +299,7 @@ function drawIntroduction() {
     "Phone and AUROC: the phone that the feature tells best from all others, by its highest activation in each phone segment;"
       + " chosen on train utterances, the area reported on eval utterances. 0.5 is chance.",
     "Precision: share of its top windows on eval whose highest frame carries that phone.",
-    "d: Cohen's d of speaker means, female minus male, with a bootstrap interval over speakers; * marks q < 0.05"
+    "g: Hedges' g of speaker means, female minus male, with its interval over speakers; * marks q < 0.05"
       + " (Benjamini-Hochberg). Sorted by size.",
     "Effect: change of the target words' log-probability when the feature is ablated, minus that of a control feature of the same"
       + " density; ✓ where it beats the controls. – where it was not tested.",
