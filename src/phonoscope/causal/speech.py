@@ -13,7 +13,7 @@ from phonoscope.causal.tables import LEAST
 from phonoscope.causal.trials import NoisyTrial, Spoken, Word
 from phonoscope.compute import derive_seed
 from phonoscope.config.causal import CausalConfig
-from phonoscope.errors import DataError
+from phonoscope.errors import DataError, NotApplicable
 from phonoscope.stats import evenly_spaced
 from phonoscope.whisper.utterances import Utterance, read_16k
 
@@ -33,7 +33,7 @@ class TrialSpeech:
         if left := len(aligned) - len(self._usable):
             log.info("%d of %d eval utterances are left out: no words, or other than aligned", left, len(aligned))
         if len(self._usable) < 2:
-            raise DataError("fewer than two eval utterances have a transcript that fits their alignment; fix these")
+            raise NotApplicable("fewer than two eval utterances have a transcript that fits their alignment; fix these")
 
     def with_phone(self, phone: str, count: int) -> list[Spoken]:
         """At most `count` utterances with the phone in one of their words, evenly spaced.
