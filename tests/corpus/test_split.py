@@ -141,7 +141,7 @@ def test_texts_read_by_two_speakers_each_and_takes_of_words() -> None:
     read, said = held_out[held_out["word"] == ""], held_out[held_out["word"] != ""]
     assert read.groupby("speaker").size().between(3, 7).all()
     assert said.groupby("speaker").size().isin([8, 12]).all()
-    assert said.groupby("word").size().isin([8, 12]).all()
+    assert said.groupby("word").size().between(8, 16).all()
     assert said["word"].nunique() == 12
     assert abs(len(split.eval) / len(table) - 0.2) < 0.02
     metrics = split_metrics(Manifest(table), split)
