@@ -197,3 +197,27 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(DataError, match=r"m\.safetensors: not a readable safetensors file"):
             read_safetensors(path)
+
+
+@pytest.mark.parametrize(
+    ("columns", "fits"),
+    [
+        ({"value": [0.1, 0.202], "low": [0.0, 0.092], "high": [0.2, 0.189]}, False),
+        ({"value": [0.1], "ci_low": [0.2], "ci_high": [0.3]}, False),
+        ({"ratio": [2.0], "ratio_low": [0.5], "ratio_high": [1.5]}, False),
+        ({"value": [5.0], "difference": [0.1], "ci_low": [0.0], "ci_high": [0.2]}, True),
+        ({"value": [0.1, None, 0.3], "low": [0.1, 0.2, None], "high": [0.1, 0.2, math.nan]}, True),
+        ({"effect": [math.nan], "effect_low": [1.0], "effect_high": [2.0], "follow": [3.0]}, True),
+        ({"value": [], "low": [], "high": []}, True),
+        ({"value": [0.3], "low": [0.1 + 0.2], "high": [0.1 + 0.2]}, True),
+    ],
+)
+def test_a_value_outside_its_interval_is_not_written(columns: dict[str, list[Any]], fits: bool, tmp_path: Path) -> None:
+    file = tmp_path / "scores.csv"
+    if fits:
+        write_csv(file, pd.DataFrame(columns))
+        assert file.exists()
+        return
+    with pytest.raises(ValueError, match=r"scores\.csv: \w+ lies outside its interval"):
+        write_csv(file, pd.DataFrame(columns))
+    assert not file.exists()

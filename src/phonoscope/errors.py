@@ -33,6 +33,10 @@ class DataError(PhonoscopeError):
     exit_code = 4
 
 
+class NotApplicable(DataError):
+    """The corpus lacks what a stage needs, such as isolated words: in the pipeline the stage steps aside."""
+
+
 class TooManyRejected(DataError):
     """More utterances cannot be used than the caller allows."""
 

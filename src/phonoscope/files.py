@@ -97,9 +97,33 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_csv(path: Path, frame: pd.DataFrame, significant_digits: int = 9) -> None:
-    """Write a tidy CSV: no index, Unix line ends, a fixed number of significant digits."""
+    """Write a tidy CSV: no index, Unix line ends, a fixed number of significant digits.
+
+    Raises `ValueError` if a value lies outside its interval.
+    """
+    require_inside(path, frame)
     with atomic_file(path) as temporary:
         frame.to_csv(temporary, index=False, lineterminator="\n", float_format=f"%.{significant_digits}g")
+
+
+def require_inside(path: Path, frame: pd.DataFrame) -> None:
+    """Raise `ValueError`, naming file and row, if a value lies outside its interval: a fault of the program.
+
+    The interval of a column `x` is in `x_low` and `x_high`; that of `difference`, or else `value`, also in `low` and
+    `high` or in `ci_low` and `ci_high`. A value or an interval that is missing is inside.
+    """
+    main = "difference" if "difference" in frame else "value"
+    for low in [column for column in map(str, frame.columns) if column == "low" or column.endswith("_low")]:
+        stem, high = low.removesuffix("low").removesuffix("_"), f"{low.removesuffix('low')}high"
+        value = main if stem in ("", "ci") else stem
+        if value in frame and high in frame:
+            # missing numbers may make it a column of objects
+            middle, left, right = (frame[name].astype(float) for name in (value, low, high))
+            slack = 1e-9 * middle.abs()
+            outside = (middle < left - slack) | (middle > right + slack)
+            if outside.any():
+                row = frame[outside].iloc[0].to_dict()
+                raise ValueError(f"{path}: {value} lies outside its interval, {low} to {high}, in the row {row}")
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:

@@ -15,6 +15,7 @@ F0_TRACKS = ALIGNMENTS / "f0.parquet"
 SPLIT = Path("data/split.json")
 FEATURES = Path("data/features")
 SUMMARY = Path("metrics/summary.json")
+NOT_APPLICABLE = Path("metrics/not-applicable.csv")
 SAE_REPORT = Path("metrics/sae_report")
 SAE_PLOTS = Path("plots/sae")
 ENCODER_REPORT = Path("metrics/encoder-report")

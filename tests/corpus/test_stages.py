@@ -32,9 +32,12 @@ def test_corpus_then_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert pd.read_parquet(paths.MANIFEST)["sample_rate"].dtype == "int32"
     assert pd.read_parquet(paths.PHONE_EVENTS).empty
     assert paths.REJECTED.read_text() == "path,reason\n"
-    assert split_stage.run(values).metrics == {"train": 20, "eval": 20}
+    assert split_stage.run(values).metrics == pytest.approx(
+        {"train": 20, "eval": 20, "train_min": 0.1, "eval_min": 0.1}
+        | {"eval_words": 20, "eval_words_new_take": 0, "eval_words_new_speaker": 0}
+    )
     split = json.loads(paths.SPLIT.read_text())
-    assert sorted(split) == ["eval", "speaker_folds", "train"]
+    assert sorted(split) == ["eval", "official", "speaker_folds", "train"]
     assert sorted(split["speaker_folds"]) == [["jackson"], ["lucas"]]
 
     values = params(tmp_path / "in", max_utterances=10)

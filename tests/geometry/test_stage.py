@@ -12,7 +12,7 @@ from phonoscope import paths
 from phonoscope.config.params import Params, load_params
 from phonoscope.data import Codebooks
 from phonoscope.data.latents import mean_latent_table
-from phonoscope.errors import DataError
+from phonoscope.errors import DataError, NotApplicable
 from phonoscope.geometry import study
 from phonoscope.geometry.study import AXES, CLIP_COLUMNS, COLUMNS, COORDINATE_COLUMNS
 from phonoscope.pipeline.base import StageReport
@@ -152,17 +152,10 @@ def test_headline_is_the_default_view_in_the_full_space(encodec: Ran) -> None:
     assert headline["latent"].keys() == {"silhouette_word", "davies_bouldin_word"}
 
 
-def test_a_corpus_without_isolated_words_gives_empty_tables(
-    checkout: Path, params: Params, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_corpus_without_isolated_words_is_not_applicable(checkout: Path, params: Params) -> None:
     pd.read_parquet(paths.MANIFEST).assign(word="").to_parquet(paths.MANIFEST)
-    report = run(params, "dac")
-    assert "no isolated words" in caplog.text
-    rows, clips, coordinates = read("dac")
-    assert (len(rows), len(clips), len(coordinates)) == (0, 0, 0)
-    assert tuple(rows.columns) == COLUMNS
-    assert geometry_headline(pd.read_csv(paths.geometry_metrics("dac"))) == {}
-    assert report.metrics == {}
+    with pytest.raises(NotApplicable, match="no isolated words"):
+        run(params, "dac")
 
 
 def test_one_speaker_and_one_sex_are_a_logged_reduction(

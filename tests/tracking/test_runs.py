@@ -56,6 +56,20 @@ def test_report_becomes_metrics_steps_and_artifacts(checkout: Path, store: Store
     assert (checkout / "mlartifacts" / child.info.run_id / "artifacts/figures/phone.png").read_bytes() == b"png"
 
 
+def test_stages_that_are_not_applicable_are_tags_of_the_run_and_of_its_parent(
+    checkout: Path, store: Store, experiment: str
+) -> None:
+    with stage_run("vq", {}, CONFIG, root=checkout) as recorder:
+        recorder.tag_not_applicable({"vq": "no digits"})
+    with stage_run("summary", {}, CONFIG, root=checkout) as recorder:
+        recorder.finish_parent({"codec": {}}, {"vq": "no digits", "encoder@mel": "no words"})
+    _, vq, parent = _of(store, experiment)
+    assert vq.data.tags["not_applicable.vq"] == "no digits"
+    assert vq.info.status == "FINISHED"
+    assert parent.data.tags["not_applicable.vq"] == "no digits"
+    assert parent.data.tags["not_applicable.encoder_mel"] == "no words"
+
+
 @pytest.mark.parametrize(("fault", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")])
 def test_a_stage_that_fails_marks_its_run_and_its_parent(
     checkout: Path, store: Store, experiment: str, fault: type[BaseException], status: str

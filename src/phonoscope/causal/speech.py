@@ -15,7 +15,7 @@ from phonoscope.causal.tables import LEAST
 from phonoscope.causal.trials import NoisyTrial, Spoken, Word
 from phonoscope.compute import derive_seed
 from phonoscope.config.causal import CausalConfig
-from phonoscope.errors import DataError
+from phonoscope.errors import DataError, NotApplicable
 from phonoscope.stats import evenly_spaced
 from phonoscope.whisper.utterances import Utterance, read_16k
 
@@ -34,6 +34,8 @@ class TrialSpeech:
         self._usable: list[Usable] = [(one, words) for one, words in aligned if words]
         if left := len(aligned) - len(self._usable):
             log.info("%d of %d eval utterances are left out: no words, or other than aligned", left, len(aligned))
+        if len(self._usable) < 2:
+            raise NotApplicable("fewer than two eval utterances have a transcript that fits their alignment; fix these")
 
     def __len__(self) -> int:
         return len(self._usable)

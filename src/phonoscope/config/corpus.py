@@ -31,7 +31,7 @@ class CorpusConfig(Section):
 class SplitConfig(Section):
     """How utterances are divided into train and eval, and speakers into folds."""
 
-    eval_fraction: float = Field(default=0.1, gt=0, le=0.5)  # share of each speaker's utterances held out
+    eval_fraction: float = Field(default=0.2, gt=0, le=0.5)  # share of each speaker's utterances held out
     official: bool = True  # use the corpus's own split where it has one (FSDD, Speech Commands)
     folds: int = Field(default=5, ge=2)  # speaker-disjoint folds; never more than there are speakers
     seed: int = Field(default=42, ge=0)  # draws the utterances that are held out, and the folds

@@ -18,6 +18,8 @@ class Split:
     train: list[str]
     eval: list[str]
     speaker_folds: list[list[str]] = field(default_factory=list)
+    official: bool = False
+    """The corpus's own split, which may have takes of one word by one speaker on both sides."""
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -26,7 +28,9 @@ class Split:
             content = read_json(path)
             if not isinstance(content, dict) or not {"train", "eval"} <= content.keys():
                 raise DataError("not a split: it needs the lists train and eval")
-            split = cls(content["train"], content["eval"], content.get("speaker_folds", []))
+            split = cls(
+                content["train"], content["eval"], content.get("speaker_folds", []), content.get("official", False)
+            )
             split.validate()
             return split
 

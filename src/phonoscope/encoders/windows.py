@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from phonoscope.audio import read_audio, resample
 from phonoscope.compute import parallel_map
-from phonoscope.errors import DataError
+from phonoscope.errors import NotApplicable
 
 MEL_RATE_HZ = 16_000
 MEL_HOP = 160
@@ -64,7 +64,7 @@ def cut_windows(clips: Iterable[Clip], frame_rate_hz: float, tr_s: float, *, sen
     """Cut utterances into windows of one repetition time.
 
     An isolated word gives all its windows; any other utterance the first `sentence_windows`, for the speaker only.
-    Raises: `DataError` if there is no window of an isolated word, or only one word.
+    Raises: `NotApplicable` if there is no window of an isolated word, or only one word.
     """
     size = math.ceil(Fraction(str(tr_s)) * Fraction(str(frame_rate_hz)))
     pieces: list[tuple[Clip, NDArray[np.generic]]] = []
@@ -74,7 +74,7 @@ def cut_windows(clips: Iterable[Clip], frame_rate_hz: float, tr_s: float, *, sen
             pieces.append((clip, clip.frames[:, start:stop]))
     classes = {"word": sorted({clip.word for clip, _ in pieces} - {""})}
     if len(classes["word"]) < 2:
-        raise DataError("the corpus has fewer than two isolated words to classify; use a corpus with isolated words")
+        raise NotApplicable("the corpus has fewer than two isolated words; use one with isolated words")
     classes["speaker"] = sorted({clip.speaker for clip, _ in pieces})
     labels = {}
     for task, names in classes.items():

@@ -14,7 +14,7 @@ from sklearn.utils import resample
 
 from phonoscope.compute import derive_seed
 from phonoscope.config.geometry import GeometryConfig
-from phonoscope.errors import DataError
+from phonoscope.errors import DataError, NotApplicable
 from phonoscope.geometry.leave_out import bounds, speaker_groups
 from phonoscope.geometry.separation import separate
 from phonoscope.geometry.silhouette import scorable, silhouettes_without
@@ -100,7 +100,7 @@ def cluster_scores(
 def usable(labels: Sequence[str] | NDArray[Any], *, what: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows of the clips whose label is not empty and that another clip has too, and their labels as numbers.
 
-    Raises `DataError` if fewer than two labels are left.
+    Raises `NotApplicable` if fewer than two labels are left.
     """
     names, codes, counts = np.unique(np.asarray(labels, dtype=object), return_inverse=True, return_counts=True)
     lone = [str(name) for name, count in zip(names, counts, strict=True) if count == 1 and name != ""]
@@ -111,7 +111,7 @@ def usable(labels: Sequence[str] | NDArray[Any], *, what: str) -> tuple[NDArray[
     if good.sum() < 2:
         present = ", ".join(map(str, names[good])) or "none"
         needed = "two values with two clips each are needed"
-        raise DataError(f"{what}: {needed}, there is {present}; take more clips or words")
+        raise NotApplicable(f"{what}: {needed}, there is {present}; take more clips or words")
     kept = np.flatnonzero(good[codes])
     return kept, np.unique(codes[kept], return_inverse=True)[1]
 

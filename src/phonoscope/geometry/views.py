@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from phonoscope.compute import derive_seed
 from phonoscope.config.geometry import GeometryConfig
-from phonoscope.errors import DataError
+from phonoscope.errors import NotApplicable
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 def choose_views(clips: pd.DataFrame, config: GeometryConfig) -> dict[str, NDArray[np.int64]]:
     """Rows of each view's clips, in the order of `clips` (utterance, word, speaker, sex).
 
-    Words of one clip are left out and logged. Raises `DataError` if a view has fewer than two words.
+    Words of one clip are left out and logged. Raises `NotApplicable` if a view has fewer than two words.
     """
     counts = clips["word"].value_counts()
     lone = sorted(counts.index[counts == 1])
@@ -30,7 +30,7 @@ def choose_views(clips: pd.DataFrame, config: GeometryConfig) -> dict[str, NDArr
         logger.warning("the corpus has no two clips of the words %s", ", ".join(absent))
     if len(present) < 2:
         words = ", ".join(sorted(counts.index[counts > 1])[:20]) or "none"
-        raise DataError(f"two words with two clips each are needed; the corpus has {words}")
+        raise NotApplicable(f"two words with two clips each are needed; the corpus has {words}")
     views = {"notebook": _notebook_rows(clips, present, config)}
     if config.full_view:
         views["full"] = np.flatnonzero(~clips["word"].isin(lone).to_numpy())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from phonoscope import paths
 from phonoscope.config.params import Params
+from phonoscope.errors import NotApplicable
 from phonoscope.files import atomic_dir, write_csv
 from phonoscope.pipeline.base import StageReport, named_parameters, stage
 
@@ -28,6 +29,8 @@ def run(params: Params) -> StageReport:
     config = params.alignment
     given = find_textgrids(Path(config.root)) if config.method in ("auto", "given") else {}
     jobs = plan(Manifest.load(paths.MANIFEST), read_frame(paths.PHONE_EVENTS), given)
+    if not any(job.text or job.events or job.given for job in jobs):
+        raise NotApplicable("no utterance has a transcript or a TextGrid")
     with named_parameters("alignment"), atomic_dir(paths.ALIGNMENTS) as folder:
         rejected = align_corpus(
             *(jobs, paths.CORPUS, folder, config, paths.shards("align")),

@@ -30,6 +30,8 @@ class StageReport:
     by_layer: dict[str, list[float]] = field(default_factory=dict)
     by_epoch: dict[str, list[float]] = field(default_factory=dict)
     figures: list[Path] = field(default_factory=list)
+    not_applicable: dict[str, str] = field(default_factory=dict)
+    """Stages that the corpus cannot feed, with the reasons: the stage itself, or for `summary` all of them."""
 
     def saved(self, path: Path) -> StageReport:
         """This report, its scalars written to a CSV: metric, value."""
@@ -52,7 +54,9 @@ class Stage:
     folders: Callable[[Params], Iterable[str]]
     """Keys of params.yaml whose folders must exist."""
     run: Callable[..., StageReport]
-    """`run(params)`, or `run(params, item)` where the stage has items."""
+    """`run(params)`, or `run(params, item)` where the stage has items. Raises `NotApplicable` to step aside."""
+    reads_what_is_there: bool = False
+    """The stage runs although one that it reads stepped aside; other stages then step aside for the same reason."""
 
     @property
     def module(self) -> str:
@@ -94,6 +98,7 @@ def stage(
     params: Sequence[str],
     per: str | Sequence[str] | None = None,
     folders: Callable[[Params], Iterable[str]] = lambda params: (),
+    reads_what_is_there: bool = False,
 ) -> Callable[[Run], Run]:
     """Register a function as a stage. Raises `ValueError` if the name is taken."""
 
@@ -101,7 +106,7 @@ def stage(
         if name in REGISTRY:
             raise ValueError(f"stage {name!r} is declared twice: in {REGISTRY[name].module} and {run.__module__}")
         entries = per if per is None or isinstance(per, str) else tuple(per)
-        REGISTRY[name] = Stage(name, tuple(params), entries, folders, run)
+        REGISTRY[name] = Stage(name, tuple(params), entries, folders, run, reads_what_is_there)
         return run
 
     return register

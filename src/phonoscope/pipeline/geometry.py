@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from phonoscope import paths
 from phonoscope.config.params import Params
+from phonoscope.errors import NotApplicable
 from phonoscope.pipeline.base import StageReport, stage
 
 
@@ -19,6 +20,8 @@ def run(params: Params, codec: str) -> StageReport:
 
     manifest, workers = Manifest.load(paths.MANIFEST).table, params.compute.workers
     words = manifest[manifest["word"] != ""].reset_index(drop=True)
+    if words.empty:
+        raise NotApplicable("the corpus has no isolated words")
     inputs = Tokens.load(paths.tokens(codec)), Codebooks.load(paths.codebooks(codec)), words, params.geometry
     result = study_codec(*inputs, codec=codec, latents=paths.latents(codec), workers=workers)
     with atomic_dir(paths.geometry(codec)) as folder:

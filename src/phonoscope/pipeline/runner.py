@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from phonoscope import paths
 from phonoscope.config.params import Params, load_params
-from phonoscope.pipeline.base import named_parameters, stages
+from phonoscope.errors import NotApplicable
+from phonoscope.pipeline.base import Stage, StageReport, named_parameters, stages
 
 log = logging.getLogger(__name__)
 
 
 def run_stage(name: str, params_file: Path, item: str | None = None) -> None:
-    """Check the parameters and the inputs of a stage, run it, track it."""
+    """Check the parameters and the inputs of a stage, run it, track it. A stage that is not applicable steps aside."""
     stage, params = stages()[name], load_params(params_file)
     stage.check(params, item)
     check_choices(params)
@@ -30,10 +31,31 @@ def run_stage(name: str, params_file: Path, item: str | None = None) -> None:
 
         with tracking.stage_run(address, stage.values(params, item), params.tracking) as recorder:
             with naming_bad_inputs(inputs):
-                report = stage.run(params, item) if item else stage.run(params)
+                report = _run_or_step_aside(stage, params, item, [given.path for given in inputs])
             recorder.log({**report.metrics, **report.by_layer, **report.by_epoch}, report.figures)
+            recorder.tag_not_applicable(report.not_applicable)
             if name == "summary":
-                recorder.finish_parent(json.loads(paths.SUMMARY.read_text(encoding="utf-8")))
+                summary = json.loads(paths.SUMMARY.read_text(encoding="utf-8"))
+                recorder.finish_parent(summary, report.not_applicable)
+
+
+def _run_or_step_aside(stage: Stage, params: Params, item: str | None, inputs: Iterable[Path]) -> StageReport:
+    from phonoscope.pipeline.aside import reason_in, step_aside
+    from phonoscope.pipeline.integrity.inputs import stage_outputs
+
+    try:
+        if not stage.reads_what_is_there:
+            for path in inputs:
+                if reason := reason_in(path):
+                    raise NotApplicable(reason)
+        return stage.run(params, item) if item else stage.run(params)
+    except NotApplicable as error:
+        address, reason = f"{stage.name}@{item}" if item else stage.name, str(error)
+        outputs = stage_outputs(address, params.model_dump(mode="json"))
+        if not outputs:
+            raise
+        log.warning("%s: not applicable: %s", address, reason)
+        return StageReport(figures=step_aside(outputs, reason), not_applicable={address: reason})
 
 
 def check_choices(params: Params) -> None:

@@ -10,9 +10,10 @@ from phonoscope.pipeline.base import StageReport, stage
 @stage("split", params=["split"])
 def run(params: Params) -> StageReport:
     """Write the sorted utterance ids of train and eval, and the speaker folds."""
-    from phonoscope.corpus.split import make_split
+    from phonoscope.corpus.split import make_split, split_metrics
     from phonoscope.data import Manifest
 
-    split = make_split(Manifest.load(paths.MANIFEST), params.split)
+    manifest = Manifest.load(paths.MANIFEST)
+    split = make_split(manifest, params.split)
     split.save(paths.SPLIT)
-    return StageReport({"train": len(split.train), "eval": len(split.eval)}).saved(paths.stage_metrics("split"))
+    return StageReport(split_metrics(manifest, split)).saved(paths.stage_metrics("split"))

@@ -7,16 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phonoscope.drawing import write_figures
-from phonoscope.errors import DataError
+from phonoscope.errors import DataError, NotApplicable
 from phonoscope.files import write_csv, write_text
+from phonoscope.pipeline.aside import reason_in
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def read_table(path: Path, stage: str) -> pd.DataFrame:
-    """Read a CSV. Raises `DataError` naming the file and the stage that writes it."""
+    """Read a CSV. Raises `NotApplicable` if the stage that writes it stepped aside.
+
+    Raises `DataError` naming the file and that stage if the file is missing or not readable.
+    """
     import pandas as pd
+
+    if reason := reason_in(path):
+        raise NotApplicable(reason)
 
     try:
         return pd.read_csv(path)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from phonoscope import paths
-from phonoscope.errors import ParamsError
+from phonoscope.errors import NotApplicable, ParamsError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 
 def read_windows(kind: InputKind, config: EncoderConfig, workers: int) -> tuple[Windows, Windows]:
-    """Windows of train and eval, the same utterances for codes and mel frames. Raises `ParamsError`, `DataError`."""
+    """Windows of train and eval, the same utterances for codes and mel frames.
+
+    Raises `ParamsError`, `DataError`, and `NotApplicable` if a side has no isolated word.
+    """
     from phonoscope.data import Manifest, Split, Tokens
-    from phonoscope.encoders.windows import MEL_FRAME_RATE_HZ, Clip, cut_windows, read_mel, standardise
+    from phonoscope.encoders.windows import MEL_FRAME_RATE_HZ, NO_WORD, Clip, cut_windows, read_mel, standardise
 
     tokens = Tokens.load(paths.tokens(config.codec))
     if config.layers > tokens.layers:
@@ -37,6 +40,9 @@ def read_windows(kind: InputKind, config: EncoderConfig, workers: int) -> tuple[
     windows = cut_windows(clips, rate_hz, config.tr_s, sentence_windows=config.sentence_windows)
     split = Split.load(paths.SPLIT)
     train, evaluation = windows.subset(split.train), windows.subset(split.eval)
+    for name, side in {"train": train, "eval": evaluation}.items():
+        if not (side.labels["word"] != NO_WORD).any():
+            raise NotApplicable(f"{name} has no isolated word; hold out more or fewer utterances (split.eval_fraction)")
     return (train, evaluation) if kind == "codes" else (standardise(train, train), standardise(evaluation, train))
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from phonoscope.compute import derive_seed, limit_threads, parallel_map
 from phonoscope.config.probes import ProbeConfig
 from phonoscope.data import Labels, Manifest, Split, Tokens
-from phonoscope.errors import DataError
+from phonoscope.errors import NotApplicable
 from phonoscope.probes.examples import Scores
 from phonoscope.probes.inputs import CodecInputs, Input, TableInput
 from phonoscope.probes.measures import Measure, Probing, description_measures, information_measures
@@ -72,7 +72,7 @@ def probe_tokens(
     """Every measure that a token table and its codebooks, one [codes, dims] a layer, allow.
 
     Where counts by code and class are enough, the table is streamed, and only frames that are scored are kept.
-    Raises `DataError` if no task can be posed, and `ParamsError` for an unknown task.
+    Raises `NotApplicable` if no task can be posed, and `ParamsError` for an unknown task.
     """
     tasks = configured_tasks(config)
     groups = group_utterances(tasks, manifest, split, config) if _counts_suffice(config) else None
@@ -100,11 +100,11 @@ def run_probes(
     """Every measure of every task, input and layer.
 
     Measures are taken on the utterances where `sample` [utterances] is true. The result does not depend on `workers`.
-    Raises `DataError` if no task is posed.
+    Raises `NotApplicable` if no task is posed.
     """
     jobs = list(_jobs(posed, inputs, config))
     if not jobs:
-        raise DataError("no task can be posed: the token table has no labelled frames on both sides of a split")
+        raise NotApplicable("no task can be posed: the token table has no labelled frames on both sides of a split")
     measure = partial(_measure, sample=sample, config=config)
     done = parallel_map(measure, jobs, workers=workers, description=f"probe {codec}")
     for job, result in zip(jobs, done, strict=True):

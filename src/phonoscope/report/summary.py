@@ -97,7 +97,8 @@ def sae_headline(scores: pd.DataFrame, interpretation: pd.DataFrame) -> dict[str
 
 def flatten(nested: dict[str, Any]) -> dict[str, float]:
     """Nested scalars under dotted names."""
-    return {str(name): float(value) for name, value in pd.json_normalize(nested).iloc[0].items()}
+    values = pd.json_normalize(nested).iloc[0].items()
+    return {str(name): float(value) for name, value in values if not isinstance(value, dict)}  # one without entries
 
 
 def _by_layer(rows: pd.DataFrame, prefix: str = "") -> dict[str, float]:

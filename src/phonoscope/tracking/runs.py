@@ -14,7 +14,7 @@ from phonoscope.config.tracking import TrackingConfig
 from phonoscope.tracking import provenance
 from phonoscope.tracking.machine import environment, package_versions, peak_memory_mb, write_records
 from phonoscope.tracking.provenance import Results, commit_tags, current_repro, experiment_tags
-from phonoscope.tracking.store import Guard, Store, main_checkout, open_store, param_texts
+from phonoscope.tracking.store import Guard, Store, flatten, main_checkout, open_store, param_texts
 
 logger = logging.getLogger(__name__)
 
@@ -71,14 +71,19 @@ class Recorder:
 
         self._guard.attempt(log)
 
-    def finish_parent(self, summary: Mapping[str, Any]) -> None:
+    def tag_not_applicable(self, reasons: Mapping[str, str]) -> None:
+        """Tag the stage's run with the stages that the corpus cannot feed: `not_applicable.<stage>`, the reason."""
+        self._guard.attempt(lambda: self._store.log(self.run_id, tags=not_applicable_tags(reasons)))
+
+    def finish_parent(self, summary: Mapping[str, Any], not_applicable: Mapping[str, str] = {}) -> None:
         """Log the headline metrics, and all of params.yaml, on the parent run: one row of the UI per repro.
 
-        For the stage that writes metrics/summary.json, with the content of that file.
+        For the stage that writes metrics/summary.json, with the content of that file and, by stage, the reasons why
+        its metrics are not there.
         """
-        self._guard.attempt(lambda: self._finish_parent(summary))
+        self._guard.attempt(lambda: self._finish_parent(summary, not_applicable))
 
-    def _finish_parent(self, summary: Mapping[str, Any]) -> None:
+    def _finish_parent(self, summary: Mapping[str, Any], not_applicable: Mapping[str, str]) -> None:
         file, parent_id = self._root / paths.PARAMS, self._parent_id
         results = Results(provenance.read_yaml(file.read_text(encoding="utf-8")) if file.is_file() else {}, summary)
         logged = self._store.client.get_run(parent_id).data.params
@@ -86,6 +91,7 @@ class Recorder:
             # an experiment run again under its name: MLflow never changes a parameter, so it gets its own row
             parent_id = self._new_parent()
         log_headline(self._store, parent_id, results)
+        self._store.log(parent_id, tags=not_applicable_tags(not_applicable))
         self._store.client.set_terminated(parent_id, "FINISHED")
 
     def end(self, status: str) -> None:
@@ -138,6 +144,11 @@ def checkout_name(root: Path) -> str:
 
 def parent_name(tags: Mapping[str, str]) -> str:
     return tags.get(provenance.EXP_NAME) or f"repro-{tags.get(provenance.COMMIT, '')[:7] or 'uncommitted'}"
+
+
+def not_applicable_tags(reasons: Mapping[str, str]) -> dict[str, str]:
+    """MLflow tags of the stages that stepped aside: `not_applicable.<stage>`, where MLflow takes no `@`."""
+    return flatten({"not_applicable": reasons})
 
 
 def log_headline(store: Store, run_id: str, results: Results) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from phonoscope.config.sites import Site
 from phonoscope.config.whisper import Normalize
-from phonoscope.errors import DataError
+from phonoscope.errors import DataError, NotApplicable
 from phonoscope.whisper.model import FRAME_SAMPLES, Encoded, Whisper, embed, run_blocks, transcripts
 from phonoscope.whisper.sites import Normaliser, Point, capture, inputs, outputs, patched, site_layers, substitute
 from phonoscope.whisper.transcript import TextTokens, log_probabilities, prompt, tokenize, word_error_rate
@@ -129,14 +129,14 @@ def faithfulness(
     utterances [samples], as Whisper would write them.
     Returns: `ce_clean`, `ce_sae`, `ce_zero`: mean cross-entropy a token, the end included, in nats; `wer_clean`,
         `wer_sae`, `wer_zero`; `ce_recovered`, "loss recovered": (zero - sae) / (zero - clean), 0 if zeros do no harm.
-    Raises: `DataError` if no utterance has a transcript, `ParamsError` for a site that the model does not have.
+    Raises: `NotApplicable` if no utterance has a transcript, `ParamsError` for a site that the model does not have.
     """
     import torch
 
     site_layers(whisper, site)
     kept = [index for index, text in enumerate(texts) if any(map(str.isalnum, text))]
     if not kept:
-        raise DataError("no utterance has a transcript, so faithfulness cannot be measured; give transcripts")
+        raise NotApplicable("no utterance has a transcript, so faithfulness cannot be measured; give transcripts")
     audio, references = [samples_16k[index] for index in kept], [texts[index] for index in kept]
     loss, tokens = dict.fromkeys(VARIANTS, 0.0), 0
     hypotheses: dict[str, list[str]] = {variant: [] for variant in VARIANTS}

@@ -10,7 +10,7 @@ import numpy as np
 
 from phonoscope.audio import read_audio, resample
 from phonoscope.data import Manifest, Split
-from phonoscope.errors import DataError
+from phonoscope.errors import DataError, NotApplicable
 from phonoscope.stats import evenly_spaced
 from phonoscope.whisper.model import FRAME_SAMPLES, SAMPLE_RATE, WINDOW_S, frame_count
 from phonoscope.whisper.transcript import as_sentence
@@ -62,10 +62,10 @@ def read_16k(utterance: Utterance) -> NDArray[np.float32]:
 
 
 def eval_utterances(utterances: Sequence[Utterance], count: int) -> list[Utterance]:
-    """At most `count` eval utterances with a transcript, evenly spaced. Raises `DataError` if there is none."""
+    """At most `count` eval utterances with a transcript, evenly spaced. Raises `NotApplicable` if there is none."""
     spoken = [utterance for utterance in utterances if utterance.split == "eval" and utterance.text]
     if not spoken:
-        raise DataError("no eval utterance has a transcript; give transcripts or another split")
+        raise NotApplicable("no eval utterance has a transcript; give transcripts or another split")
     return [spoken[index] for index in evenly_spaced(len(spoken), count, "parts")]
 
 

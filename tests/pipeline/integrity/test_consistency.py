@@ -61,6 +61,17 @@ def test_a_splits_faults_are_named(manifest: Path, change: dict[str, Any], reaso
     assert list(check_split(path, manifest)) == ([] if reason is None else [reason])
 
 
+def test_a_recording_that_is_in_train_and_in_eval_is_named(manifest: Path) -> None:
+    table, path = Manifest.load(manifest).table, manifest.with_name("split.json")
+    Split(**SPLIT).save(path)
+    table.loc[3, "sha256"] = table.loc[0, "sha256"]
+    Manifest(table).save(manifest)
+    assert list(check_split(path, manifest)) == [
+        "the same recording in eval and train: b-2 and a-1 (1 eval utterances)",
+        "near takes or the same text in eval and train: b-2 and a-1 (1 eval utterances)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("utterances", "reasons"),
     [("ab", []), ("a", ["lacks b, which is aligned"]), ("abc", ["holds c, which is not aligned"])],

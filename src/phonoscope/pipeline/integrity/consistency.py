@@ -9,6 +9,7 @@ from pathlib import Path
 import soundfile as sf
 
 from phonoscope import paths
+from phonoscope.corpus.split import leaks
 from phonoscope.data import Codebooks, Features, Manifest, Split, Tokens
 from phonoscope.data.tables import read_frame
 from phonoscope.errors import DataError
@@ -72,8 +73,9 @@ def check_audio_files(manifest: Path) -> Iterator[str]:
 
 
 def check_split(split_file: Path, manifest: Path) -> Iterator[str]:
-    """Disagreements between a split and the utterances and speakers of a manifest."""
-    split, speakers = Split.load(split_file), Manifest.load(manifest).by_utterance("speaker")
+    """Disagreements between a split and the utterances and speakers of a manifest, and what is on both sides."""
+    split, rows = Split.load(split_file), Manifest.load(manifest)
+    speakers = rows.by_utterance("speaker")
     names = [*split.train, *split.eval]
     yield from (f"{side} is empty" for side in ("train", "eval") if not getattr(split, side))
     yield from _compare(names, speakers, "in the manifest")
@@ -82,6 +84,7 @@ def check_split(split_file: Path, manifest: Path) -> Iterator[str]:
     folds = {speaker for fold in split.speaker_folds for speaker in fold}
     if missing := {speakers[name] for name in names if name in speakers} - folds:
         yield f"speaker {min(missing)} is in no fold"
+    yield from leaks(rows, split)
 
 
 def check_utterances(table: Path, tracks: Path) -> Iterator[str]:

@@ -53,6 +53,12 @@ def stage_inputs(stage: str, params: Mapping[str, Any], pipeline: Path = PIPELIN
     ]
 
 
+def stage_outputs(stage: str, params: Mapping[str, Any], pipeline: Path = PIPELINE) -> list[Path]:
+    """What `stage`, such as `probe@dac`, writes by dvc.yaml; nothing if it is not there. Raises `DataError`."""
+    entries = resolve(pipeline, params) if pipeline.is_file() else {}
+    return [Path(out) for out in _names(entries.get(stage, {}), "outs", "plots", "metrics")]
+
+
 def resolve(pipeline: Path, params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The stages of a dvc.yaml by address, templates filled in by DVC. Raises `DataError`.
 

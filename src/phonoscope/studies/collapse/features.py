@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from phonoscope.errors import DataError
+from phonoscope.errors import NotApplicable
 
 Spoken = tuple[Sequence[NDArray[np.float32]], Sequence[int]]
 """Clips of audio, and the class index of each."""
@@ -75,15 +75,15 @@ def log_mel_clips(spoken: Spoken, sample_rate_hz: int, mels: int) -> Clips:
 def digit_clips(train: Spoken, held_out: Spoken, sample_rate_hz: int, mels: int) -> Material:
     """The clips of train and eval, with every mel band standardised by the train clips.
 
-    Raises: `DataError` if train has fewer than two classes, or eval has no clip.
+    Raises: `NotApplicable` if train has fewer than two classes, or eval has no clip.
     """
     if len(set(train[1])) < 2:
-        raise DataError(
+        raise NotApplicable(
             f"the train split has {len(set(train[1]))} digit classes in {len(train[1])} clips, and a classifier needs "
             "two; use a corpus with isolated digits, such as espeak, fsdd or speech_commands"
         )
     if not held_out[1]:
-        raise DataError("the eval split has no isolated digit; hold out more utterances, or use a corpus with more")
+        raise NotApplicable("the eval split has no isolated digit; hold out more utterances, or use a corpus with more")
     both = [log_mel_clips(spoken, sample_rate_hz, mels) for spoken in (train, held_out)]
     mean, spread = both[0].mel.mean(axis=0), both[0].mel.std(axis=0) + 1e-5
     first, second = (replace(clips, mel=(clips.mel - mean) / spread) for clips in both)
