@@ -6,7 +6,7 @@ CODE := src benchmarks tools tests
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup repro smoke test check bench pipeline docs chaos scale audit ui lock clean
+.PHONY: help setup repro smoke test check bench coverage pipeline docs chaos scale audit ui lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 10
@@ -61,6 +61,9 @@ bench: setup  ## benchmarks into benchmarks/results; needs the results of `featu
 	@for name in probes geometry sae encoders encode; do \
 	  $(BIN)/python -m benchmarks $$name --json > .phonoscope/bench.json \
 	    && mv .phonoscope/bench.json benchmarks/results/$$name.json || exit 1; done
+
+coverage: setup  ## coverage of the intervals and error rates of the tests, into docs/results/coverage.csv
+	$(BIN)/python -m benchmarks coverage docs/results/coverage.csv
 
 check: setup  ## lint, format, types
 	$(BIN)/ruff check $(CODE)

@@ -77,6 +77,22 @@ def sae(
 
 
 @app.command()
+def coverage(
+    output: Annotated[Path, typer.Argument(help="The CSV to write.")],
+    simulations: Annotated[int, typer.Option(min=2, help="Simulations of each design.")] = 600,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    seed: Seed = 0,
+) -> None:
+    """How often the study's intervals hold the truth, and its tests keep a true null, on made-up data."""
+    from benchmarks.coverage import run
+    from phonoscope.files import write_csv
+
+    table = run(simulations, seed, workers)
+    write_csv(output, table)
+    typer.echo(table.to_string(index=False))
+
+
+@app.command()
 def encoders(
     batch: Annotated[int, typer.Option(min=2, help="Windows in a batch.")] = 32,
     rounds: Annotated[int, typer.Option(min=1, help="Timed forward passes and training steps.")] = 20,
