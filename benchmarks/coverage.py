@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from phonoscope.compute import derive_seed, limit_threads, parallel_map
+from phonoscope.stats import Interval
 
 
 class Outcome(NamedTuple):
     """An interval and what it should hold; None stands for the mean of the estimates over all simulations."""
 
-    value: float
-    low: float
-    high: float
+    interval: Interval
     truth: float | None
 
 
@@ -45,8 +44,8 @@ def run(simulations: int, seed: int, workers: int) -> pd.DataFrame:
     rows = []
     for first in range(0, len(jobs), workers):
         design, made = jobs[first][0], [outcome for part in done[first : first + workers] for outcome in part]
-        expected = float(np.mean([outcome.value for outcome in made]))
-        held = [one.low <= (expected if one.truth is None else one.truth) <= one.high for one in made]
+        expected = float(np.mean([outcome.interval.value for outcome in made]))
+        held = [one.interval.low <= (expected if one.truth is None else one.truth) <= one.interval.high for one in made]
         rows.append((design.name, design.measure, design.nominal, float(np.mean(held)), len(made)))
     return pd.DataFrame(rows, columns=["design", "measure", "nominal", "covered", "simulations"])
 
@@ -112,7 +111,7 @@ def _speakers(speakers: int, utterances: int, accuracy: float) -> Callable[[np.r
         frames = rng.integers(60, 200, len(speaker))
         choices = np.array([rng.dirichlet(6 * shares[one] + 1e-9) for one in speaker])
         interval = _tables(rng, speakers, choices, speaker, frames).intervals(0.95)["macro_f1"]
-        return Outcome(*interval, truth)
+        return Outcome(interval, truth)
 
     return simulate
 
@@ -155,7 +154,7 @@ def _phones(accuracy: float) -> Callable[[np.random.Generator], Outcome]:
 
     def simulate(rng: np.random.Generator) -> Outcome:
         (statistics,) = _spoken_phones(rng, frequency, [shares])
-        return Outcome(*statistics.intervals(0.95)["macro_f1"], truth)
+        return Outcome(statistics.intervals(0.95)["macro_f1"], truth)
 
     return simulate
 
@@ -166,7 +165,7 @@ def _ratio(rng: np.random.Generator) -> Outcome:
     frequency, shares, value = _phone_shares(0.2)
     _, others, other = _phone_shares(0.13)
     first, second = _spoken_phones(rng, frequency, [shares, others])
-    return Outcome(*paired_ratio(first, second, "macro_f1", 0.95), value / other)
+    return Outcome(paired_ratio(first, second, "macro_f1", 0.95), value / other)
 
 
 def _pitch(r2: float) -> Callable[[np.random.Generator], Outcome]:
@@ -186,7 +185,7 @@ def _pitch(r2: float) -> Callable[[np.random.Generator], Outcome]:
         true = level[row] + rng.normal(0, of_frame, len(row))
         wrong = bias[row] + rng.normal(0, np.sqrt(error / 2), len(row))
         statistics = ValueStatistics.from_frames(row, true, true - wrong, len(speaker), float(true.mean()))
-        return Outcome(*statistics.intervals(0.95)["r2"], r2)
+        return Outcome(statistics.intervals(0.95)["r2"], r2)
 
     return simulate
 
@@ -203,9 +202,9 @@ def _bits(share: float) -> Callable[[np.random.Generator], Outcome]:
         codes = np.where(
             rng.random(1_500) < share, 6 * phones + rng.integers(6, size=1_500), rng.integers(120, size=1_500)
         )
-        frames = (part.repeat(lengths) for part in (codes, phones, utterances))
+        frames = codes.repeat(lengths), phones.repeat(lengths), utterances.repeat(lengths)
         saved = held_out_bits(*frames, (120, 20), folds=5, seed=int(rng.integers(2**31)))
-        return Outcome(*ratio_interval(saved.bits, saved.frames, confidence=0.95), None)
+        return Outcome(ratio_interval(saved.bits, saved.frames, confidence=0.95), None)
 
     return simulate
 
@@ -220,7 +219,7 @@ def _auroc(rng: np.random.Generator) -> Outcome:
     positive = rng.random(len(units)) < 0.06
     activation = rng.normal(0, 0.6, 98)[units] + rng.normal(2.4 * positive, 1)
     area = float(roc_auc_score(positive, activation))
-    return Outcome(*auroc_interval(activation, positive, units, area, 0.95), float(norm.cdf(2.4 / np.sqrt(2 * 1.36))))
+    return Outcome(auroc_interval(activation, positive, units, area, 0.95), float(norm.cdf(2.4 / np.sqrt(2 * 1.36))))
 
 
 def _effect(d: float) -> Callable[[np.random.Generator], Outcome]:
@@ -228,7 +227,7 @@ def _effect(d: float) -> Callable[[np.random.Generator], Outcome]:
         from phonoscope.stats import hedges_g
 
         g, low, high = hedges_g(rng.normal(d, 1, 7), rng.normal(0, 1, 7), 0.95)
-        return Outcome(float(g), float(low), float(high), d)
+        return Outcome(Interval(float(g), float(low), float(high)), d)
 
     return simulate
 
@@ -241,7 +240,7 @@ def _causal(utterances: int) -> Callable[[np.random.Generator], Outcome]:
 
         words = rng.integers(2, 7, utterances)
         effect = -0.4 + rng.normal(0, 0.3, utterances) + rng.standard_t(5, utterances) * 0.4 / np.sqrt(words)
-        return Outcome(*ratio_interval(effect * words, words.astype(float), confidence=0.95), -0.4)
+        return Outcome(ratio_interval(effect * words, words.astype(float), confidence=0.95), -0.4)
 
     return simulate
 
@@ -252,7 +251,7 @@ def _encoder(rng: np.random.Generator) -> Outcome:
     truth = norm.cdf(0.4 / np.sqrt(1 + 0.2**2 + 0.8**2))
     chances = norm.cdf(0.4 + rng.normal(0, 0.2, (3, 1)) + rng.normal(0, 0.8, (1, 70)))
     right = rng.binomial(1, chances).astype(float)
-    return Outcome(*crossed_interval(right, np.ones(70), confidence=0.95), float(truth))
+    return Outcome(crossed_interval(right, np.ones(70), confidence=0.95), float(truth))
 
 
 def _geometry(speakers: int, what: str) -> Callable[[np.random.Generator], Outcome]:
@@ -274,7 +273,8 @@ def _geometry(speakers: int, what: str) -> Callable[[np.random.Generator], Outco
         scores = cluster_scores(vectors, names, speakers=people, within=within, config=settings).rows
         row: Any = scores.set_index("metric").loc["separation" if what == "test" else "silhouette"]
         if what == "silhouette":
-            return Outcome(row["value"], row["ci_low"], row["ci_high"], None)
-        return Outcome(row["p_value"], np.nextafter(0.05, 1), 1.0, row["p_value"])  # held where it does not reject
+            return Outcome(Interval(row["value"], row["ci_low"], row["ci_high"]), None)
+        p = float(row["p_value"])
+        return Outcome(Interval(p, np.nextafter(0.05, 1), 1.0), p)  # held where it does not reject
 
     return simulate
