@@ -114,7 +114,7 @@ def test_chance_alone_is_rarely_causal() -> None:
 
 
 def test_verdicts_are_corrected_over_all_tests_of_a_site() -> None:
-    both = feature_verdicts(trial({"ablate": -0.12}, utterances=12, spread=0.18), SETTINGS)
+    both = feature_verdicts(trial({"ablate": -0.2}, utterances=12, spread=0.18), SETTINGS)
     found = both["ablate"]
     assert found["beats_controls"]
     assert found["p"] < SETTINGS.alpha

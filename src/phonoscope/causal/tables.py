@@ -30,7 +30,7 @@ def feature_verdicts(rows: pd.DataFrame, settings: CausalConfig) -> dict[str, Co
         if (counts > 0).sum() < LEAST:
             continue
         summed = _by_condition(rows, side)
-        changes = summed.loc[:, intervention].sub(summed["clean", 0], axis=0)
+        changes = pd.DataFrame(summed[intervention]).sub(summed["clean", 0], axis=0)
         verdicts[intervention] = {
             **_compare(changes, counts, _speakers(rows, changes.index), settings, sign=-1),
             "wer_clean": word_error_rate(rows, "clean"),
@@ -42,7 +42,7 @@ def feature_verdicts(rows: pd.DataFrame, settings: CausalConfig) -> dict[str, Co
 def patched_features_verdict(rows: pd.DataFrame, settings: CausalConfig) -> Comparison:
     """Comparison of what the chosen features' contribution restores with their controls', in nats a target word."""
     target = _by_condition(rows, "target")
-    gains = target.loc[:, "features"].sub(target["noisy", 0], axis=0)
+    gains = pd.DataFrame(target["features"]).sub(target["noisy", 0], axis=0)
     return _compare(gains, np.ones(len(gains)), _speakers(rows, gains.index), settings, sign=1)
 
 
