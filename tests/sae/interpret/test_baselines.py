@@ -92,7 +92,7 @@ def test_a_sparse_probe_is_a_regression_on_the_best_columns_of_train() -> None:
         positive = SEGMENTS.phones.code == number
         columns = np.argsort(-scored.areas.train[:, number], kind="stable")[:3]
         assert columns[0] == DETECTORS[phone]
-        chosen = peaks[:, columns] / peaks[fit_on][:, columns].std(axis=0)
+        chosen = peaks[:, columns] / np.maximum(peaks[fit_on][:, columns].std(axis=0), 1e-6)
         probe = LogisticRegression(class_weight="balanced").fit(chosen[fit_on], positive[fit_on])
         areas.append(roc_auc_score(positive[test_on], probe.decision_function(chosen[test_on])))
     assert rows[3]["mean_auroc"] == pytest.approx(np.mean(areas))
