@@ -154,7 +154,7 @@ def test_headline_is_the_default_view_in_the_full_space(encodec: Ran) -> None:
 
 def test_a_corpus_without_isolated_words_is_not_applicable(checkout: Path, params: Params) -> None:
     pd.read_parquet(paths.MANIFEST).assign(word="").to_parquet(paths.MANIFEST)
-    with pytest.raises(NotApplicable, match="no isolated words"):
+    with pytest.raises(NotApplicable, match="fewer than two isolated words"):
         run(params, "dac")
 
 

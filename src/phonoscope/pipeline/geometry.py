@@ -20,8 +20,8 @@ def run(params: Params, codec: str) -> StageReport:
 
     manifest, workers = Manifest.load(paths.MANIFEST).table, params.compute.workers
     words = manifest[manifest["word"] != ""].reset_index(drop=True)
-    if words.empty:
-        raise NotApplicable("the corpus has no isolated words")
+    if words["word"].nunique() < 2:
+        raise NotApplicable("the corpus has fewer than two isolated words")
     inputs = Tokens.load(paths.tokens(codec)), Codebooks.load(paths.codebooks(codec)), words, params.geometry
     result = study_codec(*inputs, codec=codec, latents=paths.latents(codec), workers=workers)
     with atomic_dir(paths.geometry(codec)) as folder:
