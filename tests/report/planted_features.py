@@ -17,9 +17,7 @@ from phonoscope.sae.interpret.store import save_interpretation
 from tests.sae.interpret.planted import plant
 
 SITE = "encoder_3"
-CONFIG = InterpretConfig(
-    top_k=4, min_segments=3, trees=2, map_points=10, forest_utterances=20, clip_features=2
-)
+CONFIG = InterpretConfig(top_k=4, min_segments=3, trees=2, map_points=10, forest_utterances=20, clip_features=2)
 PARAMS: Any = SimpleNamespace(interpret=CONFIG)
 CAUSAL = pd.DataFrame(
     [(0, -0.4, -0.6, -0.2, True), (1, -0.01, -0.1, 0.1, False)],

@@ -39,5 +39,10 @@ def run(params: Params, item: InputKind) -> StageReport:
     write_csv(paths.encoder_metrics(item), score_table(item, trained, sizes))
     curves = [result.curve.assign(seed=seed) for seed, result in enumerate(trained)]
     write_csv(paths.encoder_training(item), pd.concat(curves))
-    means = pd.DataFrame([result.scores for result in trained]).mean().to_dict()
-    return StageReport(metrics={**means, **{name: float(count) for name, count in sizes.items()}})
+    means = pd.DataFrame([result.scores for result in trained]).mean()
+    return StageReport(
+        metrics={
+            **{str(name): float(value) for name, value in means.items()},
+            **{name: float(count) for name, count in sizes.items()},
+        }
+    )

@@ -28,8 +28,8 @@ def run(params: Params) -> StageReport:
     tables = [read_table(paths.encoder_metrics(kind), f"encoder@{kind}") for kind in INPUTS]
     tables += [study.score_table(arm, arms[arm], {}) for arm in config.arms]
     scores = pd.concat(tables, ignore_index=True)
-    hits = [read_table(paths.encoder(kind) / "hits.csv", f"encoder@{kind}") for kind in INPUTS]
-    hits = pd.concat([*hits, *(study.hits_table(arm, arms[arm]) for arm in config.arms)], ignore_index=True)
+    saved = [read_table(paths.encoder(kind) / "hits.csv", f"encoder@{kind}") for kind in INPUTS]
+    hits = pd.concat([*saved, *(study.hits_table(arm, arms[arm]) for arm in config.arms)], ignore_index=True)
     differences = pd.DataFrame([study.compare(hits, arm, task) for arm in ("mel", *config.arms) for task in TASKS])
     setup_torch(params.compute, config.seed)
     encoder = study.build("codes", train.x.shape[1], config, codebooks=books)
