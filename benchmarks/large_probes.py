@@ -64,13 +64,12 @@ def _probe_layer(
     item: tuple[tuple[int, int], int], *, frames: int, codes: int, phones: int, speakers: int, seed: int
 ) -> tuple[int, int, list[bool]]:
     """The process's id and peak memory, and whether each probe converged."""
-    from threadpoolctl import threadpool_limits
-
+    from phonoscope.compute import limit_threads
     from phonoscope.probes import fit_probe, fit_ridge
 
     (codec, dims), depth = item
     layer = SpeechLayer(codec, depth, dims=dims, codes=codes, phones=phones, speakers=speakers, seed=seed)
-    with threadpool_limits(1):
+    with limit_threads():
         phone, speaker, pitch = _count(layer, frames)
         probes: list[Probe] = [fit_probe(table, layer.codebook) for table in (phone, speaker)]
         probes.append(fit_ridge(pitch, layer.codebook))

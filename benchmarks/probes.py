@@ -100,11 +100,10 @@ def expand(file: Path) -> tuple[NDArray[np.float64], NDArray[np.int16]]:
 
 def fit_table(frames: Frames) -> Fit:
     """Our method: count the frames into a table and fit the probe to it."""
-    from threadpoolctl import threadpool_limits
-
+    from phonoscope.compute import limit_threads
     from phonoscope.probes import fit_probe
 
-    with threadpool_limits(1):
+    with limit_threads():
         probe = fit_probe(frames.table(), frames.codebook, max_iter=MAX_ITER, tolerance=TOLERANCE)
     return Fit(probe.weight, probe.bias)
 
@@ -112,10 +111,11 @@ def fit_table(frames: Frames) -> Fit:
 def fit_frames(expanded: tuple[NDArray[np.float64], NDArray[np.int16]]) -> Fit:
     """The reference: scikit-learn on all frames."""
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
+
+    from phonoscope.compute import limit_threads
 
     model = LogisticRegression(C=1.0, class_weight="balanced", tol=TOLERANCE, max_iter=MAX_ITER)
-    with threadpool_limits(1):
+    with limit_threads():
         model.fit(*expanded)
     return Fit(model.coef_, model.intercept_)
 
