@@ -20,6 +20,7 @@ from phonoscope.causal.study import choose_detectors
 from phonoscope.config.causal import CausalConfig
 from phonoscope.config.params import Params
 from phonoscope.data import Features
+from phonoscope.errors import NotApplicable
 from phonoscope.files import write_parquet
 from phonoscope.pipeline import causal, features
 from phonoscope.pipeline.listening import utterances
@@ -199,7 +200,7 @@ def test_trial_speech_is_what_fits_its_alignment(checkpoint: Path, checkout: Non
         assert trial.target == same.target in (0, 1)
 
 
-def test_speech_without_any_words_is_skipped_with_the_reason(checkpoint: Path, checkout: None) -> None:
+def test_the_stage_is_not_applicable_to_speech_without_words(checkpoint: Path, checkout: None) -> None:
     write_corpus(empty=tuple(f"{speaker}-{take}" for speaker in ("ann", "bob") for take in range(8)))
-    assert causal.run(params(checkpoint), "encoder_2").metrics["tested"] == 0
-    assert "5 eval utterances that Whisper understands" in details()["skipped"][0]
+    with pytest.raises(NotApplicable, match="fewer than two eval utterances have a transcript"):
+        causal.run(params(checkpoint), "encoder_2")

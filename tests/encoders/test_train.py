@@ -74,13 +74,20 @@ def test_scores_are_scikit_learns_on_the_isolated_words_only(trained: Trained) -
     labels = windows.labels["word"].copy()
     labels[::3] = -1
     half = replace(windows, labels={**windows.labels, "word": labels})
-    scores = evaluate(trained.model, half, CONFIG, CPU)
+    scores, hits = evaluate(trained.model, half, CONFIG, CPU)
     with torch.no_grad():
         mask = torch.arange(windows.x.shape[2]) < torch.from_numpy(windows.lengths)[:, None]
         result = trained.model(torch.from_numpy(windows.x), mask)["word"].argmax(1).numpy()
     known = labels >= 0
     assert scores["accuracy_word"] == accuracy_score(labels[known], result[known])
     assert scores["macro_f1_word"] == pytest.approx(f1_score(labels[known], result[known], average="macro"))
+    words = hits[hits["task"] == "word"].set_index("utterance")
+    for name in np.unique(half.utterances):
+        ours = known & (np.array(half.utterances) == name)
+        if ours.any():
+            assert words.loc[name, "windows"] == ours.sum()
+            assert words.loc[name, "right"] == (labels == result)[ours].sum()
+    assert words["windows"].sum() == known.sum()
 
 
 def test_a_loss_that_is_not_finite_stops_the_training() -> None:

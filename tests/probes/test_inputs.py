@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import linalg
+from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
 
 from phonoscope.config.probes import ClassifierConfig, ClassWeight, MlpConfig, ProbeConfig
 from phonoscope.probes.examples import Examples, Fold
@@ -73,7 +76,7 @@ def test_discriminants_solve_the_eigenproblem_of_fisher_on_both_paths(pair: Pair
 
 
 def test_a_label_on_the_direction_of_least_variance_is_read_by_one_direction() -> None:
-    """Principal components would drop it first."""
+    """As well as scikit-learn's linear discriminant analysis does; principal components would drop it first."""
     rng = np.random.default_rng(0)
     codebook = rng.normal(size=(64, 6)) * [9, 7, 5, 3, 2, 0.1]
     codes = rng.integers(64, size=4_000)
@@ -83,8 +86,17 @@ def test_a_label_on_the_direction_of_least_variance_is_read_by_one_direction() -
     examples = Examples(targets, ("a", "b"), utterances, np.arange(100), [fold])
     ranked = TableInput(codes, codebook).discriminants(examples.restricted(fold.train), 1, "balanced")
     probe = ranked.fit_linear(examples.restricted(fold.train), CONFIG)
-    held_out = fold.evaluation[utterances]
-    assert (ranked.predict(probe, held_out) == targets[held_out]).mean() > 0.97
+    held_out, frames = fold.evaluation[utterances], codebook[codes]
+    accuracy = (ranked.predict(probe, held_out) == targets[held_out]).mean()
+
+    def reference(points: NDArray[np.float64]) -> float:
+        fitted = LogisticRegression(class_weight="balanced").fit(points[~held_out], targets[~held_out])
+        return float(fitted.score(points[held_out], targets[held_out]))
+
+    discriminants = LinearDiscriminantAnalysis(n_components=1).fit(frames[~held_out], targets[~held_out])
+    assert accuracy == pytest.approx(reference(discriminants.transform(frames)), abs=0.01)
+    assert accuracy > 0.95
+    assert reference(PCA(5).fit(frames[~held_out]).transform(frames)) < 0.6
 
 
 def test_means_are_the_same_on_both_paths(pair: Pair) -> None:

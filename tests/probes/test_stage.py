@@ -50,7 +50,7 @@ def test_stage_writes_the_contract_and_reports_by_layer(corpus: Corpus, params: 
     files = sorted(file.name for file in paths.probes("dac").iterdir())
     assert files == ["phone.safetensors", "pitch.safetensors", "speaker.safetensors"]
     saved = TaskResult.from_tensors(*read_safetensors(paths.probes("dac") / "phone.safetensors"))
-    assert saved.statistics[0].scores()["macro_f1"][0] == pytest.approx(phones[0], rel=1e-8)
+    assert saved.statistics[0].scores()["macro_f1"] == pytest.approx(phones[0], rel=1e-8)
 
 
 def test_any_number_of_workers_writes_the_same_bytes(corpus: Corpus, params: Params) -> None:

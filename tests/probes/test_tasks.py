@@ -33,8 +33,8 @@ MANIFEST = Manifest.from_arrays(["u", "v"], speaker=["ann", "bob"], sex=["F", ""
         ("phone_group", ["silence", "vowel", "fricative", None, "vowel"]),
         ("voicing", [None, "voiced", "unvoiced", None, "voiced"]),
         ("pitch_band", [None, "up to 126 Hz", None, None, "up to 063 Hz"]),
-        ("speaker", ["ann", "ann", "bob", "bob", "bob"]),
-        ("sex", ["F", "F", None, None, None]),
+        ("speaker", [None, "ann", "bob", "bob", "bob"]),
+        ("sex", [None, "F", None, None, None]),
         ("word", [None, None, "one", "one", "one"]),
     ],
 )

@@ -44,5 +44,5 @@ def write_interpretation() -> None:
     result = interpret(planted.activations, planted.index, CONFIG)
     save_interpretation(paths.interpretation(SITE), result, planted.activations, lambda utterance: tone, CONFIG.clip_s)
     tested = CAUSAL.drop(columns="causal").assign(verdict=np.where(CAUSAL["causal"], "causal", "undecided"))
-    steered = tested.assign(intervention="steer", difference=9.0)
+    steered = tested.assign(intervention="steer", difference=9.0, difference_low=8.0, difference_high=10.0)
     write_csv(paths.causal_metrics(SITE), pd.concat([tested.assign(intervention="ablate"), steered]))

@@ -98,7 +98,7 @@ def run_study(
     counts = {"understood": len(speech), "left_out": len(pool) - len(speech)}
     trials = choose_detectors(phones, features, speech, config)
     if not trials:
-        reason = f"no phone has a detector and {LEAST} eval utterances that Whisper understands (causal.max_wer)"
+        reason = f"no phone has a detector and {LEAST} eval utterances that Whisper understands (max_wer)"
         return nothing_to_test(site, reason, counts)
     detecting = features.loc[features["detects"] != "", "feature"].tolist()
     barred = tuple({*detecting, *(one.feature for one in trials)})

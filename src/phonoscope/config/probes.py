@@ -48,15 +48,13 @@ class ProbeConfig(Section):
     probes: tuple[ProbeName, ...] = ("linear", "rank", "permuted", "lookup", "majority")
     """Probes and controls; the last three are controls. An untrained codec gets the linear probe alone."""
     measures: tuple[MeasureName, ...] = ()  # selectivity against random classes, length of the online code
-    label_null: bool = False  # whether every probe is fitted again to permuted labels
+    label_null: bool = False  # whether the linear, mlp and pooled probes are fitted again to permuted labels
     classifier: ClassifierConfig = ClassifierConfig()  # the linear probe of classes
     alpha: float = Field(default=0.0, ge=0)  # ridge penalty of the linear probe of values; 0 is ordinary least squares
     mlp: MlpConfig = MlpConfig()  # the probe with one hidden layer
     ranks: tuple[int, ...] = (1, 2, 4, 8)  # numbers of directions that the reduced-rank probes may use
     codebook_permutations: int = Field(default=3, ge=1)  # permuted codebooks that scores are averaged over
-    label_permutations: int = Field(
-        default=20, ge=2
-    )  # permutations of the segments behind the mutual information's null
+    label_permutations: int = Field(default=20, ge=2)  # orders of the segments behind the mutual information's null
     information_folds: int = Field(default=5, ge=3)  # folds of the mutual information's held-out lower bound
     blocks: tuple[float, ...] = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0)
     """Rising shares of the train frames at which the blocks of the online code end; the last is 1."""

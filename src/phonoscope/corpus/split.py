@@ -219,8 +219,8 @@ def make_split(manifest: Manifest, config: SplitConfig) -> Split:
         advice = "do not use the corpus's official split"
     else:
         units = leak_units(manifest)
-        columns = zip(*(manifest[name] for name in ("utterance", "speaker", "word")), strict=True)
-        utterances = [_Utterance(*row, units[row[0]]) for row in columns]
+        columns = zip(manifest["utterance"], manifest["speaker"], manifest["word"], strict=True)
+        utterances = [_Utterance(name, speaker, word, units[name]) for name, speaker, word in columns]
         held_out = _Draft(utterances, config.eval_fraction, config.seed).draw()
         advice = "use a corpus with several utterances per speaker"
     train = sorted(set(manifest.utterances) - held_out)

@@ -157,13 +157,15 @@ def _held_out(units: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
 def _table(fitted: Fitted, sums: NDArray[np.float64], units: NDArray[np.int64], confidence: float) -> pd.DataFrame:
     """FVU and L0 with intervals over units; the dead share is a count, without error. sums: [frames, 3]."""
     unexplained, total, active = (np.bincount(units, weights=column) for column in sums.T)
-    pairs = {"fvu": (unexplained, total), "l0": (active, np.bincount(units).astype(np.float64))}
-    bounds = {name: _ratio(*pair, confidence) for name, pair in pairs.items()}
-    bounds["dead_share"] = Interval(*3 * (fitted.dead_share,))
+    bounds = {
+        "fvu": _ratio(unexplained, total, confidence),
+        "l0": _ratio(active, np.bincount(units), confidence),
+        "dead_share": Interval(*3 * (fitted.dead_share,)),
+    }
     return pd.DataFrame([{"metric": name} | bound._asdict() for name, bound in bounds.items()])
 
 
-def _ratio(totals: NDArray[np.float64], counts: NDArray[np.float64], confidence: float) -> Interval:
+def _ratio(totals: NDArray[Any], counts: NDArray[Any], confidence: float) -> Interval:
     if len(counts) < 2:  # one utterance says nothing about others
         return Interval(float(totals.sum() / counts.sum()), -np.inf, np.inf)
     return ratio_interval(totals, counts, confidence=confidence)

@@ -301,8 +301,8 @@ function drawIntroduction() {
     "Precision: share of its top windows on eval whose highest frame carries that phone.",
     "g: Hedges' g of speaker means, female minus male, with its interval over speakers; * marks q < 0.05"
       + " (Benjamini-Hochberg). Sorted by size.",
-    "Effect: change of the target words' log-probability when the feature is ablated, minus that of a control feature of the same"
-      + " density; ✓ where it beats the controls. – where it was not tested.",
+    "Effect: change of the target words' log-probability when the feature is ablated, minus the mean effect of"
+      + " controls of equal length on the same frames; ✓ where it beats the controls. – where it was not tested.",
     "Windows: a second around the frames in which the feature is highest. The orange curve is its activation, in the middle"
       + " its peak; the spectrogram is log-mel, dark is loud; white beyond the edges of the file.",
     "Keys: / searches, ↑ and ↓ go from row to row in the table, Enter opens a feature.",
