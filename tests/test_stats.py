@@ -226,9 +226,8 @@ def test_the_interval_of_hedges_g_inverts_the_noncentral_t() -> None:
     first, second = rng.normal(0.8, 1, 5), rng.normal(0, 1, 9)
     g, low, high = hedges_g(first, second, 0.9)
     result, root = stats.ttest_ind(first, second), np.sqrt(5 * 9 / 14)
-    assert float(g) == pytest.approx(
-        result.statistic / root * (1 - 3 / (4 * 12 - 1)), rel=2e-3
-    )  # Hedges' approximation
+    approximation = 1 - 3 / (4 * 12 - 1)  # of the correction, by Hedges himself
+    assert float(g) == pytest.approx(result.statistic / root * approximation, rel=2e-3)
     assert stats.nct.cdf(result.statistic, 12, low * root) == pytest.approx(0.95, abs=1e-6)
     assert stats.nct.cdf(result.statistic, 12, high * root) == pytest.approx(0.05, abs=1e-6)
 
@@ -242,9 +241,8 @@ def test_values_that_do_not_vary_have_no_effect() -> None:
 
 def segments(labels: NDArray[Any], units: NDArray[Any]) -> list[tuple[int, int]]:
     """Label and length of every run of one label within a unit."""
-    return [
-        (key[0], len(list(run))) for key, run in itertools.groupby(zip(labels.tolist(), units.tolist(), strict=True))
-    ]
+    runs = itertools.groupby(zip(labels.tolist(), units.tolist(), strict=True))
+    return [(label, len(list(run))) for (label, _), run in runs]
 
 
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=80), st.integers(0, 9))

@@ -147,10 +147,10 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     made = root / "made"
     (made / paths.CORPUS).mkdir(parents=True)
     rows = []
-    for name in ("a-1", "a-2"):
+    for name, pitch in {"a-1": 7, "a-2": 9}.items():  # the same recording on both sides of the split is a fault
         path = made / paths.CORPUS / f"{name}.flac"
-        sf.write(path, np.sin(np.arange(RATE) / 7), RATE)
-        row = {"utterance": name, "path": path.name, "speaker": "a", "duration_s": 1.0}
+        sf.write(path, np.sin(np.arange(RATE) / pitch), RATE)
+        row = {"utterance": name, "path": path.name, "speaker": "a", "text": "", "word": "", "duration_s": 1.0}
         rows.append(row | {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()})
     write_parquet(made / paths.MANIFEST, pa.Table.from_pylist(rows))
     write_json(made / paths.SPLIT, {"train": ["a-1"], "eval": ["a-2"], "speaker_folds": [["a"]]})
