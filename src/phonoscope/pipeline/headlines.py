@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from phonoscope import paths
 from phonoscope.errors import NotApplicable
 from phonoscope.pipeline.tables import read_table
-from phonoscope.report import summary as headline
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
 def read_headlines(params: Params) -> tuple[dict[str, Any], dict[str, str]]:
     """The headline metrics by section, and by stage the reason why it has none."""
+    from phonoscope.report import summary as headline
+
     reasons: dict[str, str] = {}
 
     def read(path: Path, name: str) -> pd.DataFrame:
