@@ -47,7 +47,9 @@ def make_tokens(
 ) -> Tokens:
     """Tokens of clips, each codes [L, F]; `order` shuffles the rows, `batch` cuts the table into parts."""
     tokens = Tokens.from_arrays(clips, [size] * len(next(iter(clips.values()))))
-    table: Any = tokens.source if order is None else tokens.source.take(list(order))
+    table: Any = tokens.source
+    if order is not None:
+        table = table.take(list(order))
     if batch is not None:
         table = pa.concat_tables([table.slice(start, batch) for start in range(0, len(table), batch)])
     return replace(tokens, source=table)

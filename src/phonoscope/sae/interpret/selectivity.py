@@ -25,8 +25,10 @@ def auroc(activations: sp.csr_array | NDArray[np.floating], groups: Groups) -> N
     """
     taken = groups.code >= 0
     values, code, size = activations[taken], groups.code[taken], groups.count
-    dense = isinstance(values, np.ndarray)
-    rank_sum = _dense_rank_sums(values, code, size) if dense else _sparse_rank_sums(values, code, size)
+    if isinstance(values, np.ndarray):
+        rank_sum = _dense_rank_sums(values, code, size)
+    else:
+        rank_sum = _sparse_rank_sums(values, code, size)
     # less the smallest sum that n rows can have, n (n + 1) / 2, a rank sum counts the pairs won against other groups
     pairs = size * (len(code) - size)
     area = np.full(rank_sum.shape, 0.5)
