@@ -51,7 +51,7 @@ whisper: {compare: 2}
 causal: {features: 2, utterances: 5, samples: 50}
 sae: {sites: [encoder_3], expansion: 2, k: 8, epochs: 1, log_every: 5, faithfulness: 2}
 """)
-FOREIGN = ("DVC", "GIT_", "MLFLOW_", "PHONOSCOPE", "PYTHONPATH", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_")
+FOREIGN = ("DVC", "GIT_", "MLFLOW_", "PHONOSCOPE", "PYTHONPATH", "PYTHONDONT", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_")
 """What a test run sets for itself, but a user's shell does not."""
 
 
