@@ -89,9 +89,13 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --
   --no-emit-index-url --no-annotate --quiet
 
 lock:  ## rewrite both locks from pyproject.toml (needs uv); what the runtime has is not repeated for development
+	mkdir -p .phonoscope
+	sed '/^#/!d' requirements.lock > .phonoscope/lock && sed '/^#/!d' requirements-dev.lock > .phonoscope/dev-lock
 	printf 'protobuf>=5\n' | $(COMPILE) pyproject.toml -o requirements.lock
 	printf 'protobuf>=5\n' | $(COMPILE) --group dev --constraints requirements.lock \
 	  $$(sed -nE 's/^([A-Za-z0-9._-]+)==.*/--no-emit-package \1/p' requirements.lock | sort -u) -o requirements-dev.lock
+	cat requirements.lock >> .phonoscope/lock && mv .phonoscope/lock requirements.lock
+	cat requirements-dev.lock >> .phonoscope/dev-lock && mv .phonoscope/dev-lock requirements-dev.lock
 
 clean:  ## remove the virtual environment and tool caches; results and DVC's cache stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -83,9 +83,8 @@ def load_librosa() -> Any:
         import librosa.core
         import librosa.feature
 
-        silence = np.zeros(2048, np.float32)
-        librosa.pyin(silence, fmin=100.0, fmax=400.0, sr=16_000)  # what we call is compiled here, not on first use
-        librosa.feature.melspectrogram(y=silence, sr=16_000)
+        # what we call is compiled here, not on first use
+        librosa.feature.melspectrogram(y=np.zeros(2048, np.float32), sr=16_000)
     return librosa
 
 

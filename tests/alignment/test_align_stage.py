@@ -24,7 +24,7 @@ from phonoscope.pipeline import align
 from . import spoken
 
 TEXTS = {"a": "seven", "b": "no", "c": "of the sea"}  # with phone events
-TEXTS |= {"given": "yes", "human": "five men", "unknown": "zorblax", "mute": ""}
+TEXTS |= {"given": "yes", "human": "five workhouse men", "unknown": "зорблакс", "mute": ""}
 MakeParams = Callable[..., Any]
 
 
@@ -73,17 +73,25 @@ def written() -> dict[str, bytes]:
 
 def test_every_method_and_the_rejected(make_params: MakeParams) -> None:
     metrics = align.run(make_params()).metrics
-    expected = {"a": "S EH V AH N", "b": "N OW", "c": "AH V DH AH S IY", "given": "Y", "human": "F AY V M EH N"}
+    expected = {
+        "a": "S EH V AH N",
+        "b": "N OW",
+        "c": "AH V DH AH S IY",
+        "given": "Y",
+        "human": "F AY V W ER K HH AW S M EH N",
+    }
     assert {name: phones(name) for name in expected} == expected
     words = read_textgrid(paths.ALIGNMENTS / "s1/c1/c.TextGrid").words
     assert [word.label for word in words] == ["of the", "sea"]
     assert read_textgrid(paths.ALIGNMENTS / "s1/c1/given.TextGrid").phones[1] == Interval(0.1, 0.3, "Y")
     rejected = pd.read_csv(paths.ALIGNMENTS / "rejected.csv")
     assert rejected["path"].tolist() == ["s1/c1/unknown.flac", "s1/c1/mute.flac"]
-    assert "zorblax" in rejected["reason"][0]
+    assert "зорблакс" in rejected["reason"][0]
     assert "no transcript" in rejected["reason"][1]
     assert not list(paths.ALIGNMENTS.rglob("unknown*"))
-    counts = {"aligned": 5, "rejected": 2, "phones": 12}  # S EH V AH N, OW, DH IY, Y, F AY, M
+    assert pd.read_csv(paths.ALIGNMENTS / "by_rule.csv").to_numpy().tolist() == [["s1/c1/human.flac", "workhouse"]]
+    counts = {"aligned": 5, "rejected": 2, "phones": 17}  # S EH V AH N, OW, DH IY, Y, F AY, M, W ER K HH AW
+    counts |= {"given": 1, "events": 3, "forced": 1, "with_words_by_rule": 1}
     assert metrics == counts | {"voiced_share": metrics["voiced_share"]}
     labels = Labels.load(paths.ALIGNMENTS)
     assert labels.utterances == ["a", "b", "c", "given", "human"]
@@ -99,11 +107,11 @@ def test_every_method_and_the_rejected(make_params: MakeParams) -> None:
     first = written()
     align.run(make_params(workers=2))  # neither workers nor a second run change a byte
     assert written() == first
-    assert len(first) == 9
+    assert len(first) == 10
 
 
 def test_too_many_rejected_leave_nothing_behind(make_params: MakeParams) -> None:
-    with pytest.raises(DataError, match=r"2 of 7 utterances cannot be aligned, .* s1/c1/unknown.flac: .*zorblax"):
+    with pytest.raises(DataError, match=r"2 of 7 utterances cannot be aligned, .* s1/c1/unknown.flac: .*зорблакс"):
         align.run(make_params(max_rejected=0.2))
     assert not paths.ALIGNMENTS.exists()
     assert [path.name for path in paths.ALIGNMENTS.parent.iterdir()] == ["corpus"]

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import jiwer
 import numpy as np
 import pytest
 
-from phonoscope.alignment.forced import force_align
+from phonoscope.alignment.forced import _dictionary, force_align, outside_dictionary
+from phonoscope.alignment.pronounce import pronounce
 from phonoscope.errors import DataError
 
 from .spoken import labels, speak
@@ -19,6 +21,44 @@ def test_phones_are_the_dictionary_s(text: str, phones: str) -> None:
     assert len(alignment.words) == len(text.split())
     assert alignment.phones[0].start_s == 0.0
     assert alignment.phones[-1].end_s == len(audio) / 16_000
+
+
+@pytest.mark.parametrize(
+    ("word", "phones"),
+    # the words of LibriSpeech that ended a run for one word outside the dictionary
+    [
+        ("workhouse", "W ER K HH AW S"),
+        ("counselled", "K AW N S EH L D"),
+        ("7", "S EH V AH N"),
+        ("seventy-one", "S EH V AH N T IY W AH N"),
+    ],
+)
+def test_a_word_outside_the_dictionary_is_pronounced_by_rule(word: str, phones: str) -> None:
+    text = f"the {word}"
+    alignment = force_align(speak(text).at_16_khz, text)
+    assert labels(alignment).endswith(phones)
+    assert [interval.label for interval in alignment.words] == ["the", word]
+    assert outside_dictionary(text) == [word]  # also after it has been pronounced
+    assert outside_dictionary("the house") == []
+
+
+def test_the_rules_agree_with_the_dictionary_on_most_phones() -> None:
+    words = [
+        "paper",
+        "kitchen",
+        "seven",
+        "morning",
+        "winter",
+        "garden",
+        "people",
+        "music",
+        "river",
+        "summer",
+        "table",
+        "window",
+    ]
+    errors = [jiwer.wer(str(_dictionary().lookup_word(word)), " ".join(pronounce(word))) for word in words]
+    assert np.mean(errors) < 0.2
 
 
 def test_boundaries_agree_with_the_synthesizer() -> None:
@@ -44,7 +84,7 @@ def test_does_not_depend_on_what_was_aligned_before() -> None:
     ("text", "reason"),
     [
         *((text, "no transcript") for text in ("", " … ", "-")),
-        ("Zorblax 7 seven zorblax", r"not in the pronunciation dictionary: zorblax, 7$"),
+        ("seven 東京", "東京' has letters that are not Latin"),
         ("seven " * 30, "forced alignment failed"),
     ],
 )

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from phonoscope.alignment.pitch import f0_track
@@ -30,6 +32,22 @@ def test_a_glide_and_a_sine_are_recovered_within_one_percent(
     assert times_s.tolist() == [k / 100 for k in range(201)]
     truth = low + (high - low) * times_s / 2
     np.testing.assert_allclose(f0_hz[10:-10], truth[10:-10], rtol=0.01)
+
+
+@given(samples=st.integers(800, 20_000), f0_min_hz=st.floats(40, 200))
+def test_every_length_has_one_frame_each_10_ms(samples: int, f0_min_hz: float) -> None:
+    audio = voice(np.full(samples, 220.0), 16_000)
+    times_s, f0_hz = f0_track(audio, 16_000, AlignmentConfig(f0_min_hz=f0_min_hz))
+    assert len(times_s) == len(f0_hz) == 1 + samples // 160
+    assert times_s[-1] <= samples / 16_000
+
+
+def test_an_onset_is_where_it_is() -> None:
+    """A window of three periods is half of speech at the onset, so it lies within half a window."""
+    for start_s in (0.4, 0.613):
+        audio = voice(np.full(32_000, 200.0), 16_000) * (np.arange(32_000) >= start_s * 16_000)
+        times_s, f0_hz = f0_track(audio.astype(np.float32), 16_000, CONFIG)
+        assert abs(times_s[np.isfinite(f0_hz)][0] - start_s) <= 0.025
 
 
 def test_noise_and_silence_are_unvoiced() -> None:

@@ -27,7 +27,7 @@ codecs:
   speechtokenizer: {layers: 2, adapt_steps: 2}
   speechtokenizer_undistilled: {layers: 2}
 encode: {reconstructions: 4}
-probe: {classifier: {max_iter: 30}, bootstrap: {samples: 50}}
+probe: {classifier: {max_iter: 30}}
 depth:
   layers: [1, 2]
   train_utterances: 12
@@ -35,7 +35,6 @@ depth:
   classifier: {max_iter: 30}
   label_permutations: 2
   mlp: {hidden: 8, steps: 10}
-  bootstrap: {samples: 50}
 interpret: {top_k: 3, clip_features: 2, min_segments: 1, trees: 5, forest_utterances: 40, map_points: 20}
 vq: {seeds: 1, arms: [older], steps: 4, codes: 16, channels: 8, batch_size: 8, older: {batch_size: 16}}
 geometry:
@@ -43,7 +42,6 @@ geometry:
   full_view: false
   projections: [codes_concat]
   permutations: 9
-  bootstrap: {samples: 50}
   probe: {max_iter: 20}
 maps: {frames: 300, max_iter: 250}
 encoder: {layers: 2, steps: 3, seeds: 2, arms: [scrambled, pretrained], log_every: 2}
@@ -51,7 +49,7 @@ whisper: {compare: 2}
 causal: {features: 2, utterances: 5, words: 5, max_wer: 100}
 sae: {sites: [encoder_3], expansion: 2, k: 8, epochs: 1, log_every: 5, faithfulness: 2}
 """)
-FOREIGN = ("DVC", "GIT_", "MLFLOW_", "PHONOSCOPE", "PYTHONPATH", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_")
+FOREIGN = ("DVC", "GIT_", "MLFLOW_", "PHONOSCOPE", "PYTHONPATH", "PYTHONDONT", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_")
 """What a test run sets for itself, but a user's shell does not."""
 
 

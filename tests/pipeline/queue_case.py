@@ -101,9 +101,12 @@ def _differences(clone: Clone, reference: Reference) -> Iterator[str]:
 def _lost_runs(clone: Clone, outputs: dict[str, str]) -> Iterator[str]:
     """Stages that an experiment ran and that have no finished run in the checkout's store."""
     with closing(sqlite3.connect(clone.root / "mlflow.db")) as connection:
-        finished = {run for (run,) in connection.execute("select run_uuid from runs where status = 'FINISHED'")}
+        written = connection.execute(
+            "select value from tags join runs using (run_uuid) where key = 'phonoscope.record' and status = 'FINISHED'"
+        )
+        finished = {record for (record,) in written}
     rows = [json.loads(line) for line in (clone.root / ".phonoscope/timings.jsonl").read_text().splitlines()]
-    tracked = {(row["dvc.exp_name"], row["stage"]) for row in rows if row["run_id"] in finished}
+    tracked = {(row["dvc.exp_name"], row["stage"]) for row in rows if row["record"] in finished}
     for name, output in outputs.items():
         ran = set(re.findall(r"Running stage '([^']+)'", output))
         if TARGET not in ran:

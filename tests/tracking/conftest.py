@@ -28,6 +28,12 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(autouse=True)
+def _no_writer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process of its own for stages that run in the tests' process: its starter would be pytest."""
+    monkeypatch.setattr("phonoscope.tracking.runs.start_writer", lambda root, starter: None)
+
+
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose store four processes have met at once while there was none."""

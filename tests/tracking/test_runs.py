@@ -16,11 +16,13 @@ from phonoscope.tracking.machine import environment
 from phonoscope.tracking.store import Store
 from tests.commandline import python
 
-CONFIG = TrackingConfig()
+CONFIG = TrackingConfig(required=True)
 
 
 def _of(store: Store, experiment: str) -> list:
-    return store.search(f"tags.`dvc.exp_name` = '{experiment}'")
+    """The runs of stages, newest first, then those of repros."""
+    runs = store.search(f"tags.`dvc.exp_name` = '{experiment}'")
+    return sorted(runs, key=lambda run: run.data.tags["phonoscope.kind"] == "repro")
 
 
 def test_stages_hang_under_one_parent(checkout: Path, store: Store, experiment: str) -> None:
@@ -48,7 +50,7 @@ def test_report_becomes_metrics_steps_and_artifacts(checkout: Path, store: Store
     many = {f"metric_{number}": float(number) for number in range(250)}
     with stage_run("probe@dac", {}, CONFIG, root=checkout) as recorder:
         recorder.log({**many, "phone.macro_f1": [0.5, 0.25, 0.125]}, [figure])
-    child = store.client.get_run(recorder.run_id)
+    child, _ = _of(store, experiment)
     assert {key: child.data.metrics[key] for key in many} == many
     history = store.client.get_metric_history(child.info.run_id, "phone.macro_f1")
     assert [(point.step, point.value) for point in history] == [(1, 0.5), (2, 0.25), (3, 0.125)]

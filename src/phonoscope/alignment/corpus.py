@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from phonoscope.alignment.events import align_events
-from phonoscope.alignment.forced import SAMPLE_RATE_HZ, force_align
+from phonoscope.alignment.forced import SAMPLE_RATE_HZ, force_align, outside_dictionary
 from phonoscope.alignment.pitch import f0_track
 from phonoscope.alignment.textgrid import read_textgrid, write_textgrid
 from phonoscope.audio import read_audio, resample
@@ -28,7 +28,7 @@ from phonoscope.shards import resumable, shard_key, take_files
 
 SHARD_UTTERANCES = 32
 OUTCOME_FILE = "outcome.parquet"
-_OUTCOME = pa.schema([("path", pa.string()), ("reason", pa.string())])
+_OUTCOME = pa.schema([(name, pa.string()) for name in ("path", "method", "by_rule", "reason")])
 
 
 class Job(NamedTuple):
@@ -55,14 +55,19 @@ def plan(manifest: Manifest, events: pd.DataFrame, textgrids: Mapping[str, Path]
     ]
 
 
+def method_of(job: Job, config: AlignmentConfig) -> str:
+    """How an utterance is aligned: given, events or forced."""
+    if config.method != "auto":
+        return config.method
+    return "given" if job.given else "events" if job.events else "forced"
+
+
 def align_utterance(samples: NDArray[np.float32], sample_rate: int, job: Job, config: AlignmentConfig) -> Alignment:
     """Align one utterance by `config.method`; `auto` takes the given TextGrid, else the events, else forced alignment.
 
     Raises: `DataError` with the reason if that method cannot align it.
     """
-    method = config.method
-    if method == "auto":
-        method = "given" if job.given else "events" if job.events else "forced"
+    method = method_of(job, config)
     if method == "given":
         if job.given is None:
             raise DataError("this utterance has no TextGrid")
@@ -89,7 +94,8 @@ def align_corpus(
     """Write into `folder` a TextGrid of every utterance and the tables of `data.Labels`, exactly as these read.
 
     Finished shards wait in `kept`, so that an interrupted run can be continued.
-    Returns: path and reason of every utterance that cannot be aligned, and is left out.
+    Returns: path, method, by_rule (the words that no dictionary has, pronounced by rule), and reason where an utterance
+    cannot be aligned and is left out, else "".
     Raises: `DataError` with the first reason if these are more than the share `max_rejected`.
     """
     shards = [jobs[start : start + SHARD_UTTERANCES] for start in range(0, len(jobs), SHARD_UTTERANCES)]
@@ -102,14 +108,14 @@ def align_corpus(
         for name, tables in parts.items():
             tables.append(pq.read_table(shard / name))
     outcome = pa.concat_tables(parts.pop(OUTCOME_FILE)).to_pandas()
-    rejected = outcome[outcome["reason"] != ""].reset_index(drop=True)
+    rejected = outcome[outcome["reason"] != ""]
     if len(rejected) > max_rejected * len(jobs):
-        path, reason = rejected.iloc[0]
+        path, reason = rejected.iloc[0][["path", "reason"]]
         left = f"{len(rejected)} of {len(jobs)} utterances cannot be aligned, more than the allowed share"
         raise TooManyRejected(f"{left} of {max_rejected:g}; the first is {path}: {reason}")
     for name, tables in parts.items():
         write_parquet(folder / name, pa.concat_tables(tables).unify_dictionaries().combine_chunks())
-    return rejected
+    return outcome
 
 
 def _key(settings: str, audio: Path, shard: Sequence[Job]) -> str:
@@ -125,6 +131,7 @@ def _align_shard(shard: Sequence[Job], folder: Path, audio: Path, config: Alignm
     (folder / "grids").mkdir()
     for job in shard:
         grid, reason = (folder / "grids" / job.path).with_suffix(".TextGrid"), ""
+        method = method_of(job, config)
         try:
             samples, sample_rate = read_audio(audio / job.path)
             alignment = align_utterance(samples, sample_rate, job, config)
@@ -133,7 +140,8 @@ def _align_shard(shard: Sequence[Job], folder: Path, audio: Path, config: Alignm
             alignments[job.utterance] = read_textgrid(grid, stress="keep")  # with a TextGrid's rounding of times
         except DataError as error:
             reason = str(error)
-        rows.append({"path": job.path, "reason": reason})
+        by_rule = " ".join(outside_dictionary(job.text)) if method == "forced" and not reason else ""
+        rows.append({"path": job.path, "method": method, "by_rule": by_rule, "reason": reason})
     for name, table in label_tables(alignments, tracks).items():
         write_parquet(folder / name, table)
     write_parquet(folder / OUTCOME_FILE, pa.Table.from_pylist(rows, schema=_OUTCOME))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from phonoscope.alignment.intervals import check_intervals, fill_gaps, relabel, spoken_words
+from phonoscope.alignment.pronounce import pronounce
 from phonoscope.data.labels import Alignment, Interval
 from phonoscope.data.phones import SILENCE_NAMES, normalise_phone
 from phonoscope.errors import DataError, EnvironmentFault
@@ -24,6 +25,10 @@ _BEAM = 1e-200  # the default, 1e-48, loses 0.3 % of isolated digits; 1e-80 lose
 
 @lru_cache(maxsize=1)
 def _decoder() -> Decoder:
+    return _new_decoder()
+
+
+def _new_decoder() -> Decoder:
     try:
         from pocketsphinx import Decoder
     except ImportError as error:
@@ -35,8 +40,9 @@ def _decoder() -> Decoder:
 def force_align(samples: NDArray[np.float32], text: str) -> Alignment:
     """Align `samples` (shape [samples], 16 kHz) to the words of `text`.
 
-    Of a word's several pronunciations the aligner takes the likeliest. The result does not depend on what was aligned
-    before. Raises: `DataError` naming the words that the dictionary lacks, or if the text does not fit the audio.
+    Of a word's several pronunciations the aligner takes the likeliest; a word that the dictionary lacks is pronounced
+    by rule (`outside_dictionary` names these). The result does not depend on what was aligned before.
+    Raises: `DataError` for a word that no rule pronounces, or if the text does not fit the audio.
     """
     words = [word for word in spoken_words(text) if word]
     if not words:
@@ -44,8 +50,9 @@ def force_align(samples: NDArray[np.float32], text: str) -> Alignment:
     decoder = _decoder()
     # the front end tracks noise from one utterance to the next; only this resets it
     decoder.reinit_feat()
-    if unknown := [word for word in dict.fromkeys(words) if decoder.lookup_word(word) is None]:
-        raise DataError(f"not in the pronunciation dictionary: {', '.join(unknown)}")
+    for word in words:
+        if decoder.lookup_word(word) is None:
+            decoder.add_word(word, " ".join(pronounce(word)))
     duration_s = len(samples) / SAMPLE_RATE_HZ
     aligned = _align(decoder, (np.clip(samples, -1.0, 1.0) * 32767).astype("<i2").tobytes(), " ".join(words))
     spoken = [word for word, _ in aligned if word.label.lower() not in SILENCE_NAMES]
@@ -55,6 +62,18 @@ def force_align(samples: NDArray[np.float32], text: str) -> Alignment:
         words=relabel(check_intervals(spoken, duration_s), lambda label: label.partition("(")[0]),
         phones=fill_gaps(check_intervals(phones, duration_s), duration_s),
     )
+
+
+def outside_dictionary(text: str) -> list[str]:
+    """The words of a text that the pronunciation dictionary lacks, in order of appearance."""
+    words = filter(None, spoken_words(text))
+    return [word for word in dict.fromkeys(words) if _dictionary().lookup_word(word) is None]
+
+
+@lru_cache(maxsize=1)
+def _dictionary() -> Decoder:
+    """A decoder to which no word is ever added."""
+    return _new_decoder()
 
 
 def _align(decoder: Decoder, data: bytes, text: str) -> list[tuple[Interval, list[Interval]]]:

@@ -15,9 +15,9 @@ class AlignmentConfig(Section):
     root: str = "corpora/espeak"  # folder of given TextGrids, searched recursively for `<utterance>.TextGrid`
     method: Literal["auto", "given", "events", "forced"] = "auto"  # `auto` is the first that an utterance has
     stress: Stress = "strip"  # `keep` leaves ARPABET's stress digits on the vowels (`AH0`); forced alignment has none
-    f0_min_hz: float = Field(default=60.0, ge=40.0, le=1000.0)  # lowest F0; 50 ms must hold two of its periods
+    f0_min_hz: float = Field(default=60.0, ge=40.0, le=1000.0)  # lowest F0; a window holds three of its periods
     f0_max_hz: float = Field(default=400.0, le=2000.0)  # highest F0
-    f0_floor_db: float = Field(default=45.0, gt=0.0)  # frames so much weaker than the utterance's loudest are unvoiced
+    f0_floor_db: float = Field(default=30.0, gt=0.0)  # frames so much weaker than the utterance's loudest are unvoiced
 
     @model_validator(mode="after")
     def _check(self) -> Self:

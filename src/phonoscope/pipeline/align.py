@@ -17,7 +17,7 @@ from phonoscope.pipeline.base import StageReport, named_parameters, stage
     folders=lambda params: [] if params.alignment.method == "forced" else ["alignment.root"],
 )
 def run(params: Params) -> StageReport:
-    """Write data/alignments: TextGrids, phones.parquet, words.parquet, f0.parquet and rejected.csv."""
+    """Write data/alignments: TextGrids, phones.parquet, words.parquet, f0.parquet, rejected.csv and by_rule.csv."""
     import numpy as np
 
     from phonoscope.alignment.corpus import align_corpus, plan
@@ -32,17 +32,22 @@ def run(params: Params) -> StageReport:
     if not any(job.text or job.events or job.given for job in jobs):
         raise NotApplicable("no utterance has a transcript or a TextGrid")
     with named_parameters("alignment"), atomic_dir(paths.ALIGNMENTS) as folder:
-        rejected = align_corpus(
+        outcome = align_corpus(
             *(jobs, paths.CORPUS, folder, config, paths.shards("align")),
             max_rejected=params.corpus.max_rejected,
             workers=params.compute.workers,
         )
-        write_csv(folder / paths.REJECTED.name, rejected)
+        rejected, by_rule = (outcome[outcome[column] != ""] for column in ("reason", "by_rule"))
+        write_csv(folder / paths.REJECTED.name, rejected[["path", "reason"]])
+        write_csv(folder / "by_rule.csv", by_rule[["path", "by_rule"]])
+    aligned = outcome["method"][outcome["reason"] == ""]
     labels = Labels.load(paths.ALIGNMENTS)
     f0_hz = labels.f0_table["f0_hz"].to_numpy()
     metrics = {
-        "aligned": float(len(jobs) - len(rejected)),
+        "aligned": float(len(aligned)),
+        **{method: float((aligned == method).sum()) for method in ("given", "events", "forced")},
         "rejected": float(len(rejected)),
+        "with_words_by_rule": float(len(by_rule)),
         "phones": float(len(set(labels.phone_names) - {SILENCE})),
         "voiced_share": float(np.isfinite(f0_hz).mean()) if len(f0_hz) else 0.0,
     }

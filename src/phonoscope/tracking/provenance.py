@@ -53,6 +53,7 @@ class Repro(NamedTuple):
 
     key: str  # the same for all stages of one repro; hexadecimal digits, safe in a search filter
     by_dvc: bool
+    starter: int  # id of the process that started the stages: `dvc`, or the stage's own
 
 
 def is_dvc(process: psutil.Process) -> bool:
@@ -66,13 +67,14 @@ def is_dvc(process: psutil.Process) -> bool:
 
 def current_repro() -> Repro:
     """The repro that this process is a stage of."""
-    tags = experiment_tags()
-    if EXP_NAME in tags:
-        return Repro(_digest("experiment", tags.get(EXP_BASELINE, ""), tags[EXP_NAME]), by_dvc=True)
-    stage = psutil.Process()
+    stage, tags = psutil.Process(), experiment_tags()
     starter = next(filter(is_dvc, stage.parents()), stage)
+    if EXP_NAME in tags:
+        key = _digest("experiment", tags.get(EXP_BASELINE, ""), tags[EXP_NAME])
+        return Repro(key, by_dvc=True, starter=starter.pid)
     # psutil hashes the process id and its start: ids are reused, and the start does not move when the clock is set
-    return Repro(_digest("process", platform.node(), hash(starter)), by_dvc=starter != stage)
+    key = _digest("process", platform.node(), hash(starter))
+    return Repro(key, by_dvc=starter != stage, starter=starter.pid)
 
 
 def _digest(*parts: Any) -> str:

@@ -105,7 +105,8 @@ class Guard:
     """Keeps MLflow's failures away from the stage: reports the first in one line, then tries nothing more."""
 
     def __init__(self, config: TrackingConfig, root: Path) -> None:
-        self._uri, self._required, self._usable = tracking_uri(root), config.required, config.enabled
+        self._uri, self._required, self._enabled = tracking_uri(root), config.required, config.enabled
+        self.failed = False
 
     def attempt(self, action: Callable[[], T], *, lenient: bool = False) -> T | None:
         """The result of `action`, or None if tracking is off or has failed.
@@ -113,14 +114,14 @@ class Guard:
         Raises `EnvironmentFault` on failure if tracking is required, unless `lenient`.
         """
         try:
-            return action() if self._usable else None
+            return action() if self._enabled and not self.failed else None
         except Exception as error:  # every back end raises its own errors
-            self._usable = False
+            self.failed = True
             fault = redacted(f"MLflow store {self._uri} cannot be used: {_reason(error)}; results are kept")
             remedy = "start or unlock it, or change MLFLOW_TRACKING_URI"
             if self._required and not lenient:
                 raise EnvironmentFault(f"{fault}; {remedy}, or set tracking.required=false") from error
-            logger.warning("%s, untracked; %s, then `phonoscope sync-mlflow` adds this run", fault, remedy)
+            logger.warning("%s; %s, then `phonoscope sync-mlflow` adds what is missing", fault, remedy)
             return None
 
 

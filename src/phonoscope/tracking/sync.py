@@ -14,7 +14,7 @@ from phonoscope import paths
 from phonoscope.config.tracking import TrackingConfig
 from phonoscope.tracking import provenance, runs
 from phonoscope.tracking.provenance import EXP_BASELINE, EXP_NAME, Experiment, Results
-from phonoscope.tracking.runs import FINGERPRINT
+from phonoscope.tracking.records import FINGERPRINT, KIND, log_headline, parent_name, write_pending, writing
 from phonoscope.tracking.store import Guard, Store, open_store
 
 if TYPE_CHECKING:
@@ -23,21 +23,26 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EXP_REV = "dvc.exp_rev"
-PARENTS = f"tags.`{runs.KIND}` = 'repro'"
+PARENTS = f"tags.`{KIND}` = 'repro'"
 
 
 def sync_mlflow(root: Path, config: TrackingConfig) -> int:
     """Add a parent run for the workspace's results and for each DVC experiment that has none; return their number.
 
+    Runs of stages that wait to be written are written first.
     Adds nothing for a repro that executed its stages, and nothing a second time. A parent run whose summary stage was
     restored gets its headline metrics now and is counted. An experiment that ended before the summary stage gets no
     headline metrics and the tag `phonoscope.partial`. The workspace is left out unless `dvc status` reports it up to
     date. Raises `EnvironmentFault` if tracking is required and its store is down.
     """
-    return Guard(config, root).attempt(lambda: _sync(root, open_store(root, config))) or 0
+    return Guard(config, root).attempt(lambda: _sync(root, config)) or 0
 
 
-def _sync(root: Path, store: Store) -> int:
+def _sync(root: Path, config: TrackingConfig) -> int:
+    with writing(root):
+        if count := write_pending(root):
+            logger.info("%d runs of stages were waiting and are in MLflow now", count)
+    store = open_store(root, config)
     results = provenance.workspace_results(root) if _up_to_date(root) else None
     with store.lock:
         count = sum(_sync_experiment(root, store, experiment) for experiment in provenance.experiments(root))
@@ -97,11 +102,11 @@ def _lacks_summary(run: Run) -> bool:
 
 
 def _backfill(store: Store, results: Results, tags: Mapping[str, str], start_s: float) -> str:
-    run_id = store.create_run(runs.parent_name(tags), {**tags, "phonoscope.backfilled": "true"}, start_s)
+    run_id = store.create_run(parent_name(tags), {**tags, "phonoscope.backfilled": "true"}, start_s)
     _finish(store, run_id, results, int(start_s * 1000))
     return run_id
 
 
 def _finish(store: Store, run_id: str, results: Results, end_ms: int) -> None:
-    runs.log_headline(store, run_id, results)
+    log_headline(store, run_id, results)
     store.client.set_terminated(run_id, "FINISHED", end_ms)
