@@ -5,6 +5,7 @@
 """
 
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -69,7 +70,54 @@ def depth_measures() -> str:
     return _pivot(pd.concat(parts), "name", "layer 1")
 
 
+def csv(path: str, *options: str) -> str:
+    """Rows and columns of a committed CSV.
+
+    Options: `column=value` keeps the rows with one of the values (`a|b`); `show=a,b:label` the columns, with their
+    headings. Of a column with an interval (`value` with `low` and `high`, `x` with `x_low` and `x_high`) the interval
+    is shown too. A boolean is yes or no.
+    """
+    table, shown = pd.read_csv(ROOT / path), [f"{column}:" for column in pd.read_csv(ROOT / path, nrows=0)]
+    for option in options:
+        name, _, value = option.partition("=")
+        if name == "show":
+            shown = value.split(",")
+        else:
+            table = table[table[name].astype(str).isin(value.split("|"))]
+    columns = {label or name: _texts(table, name) for name, _, label in (each.partition(":") for each in shown)}
+    texts = sum(not pd.api.types.is_numeric_dtype(table[each.partition(":")[0]]) for each in shown)
+    return markdown(pd.DataFrame(columns), text_columns=texts)
+
+
+def _texts(table: pd.DataFrame, name: str) -> list[str]:
+    prefix = "" if name == "value" else f"{name}_"
+    if {f"{prefix}low", f"{prefix}high"} <= set(table):
+        return [with_interval(*row) for row in table[[name, f"{prefix}low", f"{prefix}high"]].itertuples(index=False)]
+    if pd.api.types.is_bool_dtype(table[name]):
+        return ["yes" if value else "no" for value in table[name]]
+    if pd.api.types.is_float_dtype(table[name]) and not (table[name].dropna() % 1 == 0).all():
+        return list(map(number, table[name]))
+    return [
+        "" if pd.isna(value) else f"{value:.0f}" if isinstance(value, float) else str(value) for value in table[name]
+    ]
+
+
+def claims() -> str:
+    """What README claims: claims by corpora, with verdict, value, interval and n."""
+    table = pd.read_csv(ROOT / "docs/results/claims.csv")
+    measured = [
+        f"{verdict}: {value}, n = {n:.0f}" if value else verdict
+        for verdict, value, n in zip(table["verdict"], _measured(table), table["n"], strict=True)
+    ]
+    wide = table.assign(text=measured).pivot_table(
+        index=["claim", "runs"], columns="corpus", values="text", aggfunc="first", sort=False
+    )
+    return markdown(wide.reset_index())
+
+
 TABLES: dict[str, Callable[..., str]] = {
+    "csv": csv,
+    "claims": claims,
     "layers": layers,
     "permuted": permuted,
     "verdicts": verdicts,
@@ -82,7 +130,7 @@ def rendered(text: str) -> str:
     """The page with every table written anew. Raises `KeyError` for a table that is not in `TABLES`."""
 
     def table(match: re.Match[str]) -> str:
-        name, *arguments = match[2].split()
+        name, *arguments = shlex.split(match[2])
         return f"{match[1]}\n{TABLES[name](*arguments)}\n\n{match[3]}"
 
     return BLOCK.sub(table, text)

@@ -1,6 +1,6 @@
 import pytest
 
-from tools.render_docs import TABLES, pages, rendered
+from tools.render_docs import TABLES, csv, pages, rendered
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
@@ -15,3 +15,16 @@ def test_only_what_stands_between_the_marks_is_written(monkeypatch):
     assert rendered(page) == "before\n<!-- table: square 3 -->\n\n| 9 |\n\n<!-- end -->\nafter\n"
     with pytest.raises(KeyError):
         rendered("<!-- table: circle -->\n<!-- end -->\n")
+
+
+def test_a_table_shows_the_chosen_rows_and_columns_of_a_csv(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(
+        "site,kind,value,low,high,d,d_low,d_high,n,sure\na,x,0.5,0.4,0.6,1,0,2,7,True\nb,y,0.25,,,2,,,8,False\n"
+    )
+    shown = csv(str(path), "site=a|b", "show=site,value:score,d,n,sure")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in shown.splitlines()]
+    assert rows[0] == ["site", "score", "d", "n", "sure"]
+    assert rows[2] == ["a", "0.500 [0.400, 0.600]", "1.000 [0.000, 2.000]", "7", "yes"]
+    assert rows[3] == ["b", "0.250", "2.000", "8", "no"]
+    assert "| a " not in csv(str(path), "site=b")
