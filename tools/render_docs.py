@@ -53,21 +53,23 @@ def depth_inputs() -> str:
     return _pivot(chosen.assign(name=name, text=_measured(chosen)), "name", "macro-F1")
 
 
-def depth_measures() -> str:
-    """Information measures of phones at layer 1, with their nulls: measures by codecs."""
+def depth_measures(layer: str = "1") -> str:
+    """Information measures of phones at one layer, with their nulls: measures by codecs."""
     rows = _depth()
-    rows = rows[(rows["input"] == "layer") & (rows["layer"] == 1)]
+    rows = rows[(rows["input"] == "layer") & (rows["layer"] == int(layer))]
+    information, code = "mutual information, bits", "compression of the online code"
     parts = []
-    for probe, measure, label in (
-        ("table", "mi_bits", "mutual information, bits"),
-        ("linear", "mdl_compression", "compression of the online code"),
-        ("linear", "selectivity", "selectivity of the linear probe"),
+    for probe, measure, label, null in (
+        ("table", "mi_held_out_bits", f"{information}: lower bound from utterances held out", ""),
+        ("table", "mi_corrected_bits", f"{information}: less that of permuted segments", "what was subtracted"),
+        ("linear", "mdl_compression", code, f"{code}, permuted labels"),
+        ("linear", "selectivity", "selectivity of the linear probe", ""),
     ):
         chosen = rows[(rows["probe"] == probe) & (rows["measure"] == measure)]
         parts.append(chosen.assign(name=label, text=_measured(chosen)))
-        if chosen["null"].notna().any():
-            parts.append(chosen.assign(name=f"{label}, permuted labels", text=chosen["null"].map(number)))
-    return _pivot(pd.concat(parts), "name", "layer 1")
+        if null:
+            parts.append(chosen.assign(name=null, text=chosen["null"].map(number)))
+    return _pivot(pd.concat(parts), "name", f"layer {layer}")
 
 
 def csv(path: str, *options: str) -> str:
@@ -90,9 +92,10 @@ def csv(path: str, *options: str) -> str:
 
 
 def _texts(table: pd.DataFrame, name: str) -> list[str]:
-    prefix = "" if name == "value" else f"{name}_"
-    if {f"{prefix}low", f"{prefix}high"} <= set(table):
-        return [with_interval(*row) for row in table[[name, f"{prefix}low", f"{prefix}high"]].itertuples(index=False)]
+    for prefix in ("", "ci_") if name == "value" else (f"{name}_",):
+        limits = [f"{prefix}low", f"{prefix}high"]
+        if set(limits) <= set(table):
+            return [with_interval(*row) for row in table[[name, *limits]].itertuples(index=False)]
     if pd.api.types.is_bool_dtype(table[name]):
         return ["yes" if value else "no" for value in table[name]]
     if pd.api.types.is_float_dtype(table[name]) and not (table[name].dropna() % 1 == 0).all():

@@ -156,8 +156,7 @@ READ_GRIDS: dict[str, Maker] = {
 TEXTS: dict[str, tuple[str, str]] = {
     "none": ("", "no transcript to align to"),
     "dashes": ("— –", "no transcript to align to"),
-    "unknown word": ("seven zorblax", "not in the pronunciation dictionary: zorblax"),
-    "another script": ("семь", "not in the pronunciation dictionary: семь"),
+    "another script": ("семь", "the word 'семь' has letters that are not Latin"),
 }
 """Transcripts that nothing can be aligned to, and the reason."""
 
