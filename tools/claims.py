@@ -112,7 +112,7 @@ def _causal(metrics: Path) -> dict[str, Any]:
     if reason := reason_in(file):
         return {"verdict": f"not applicable: {reason}"}
     table = pd.read_csv(file)
-    tested = table[table["intervention"] == "ablation"]
+    tested = table[table["intervention"] == "ablate"]
     causal, n = int((tested["verdict"] == "causal").sum()), len(tested)
     if not n:
         return {"verdict": "not applicable: no detector could be tested"}
