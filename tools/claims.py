@@ -53,8 +53,15 @@ def value_of(file: str, metric: str) -> Callable[[Path], int]:
     return lambda metrics: int(pd.read_csv(metrics / file).set_index("metric")["value"][metric])
 
 
+def _compared_words(metrics: Path) -> int:
+    rows = pd.read_csv(metrics / "encoder-report/differences.csv").query(
+        "encoder == 'mel' and metric == 'accuracy_word'"
+    )
+    return int(rows["n"].iloc[0])
+
+
 eval_utterances = value_of("split.csv", "eval")
-PROBES, WORDS_FILE = "compare/verdicts.csv", "geometry-report/verdicts.csv"
+PROBES = "compare/verdicts.csv"
 TWIN = {"codec": "speechtokenizer", "layer": "1"}
 CLAIMS = (
     Claim(
@@ -76,6 +83,24 @@ CLAIMS = (
     Claim(
         "Phones in EnCodec's layers rise after layer 1 (difference of macro-F1)",
         *(PROBES, {"claim": "phone macro-F1: rises*", "codec": "encodec"}, eval_utterances, "utterances", 1),
+    ),
+    Claim(
+        "The same words of different speakers are alike in the distilled SpeechTokenizer (separation across speakers)",
+        *(
+            "geometry-report/verdicts.csv",
+            {"claim": "Separation of words*", "codec": "speechtokenizer", "view": "full"},
+        ),
+        *(value_of("corpus.csv", "speakers"), "speakers", 1),
+    ),
+    Claim(
+        "A faulty EMA update leaves at most 5 codes in use (median of the trainings; range)",
+        *("vq-report/verdicts.csv", {"claim": "faulty update: at most 5*", "variant": "vq_unscaled"}),
+        *(lambda metrics: 3, "trainings", 3),
+    ),
+    Claim(
+        "An encoder on mel frames learns words faster than one on codes (difference of accuracy after a short training)",
+        *("encoder-report/verdicts.csv", {"claim": "accuracy_word above*", "encoder": "mel"}),
+        *(_compared_words, "utterances", 3),
     ),
 )
 

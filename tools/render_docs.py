@@ -109,8 +109,8 @@ def claims() -> str:
     """What README claims: claims by corpora, with verdict, value, interval and n."""
     table = pd.read_csv(ROOT / "docs/results/claims.csv")
     measured = [
-        f"{verdict}: {value}, n = {n:.0f}" if value else verdict
-        for verdict, value, n in zip(table["verdict"], _measured(table), table["n"], strict=True)
+        f"{verdict}: {value}, {n:.0f} {unit}" if value else verdict
+        for verdict, value, n, unit in zip(table["verdict"], _measured(table), table["n"], table["unit"], strict=True)
     ]
     wide = table.assign(text=measured).pivot_table(
         index=["claim", "runs"], columns="corpus", values="text", aggfunc="first", sort=False

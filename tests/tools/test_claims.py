@@ -32,8 +32,8 @@ def find(metrics: Path, part: str) -> dict[str, object]:
 
 
 def causal(metrics: Path, verdicts: list[str]) -> None:
-    table = pd.DataFrame({"intervention": "ablation", "verdict": verdicts})
-    steering = pd.DataFrame({"intervention": "steering", "verdict": ["undecided"] * 9})
+    table = pd.DataFrame({"intervention": "ablate", "verdict": verdicts})
+    steering = pd.DataFrame({"intervention": "steer", "verdict": ["undecided"] * 9})
     pd.concat([table, steering]).to_csv(metrics / "causal/encoder_3.csv", index=False)
 
 
