@@ -61,46 +61,56 @@ def _compared_words(metrics: Path) -> int:
 
 
 eval_utterances = value_of("split.csv", "eval")
-PROBES = "compare/verdicts.csv"
-TWIN = {"codec": "speechtokenizer", "layer": "1"}
+
+
+def _probed(text: str, claim: str, codec: str) -> Claim:
+    row = {"claim": claim, "codec": codec}
+    return Claim(text, "compare/verdicts.csv", row, eval_utterances, "utterances", runs=1)
+
+
 CLAIMS = (
-    Claim(
+    _probed(
         "Distillation makes phones more decodable at RVQ layer 1 (ratio of macro-F1)",
-        *(PROBES, {"claim": "phone macro-F1: distilled over undistilled", **TWIN}, eval_utterances, "utterances", 1),
+        "phone macro-F1: distilled over undistilled",
+        "speechtokenizer",
     ),
-    Claim(
+    _probed(
         "It makes speakers more decodable there (ratio of macro-F1)",
-        *(PROBES, {"claim": "speaker macro-F1: distilled over undistilled", **TWIN}, eval_utterances, "utterances", 1),
+        "speaker macro-F1: distilled over undistilled",
+        "speechtokenizer",
     ),
-    Claim(
-        "No layer of EnCodec tells pitch with R² of 0.1 or more (best layer)",
-        *(PROBES, {"claim": "pitch R²: low*", "codec": "encodec"}, eval_utterances, "utterances", 1),
-    ),
-    Claim(
+    _probed("No layer of EnCodec tells pitch with R² of 0.1 or more (best layer)", "pitch R²: low*", "encodec"),
+    _probed(
         "Deeper layers of EnCodec tell speakers better (difference of macro-F1)",
-        *(PROBES, {"claim": "speaker macro-F1: stronger*", "codec": "encodec"}, eval_utterances, "utterances", 1),
+        "speaker macro-F1: stronger*",
+        "encodec",
     ),
-    Claim(
-        "Phones in EnCodec's layers rise after layer 1 (difference of macro-F1)",
-        *(PROBES, {"claim": "phone macro-F1: rises*", "codec": "encodec"}, eval_utterances, "utterances", 1),
+    _probed(
+        "Phones in EnCodec's layers rise after layer 1 (difference of macro-F1)", "phone macro-F1: rises*", "encodec"
     ),
     Claim(
         "The same words of different speakers are alike in the distilled SpeechTokenizer (separation across speakers)",
-        *(
-            "geometry-report/verdicts.csv",
-            {"claim": "Separation of words*", "codec": "speechtokenizer", "view": "full"},
-        ),
-        *(value_of("corpus.csv", "speakers"), "speakers", 1),
+        "geometry-report/verdicts.csv",
+        {"claim": "Separation of words*", "codec": "speechtokenizer", "view": "full"},
+        value_of("corpus.csv", "speakers"),
+        "speakers",
+        runs=1,
     ),
     Claim(
-        "A faulty EMA update leaves at most 5 codes in use (median of the trainings; range)",
-        *("vq-report/verdicts.csv", {"claim": "faulty update: at most 5*", "variant": "vq_unscaled"}),
-        *(lambda metrics: 3, "trainings", 3),
+        "A faulty EMA update leaves at most 5 codes in use (median of the trainings)",
+        "vq-report/verdicts.csv",
+        {"claim": "faulty update: at most 5*", "variant": "vq_unscaled"},
+        lambda metrics: 3,
+        "trainings",
+        runs=3,
     ),
     Claim(
-        "An encoder on mel frames learns words faster than one on codes (difference of accuracy after a short training)",
-        *("encoder-report/verdicts.csv", {"claim": "accuracy_word above*", "encoder": "mel"}),
-        *(_compared_words, "utterances", 3),
+        "An encoder on mel frames learns words faster than one on codes (difference of accuracy, short training)",
+        "encoder-report/verdicts.csv",
+        {"claim": "accuracy_word above*", "encoder": "mel"},
+        _compared_words,
+        "utterances",
+        runs=3,
     ),
 )
 
@@ -113,11 +123,13 @@ def rows(metrics: Path, corpus: str) -> Iterator[dict[str, Any]]:
 
 
 def _row(claim: Claim, metrics: Path) -> dict[str, Any]:
+    if not (metrics / claim.file).is_file():
+        return {"verdict": "not applicable: the run has no such table"}
     if reason := reason_in(metrics / claim.file):
         return {"verdict": f"not applicable: {reason}"}
     row = claim.judged(metrics)
     if not row:
-        return {"verdict": "not applicable: the run has no such number"}
+        return {"verdict": "not applicable: the table has no such row"}
     return {
         "verdict": WORDS[row["verdict"]],
         **{name: row[name] for name in ("value", "low", "high", "bound")},
