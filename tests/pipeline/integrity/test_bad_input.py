@@ -13,7 +13,7 @@ from phonoscope.alignment.textgrid import read_textgrid
 from phonoscope.corpus.espeak import synthesize
 from phonoscope.corpus.items import slug
 from tests.commandline import phonoscope
-from tests.corpus.trees import put
+from tests.corpus.trees import put, tone
 from tests.pipeline.integrity import zoo
 
 
@@ -145,7 +145,8 @@ def test_a_transcript_that_nothing_can_be_aligned_to_is_listed(here: Path) -> No
 @pytest.mark.parametrize("speaker", ["bob", "ann"], ids=["a speaker with one utterance", "one speaker"])
 def test_few_speakers_are_split(here: Path, speaker: str) -> None:
     zoo.project(here)
-    zoo.speech(here, dict.fromkeys(["a.wav", "b.wav", "c.wav"], put))
+    recordings = {f"{name}.wav": zoo.samples(tone(hz=hz)) for name, hz in zip("abc", (200, 300, 400), strict=True)}
+    zoo.speech(here, recordings)
     zoo.metadata(here, ["file", "speaker"], [["a.wav", "ann"], ["b.wav", "ann"], ["c.wav", speaker]])
     assert phonoscope("corpus").code == 0
     assert phonoscope("split").code == 0
