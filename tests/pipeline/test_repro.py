@@ -161,7 +161,7 @@ def test_what_does_not_fit_is_named(stage: str, file: str, change: Change, said:
 @pytest.mark.parametrize(
     ("touched", "stale"),
     [
-        ("src/phonoscope/probes/solvers.py", DEPTH | AFTER_PROBE - {"summary"}),
+        ("src/phonoscope/probes/solvers.py", DEPTH | AFTER_PROBE),
         ("src/phonoscope/geometry/words.py", {"maps"} | {f"geometry@{codec}" for codec in CODECS}),
         ("src/phonoscope/cli.py", set()),
         ("src/phonoscope/tracking/runs.py", set()),
