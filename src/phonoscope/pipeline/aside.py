@@ -37,7 +37,7 @@ def reason_in(output: Path) -> str | None:
     path = output / f"{MARK}.csv" if output.is_dir() else output
     if path.suffix != ".csv" or not path.is_file():
         return None
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
         rows = csv.reader(file)
         return next(rows)[0] if next(rows, None) == [COLUMN] else None
 
