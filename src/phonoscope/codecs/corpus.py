@@ -16,7 +16,7 @@ from scipy.stats import entropy
 from phonoscope.audio import read_audio
 from phonoscope.codecs.base import Codec, bitrate_bps, encode, frame_rate_hz
 from phonoscope.codecs.quality import clip_quality, quality_table
-from phonoscope.compute import parallel_map
+from phonoscope.compute import limit_threads, parallel_map
 from phonoscope.data.codebooks import Codebooks
 from phonoscope.data.latents import Latents, mean_latent_table
 from phonoscope.data.manifest import Manifest
@@ -99,7 +99,8 @@ def score_codec(
 
 
 def _score(open_codec: OpenCodec, samples: NDArray[np.float32]) -> list[tuple[int, str, float | None]]:
-    return clip_quality(open_codec(), samples)
+    with limit_threads():  # a process of its own has one thread, and sums of several differ in their last bits
+        return clip_quality(open_codec(), samples)
 
 
 def usage_table(counts: Sequence[NDArray[np.int64]]) -> pd.DataFrame:
