@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from ruamel.yaml import YAML
 from statsmodels.stats.proportion import proportion_confint
 
 from phonoscope import paths
@@ -34,10 +35,11 @@ class Claim:
     """Below metrics/."""
     row: dict[str, str]
     """Columns of the file with the value that the claim's row has; a value that ends in `*` is a beginning."""
-    n: Callable[[Path], int]
+    n: tuple[str, str] | None
+    """A table, and its row whose value is the number of units; None: the trainings are the units."""
     unit: str
-    runs: int
-    """Independent trainings behind the number."""
+    seeds: str = ""
+    """The section of params.yaml whose `seeds` is the number of trainings behind the number; empty: one training."""
 
     def judged(self, metrics: Path) -> dict[str, Any]:
         table = pd.read_csv(metrics / self.file)
@@ -48,24 +50,9 @@ class Claim:
         return {str(name): value for name, value in table.iloc[0].items()} if len(table) else {}
 
 
-def value_of(file: str, metric: str) -> Callable[[Path], int]:
-    """A number of a table with the columns metric and value."""
-    return lambda metrics: int(pd.read_csv(metrics / file).set_index("metric")["value"][metric])
-
-
-def _compared_words(metrics: Path) -> int:
-    rows = pd.read_csv(metrics / "encoder-report/differences.csv").query(
-        "encoder == 'mel' and metric == 'accuracy_word'"
-    )
-    return int(rows["n"].iloc[0])
-
-
-eval_utterances = value_of("split.csv", "eval")
-
-
 def _probed(text: str, claim: str, codec: str) -> Claim:
     row = {"claim": claim, "codec": codec}
-    return Claim(text, "compare/verdicts.csv", row, eval_utterances, "utterances", runs=1)
+    return Claim(text, "compare/verdicts.csv", row, ("split.csv", "eval"), "utterances")
 
 
 CLAIMS = (
@@ -79,50 +66,55 @@ CLAIMS = (
         "speaker macro-F1: distilled over undistilled",
         "speechtokenizer",
     ),
-    _probed("No layer of EnCodec tells pitch with R² of 0.1 or more (best layer)", "pitch R²: low*", "encodec"),
     _probed(
-        "Deeper layers of EnCodec tell speakers better (difference of macro-F1)",
+        "Pitch is hardly decodable from any layer of EnCodec (R² of the best layer below 0.1)",
+        "pitch R²: low*",
+        "encodec",
+    ),
+    _probed(
+        "Speakers are more decodable from deeper layers of EnCodec (difference of macro-F1)",
         "speaker macro-F1: stronger*",
         "encodec",
     ),
     _probed(
-        "Phones in EnCodec's layers rise after layer 1 (difference of macro-F1)", "phone macro-F1: rises*", "encodec"
+        "Phones are more decodable from EnCodec's layers after the first (difference of macro-F1)",
+        "phone macro-F1: rises*",
+        "encodec",
     ),
     Claim(
         "The same words of different speakers are alike in the distilled SpeechTokenizer (separation across speakers)",
         "geometry-report/verdicts.csv",
         {"claim": "Separation of words*", "codec": "speechtokenizer", "view": "full"},
-        value_of("corpus.csv", "speakers"),
+        ("corpus.csv", "speakers"),
         "speakers",
-        runs=1,
     ),
     Claim(
         "A faulty EMA update leaves at most 5 codes in use (median of the trainings)",
         "vq-report/verdicts.csv",
         {"claim": "faulty update: at most 5*", "variant": "vq_unscaled"},
-        lambda metrics: 3,
+        None,
         "trainings",
-        runs=3,
+        seeds="vq",
     ),
     Claim(
         "An encoder on mel frames learns words faster than one on codes (difference of accuracy, short training)",
         "encoder-report/verdicts.csv",
         {"claim": "accuracy_word above*", "encoder": "mel"},
-        _compared_words,
+        ("split.csv", "eval_words"),
         "utterances",
-        runs=3,
+        seeds="encoder",
     ),
 )
 
 
-def rows(metrics: Path, corpus: str) -> Iterator[dict[str, Any]]:
+def rows(metrics: Path, params: Mapping[str, Any], corpus: str) -> Iterator[dict[str, Any]]:
     """The claims on one corpus: `COLUMNS`."""
     for claim in CLAIMS:
-        yield {"claim": claim.text, "corpus": corpus, **_row(claim, metrics)}
+        yield {"claim": claim.text, "corpus": corpus, **_row(claim, metrics, params)}
     yield {"claim": _CAUSAL, "corpus": corpus, **_causal(metrics)}
 
 
-def _row(claim: Claim, metrics: Path) -> dict[str, Any]:
+def _row(claim: Claim, metrics: Path, params: Mapping[str, Any]) -> dict[str, Any]:
     if not (metrics / claim.file).is_file():
         return {"verdict": "not applicable: the run has no such table"}
     if reason := reason_in(metrics / claim.file):
@@ -130,18 +122,21 @@ def _row(claim: Claim, metrics: Path) -> dict[str, Any]:
     row = claim.judged(metrics)
     if not row:
         return {"verdict": "not applicable: the table has no such row"}
+    runs = params[claim.seeds]["seeds"] if claim.seeds else 1
     return {
         "verdict": WORDS[row["verdict"]],
         **{name: row[name] for name in ("value", "low", "high", "bound")},
-        "n": claim.n(metrics),
+        "n": _count(metrics, *claim.n) if claim.n else runs,
         "unit": claim.unit,
-        "runs": claim.runs,
+        "runs": runs,
     }
 
 
-_CAUSAL = (
-    f"Ablating a phone detector of Whisper's {SITE} lowers its words more than any control does (share of detectors)"
-)
+def _count(metrics: Path, file: str, metric: str) -> int:
+    return int(pd.read_csv(metrics / file).set_index("metric")["value"][metric])
+
+
+_CAUSAL = f"Most phone detectors of Whisper's {SITE} are causal when they are ablated (share of detectors)"
 
 
 def _causal(metrics: Path) -> dict[str, Any]:
@@ -163,7 +158,9 @@ def main() -> None:
     """Judge every corpus."""
     corpora = {"default": ROOT / paths.SUMMARY.parent}
     corpora |= {folder.name: folder for folder in sorted(RESULTS.iterdir()) if (folder / paths.SUMMARY.name).is_file()}
-    judged = [row for corpus, metrics in corpora.items() for row in rows(metrics, corpus)]
+    files = {name: (ROOT if name == "default" else folder) / paths.PARAMS for name, folder in corpora.items()}
+    params = {name: YAML(typ="safe").load(file) for name, file in files.items()}
+    judged = [row for corpus, metrics in corpora.items() for row in rows(metrics, params[corpus], corpus)]
     write_csv(RESULTS / "claims.csv", pd.DataFrame(judged, columns=COLUMNS))
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from phonoscope import paths
 from phonoscope.config.params import load_params
+from phonoscope.files import interval_columns
 from phonoscope.report import probes
 from phonoscope.report.markdown import markdown, number, with_interval
 from tools.imports import ROOT
@@ -76,8 +77,8 @@ def csv(path: str, *options: str) -> str:
     """Rows and columns of a committed CSV.
 
     Options: `column=value` keeps the rows with one of the values (`a|b`); `show=a,b:label` the columns, with their
-    headings. Of a column with an interval (`value` with `low` and `high`, `x` with `x_low` and `x_high`) the interval
-    is shown too. A boolean is yes or no.
+    headings. An interval (`files.interval_columns`) is shown with its value. A boolean is yes or no, a whole number
+    from 10 on a count.
     """
     table, shown = pd.read_csv(ROOT / path), [f"{column}:" for column in pd.read_csv(ROOT / path, nrows=0)]
     for option in options:
@@ -92,14 +93,12 @@ def csv(path: str, *options: str) -> str:
 
 
 def _texts(table: pd.DataFrame, name: str) -> list[str]:
-    for prefix in ("", "ci_") if name == "value" else (f"{name}_",):
-        limits = [f"{prefix}low", f"{prefix}high"]
-        if set(limits) <= set(table):
-            return [with_interval(*row) for row in table[[name, *limits]].itertuples(index=False)]
+    if bounds := interval_columns(table.columns).get(name):
+        return [with_interval(*row) for row in table[[name, *bounds]].itertuples(index=False)]
     if pd.api.types.is_bool_dtype(table[name]):
         return ["yes" if value else "no" for value in table[name]]
     if pd.api.types.is_float_dtype(table[name]) and not (table[name].dropna() % 1 == 0).all():
-        return list(map(number, table[name]))
+        return [f"{value:.0f}" if value >= 10 and value % 1 == 0 else number(value) for value in table[name]]
     return [
         "" if pd.isna(value) else f"{value:.0f}" if isinstance(value, float) else str(value) for value in table[name]
     ]

@@ -11,7 +11,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,21 +109,32 @@ def write_csv(path: Path, frame: pd.DataFrame, significant_digits: int = 9) -> N
 def require_inside(path: Path, frame: pd.DataFrame) -> None:
     """Raise `ValueError`, naming file and row, if a value lies outside its interval: a fault of the program.
 
-    The interval of a column `x` is in `x_low` and `x_high`; that of `difference`, or else `value`, also in `low` and
-    `high` or in `ci_low` and `ci_high`. A value or an interval that is missing is inside.
+    A value or an interval that is missing is inside.
     """
-    main = "difference" if "difference" in frame else "value"
-    for low in [column for column in map(str, frame.columns) if column == "low" or column.endswith("_low")]:
+    for value, (low, high) in interval_columns(frame.columns).items():
+        # missing numbers may make it a column of objects
+        middle, left, right = (frame[name].astype(float) for name in (value, low, high))
+        slack = 1e-9 * middle.abs()
+        outside = (middle < left - slack) | (middle > right + slack)
+        if outside.any():
+            row = frame[outside].iloc[0].to_dict()
+            raise ValueError(f"{path}: {value} lies outside its interval, {low} to {high}, in the row {row}")
+
+
+def interval_columns(columns: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """The columns of a table that have an interval, and the columns of its bounds.
+
+    The interval of a column `x` is in `x_low` and `x_high`; that of `difference`, or else `value`, also in `low` and
+    `high` or in `ci_low` and `ci_high`.
+    """
+    names = list(columns)
+    main, bounds = "difference" if "difference" in names else "value", {}
+    for low in [name for name in names if name == "low" or name.endswith("_low")]:
         stem, high = low.removesuffix("low").removesuffix("_"), f"{low.removesuffix('low')}high"
         value = main if stem in ("", "ci") else stem
-        if value in frame and high in frame:
-            # missing numbers may make it a column of objects
-            middle, left, right = (frame[name].astype(float) for name in (value, low, high))
-            slack = 1e-9 * middle.abs()
-            outside = (middle < left - slack) | (middle > right + slack)
-            if outside.any():
-                row = frame[outside].iloc[0].to_dict()
-                raise ValueError(f"{path}: {value} lies outside its interval, {low} to {high}, in the row {row}")
+        if value in names and high in names:
+            bounds[value] = low, high
+    return bounds
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:

@@ -93,10 +93,10 @@ def perplexity(counts: NDArray[Any], axis: int = -1) -> Array:
 def jackknife(value: float, left_out: Array, confidence: float, scale: Scale = "linear") -> Interval:
     """Interval of an estimate from its values without each unit, such as an utterance or a speaker, [units].
 
-    The delete-one jackknife (Efron and Tibshirani 1993, chapter 11) with Student's t. A few units that decide the
-    variance alone cost degrees of freedom, as in Satterthwaite's rule. On the scale `log` the interval is that of the
-    logarithm, on `unexplained` that of -log(1 - R2): it keeps positive, or below 1. Values that are not finite are left
-    out; with fewer than two units the interval is unbounded.
+    The delete-one jackknife (Efron and Tibshirani 1993, chapter 11) with Student's t. Where a few units make up most of
+    the variance, t has fewer degrees of freedom (Satterthwaite's rule). On the scale `log` the interval is that of the
+    logarithm, so it is positive; on `unexplained` that of -log(1 - R2), so it is below 1. Values that are not finite
+    are left out; with fewer than two units the interval is unbounded.
     """
     from scipy.stats import t
 
@@ -118,7 +118,7 @@ def jackknife(value: float, left_out: Array, confidence: float, scale: Scale = "
 
 
 def ratio_interval(totals: Array, counts: Array, *, confidence: float, scale: Scale = "linear") -> Interval:
-    """sum(totals) / sum(counts) with its jackknife interval over units; units without a count tell nothing.
+    """sum(totals) / sum(counts) with its jackknife interval over units; units without a count are left out.
 
     Args:
         totals: a sum by unit, [units].
@@ -214,8 +214,8 @@ def permute_labels(labels: NDArray[Any], units: NDArray[np.integer], seed: int) 
 def permute_segments(labels: NDArray[Any], units: NDArray[np.integer], seed: int) -> NDArray[Any]:
     """Labels [n] with the segments, runs of one label within a unit, in random order; edges of segments stay.
 
-    Segments swap labels with others of the same length rank, so that labels keep how long they last, and codes that are
-    constant within a segment keep their edges.
+    A segment swaps its label only with segments of about its length, so labels last about as long as before. Where a
+    code is constant within a segment, it still is.
     """
     edges = np.flatnonzero(np.r_[True, (labels[1:] != labels[:-1]) | (units[1:] != units[:-1])])
     lengths = np.diff(np.r_[edges, len(labels)])

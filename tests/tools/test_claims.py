@@ -23,7 +23,7 @@ def metrics(tmp_path: Path) -> Path:
 
 
 def judged(metrics: Path) -> dict[str, dict[str, object]]:
-    return {str(row["claim"]): row for row in rows(metrics, "made-up")}
+    return {str(row["claim"]): row for row in rows(metrics, {"vq": {"seeds": 3}, "encoder": {"seeds": 2}}, "made-up")}
 
 
 def find(metrics: Path, part: str) -> dict[str, object]:
@@ -41,7 +41,7 @@ def test_a_claim_takes_verdict_and_interval_of_its_row(metrics: Path) -> None:
     causal(metrics, ["causal"] * 10)
     row = find(metrics, "makes phones")
     assert (row["verdict"], row["value"], row["low"], row["high"], row["n"]) == ("holds", 1.5, 1.2, 1.8, 20)
-    row = find(metrics, "tells pitch")  # EnCodec's, not the first
+    row = find(metrics, "Pitch")  # EnCodec's, not the first
     assert (row["verdict"], row["value"]) == ("does not hold", 0.2)
     assert str(find(metrics, "makes speakers")["verdict"]).startswith("not applicable")
 
@@ -49,7 +49,7 @@ def test_a_claim_takes_verdict_and_interval_of_its_row(metrics: Path) -> None:
 @pytest.mark.parametrize(("count", "verdict"), [(10, "holds"), (6, "undecided"), (0, "does not hold")])
 def test_the_share_of_causal_detectors_has_wilsons_interval(metrics: Path, count: int, verdict: str) -> None:
     causal(metrics, ["causal"] * count + ["undecided"] * (10 - count))
-    row = find(metrics, "Ablating")
+    row = find(metrics, "causal")
     assert (row["verdict"], row["value"], row["n"]) == (verdict, count / 10, 10)
     z = 1.959963985  # Wilson (1927): the bounds solve (p - share)^2 = z^2 p (1 - p) / n
     for bound in (row["low"], row["high"]):
@@ -60,4 +60,4 @@ def test_the_share_of_causal_detectors_has_wilsons_interval(metrics: Path, count
 
 def test_what_stepped_aside_is_not_applicable(metrics: Path) -> None:
     (metrics / "causal/encoder_3.csv").write_text("not_applicable\nno transcripts\n")
-    assert find(metrics, "Ablating")["verdict"] == "not applicable: no transcripts"
+    assert find(metrics, "causal")["verdict"] == "not applicable: no transcripts"

@@ -1,4 +1,4 @@
-"""Train and eval utterances, stratified by speaker and word, speaker-disjoint folds, and what would be a leak."""
+"""Train and eval utterances, stratified by speaker and word; speaker-disjoint folds; leaks between train and eval."""
 
 import logging
 import re
@@ -60,10 +60,10 @@ class _Draft:
         )
 
     def is_wanted(self, unit: str, due: bool) -> bool:
-        """Whether this unit brings its speakers' strata nearer to their quotas.
+        """Whether moving this unit brings its speakers' strata nearer to their quotas.
 
-        `due`: only sentences, and words of which eval has not its share yet. For such a word no loss is enough: all
-        takes of a word may be twice a speaker's quota.
+        With `due`, only sentences and words with fewer utterances in eval than their quota are wanted. Such a word may
+        also leave the strata as near as before, because all its takes can be twice what a speaker's quota asks for.
         """
         words = {utterance.word for utterance in self.units[unit] if utterance.word}
         if due and not all(self.word_quota[word] > 0 for word in words):
@@ -172,10 +172,10 @@ def leaks(manifest: Manifest, split: Split) -> Iterator[str]:
 
 
 def split_metrics(manifest: Manifest, split: Split) -> dict[str, float]:
-    """Utterances and minutes of both sides, and how many isolated words of eval train has not heard so.
+    """Utterances and minutes of both sides, and counts of the isolated words of eval.
 
-    `eval_words_new_take`: neither another take by the same speaker is in train. `eval_words_new_speaker`: nor anything
-    else by that speaker.
+    `eval_words_new_take` counts those of which train has no take by the same speaker, `eval_words_new_speaker` those
+    whose speaker is not in train at all.
     """
     table = manifest.table.set_index("utterance")
     train, evaluation = table.loc[split.train], table.loc[split.eval]

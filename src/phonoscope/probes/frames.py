@@ -55,7 +55,7 @@ class FrameVectors(ABC):
         return scaler.mean_, scaler.scale_
 
     def discriminants(self, index: NDArray[np.integer], weights: Array, rank: int) -> ProjectedVectors:
-        """The vectors on the `rank` directions that tell classes apart best (`stats.discriminant_axes`).
+        """The vectors on the `rank` directions that best separate the classes (`stats.discriminant_axes`).
 
         `index` [frames] is the class of each, negative for frames left out; `weights` [classes] is that of a frame.
         """

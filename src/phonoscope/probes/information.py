@@ -3,10 +3,10 @@
 Frames of one segment are far from independent, so the plug-in estimate of mutual information is too high by an amount
 that no formula for independent frames gives. Two estimates stand beside each other:
 
-- `null_bits` is the plug-in estimate after the segments' labels were permuted, to be subtracted. The difference is
-  right where there is nothing to tell. Where there is, its bias is not known, so it has no interval.
+- `null_bits` is the plug-in estimate after the segments' labels were permuted. The estimate less this is right where
+  codes and labels are independent. Where they are not, its bias is not known, so it has no interval.
 - `held_out_bits` is a lower bound: the bits that a prediction from the code saves on utterances it has not seen. It is
-  low where train frames are too few to learn a code's labels.
+  too low where there are too few train frames to learn which labels a code has.
 
 The online code is the number of bits it takes to send labels to someone who has the codes. They are sent block by
 block; each block is coded by a model fitted on the blocks before it, the first by the uniform distribution.
@@ -72,11 +72,11 @@ def held_out_bits(
     folds: int,
     seed: int,
 ) -> Bits:
-    """Bits that P(label | code) saves over P(label) on frames of units (utterances or speakers) held out in turn.
+    """Bits that P(label | code) saves compared with P(label), on frames of units held out in turn.
 
-    Its mean a frame is, but for the error of P(label), a lower bound of the mutual information (Barber and Agakov
-    2003). P(label | code) is the train frequency, smoothed towards P(label) by the number of pseudo-frames that is best
-    on another fold held out from training. Arrays are [n], `shape` is (codes, classes).
+    The mean per frame is a lower bound of the mutual information (Barber and Agakov 2003), apart from the error of the
+    estimated P(label). Units are utterances or speakers. P(label | code) is the frequency in train, smoothed towards
+    P(label) by the number of pseudo-frames that is best on another fold. Arrays are [n], `shape` is (codes, classes).
     """
     from scipy.stats import entropy
 

@@ -93,7 +93,7 @@ class FrameInput:
         return np.concatenate([probe.predict(block) for _, block in self.vectors.blocks(keep)])
 
     def discriminants(self, train: Examples, rank: int, class_weight: ClassWeight) -> FrameInput:
-        """The same frames on the `rank` directions that tell the classes of the train frames apart best."""
+        """The same frames on the `rank` directions that best separate the classes of the train frames."""
         totals = train.totals()
         weights = np.zeros(len(totals))
         weights[totals > 0] = class_weights(totals[totals > 0], class_weight)

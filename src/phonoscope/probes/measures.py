@@ -93,7 +93,7 @@ class Probing:
         return predict, probe
 
     def _ranks(self, _: str) -> Iterator[Measure]:
-        """Linear probes that may use one, two, ... directions: those that tell the train frames' classes apart best."""
+        """Linear probes on the one, two, ... directions that best separate the classes of the train frames."""
 
         def fit(rank: int, source: Input, train: Examples) -> Fitted:
             return self._fit("linear", source.discriminants(train, rank, self.config.classifier.class_weight), train)

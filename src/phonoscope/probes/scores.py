@@ -6,6 +6,7 @@ without one of them, which the jackknife needs, is the function of the sums less
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -19,7 +20,7 @@ from phonoscope.stats import Interval, Scale, jackknife
 SCALES: dict[str, Scale] = {"r2": "unexplained"}  # on which the interval of a score is made; the others are linear
 
 
-class _ByUtterance:
+class _ByUtterance(ABC):
     """Arrays whose first axis is the utterance; those of disjoint frames add up."""
 
     def __add__(self, other: Self) -> Self:
@@ -39,13 +40,13 @@ class _ByUtterance:
         return type(self)(*(array.sum(axis=0) - array for array in vars(there).values()))
 
     @property
+    @abstractmethod
     def frames(self) -> NDArray[np.int64]:
         """Frames by utterance."""
-        raise NotImplementedError
 
+    @abstractmethod
     def row_scores(self) -> dict[str, Array]:
         """The scores of every row by itself, [rows] each."""
-        raise NotImplementedError
 
     def scores(self) -> dict[str, float]:
         """The scores of all utterances together."""

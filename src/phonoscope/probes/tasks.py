@@ -31,7 +31,7 @@ class Task:
     column: str  # the column that the task needs: phone, f0_hz, or one of the manifest
     read: Callable[[Frames, Manifest], Targets]  # the target of every frame
     values: bool = False
-    # what is resampled and permuted: frames of one unit are not independent, or even share their label
+    # what is left out in turn, and permuted: frames of one unit are not independent, or even share their label
     unit: Unit = "utterance"
     # what is held out: the split's eval utterances, speakers fold by fold, or texts fold by fold
     splits: tuple[HeldOut, ...] = ("utterances",)

@@ -53,10 +53,17 @@ def _panel(axes: Axes, rows: pd.DataFrame, order: dict[int, int]) -> None:
     for column, (ends, label, color, marker, shift) in looks.items():
         look: Any = {"fmt": marker, "color": color, "label": label, "markersize": 4, "capsize": 2}
         axes.errorbar(rows[column].to_numpy(), place + shift, xerr=_reach(rows, column, ends), **look)
+    for row in set(order.values()) - set(place):
+        _say(axes, row, "not tested: too few words")
     for row in place[(rows["verdict"] == "causal").to_numpy()]:
         axes.annotate("*", (1.0, row), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=12)
     axes.axvline(0, color=GREY, linewidth=0.8)
     grid_across(axes)
+
+
+def _say(axes: Axes, row: float, words: str) -> None:
+    """Words in place of a bar that is not there."""
+    axes.annotate(words, (0.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=7, color=GREY)
 
 
 @style()
@@ -74,6 +81,8 @@ def draw_patching(table: pd.DataFrame, site: str, confidence: float, noise: str)
     left.set_xlabel(f"recovered log-probability, 0 noisy, 1 clean ({confidence:.0%} interval)")
     left.set_title(f"Clean activations in noisy speech, {site}")
     right.barh(place, parts["wer"], color=HUES[1], height=0.6)
+    for row in place[parts["wer"].isna()]:
+        _say(right, row, "not transcribed")
     for name, line in (("clean", ":"), ("noisy", "--")):
         right.axvline(rates[name], color=GREY, linestyle=line, linewidth=1, label=f"{name} run")
     right.set(xlabel="word error rate", title=f"WER, {noise}")

@@ -1,4 +1,4 @@
-"""How well a site's phones are told without its sparse autoencoder, by the same choice and score on the same segments.
+"""How well phones are detected without the sparse autoencoder, chosen and scored in the same way on the same segments.
 
 A representation's detector of a phone is its column with the highest AUROC on train segments; it is reported on eval.
 """
