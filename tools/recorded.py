@@ -49,10 +49,10 @@ def keep(root: Path, revision: str, destination: Path) -> None:
             if (file := files.extractfile(member)) and chosen:
                 (destination / target).parent.mkdir(parents=True, exist_ok=True)
                 (destination / target).write_bytes(file.read())
-    yaml, params = YAML(), destination / paths.PARAMS
-    content = yaml.load(params)
+    editor, params = YAML(typ="rt"), destination / paths.PARAMS
+    content = editor.load(params)
     content["corpus"]["root"] = f"<folder of {content['corpus']['source']}>"
-    yaml.dump(content, params)
+    editor.dump(content, params)
 
 
 @app.command()
